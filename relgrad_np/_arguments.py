@@ -1,0 +1,38 @@
+"""Plain arguments, checked at the public boundary: one line that names what is wrong."""
+
+from typing import Any
+
+import numpy as np
+
+
+def number(name: str, value: Any, low: float, high: float, rule: str) -> float:
+    """Return `value` as a float if low < value <= high, the condition that `rule` says in words."""
+    if not isinstance(value, (int, float, np.floating, np.integer)) or isinstance(value, bool):
+        raise TypeError(f"`{name}` must be a number, got {type(value).__name__}")
+    if not low < value <= high or value == np.inf:
+        raise ValueError(f"`{name}` must be {rule}, got {value}")
+    return float(value)
+
+
+def build(kind: str, name: str, makers: Any, params: Any) -> Any:
+    """Return `makers[name](**params)`; an unknown name lists the choices."""
+    if name not in makers:
+        raise ValueError(f"unknown {kind} {name!r}; choose from {', '.join(makers)}")
+    try:
+        return makers[name](**params)
+    except TypeError as error:
+        raise ValueError(f"{kind} {name!r}: {error}") from None
+
+
+def whole(name: str, value: Any) -> int:
+    """Return `value` as an int if it is a positive integer."""
+    if number(name, value, 0, float("inf"), "a positive integer") != int(value):
+        raise ValueError(f"`{name}` must be a positive integer, got {value}")
+    return int(value)
+
+
+def one_of(name: str, value: Any, choices: Any) -> Any:
+    """Return `value` if it is among `choices`, else list them."""
+    if value not in choices:
+        raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(choices)}")
+    return value

@@ -1,0 +1,82 @@
+"""The one core file that knows array libraries: whose arrays are these, and do they fit together.
+
+The rest of the core is written against the array API standard: what goes in (library, dtype,
+device) decides what comes out. Bad input fails here, once, by name; no array's values are read.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import array_api_compat as compat
+import numpy as np
+
+Array = Any  # NumPy, CuPy, torch, or whatever follows the array API standard
+Namespace = Any  # the module whose functions work on such an array
+Formula = Callable[[Namespace, Array], Any]
+
+
+def namespace(x: Array, name: str) -> Namespace:
+    """Return the array namespace of a float array; TypeError, ValueError (dtype) by its name."""
+    plain = not isinstance(x, np.ndarray) or type(x) in (np.ndarray, np.memmap)
+    if not (plain and compat.is_array_api_obj(x)):  # np.matrix, masked arrays: other semantics
+        raise TypeError(f"`{name}` must be an array, got {type(x).__name__}")
+    xp = compat.array_namespace(x)
+    if x.dtype not in (xp.float32, xp.float64):
+        raise ValueError(f"`{name}` must be float32 or float64, got {x.dtype}")
+    return xp
+
+
+def check(layers: Sequence[Any], **batches: Array) -> Namespace:
+    """Check `layers` and (N, D) `batches`; return their array namespace.
+
+    TypeError: no arrays, or of several libraries or devices. ValueError: no layers, a shape that
+    does not fit, a dtype other than float32 or float64, mixed dtypes.
+    """
+    if not isinstance(layers, (tuple, list)) or not all(hasattr(layer, "W") for layer in layers):
+        raise TypeError(f"`layers` must be a tuple of Layer(W, b), got {type(layers).__name__}")
+    if not layers:
+        raise ValueError("`layers` must hold at least one Layer(W, b), got none")
+    first = layers[0].W
+    xp = namespace(first, "W of layer 0")
+    D = first.shape[0] if first.ndim == 2 else 0
+    for k, layer in enumerate(layers):
+        _fits(layer.W, f"W of layer {k}", first, (D, D) if D else "(D, D) with D >= 1")
+        _fits(layer.b, f"b of layer {k}", first, (D,))
+    N = next((x.shape[0] for x in batches.values() if getattr(x, "ndim", 0) == 2), 0)
+    for name, x in batches.items():
+        _fits(x, name, first, (N, D) if N and x.ndim == 2 else f"(N, {D}) with N >= 1")
+    return xp
+
+
+def _fits(x: Array, name: str, first: Array, shape: tuple[int, ...] | str) -> None:
+    """Fail by name unless `x` has this shape and the library, device and dtype of `first`."""
+    if type(x) is not type(first) or x.device != first.device or x.dtype != first.dtype:
+        mine, theirs = namespace(x, name), namespace(first, "W of layer 0")
+        if mine is not theirs:
+            one, two = (xp.__name__.removeprefix("array_api_compat.") for xp in (mine, theirs))
+            raise TypeError(f"`{name}` is a {one} array, `W of layer 0` a {two} array")
+        if x.device != first.device:
+            raise TypeError(f"`{name}` is on {x.device}, `W of layer 0` on {first.device}")
+        if x.dtype != first.dtype:
+            raise ValueError(f"`{name}` is {x.dtype}, `W of layer 0` is {first.dtype}")
+    if x.shape != shape:
+        raise ValueError(f"`{name}` must have shape {shape}, got {tuple(x.shape)}")
+
+
+def lift(formula: Formula) -> Callable[[Array], Array]:
+    """Make an elementwise formula of (namespace, y) a function of the array y alone."""
+    return lambda y: formula(namespace(y, "y"), y)
+
+
+def from_numpy(x: Any, like: Array) -> Array:
+    """Move a NumPy array to the library, device and dtype of `like`."""
+    return compat.array_namespace(like).asarray(x, dtype=like.dtype, device=compat.device(like))
+
+
+def to_numpy(x: Array) -> Any:
+    """Copy an array of any library to NumPy: the only way back, and always asked for."""
+    if compat.is_torch_array(x):
+        return x.detach().cpu().numpy()
+    if compat.is_cupy_array(x):
+        return x.get()
+    return x if isinstance(x, np.ndarray) else np.array(np.from_dlpack(x))

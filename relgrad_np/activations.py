@@ -1,0 +1,134 @@
+"""Activations sigma: smooth, strictly increasing, elementwise; each with the log of its slope.
+
+sigma acts forward, log sigma' is the term L_J1, (log sigma')' what backpropagation adds for it.
+With exp(-|y|) alone no exponential overflows, and every formula keeps its digits for every y.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ._arguments import build, number
+from ._array import Array, Formula, Namespace, lift
+from ._numerics import solve_increasing
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation: elementwise functions of float32 or float64 arrays of any shape.
+
+    `inverse` solves to |sigma(inverse(z)) - z| <= 4 eps times the larger term of sigma; `onto`:
+    sigma reaches all of R, so that the model has mass 1.
+
+    >>> import numpy as np
+    >>> f = activation("smooth_leaky_relu", alpha=0.5)
+    >>> f.sigma(np.array([0.0])), f.dsigma(np.array([0.0]))
+    (array([0.34657359]), array([0.75]))
+    """
+
+    name: str
+    params: dict[str, float]
+    sigma: Callable[[Array], Array]
+    dsigma: Callable[[Array], Array]
+    log_dsigma: Callable[[Array], Array]
+    dlog_dsigma: Callable[[Array], Array]
+    inverse: Callable[[Array], Array]
+    onto: bool = True
+
+
+def activation(name: str, **params: Any) -> Activation:
+    """Return smooth_leaky_relu(alpha=0.3), leaky_tanh(alpha=1.0, beta=0.1) or identity.
+
+    For verification only, not onto R: softplus, elu(alpha=1.0). ValueError: name, parameters.
+
+    >>> activation("leaky_tanh", beta=0.2).params
+    {'alpha': 1.0, 'beta': 0.2}
+    """
+    from .improper import elu, softplus
+
+    makers = (smooth_leaky_relu, leaky_tanh, identity, softplus, elu)
+    return build("activation", name, {f.__name__: f for f in makers}, params)  # type: ignore[no-any-return]
+
+
+def smooth_leaky_relu(alpha: float = 0.3) -> Activation:
+    """sigma(y) = alpha y + (1 - alpha) log(1 + e^y), the paper's; slopes alpha to 1."""
+    a = number("alpha", alpha, 0.0, 1.0, "in (0, 1]")
+    c = 1 - a
+
+    def dsigma(xp: Namespace, y: Array) -> Array:
+        return a + c * logistic(xp, y)
+
+    def log_dsigma(xp: Namespace, y: Array) -> Array:
+        u = logistic(xp, -xp.abs(y))
+        return xp.where(y > 0, xp.log1p(-c * u), math.log(a) + xp.log1p(c / a * u))
+
+    def dlog_dsigma(xp: Namespace, y: Array) -> Array:
+        u = logistic(xp, -xp.abs(y))
+        return c * u * (1 - u) / dsigma(xp, y)
+
+    def bracket(xp: Namespace, z: Array) -> Any:
+        # max(y, a y) <= sigma(y) <= max(y, a y) + c log 2
+        return (xp.where(v > 0, v, v / a) for v in (z - c * math.log(2), z))
+
+    return make(
+        "smooth_leaky_relu",
+        {"alpha": a},
+        sigma=lambda xp, y: a * y + c * log1pexp(xp, y),
+        dsigma=dsigma,
+        log_dsigma=log_dsigma,
+        dlog_dsigma=dlog_dsigma,
+        bracket=bracket,
+    )
+
+
+def leaky_tanh(alpha: float = 1.0, beta: float = 0.1) -> Activation:
+    """sigma(y) = tanh(alpha y) + beta y; slopes beta to alpha + beta, both positive."""
+    a = number("alpha", alpha, 0.0, math.inf, "positive")
+    b = number("beta", beta, 0.0, math.inf, "positive")
+
+    def bend(xp: Namespace, y: Array) -> Array:  # tanh' = 1 - tanh^2 without its cancellation
+        t = xp.exp(-2 * a * xp.abs(y))
+        return a * 4 * t / (1 + t) ** 2
+
+    return make(
+        "leaky_tanh",
+        {"alpha": a, "beta": b},
+        sigma=lambda xp, y: xp.tanh(a * y) + b * y,
+        dsigma=lambda xp, y: bend(xp, y) + b,
+        log_dsigma=lambda xp, y: xp.log(bend(xp, y) + b),
+        dlog_dsigma=lambda xp, y: -2 * a * xp.tanh(a * y) * bend(xp, y) / (bend(xp, y) + b),
+        bracket=lambda xp, z: ((z - 1) / b, (z + 1) / b),  # |sigma(y) - beta y| <= 1
+    )
+
+
+def identity() -> Activation:
+    """sigma(y) = y: the net is a product of affine maps."""
+    return make(
+        "identity",
+        {},
+        sigma=lambda xp, y: y,
+        dsigma=lambda xp, y: xp.ones_like(y),
+        log_dsigma=lambda xp, y: xp.zeros_like(y),
+        dlog_dsigma=lambda xp, y: xp.zeros_like(y),
+        inverse=lambda xp, z: z,
+    )
+
+
+def make(name: str, params: dict[str, float], onto: bool = True, **formulas: Formula) -> Activation:
+    """Make formulas of (namespace, y) functions of y; a bracket stands for a numerical inverse."""
+    if "bracket" in formulas:
+        bracket, f, df = formulas.pop("bracket"), formulas["sigma"], formulas["dsigma"]
+        formulas["inverse"] = lambda xp, z: solve_increasing(xp, f, df, z, *bracket(xp, z))
+    return Activation(name, params, onto=onto, **{key: lift(f) for key, f in formulas.items()})
+
+
+def log1pexp(xp: Namespace, y: Array) -> Array:
+    """Return log(1 + e^y)."""
+    return xp.maximum(y, xp.zeros_like(y)) + xp.log1p(xp.exp(-xp.abs(y)))
+
+
+def logistic(xp: Namespace, y: Array) -> Array:
+    """Return 1 / (1 + e^-y)."""
+    t = xp.exp(-xp.abs(y))
+    return xp.where(y > 0, 1 / (1 + t), t / (1 + t))

@@ -1,0 +1,74 @@
+"""Adam on the relative gradient: what the paper puts on top, and what ours is compared with.
+
+Elementwise, so it is neither equivariant nor of rank N: log|det W| can't be tracked through it.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ._arguments import number
+from ._array import Array, check
+from .network import Deltas, Layer, Layers, Tape
+from .relative import relative_gradient
+from .rules import State
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma & Ba 2015) ascending R, the relative gradient in the variant `side`, `bias`.
+
+        m <- beta1 m + (1 - beta1) R,   v <- beta2 v + (1 - beta2) R^2
+        W <- W + eta m_hat / (sqrt(v_hat) + epsilon),   m_hat = m / (1 - beta1^tick), v_hat alike
+
+    `clock`: steps in one tick of the bias correction; 1 is Adam, the published code ticks once an
+    epoch. State: m and v, 2 D^2 numbers a layer.
+
+    >>> Adam(bias="published", clock=100).beta1
+    0.9
+    """
+
+    learning_rate: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    side: str = "output"
+    bias: str = "augmented"
+    clock: int = 1
+    tracks: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "epsilon", "clock"):
+            number(name, getattr(self, name), 0.0, float("inf"), "positive")
+        for name in ("beta1", "beta2"):
+            number(name, getattr(self, name), 0.0, 1.0 - 1e-12, "in (0, 1)")
+
+    def init(self, layers: Layers) -> tuple[tuple[Layer, Layer], ...]:
+        """Zero moments (m, v), each of a layer's form."""
+        return tuple((Layer(0 * W, 0 * b), Layer(0 * W, 0 * b)) for W, b in layers)
+
+    def step(self, state: State, tape: Tape, deltas: Deltas, finite: Array) -> Any:
+        """Return layers, moments, no tracker, eta and |R_W|_F; unchanged where not finite."""
+        xp = check(state.layers)
+        R = relative_gradient(state.layers, tape, deltas, side=self.side, bias=self.bias)
+        norms = tuple(xp.sqrt(xp.sum(R_W * R_W)) for R_W, _ in R)
+        finite = finite & xp.isfinite(sum(norms))
+        tick = 1 + state.t // self.clock
+        layers, moments = [], []
+        for layer, r, (m, v) in zip(state.layers, R, state.rule_state, strict=True):
+            W, b = (
+                self._move(xp, finite, tick, *parts) for parts in zip(layer, r, m, v, strict=True)
+            )
+            layers.append(Layer(W[0], b[0]))
+            moments.append((Layer(W[1], b[1]), Layer(W[2], b[2])))
+        etas = tuple(xp.where(finite, self.learning_rate + 0 * norm, 0 * norm) for norm in norms)
+        return tuple(layers), tuple(moments), None, etas, norms
+
+    def _move(
+        self, xp: Any, finite: Array, tick: int, p: Array, g: Array, m: Array, v: Array
+    ) -> tuple[Array, Array, Array]:
+        """Return parameter, m and v after the step; as they were where it is not finite."""
+        m1 = self.beta1 * m + (1 - self.beta1) * g
+        v1 = self.beta2 * v + (1 - self.beta2) * g * g
+        m_hat, v_hat = m1 / (1 - self.beta1**tick), v1 / (1 - self.beta2**tick)
+        p1 = p + self.learning_rate * m_hat / (xp.sqrt(v_hat) + self.epsilon)
+        return xp.where(finite, p1, p), xp.where(finite, m1, m), xp.where(finite, v1, v)

@@ -1,0 +1,165 @@
+"""The step is multiplicative, W+ = (I + eta xi) W with xi = Delta.T @ Y + I: identity plus rank N.
+
+So one rank-N update makes it, and log|det W|, its sign and inv(W) can be carried along exactly.
+K, the smaller of Y @ Delta.T (N, N) and Delta.T @ Y (D, D), is all that a determinant, an
+exponential or a bound needs. For N < D no (D, D) x (D, D) product occurs; for N >= D the low-rank
+form would not pay, and the (D, D) one is used. Derived in the README.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+from ._arguments import number, one_of
+from ._array import Array, check, namespace
+from ._numerics import eye, phi1
+from .network import Deltas, Layer, Layers, Tape
+from .ordinary import checked_inverse, named
+
+
+class Factors(NamedTuple):
+    """One layer's step: Delta, Y, A = Y @ W, all (N, D), u = Y @ b + 1 (N,), and K (see above).
+
+    >>> Factors("Delta", "Y", "A", "u", "K").A
+    'A'
+    """
+
+    Delta: Array
+    Y: Array
+    A: Array
+    u: Array
+    K: Array
+
+
+Steps = tuple[Factors, ...]
+
+
+class Tracked(NamedTuple):
+    """Carried along: logdet (L,), sign (L,), both float64; inverse, L arrays (D, D), or None.
+
+    >>> Tracked(0.0, 1.0, None).sign
+    1.0
+    """
+
+    logdet: Array
+    sign: Array
+    inverse: tuple[Array, ...] | None
+
+
+def factors(layers: Layers, tape: Tape, deltas: Deltas) -> Steps:
+    """Return the factors of each layer's relative gradient: R_W = Delta.T @ A + W, R_b alike.
+
+    Cost: one product (N, D) x (D, D), and K with N D min(N, D). Raises: see `_array.check`.
+
+    >>> import numpy as np, relgrad_np as rg
+    >>> layers, y = (rg.Layer(np.array([[2.0]]), np.array([1.0])),), np.array([[3.0]])
+    >>> rg.factors(layers, rg.Tape((y, y), (y,)), (-y,))[0].A
+    array([[6.]])
+    """
+    check(layers, **named(tape, deltas))
+    return tuple(
+        Factors(d, Y, Y @ W, Y @ b + 1, Y @ d.T if Y.shape[0] < Y.shape[1] else d.T @ Y)
+        for (W, b), Y, d in zip(layers, tape.Ys, deltas, strict=True)
+    )
+
+
+def apply_step(
+    layers: Layers, factors: Steps, eta: Any, *, kind: str = "plain", bound: float | None = None
+) -> Layers:
+    """Step by eta > 0 (a number, or one for each layer) along the relative gradient, upwards.
+
+        plain        W+ = (1 + eta) W + Delta.T @ (eta A)
+                     b+ = (1 + eta) b + Delta.T @ (eta u)
+        exponential  W~+ = exp(eta xi~) W~; with K = Y @ Delta.T and phi1(M) = (e^M - 1) / M,
+                     W+ = e^eta (W + Delta.T @ phi1(eta K) @ (eta A))
+                     b+ = e^eta (b + Delta.T @ phi1(eta K) @ (eta (u - 1)))
+                             + Delta.T @ phi1(eta (K + I)) @ (eta 1)
+
+    Cost: one product (D, N) x (N, D); the exponential O(N^3 + N^2 D) more. It reads the size of K
+    unless `bound` >= eta (|K| + 1) is given. ValueError for a bad eta or kind.
+
+    >>> import numpy as np, relgrad_np as rg
+    >>> layers, y = (rg.Layer(np.array([[2.0]]), np.array([1.0])),), np.array([[3.0]])
+    >>> f = rg.factors(layers, rg.Tape((y, y), (y,)), (-y,))  # R_W = -3 * 6 + 2 = -16
+    >>> rg.apply_step(layers, f, 0.1)[0].W
+    array([[0.4]])
+    """
+    xp = check(layers, **{f"Y of factors {k}": f.Y for k, f in enumerate(factors)})
+    stepped = []
+    for (W, b), f, (e, scale) in zip(layers, factors, _sizes(factors, eta, kind), strict=True):
+        if kind == "plain":
+            W_1, b_1 = scale * W + f.Delta.T @ (e * f.A), scale * b + f.Delta.T @ (e * f.u)
+        else:
+            P, P_1 = phi1(e * f.K, bound), phi1(e * (f.K + eye(xp, f.K)), bound)
+            W_1 = scale * (W + _spread(f, P, e * f.A))
+            b_1 = scale * (b + _spread(f, P, e * (f.u - 1))) + _spread(f, P_1, e + 0 * f.u)
+        stepped.append(Layer(W_1, b_1))
+    return tuple(stepped)
+
+
+def _spread(f: Factors, P: Array, F: Array) -> Array:  # phi1(D' Y) D' = D' phi1(Y D')
+    return f.Delta.T @ (P @ F) if f.Y.shape[0] < f.Y.shape[1] else P @ (f.Delta.T @ F)
+
+
+def track(layers: Layers, *, inverse: bool = False) -> Tracked:
+    """Start tracking log|det W|, its sign and, on request, inv(W); cubic in D, once.
+
+    >>> import numpy as np, relgrad_np as rg
+    >>> rg.track((rg.Layer(np.array([[-2.0]]), np.array([1.0])),)).sign
+    array([-1.])
+    """
+    xp = check(layers)
+    pairs = [xp.linalg.slogdet(xp.astype(W, xp.float64)) for W, _ in layers]
+    sign, logdet = (xp.stack(column) for column in zip(*pairs, strict=True))
+    Vs = [checked_inverse(W, f"W of layer {k}") for k, (W, _) in enumerate(layers) if inverse]
+    return Tracked(logdet, sign, tuple(Vs) or None)
+
+
+def track_step(tracked: Tracked, factors: Steps, eta: Any, *, kind: str = "plain") -> Tracked:
+    """Follow log|det W|, its sign and, if tracked, V = inv(W) through `apply_step`.
+
+        plain        log|det W+| = log|det W| + D log(1 + eta) + log|det(I + c K)|
+                     V+ = (V - V @ Delta.T @ c inv(I + c Y @ Delta.T) @ Y) / (1 + eta)
+        exponential  log|det W+| = log|det W| + eta (D + sum(Delta * Y)); no determinant at all
+                     V+ = e^-eta (V - V @ Delta.T @ eta phi1(-eta Y @ Delta.T) @ Y)
+
+    with c = eta / (1 + eta), and 1 + eta, e^eta as the step rounded them. Cost: plain
+    O(min(N, D)^3), exponential O(N); V: O(N D^2).
+
+    >>> import numpy as np, relgrad_np as rg
+    >>> layers, y = (rg.Layer(np.array([[2.0]]), np.array([1.0])),), np.array([[3.0]])
+    >>> f = rg.factors(layers, rg.Tape((y, y), (y,)), (-y,))
+    >>> bool(np.isclose(rg.track_step(rg.track(layers), f, 0.1).logdet[0], np.log(0.4)))
+    True
+    """
+    signs, logdets, Vs = [], [], []
+    for k, (f, (e, scale)) in enumerate(zip(factors, _sizes(factors, eta, kind), strict=True)):
+        xp = namespace(f.Y, "Y")
+        K, e64, scale64 = (xp.astype(x, xp.float64) for x in (f.K, e, scale))
+        wide = f.Y.shape[0] < f.Y.shape[1]  # N < D
+        T, step = f.Y if wide else f.K, eye(xp, K) + e64 / scale64 * K
+        if kind == "plain":
+            sign, logdet = xp.linalg.slogdet(step)
+            T = xp.linalg.solve(step, e64 / scale64 * T) if tracked.inverse else T
+        else:
+            sign, logdet = xp.ones_like(e64), e64 * xp.linalg.trace(K)
+            T = phi1(-e64 * K) @ (e64 * T) if tracked.inverse else T
+        signs.append(tracked.sign[k] * sign)
+        logdets.append(tracked.logdet[k] + f.Y.shape[1] * xp.log(scale64) + logdet)
+        if tracked.inverse:
+            V, T = tracked.inverse[k], xp.astype(T, f.Y.dtype)
+            Vs.append((V - ((V @ f.Delta.T) @ T if wide else V @ T)) / scale)
+    return Tracked(xp.stack(logdets), xp.stack(signs), tuple(Vs) or None)
+
+
+def _sizes(factors: Steps, eta: Any, kind: str) -> list[tuple[Array, Array]]:
+    """Return eta and the scale 1 + eta or e^eta of each layer, (), rounded to the working dtype."""
+    Y, L = factors[0].Y, len(factors)
+    xp = namespace(Y, "Y")
+    one_of("kind", kind, ("plain", "exponential"))
+    etas = list(eta) if isinstance(eta, (tuple, list)) else [eta] * L
+    if len(etas) != L or any(getattr(e, "ndim", 0) for e in etas):
+        raise ValueError(f"`eta` must be a number, or a tuple of {L} numbers, one for each layer")
+    for k, e in enumerate(etas):
+        value = e if hasattr(e, "ndim") else number("eta", e, 0.0, math.inf, "positive")
+        etas[k] = xp.asarray(value, dtype=Y.dtype, device=Y.device)
+    return [(e, 1 + e if kind == "plain" else xp.exp(e)) for e in etas]

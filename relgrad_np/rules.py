@@ -1,0 +1,155 @@
+"""`train_step` and the multiplicative rules: state is data, a step is a pure function of it.
+
+A rule holds its hyperparameters; a schedule is a new rule for each step. A step whose objective
+or factors are not finite is rejected: it is reported, and leaves the layers as they were.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+from ._arguments import number
+from ._array import Array, check
+from ._numerics import norm_bound
+from .activations import Activation
+from .backprop import backprop
+from .densities import Density
+from .multiplicative import Factors, Tracked, apply_step, factors, track, track_step
+from .network import Deltas, Layers, Tape, forward
+from .objective import data_terms
+
+
+class State(NamedTuple):
+    """What training carries: layers, the rule's state, the tracker or None, t steps tried.
+
+    >>> State((), (), None, 0).t
+    0
+    """
+
+    layers: Layers
+    rule_state: Any
+    tracked: Tracked | None
+    t: int
+
+
+class StepInfo(NamedTuple):
+    """What `train_step` reports; terms in nats, means over the batch, before the step.
+
+    L_J2 is None if not tracked; `eta` used and `norms`, the bound on |K| (Adam: |R_W|_F), of each
+    layer; `rejected`: not finite, the layers are unchanged.
+
+    >>> StepInfo(-3.0, 1.0, 0.5, (), (), False).log_likelihood
+    -1.5
+    """
+
+    L_p: Array
+    L_J1: Array
+    L_J2: Array | None
+    eta: tuple[Array, ...]
+    norms: tuple[Array, ...]
+    rejected: Array
+
+    @property
+    def log_likelihood(self) -> Array | None:
+        """L_p + L_J1 + L_J2; None if L_J2 is not tracked."""
+        return None if self.L_J2 is None else self.L_p + self.L_J1 + self.L_J2
+
+
+class Rule(Protocol):
+    """What `train_step` asks of a rule; `tracks`: its steps keep log|det W| known."""
+
+    learning_rate: float
+    tracks: ClassVar[bool]
+
+    def init(self, layers: Layers) -> Any:
+        """Return the rule's state before the first step."""
+
+    def step(self, state: State, tape: Tape, deltas: Deltas, finite: Array) -> Any:
+        """Return layers, rule state, tracker, eta, norms; no change unless `finite`, ()."""
+
+
+@dataclass(frozen=True)
+class Plain:
+    """W+ = (I + eta xi) W, with eta_k = min(learning_rate, tau / |K_k|), K as in `Factors`.
+
+    tau < 1 keeps I + eta xi invertible whatever the data; |K| is bounded by `norm_bound`.
+
+    >>> Plain(0.01).kind, Plain(0.01).tracks
+    ('plain', True)
+    """
+
+    learning_rate: float = 0.01
+    tau: float = 0.7
+    kind: ClassVar[str] = "plain"
+    tracks: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        number("learning_rate", self.learning_rate, 0.0, float("inf"), "positive")
+        number("tau", self.tau, 0.0, 0.999, "in (0, 1)")
+
+    def init(self, layers: Layers) -> tuple[()]:
+        """No state."""
+        return ()
+
+    def step(self, state: State, tape: Tape, deltas: Deltas, finite: Array) -> Any:
+        """Cap eta, take the rank-N step, track it; where not finite the step is none, eta = 0."""
+        xp = check(state.layers)
+        fs = factors(state.layers, tape, deltas)
+        norms = tuple(norm_bound(f.K) for f in fs)
+        finite = finite & xp.isfinite(sum(norms))
+        tiny = xp.finfo(norms[0].dtype).smallest_normal
+        caps = (xp.clip(self.tau / (norm + tiny), max=self.learning_rate) for norm in norms)
+        etas = tuple(xp.where(finite, cap, xp.zeros_like(cap)) for cap in caps)
+        fs = tuple(Factors(*(xp.where(finite, x, xp.zeros_like(x)) for x in f)) for f in fs)
+        bound = self.tau + self.learning_rate
+        layers = apply_step(state.layers, fs, etas, kind=self.kind, bound=bound)
+        tracked = state.tracked and track_step(state.tracked, fs, etas, kind=self.kind)
+        return layers, (), tracked, etas, norms
+
+
+@dataclass(frozen=True)
+class Exponential(Plain):
+    """W~+ = exp(eta xi~) W~: the same first-order move along the group's own curve, same cap.
+
+    >>> Exponential(0.01).kind
+    'exponential'
+    """
+
+    kind: ClassVar[str] = "exponential"
+
+
+def init_state(layers: Layers, rule: Rule, *, inverse: bool = False) -> State:
+    """Return the state before the first step; log|det W| (and inv(W)) tracked where the rule can.
+
+    >>> import numpy as np, relgrad_np as rg
+    >>> rg.init_state((rg.Layer(np.eye(2), np.zeros(2)),), rg.Plain()).tracked.logdet
+    array([0.])
+    """
+    tracked = track(layers, inverse=inverse) if rule.tracks else None
+    return State(layers, rule.init(layers), tracked, 0)
+
+
+def train_step(
+    state: State, X: Array, *, activation: Activation, density: Density, rule: Rule
+) -> tuple[State, StepInfo]:
+    """Take one step on the batch X (N, D): forward, backprop, rule; pure.
+
+    Cost: 4 L - 1 products of (N, D) by (D, D) size for the multiplicative rules; no determinant,
+    inverse or product of (D, D) matrices while N < D. Raises: see `_array.check`.
+
+    >>> import numpy as np, relgrad_np as rg
+    >>> state = rg.init_state((rg.Layer(np.eye(2), np.zeros(2)),), rg.Plain(0.1))
+    >>> model = {"activation": rg.activation("identity"), "density": rg.density("normal")}
+    >>> state, info = rg.train_step(state, np.ones((1, 2)), **model, rule=rg.Plain(0.1))
+    >>> state.layers[0].b, state.t
+    (array([-0.1, -0.1]), 1)
+    """
+    tape = forward(state.layers, X, activation)
+    deltas = backprop(state.layers, tape, activation, density)
+    xp = check(state.layers)
+    L_p, L_J1 = map(xp.mean, data_terms(state.layers, tape, activation, density))
+    L_J2 = None if state.tracked is None else xp.sum(state.tracked.logdet)
+    finite = xp.isfinite(L_p + L_J1)
+    layers, rule_state, tracked, eta, norms = rule.step(state, tape, deltas, finite)
+    rejected = ~(finite & xp.isfinite(sum(norms)))
+    info = StepInfo(L_p, L_J1, L_J2, eta, norms, rejected)
+    return State(layers, rule_state, tracked, state.t + 1), info
