@@ -79,4 +79,4 @@ def to_numpy(x: Array) -> Any:
         return x.detach().cpu().numpy()
     if compat.is_cupy_array(x):
         return x.get()
-    return x if isinstance(x, np.ndarray) else np.array(np.from_dlpack(x))
+    return np.asarray(x) if compat.is_numpy_array(x) else np.array(np.from_dlpack(x))

@@ -1,0 +1,253 @@
+"""The laws, each as a function that takes the implementation it judges.
+
+A right implementation passes on every generic problem; `test_checkers` plants mistakes in it.
+"""
+
+import numpy as np
+
+import relgrad_np as rg
+from relgrad_np._array import from_numpy, to_numpy
+from relgrad_np._numerics import norm_bound
+from relgrad_np.oracle import brute
+
+from .problems import EPS, assert_close, convert, tolerances
+
+VARIANTS = [
+    ("output", "augmented"),
+    ("output", "separate"),
+    ("output", "published"),
+    ("input", "augmented"),
+    ("input", "separate"),
+]
+
+
+def passes(problem, forward=rg.forward, backprop=rg.backprop):
+    tape = forward(problem.layers, problem.X, problem.activation)
+    return tape, backprop(problem.layers, tape, *problem.model)
+
+
+def numpy_layers(layers):
+    return [rg.Layer(to_numpy(W), to_numpy(b)) for W, b in layers]
+
+
+def forward_is_the_definition(problem, library="numpy", forward=rg.forward):
+    tape = forward(
+        convert(problem, library).layers, convert(problem, library).X, problem.activation
+    )
+    Zs, Ys = brute.forward(longdouble(problem.layers), problem.X, problem.activation)
+    for k, tolerance in enumerate(tolerances(problem)["Y"]):
+        assert_close(tape.Ys[k], Ys[k], tolerance, f"Y of layer {k}")
+        assert_close(tape.Zs[k], Zs[k], 3 * tolerance + 64 * EPS, f"Z of layer {k}")
+    assert_close(tape.Zs[-1], Ys[-1], tolerances(problem)["Y"][-1], "latent")
+
+
+def longdouble(layers):
+    return [(W.astype(np.longdouble), b.astype(np.longdouble)) for W, b in layers]
+
+
+def terms_are_the_log_jacobian(problem, library="numpy", log_likelihood=rg.log_likelihood):
+    """L_J1 + L_J2 = slogdet of the dense Jacobian; L_p the base density of the latent."""
+    p = convert(problem, library)
+    terms = log_likelihood(p.layers, p.X, *p.model)
+    J = [brute.jacobian(problem.layers, x, problem.activation) for x in problem.X]
+    D, L = problem.X.shape[1], len(problem.layers)
+    logdet = np.array([np.linalg.slogdet(j)[1] for j in J])
+    tolerance = sum(tolerances(problem)["log_dsigma"]) * D
+    tolerance += 64 * EPS * L * D * max(np.linalg.cond(j) for j in J)
+    assert_close(terms.L_J1 + terms.L_J2, logdet, tolerance, "L_J1 + L_J2")
+    truth = brute.log_likelihood(longdouble(problem.layers), problem.X, *problem.model)
+    scale = np.abs(to_numpy(terms.L_p)).max() + 1
+    slack = D * tolerances(problem)["Y"][-1] * (1 + np.abs(problem.X).max()) * scale
+    assert_close(terms.per_sample, truth, tolerance + slack, "log p")
+    assert_close(terms.mean, truth.mean(), tolerance + slack, "mean log p")
+    L_J2 = sum(np.linalg.slogdet(W)[1] for W, _ in problem.layers)
+    assert_close(terms.L_J2, L_J2, 64 * EPS * L * D * 9, "L_J2")
+
+
+def ordinary_is_the_derivative(
+    problem, library="numpy", ordinary_gradient=rg.ordinary_gradient, backprop=rg.backprop
+):
+    """The ordinary gradient is the complex-step derivative of the definition, in long double."""
+    p = convert(problem, library)
+    tape, deltas = passes(p, backprop=backprop)
+    G = numpy_layers(ordinary_gradient(p.layers, tape, deltas))
+
+    def mean_log_p(layers):
+        return np.mean(brute.log_likelihood(layers, problem.X, *problem.model))
+
+    truth = brute.gradient(mean_log_p, longdouble(problem.layers))
+    allowed = tolerances(problem)
+    # the truth goes through the determinant of the dense Jacobian: its own digits end with cond(J)
+    cond = max(
+        np.linalg.cond(brute.jacobian(problem.layers, x, problem.activation)) for x in problem.X
+    )
+    blur = 64 * float(np.finfo(np.longdouble).eps) * cond
+    for k, (G_W, G_b) in enumerate(G):
+        for name, g, true in zip("Wb", (G_W, G_b), truth[k], strict=True):
+            tolerance = allowed[f"G_{name}"][k] + blur * (1 + np.abs(g).max())
+            assert_close(g, true, tolerance, f"G_{name} of layer {k}")
+
+
+def relative_is_ordinary_times_metric(
+    problem, library="numpy", relative_gradient=rg.relative_gradient, variants=VARIANTS
+):
+    """R~ = G~ W~' W~ and its variants, from the same tape and deltas."""
+    p = convert(problem, library)
+    tape, deltas = passes(p)
+    G = numpy_layers(rg.ordinary_gradient(p.layers, tape, deltas))
+    allowed = tolerances(problem)
+    for side, bias in variants:
+        R = relative_gradient(p.layers, tape, deltas, side=side, bias=bias)
+        for k, (layer, g) in enumerate(zip(problem.layers, G, strict=True)):
+            expected = brute.relative(*layer, *g, side, bias)
+            M = np.abs(brute.augmented(*layer))
+            metric = np.max(M @ M.T if side == "input" else M.T @ M) * len(M)
+            inherited = metric * (allowed["G_W"][k] + allowed["G_b"][k])
+            for name, r, e in zip("Wb", R[k], expected, strict=True):
+                tolerance = allowed[f"R_{name} {side} {bias}"][k] + inherited
+                assert_close(r, e, tolerance, f"R_{name} {side} {bias} of layer {k}")
+
+
+def ascent(problem, library="numpy", relative_gradient=rg.relative_gradient):
+    """<G, R> = |xi|^2 + |G_b|^2 (default), |G_W W'|^2 + |G_b|^2, |W' G_W|^2 + |W' G_b|^2."""
+    p = convert(problem, library)
+    tape, deltas = passes(p)
+    G = numpy_layers(rg.ordinary_gradient(p.layers, tape, deltas))
+    allowed = tolerances(problem)
+    for side, bias in (("output", "augmented"), ("output", "separate"), ("input", "augmented")):
+        R = numpy_layers(relative_gradient(p.layers, tape, deltas, side=side, bias=bias))
+        for k, ((W, _), (G_W, G_b), (R_W, R_b)) in enumerate(
+            zip(problem.layers, G, R, strict=True)
+        ):
+            xi = to_numpy(deltas[k]).T @ to_numpy(tape.Ys[k]) + np.eye(len(W))
+            square = {
+                ("output", "augmented"): np.sum(xi**2) + np.sum(G_b**2),
+                ("output", "separate"): np.sum((G_W @ W.T) ** 2) + np.sum(G_b**2),
+                ("input", "augmented"): np.sum((W.T @ G_W) ** 2) + np.sum((W.T @ G_b) ** 2),
+            }[side, bias]
+            product = np.sum(G_W * R_W) + np.sum(G_b * R_b)
+            size = np.abs(G_W).sum() + np.abs(G_b).sum() + np.abs(R_W).sum() + np.abs(R_b).sum()
+            worst = max(v[k] for key, v in allowed.items() if key.startswith(("G_", "R_")))
+            metric = np.sum(np.abs(brute.augmented(*problem.layers[k]))) ** 2
+            assert_close(
+                np.asarray(product), square, worst * size * (1 + metric), f"{side} {bias} <G, R>"
+            )
+
+
+def equivariance(
+    problem,
+    library="numpy",
+    relative_gradient=rg.relative_gradient,
+    variant=("output", "augmented"),
+    shift=True,
+    seed=0,
+    mixing=None,
+):
+    """(W inv(M), b - W inv(M) c, X M' + c) gives R_W inv(M), R_b - R_W inv(M) c."""
+    rng = np.random.default_rng(seed)
+    D = problem.X.shape[1]
+    M = generic_mixing(rng, D) if mixing is None else mixing
+    c = rng.uniform(0.5, 2.0, D) * (1.0 if shift else 0.0)
+    V = np.linalg.inv(M)
+    W, b = problem.layers[0]
+    first = rg.Layer(W @ V, b - W @ V @ c)
+    moved = problem._replace(layers=(first, *problem.layers[1:]), X=problem.X @ M.T + c)
+    side, bias = variant
+    results = []
+    for q in (problem, moved):
+        p = convert(q, library)
+        tape, deltas = passes(p)
+        results.append(
+            numpy_layers(relative_gradient(p.layers, tape, deltas, side=side, bias=bias))
+        )
+    (R_W, R_b), (moved_W, moved_b) = results[0][0], results[1][0]
+    tolerance = 1e-10 * (1 + np.abs(R_W).max()) * np.linalg.cond(M) * (1 + np.abs(c).max())
+    assert_close(moved_W, R_W @ V, tolerance, "R_W of mixed data")
+    assert_close(moved_b, R_b - R_W @ V @ c, tolerance, "R_b of mixed and shifted data")
+
+
+def generic_mixing(rng, D):
+    Q1, Q2 = (np.linalg.qr(rng.standard_normal((D, D)))[0] for _ in range(2))
+    return Q1 @ np.diag(2.0 ** rng.uniform(-1, 1, D)) @ Q2
+
+
+def samples_are_exchangeable(
+    problem, library="numpy", backprop=rg.backprop, relative=rg.relative_gradient
+):
+    """Permuting samples permutes Deltas and keeps R; a batch is the mean of its halves."""
+    order = np.random.default_rng(0).permutation(len(problem.X))
+    doubled = problem._replace(X=np.concatenate([problem.X, problem.X[order] + 0.25]))
+    half = len(problem.X)
+
+    def run(X):
+        p = convert(problem._replace(X=X), library)
+        tape, deltas = passes(p, backprop=backprop)
+        return [to_numpy(d) for d in deltas], numpy_layers(relative(p.layers, tape, deltas))
+
+    deltas, R = run(doubled.X)
+    shuffle = np.random.default_rng(1).permutation(2 * half)
+    deltas_s, R_s = run(doubled.X[shuffle])
+    (_, R_1), (_, R_2) = run(doubled.X[:half]), run(doubled.X[half:])
+    allowed = tolerances(doubled)
+    for k in range(len(problem.layers)):
+        assert_close(deltas_s[k], deltas[k][shuffle], 2 * allowed["Delta"][k], f"Delta {k}")
+        for name, a, s, one, two in zip("Wb", R[k], R_s[k], R_1[k], R_2[k], strict=True):
+            tolerance = 4 * allowed[f"R_{name} output augmented"][k]
+            assert_close(s, a, tolerance, f"R_{name} {k} of permuted samples")
+            assert_close((one + two) / 2, a, tolerance, f"R_{name} {k}, mean of halves")
+
+
+def capped(fs, eta, tau=0.7):
+    """The steps a rule would take: eta, at most tau over the bound on |K|."""
+    return tuple(min(eta, tau / float(norm_bound(f.K))) for f in fs)
+
+
+def step_is_the_dense_one(
+    problem, library="numpy", kind="plain", eta=0.05, apply_step=rg.apply_step
+):
+    """W+ = W + eta R, or exp(eta xi~) W~ by a dense exponential."""
+    p = convert(problem, library)
+    tape, deltas = passes(p)
+    fs = rg.factors(p.layers, tape, deltas)
+    R = numpy_layers(rg.relative_gradient(p.layers, tape, deltas))
+    allowed = tolerances(problem)
+    etas = capped(fs, eta)
+    for k, (new, layer, r, eta) in enumerate(
+        zip(apply_step(p.layers, fs, etas, kind=kind), problem.layers, R, etas, strict=True)
+    ):
+        W, b = brute.step(*layer, *r, eta, kind)
+        size = np.abs(brute.augmented(*layer)).sum() ** 2 * (1 + eta * np.abs(r.W).sum()) ** 2
+        slack = (
+            64 * EPS * size
+            + eta * 2 * sum(allowed[f"R_{n} output augmented"][k] for n in "Wb") * size
+        )
+        assert_close(new.W, W, slack, f"W+ of layer {k}")
+        assert_close(new.b, b, slack, f"b+ of layer {k}")
+
+
+def tracking_is_slogdet(problem, library="numpy", kind="plain", eta=0.05, track_step=rg.track_step):
+    """log|det W|, its sign and inv(W) after three steps, against a dense slogdet and inverse."""
+    p = convert(problem, library)
+    layers, tracked = p.layers, rg.track(p.layers, inverse=True)
+    for _ in range(3):
+        tape, deltas = passes(p._replace(layers=layers))
+        fs = rg.factors(layers, tape, deltas)
+        etas = capped(fs, eta)
+        tracked = track_step(tracked, fs, etas, kind=kind)
+        layers = rg.apply_step(layers, fs, etas, kind=kind)
+    for k, (W, _) in enumerate(numpy_layers(layers)):
+        sign, logdet = np.linalg.slogdet(W)
+        cond = np.linalg.cond(W)
+        assert_close(tracked.logdet[k], logdet, 1e3 * EPS * cond, f"log|det W| of layer {k}")
+        assert_close(tracked.sign[k], sign, 0.0, f"sign of layer {k}")
+        V = np.linalg.inv(W)
+        assert_close(tracked.inverse[k], V, 1e3 * EPS * cond * np.abs(V).max(), f"inv(W) of {k}")
+
+
+def inverse_undoes_forward(problem, library="numpy", inverse=rg.inverse):
+    p = convert(problem, library)
+    Z = rg.forward(p.layers, p.X, p.activation).Zs[-1]
+    cond = np.prod([np.linalg.cond(W) for W, _ in problem.layers]) / 0.2 ** len(problem.layers)
+    scale = 1 + np.abs(problem.X).max() + max(np.abs(b).max() for _, b in problem.layers)
+    assert_close(inverse(p.layers, Z, p.activation), problem.X, 64 * EPS * cond * scale, "X back")
+    assert from_numpy(problem.X, Z).dtype == Z.dtype
