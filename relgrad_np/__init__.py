@@ -7,25 +7,35 @@ Gresele, Fissore, Javaloy, Schoelkopf & Hyvarinen (NeurIPS 2020).
 from .activations import Activation, activation
 from .adam import Adam
 from .backprop import backprop
+from .checkpoint import Model, load, save
+from .datasets.transforms import Chain
 from .densities import Density, density
+from .fit import Epoch, FitDivergedError, FitResult, fit
 from .generative import inverse, sample
 from .initial import init_layers
 from .multiplicative import Factors, Tracked, apply_step, factors, track, track_step
 from .network import Layer, Tape, forward
 from .objective import LogLikelihood, log_likelihood
 from .ordinary import ordinary_gradient
+from .presets import PRESETS
 from .relative import relative_gradient
 from .rules import Exponential, Plain, Rule, State, StepInfo, init_state, train_step
 
 __version__ = "0.1.0.dev0"
 __all__ = [
+    "PRESETS",
     "Activation",
     "Adam",
+    "Chain",
     "Density",
+    "Epoch",
     "Exponential",
     "Factors",
+    "FitDivergedError",
+    "FitResult",
     "Layer",
     "LogLikelihood",
+    "Model",
     "Plain",
     "Rule",
     "State",
@@ -37,14 +47,17 @@ __all__ = [
     "backprop",
     "density",
     "factors",
+    "fit",
     "forward",
     "init_layers",
     "init_state",
     "inverse",
+    "load",
     "log_likelihood",
     "ordinary_gradient",
     "relative_gradient",
     "sample",
+    "save",
     "track",
     "track_step",
     "train_step",

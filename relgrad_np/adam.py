@@ -20,10 +20,10 @@ class Adam:
         m <- beta1 m + (1 - beta1) R,   v <- beta2 v + (1 - beta2) R^2
         W <- W + eta m_hat / (sqrt(v_hat) + epsilon),   m_hat = m / (1 - beta1^tick), v_hat alike
 
-    `clock`: steps in one tick of the bias correction; 1 is Adam, the published code ticks once an
-    epoch. State: m and v, 2 D^2 numbers a layer.
+    `clock`: steps in one tick of the bias correction; 1 is Adam; the published code ticks once an
+    epoch, which is 0 here and filled in by `fit`. State: m and v, 2 D^2 numbers a layer.
 
-    >>> Adam(bias="published", clock=100).beta1
+    >>> Adam(bias="published", clock=0).beta1
     0.9
     """
 
@@ -37,8 +37,9 @@ class Adam:
     tracks: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "epsilon", "clock"):
+        for name in ("learning_rate", "epsilon"):
             number(name, getattr(self, name), 0.0, float("inf"), "positive")
+        number("clock", self.clock, -1, float("inf"), "a number of steps, or 0 for an epoch")
         for name in ("beta1", "beta2"):
             number(name, getattr(self, name), 0.0, 1.0 - 1e-12, "in (0, 1)")
 
@@ -52,6 +53,8 @@ class Adam:
         R = relative_gradient(state.layers, tape, deltas, side=self.side, bias=self.bias)
         norms = tuple(xp.sqrt(xp.sum(R_W * R_W)) for R_W, _ in R)
         finite = finite & xp.isfinite(sum(norms))
+        if self.clock == 0:
+            raise ValueError("`clock` 0 stands for an epoch, which only `fit` knows")
         tick = 1 + state.t // self.clock
         layers, moments = [], []
         for layer, r, (m, v) in zip(state.layers, R, state.rule_state, strict=True):

@@ -55,16 +55,18 @@ class StepInfo(NamedTuple):
 
 
 class Rule(Protocol):
-    """What `train_step` asks of a rule; `tracks`: its steps keep log|det W| known."""
+    """What `train_step` asks of a rule, a frozen dataclass; `tracks`: log|det W| stays known.
 
-    learning_rate: float
-    tracks: ClassVar[bool]
+    `init` returns its first state; `step` layers, rule state, tracker, eta and norms, all but the
+    norms unchanged unless `finite`, (), holds. `fit` replaces the learning rate.
+    """
 
-    def init(self, layers: Layers) -> Any:
-        """Return the rule's state before the first step."""
-
-    def step(self, state: State, tape: Tape, deltas: Deltas, finite: Array) -> Any:
-        """Return layers, rule state, tracker, eta, norms; no change unless `finite`, ()."""
+    @property
+    def learning_rate(self) -> float: ...  # noqa: D102
+    @property
+    def tracks(self) -> bool: ...  # noqa: D102
+    def init(self, layers: Layers) -> Any: ...  # noqa: D102
+    def step(self, state: State, tape: Tape, deltas: Deltas, finite: Array) -> Any: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Plain:
     ('plain', True)
     """
 
-    learning_rate: float = 0.01
+    learning_rate: float = 0.03
     tau: float = 0.7
     kind: ClassVar[str] = "plain"
     tracks: ClassVar[bool] = True

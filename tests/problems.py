@@ -1,10 +1,8 @@
 """Generic inputs, in every library: what a test draws so that its agreement is evidence.
 
-W = Q1 diag(s) Q2 with s in [1/3, 3] and both determinant signs, b != 0, N, D, L pairwise distinct.
+The cases of `relgrad_np.oracle.cases`, with N, D, L drawn pairwise distinct, N < D and N > D.
 `test_laws.test_drawn_problems_are_generic` proves that this is what is drawn.
 """
-
-from typing import Any, NamedTuple
 
 import array_api_strict
 import numpy as np
@@ -13,50 +11,12 @@ from hypothesis import strategies as st
 import relgrad_np as rg
 from relgrad_np._array import to_numpy
 from relgrad_np.oracle import bounds
+from relgrad_np.oracle.cases import PARAMS, generic
 
 EPS = 2.0**-52
-PARAMS = {
-    "smooth_leaky_relu": {"alpha": 0.3},
-    "leaky_tanh": {"alpha": 1.2, "beta": 0.3},
-    "identity": {},
-    "softplus": {},
-    "elu": {"alpha": 1.0},
-}
 SMOOTH = ("smooth_leaky_relu", "leaky_tanh", "identity", "softplus")
 DENSITIES = ("normal", "logistic", "laplace", "sech", "student_t")
 SMOOTH_DENSITIES = tuple(name for name in DENSITIES if name != "laplace")
-
-
-class Problem(NamedTuple):
-    layers: tuple[rg.Layer, ...]
-    X: Any
-    activation: rg.Activation
-    density: rg.Density
-
-    @property
-    def model(self):
-        return self.activation, self.density
-
-    @property
-    def signs(self):
-        return [np.linalg.slogdet(W)[0] for W, _ in self.layers]
-
-
-def generic(seed, N=4, D=3, L=2, activation="smooth_leaky_relu", density="sech", dtype="float64"):
-    """One generic problem, in NumPy."""
-    rng = np.random.default_rng(seed)
-    layers = []
-    for k in range(L):
-        Q1, Q2 = (np.linalg.qr(rng.standard_normal((D, D)))[0] for _ in range(2))
-        s = 3.0 ** rng.uniform(-1, 1, D)
-        W = Q1 @ np.diag(s) @ Q2
-        if np.linalg.slogdet(W)[0] != (-1) ** (seed + k):
-            W[0] *= -1  # each sign of the determinant, whatever QR's
-        b = rng.uniform(0.2, 1.5, D) * rng.choice([-1, 1], D)
-        layers.append(rg.Layer(W.astype(dtype), b.astype(dtype)))
-    X = rng.standard_normal((N, D)).astype(dtype)
-    act = rg.activation(activation, **PARAMS[activation])
-    return Problem(tuple(layers), X, act, rg.density(density))
 
 
 @st.composite

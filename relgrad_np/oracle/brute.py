@@ -19,8 +19,13 @@ Layers = Sequence[tuple[Matrix, Matrix]]
 class Named(Protocol):
     """What is read of an activation or a density."""
 
-    name: str
-    params: dict[str, float]
+    @property
+    def name(self) -> str:
+        """Name in the registry."""
+
+    @property
+    def params(self) -> dict[str, float]:
+        """All of its parameters."""
 
 
 class Spec(NamedTuple):

@@ -1,0 +1,246 @@
+"""Pictures of a fit, written to a file: the suffix decides the format (PNG without one).
+
+Needs matplotlib, imported when a picture is asked for; no display and no global state is touched.
+"""
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Path = str | os.PathLike[str]
+Numbers = Sequence[float | None] | NDArray[Any]
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#555555"  # Okabe & Ito: safe for colour-blind readers
+ROWS = 6  # of images, and as many columns
+
+
+def learning_curve(
+    path: Path,
+    epochs: Sequence[int] | NDArray[Any],
+    train: Numbers,
+    validation: Numbers | None,
+    gaussian: float | None,
+    title: str,
+) -> None:
+    """Plot log-likelihood (nats) by epoch, and the level of the best Gaussian.
+
+    None and non-finite values are skipped. The axis holds the Gaussian and the better nine tenths
+    of the values; if it leaves out others, far below, a note says how low they go.
+
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = os.path.join(folder, "curve.png")
+    ...     learning_curve(file, [0, 1, 2], [None, -3.0, -2.5], None, -2.8, "sine")
+    ...     os.path.getsize(file) > 1000
+    True
+    """
+    figure = _figure((7.0, 4.2))
+    ax = _axes(figure.add_subplot(), title, "epoch", "log-likelihood (nats)")
+    ax.grid(axis="y", color="0.9")
+    values = []
+    for label, series, colour, dash in (
+        ("training", train, BLUE, "-"),
+        ("validation", validation, ORANGE, "--"),
+    ):
+        x, y = _present(epochs, [None] * len(epochs) if series is None else series, label)
+        if y.size:
+            mark = "o" if y.size < 30 else ""
+            ax.plot(x, y, dash, color=colour, label=label, lw=1.8, marker=mark, ms=4)
+            values.append(y)
+    if gaussian is not None:
+        ax.axhline(gaussian, color=GREY, ls=":", lw=1.6, label="Gaussian")
+    if values:
+        low, high, lowest = _range(np.concatenate(values), gaussian)
+        ax.set_ylim(low, high)
+        if lowest < low:
+            note = f"not shown: values down to {lowest:,.4g}"
+            ax.text(0.99, 0.02, note, transform=ax.transAxes, ha="right", color=GREY, fontsize=9)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    figure.legend(frameon=False, loc="outside lower center", ncols=3)
+    figure.savefig(path)
+
+
+def image_grid(
+    path: Path,
+    left: ArrayLike,
+    right: ArrayLike,
+    image_shape: tuple[int, int],
+    titles: tuple[str, str],
+) -> None:
+    """Show the first 36 rows of two arrays (N, height * width) as images, side by side, in grey.
+
+    Both share the grey scale of `left`, the real images. ValueError for rows that do not fit.
+
+    >>> import os, tempfile, numpy as np
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = os.path.join(folder, "grid.png")
+    ...     image_grid(file, np.eye(4), 1 - np.eye(4), (2, 2), ("real", "samples"))
+    ...     os.path.getsize(file) > 1000
+    True
+    """
+    tiles = [_tile(name, X, image_shape) for name, X in (("left", left), ("right", right))]
+    low, high = np.nanmin(tiles[0]), np.nanmax(tiles[0])
+    figure = _figure((8.0, 0.3 + 3.9 * tiles[0].shape[0] / tiles[0].shape[1]))
+    figure.get_layout_engine().set(wspace=0.06)
+    for ax, tile, title in zip(figure.subplots(1, 2), tiles, titles, strict=True):
+        ax.imshow(tile, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+        ax.set_title(title)
+        ax.set_axis_off()
+    figure.savefig(path)
+
+
+def density_2d(
+    path: Path,
+    data: ArrayLike,
+    samples: ArrayLike,
+    log_prob: Callable[[NDArray[np.float64]], ArrayLike],
+    title: str,
+) -> None:
+    """Show data (n, 2), samples (m, 2) and exp(log_prob) on a grid, on the same axes and scale.
+
+    `log_prob` takes points (k, 2) and returns (k,) nats. Data and samples are histograms, as
+    densities, without their non-finite rows, and the axes are those of the data; colours saturate
+    at the 99.5th percentile of the data's filled bins.
+
+    >>> import os, tempfile, numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(500, 2))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = os.path.join(folder, "density.png")
+    ...     density_2d(file, X, X, lambda x: -(x**2).sum(axis=1) / 2 - np.log(2 * np.pi), "normal")
+    ...     os.path.getsize(file) > 1000
+    True
+    """
+    X, S = _points("data", data), _points("samples", samples)
+    low, high = X.min(axis=0), X.max(axis=0)
+    margin = np.where(high > low, 0.06 * (high - low), 1.0)
+    low, high = low - margin, high + margin
+    panels = [_histogram(X, low, high), _histogram(S, low, high)]
+    x, y = (np.linspace(low[i], high[i], 401) for i in (0, 1))
+    x, y = (x[1:] + x[:-1]) / 2, (y[1:] + y[:-1]) / 2
+    grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    heights = np.exp(np.minimum(np.asarray(log_prob(grid), dtype=np.float64), 700.0))
+    panels.append(heights.reshape(400, 400))
+    top = np.percentile(panels[0][panels[0] > 0], 99.5)
+    aspect = float(np.clip((high - low)[1] / (high - low)[0], 0.2, 2.0))
+    figure = _figure((10.0, 0.9 + 3.0 * aspect))
+    figure.suptitle(title)
+    for ax, panel, name in zip(
+        figure.subplots(1, 3), panels, ("data", "samples", "density"), strict=True
+    ):
+        extent = (low[0], high[0], low[1], high[1])
+        ax.imshow(panel, origin="lower", extent=extent, cmap="viridis", vmin=0, vmax=top)
+        ax.set_title(name, fontsize=11)
+        ax.tick_params(labelsize=8)
+    figure.savefig(path)
+
+
+def times(path: Path, D: Sequence[int], relative: Numbers, ordinary: Numbers) -> None:
+    """Plot median times (ms) of a relative and an ordinary gradient by D, on log-log axes.
+
+    None, for what was not measured, is skipped. Thin lines through the last points rise as D^2
+    and D^3, for the eye.
+
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = os.path.join(folder, "times.png")
+    ...     times(file, [64, 128, 256], [0.1, 0.4, 1.6], [0.3, 2.4, None])
+    ...     os.path.getsize(file) > 1000
+    True
+    """
+    figure = _figure((6.4, 4.6))
+    ax = _axes(figure.add_subplot(), "time of one gradient", "dimension D", "median time (ms)")
+    ax.set_xscale("log", base=2)
+    ax.set_yscale("log")
+    ax.grid(color="0.92")
+    for label, series, colour, mark, power in (
+        ("relative", relative, BLUE, "o", 2),
+        ("ordinary", ordinary, ORANGE, "s", 3),
+    ):
+        x, y = _present(D, series, label)
+        if y.size:
+            ax.plot(x, y, mark + "-", color=colour, label=f"{label} gradient", lw=1.8, ms=6)
+            guide = y[-1] * (x / x[-1]) ** power
+            ax.plot(x, guide, ":", color=colour, lw=1.2, label=f"rising as $D^{power}$")
+    if len(D) <= 10:
+        ax.set_xticks(list(D), [str(d) for d in D])
+    ax.minorticks_off()
+    ax.legend(frameon=False)
+    figure.savefig(path)
+
+
+def _figure(size: tuple[float, float]) -> Any:
+    """Return an empty figure that draws without a display."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            'plots need matplotlib: pip install "relgrad-np[demo]"', name=error.name
+        ) from None
+    figure = Figure(figsize=size, dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _axes(ax: Any, title: str, x: str, y: str) -> Any:
+    ax.set_title(title)
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def _present(x: Any, y: Any, label: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the pairs whose y is a finite number."""
+    if len(x) != len(y):
+        raise ValueError(f"the {label} curve must have {len(x)} values, got {len(y)}")
+    pairs = [(a, b) for a, b in zip(x, y, strict=True) if b is not None and math.isfinite(b)]
+    both = np.array(pairs, dtype=np.float64).reshape(-1, 2)
+    return both[:, 0], both[:, 1]
+
+
+def _range(y: NDArray[np.float64], gaussian: float | None) -> tuple[float, float, float]:
+    """Return the limits of the axis, and the lowest value."""
+    level = y.max() if gaussian is None else gaussian
+    span = np.ptp(np.append(y[y >= np.percentile(y, 10)], level))
+    # what lies little below the better nine tenths is shown too: cutting it off gains nothing
+    kept = y[y >= np.percentile(y, 10) - 3 * span] if span > 0 else y
+    shown = np.append(kept, level)
+    margin = 0.05 * (np.ptp(shown) or 1.0)
+    return float(shown.min() - margin), float(shown.max() + margin), float(y.min())
+
+
+def _tile(name: str, X: ArrayLike, image_shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Return up to 36 images on one sheet, a white line (NaN) between them."""
+    X = np.asarray(X, dtype=np.float64)
+    height, width = image_shape
+    if X.ndim != 2 or X.shape[1] != height * width or not len(X):
+        raise ValueError(f"`{name}` must have shape (N, {height * width}), N >= 1, got {X.shape}")
+    sheet = np.full((ROWS, height + 1, ROWS, width + 1), np.nan)
+    for i, image in enumerate(X[: ROWS * ROWS]):
+        sheet[i // ROWS, :height, i % ROWS, :width] = image.reshape(height, width)
+    flat: NDArray[np.float64] = sheet.reshape(ROWS * (height + 1), ROWS * (width + 1))
+    return flat[:-1, :-1]
+
+
+def _points(name: str, X: ArrayLike) -> NDArray[np.float64]:
+    """Return the finite rows of X, which must have two columns."""
+    X = np.asarray(X, dtype=np.float64)
+    if X.ndim != 2 or X.shape[1] != 2:
+        raise ValueError(f"`{name}` must have shape (n, 2), got {X.shape}")
+    points: NDArray[np.float64] = X[np.isfinite(X).all(axis=1)]
+    if name == "data" and not len(points):
+        raise ValueError("`data` must have a finite row")
+    return points
+
+
+def _histogram(X: NDArray[np.float64], low: Any, high: Any) -> NDArray[np.float64]:
+    """Return points per area over the number of all points, rows for the second coordinate."""
+    bins = int(np.clip(1.3 * len(X) ** 0.45, 12, 160))
+    counts, _, _ = np.histogram2d(X[:, 0], X[:, 1], bins, np.stack([low, high], axis=1))
+    area = (high - low).prod() / bins**2
+    result: NDArray[np.float64] = counts.T / (max(len(X), 1) * area)
+    return result
