@@ -1,5 +1,6 @@
 """Plain arguments, checked at the public boundary: one line that names what is wrong."""
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,11 @@ def number(name: str, value: Any, low: float, high: float, rule: str) -> float:
     """Return `value` as a float if low < value <= high, the condition that `rule` says in words."""
     if not isinstance(value, (int, float, np.floating, np.integer)) or isinstance(value, bool):
         raise TypeError(f"`{name}` must be a number, got {type(value).__name__}")
-    if not low < value <= high or value == np.inf:
+    try:
+        inside = low < float(value) <= min(high, sys.float_info.max)
+    except OverflowError:
+        inside = False
+    if not inside:
         raise ValueError(f"`{name}` must be {rule}, got {value}")
     return float(value)
 
@@ -33,6 +38,6 @@ def whole(name: str, value: Any) -> int:
 
 def one_of(name: str, value: Any, choices: Any) -> Any:
     """Return `value` if it is among `choices`, else list them."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(choices)}")
     return value

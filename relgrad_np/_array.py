@@ -48,6 +48,15 @@ def check(layers: Sequence[Any], **batches: Array) -> Namespace:
     return xp
 
 
+def check_parts(layers: Sequence[Any], **parts: Sequence[Array]) -> Namespace:
+    """Check `layers` and parts of a tape, deltas or factors: an array (N, D) for each layer."""
+    for part, arrays in parts.items():
+        if len(arrays) != len(layers):
+            raise ValueError(f"`{part}` must be of {len(layers)} layers, got {len(arrays)}")
+    named = ((f"{part}[{k}]", x) for part, arrays in parts.items() for k, x in enumerate(arrays))
+    return check(layers, **dict(named))
+
+
 def _fits(x: Array, name: str, first: Array, shape: tuple[int, ...] | str) -> None:
     """Fail by name unless `x` has this shape and the library, device and dtype of `first`."""
     if type(x) is not type(first) or x.device != first.device or x.dtype != first.dtype:
@@ -63,9 +72,9 @@ def _fits(x: Array, name: str, first: Array, shape: tuple[int, ...] | str) -> No
         raise ValueError(f"`{name}` must have shape {shape}, got {tuple(x.shape)}")
 
 
-def lift(formula: Formula) -> Callable[[Array], Array]:
-    """Make an elementwise formula of (namespace, y) a function of the array y alone."""
-    return lambda y: formula(namespace(y, "y"), y)
+def lift(formula: Formula, name: str = "y") -> Callable[[Array], Array]:
+    """Make an elementwise formula of (namespace, y) a function of the array alone."""
+    return lambda y: formula(namespace(y, name), y)
 
 
 def from_numpy(x: Any, like: Array) -> Array:
@@ -74,9 +83,8 @@ def from_numpy(x: Any, like: Array) -> Array:
 
 
 def to_numpy(x: Array) -> Any:
-    """Copy an array of any library to NumPy: the only way back, and always asked for."""
-    if compat.is_torch_array(x):
-        return x.detach().cpu().numpy()
+    """Return an array of any library as NumPy: the only way back, and always asked for."""
     if compat.is_cupy_array(x):
         return x.get()
+    x = x.detach().cpu() if compat.is_torch_array(x) else x
     return np.asarray(x) if compat.is_numpy_array(x) else np.array(np.from_dlpack(x))

@@ -2,6 +2,7 @@
 
 import math
 
+from ._arguments import number
 from ._array import Array, Formula, Namespace, namespace
 
 
@@ -10,28 +11,33 @@ def solve_increasing(
 ) -> Array:
     """Solve f(y) = z elementwise, for an increasing f with its root in [low, high].
 
-    Newton, safeguarded: a step that leaves the shrinking bracket is replaced by its midpoint. It
-    ends when no residual falls any more: only rounding is left of them. NaN, inf pass through.
+    Newton, safeguarded: where a step leaves the shrinking bracket, or the last one has not halved
+    the residual (so that no cycle can last), the midpoint is taken. It ends when no bracket has a
+    number left inside, or all residuals are 0. Where a bracket is not finite, `low` is returned.
 
     >>> import numpy as np
     >>> z = np.array([8.0, 27.0])
     >>> solve_increasing(np, lambda xp, y: y**3, lambda xp, y: 3 * y**2, z, 0 * z, z)
     array([2., 3.])
     """
+    start, fine = low, xp.isfinite(z) & xp.isfinite(low) & xp.isfinite(high)
+    z, low, high = (xp.where(fine, x, xp.zeros_like(x)) for x in (z, low, high))
     y = best = low + (high - low) / 2
     residual = f(xp, y) - z
     least = xp.abs(residual)
+    before = xp.full_like(least, math.inf)
     for _ in range(200):
         low, high = xp.where(residual < 0, y, low), xp.where(residual > 0, y, high)
-        newton = y - residual / df(xp, y)
-        y = xp.where((low <= newton) & (newton <= high), newton, low + (high - low) / 2)
+        newton, middle = y - residual / df(xp, y), low + (high - low) / 2
+        good = (low < newton) & (newton < high) & (xp.abs(residual) <= before / 2)
+        before = xp.abs(residual)
+        y = xp.where(good, newton, middle)
         residual = f(xp, y) - z
         better = xp.abs(residual) < least
-        moving = better | (xp.abs(y - best) > 1e-3 * (1 + xp.abs(y)))
         best, least = xp.where(better, y, best), xp.where(better, xp.abs(residual), least)
-        if not bool(xp.any(moving & xp.isfinite(z))):
+        if not bool(xp.any((low < middle) & (middle < high) & (least > 0))):
             break
-    return xp.where(xp.isfinite(z), best, z)
+    return xp.where(fine, best, start)
 
 
 def phi1(M: Array, bound: float | None = None) -> Array:
@@ -46,7 +52,7 @@ def phi1(M: Array, bound: float | None = None) -> Array:
     array([[ True]])
     """
     xp = namespace(M, "M")
-    size = float(norm_bound(M)) if bound is None else bound
+    size = float(norm_bound(M)) if bound is None else number("bound", bound, 0, 1e9, "positive")
     halvings = max(0, math.ceil(math.log2(size / 0.75))) if 0 < size < math.inf else 0
     M = M * 0.5**halvings
     M2 = M @ M
@@ -64,13 +70,39 @@ def phi1(M: Array, bound: float | None = None) -> Array:
 def norm_bound(K: Array) -> Array:
     """Bound the spectral norm of K (n, n) from above, (): min(|K|_F, sqrt(|K|_1 |K|_inf)).
 
+    Positive even where K = 0, so that one may divide by it.
+
     >>> import numpy as np
     >>> norm_bound(np.array([[3.0, 0.0], [0.0, 4.0]]))
     np.float64(4.0)
     """
     xp = namespace(K, "K")
-    rows, columns = (xp.max(xp.sum(xp.abs(K), axis=axis)) for axis in (1, 0))
-    return xp.minimum(xp.sqrt(xp.sum(K * K)), xp.sqrt(rows) * xp.sqrt(columns))
+    tiny = xp.finfo(K.dtype).smallest_normal
+    unit = xp.max(xp.abs(K)) + tiny
+    unit = xp.where(xp.isfinite(unit), unit, xp.ones_like(unit))
+    K = xp.abs(K / unit)  # no square overflows, and none that matters underflows
+    rows, columns = (xp.max(xp.sum(K, axis=axis)) for axis in (1, 0))
+    return unit * xp.minimum(xp.sqrt(xp.sum(K * K)), xp.sqrt(rows * columns)) + tiny
+
+
+def log_t_constant(nu: float) -> float:
+    """Return the log of Student's normaliser, Gamma((nu+1)/2) / (Gamma(nu/2) sqrt(nu pi)).
+
+    Stirling's series in w = 2/nu from 25 on; below, log c(nu) = log c(nu + 2) + log(nu (nu + 2) /
+    (nu + 1)^2) / 2. The difference of two log Gammas would cancel.
+
+    >>> math.isclose(math.exp(log_t_constant(1.0)) * math.pi, 1.0)  # Cauchy
+    True
+    """
+    total = 0.0
+    while nu < 25:
+        ratio = nu * (nu + 2) / (nu + 1) ** 2
+        total += 0.5 * (math.log(ratio) if nu < 1 else math.log1p(-1 / (nu + 1) ** 2))
+        nu += 2
+    w, series = 2 / nu, 0.0
+    for c in (691 / 180224, -31 / 18432, 17 / 14336, -1 / 640, 1 / 192, -1 / 8):
+        series = series * w * w + c
+    return total + w * series - 0.5 * math.log(2 * math.pi)
 
 
 def eye(xp: Namespace, K: Array) -> Array:

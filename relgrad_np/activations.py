@@ -1,12 +1,12 @@
 """Activations sigma: smooth, strictly increasing, elementwise; each with the log of its slope.
 
 sigma acts forward, log sigma' is the term L_J1, (log sigma')' what backpropagation adds for it.
-With exp(-|y|) alone no exponential overflows, and every formula keeps its digits for every y.
+With exp(-|y|) alone no exponential overflows, and the formulas keep their digits for every y.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ._arguments import build, number
@@ -18,8 +18,8 @@ from ._numerics import solve_increasing
 class Activation:
     """An activation: elementwise functions of float32 or float64 arrays of any shape.
 
-    `inverse` solves to |sigma(inverse(z)) - z| <= 4 eps times the larger term of sigma; `onto`:
-    sigma reaches all of R, so that the model has mass 1.
+    `inverse` solves to |sigma(inverse(z)) - z| <= 4 eps times the larger term of sigma (slopes
+    above 1e-5); `onto`: sigma reaches all of R, so that the model has mass 1.
 
     >>> import numpy as np
     >>> f = activation("smooth_leaky_relu", alpha=0.5)
@@ -67,14 +67,14 @@ def smooth_leaky_relu(alpha: float = 0.3) -> Activation:
         u = logistic(xp, -xp.abs(y))
         return c * u * (1 - u) / dsigma(xp, y)
 
-    def bracket(xp: Namespace, z: Array) -> Any:
-        # max(y, a y) <= sigma(y) <= max(y, a y) + c log 2
-        return (xp.where(v > 0, v, v / a) for v in (z - c * math.log(2), z))
+    def bracket(xp: Namespace, z: Array) -> Any:  # 0 <= sigma(y) - max(y, a y) <= c log 2
+        pair = (z - c * math.log(2), z)
+        return (xp.clip(v, min=0.0) + xp.clip(v, max=0.0) / a for v in pair)
 
     return make(
         "smooth_leaky_relu",
         {"alpha": a},
-        sigma=lambda xp, y: a * y + c * log1pexp(xp, y),
+        sigma=lambda xp, y: a * y + (c * log1pexp(xp, y) if c else 0),
         dsigma=dsigma,
         log_dsigma=log_dsigma,
         dlog_dsigma=dlog_dsigma,
@@ -88,7 +88,7 @@ def leaky_tanh(alpha: float = 1.0, beta: float = 0.1) -> Activation:
     b = number("beta", beta, 0.0, math.inf, "positive")
 
     def bend(xp: Namespace, y: Array) -> Array:  # tanh' = 1 - tanh^2 without its cancellation
-        t = xp.exp(-2 * a * xp.abs(y))
+        t = xp.exp(-a * xp.abs(y)) ** 2
         return a * 4 * t / (1 + t) ** 2
 
     return make(
@@ -96,7 +96,7 @@ def leaky_tanh(alpha: float = 1.0, beta: float = 0.1) -> Activation:
         {"alpha": a, "beta": b},
         sigma=lambda xp, y: xp.tanh(a * y) + b * y,
         dsigma=lambda xp, y: bend(xp, y) + b,
-        log_dsigma=lambda xp, y: xp.log(bend(xp, y) + b),
+        log_dsigma=lambda xp, y: math.log(b) + xp.log1p(bend(xp, y) / b),
         dlog_dsigma=lambda xp, y: -2 * a * xp.tanh(a * y) * bend(xp, y) / (bend(xp, y) + b),
         bracket=lambda xp, z: ((z - 1) / b, (z + 1) / b),  # |sigma(y) - beta y| <= 1
     )
@@ -104,15 +104,7 @@ def leaky_tanh(alpha: float = 1.0, beta: float = 0.1) -> Activation:
 
 def identity() -> Activation:
     """sigma(y) = y: the net is a product of affine maps."""
-    return make(
-        "identity",
-        {},
-        sigma=lambda xp, y: y,
-        dsigma=lambda xp, y: xp.ones_like(y),
-        log_dsigma=lambda xp, y: xp.zeros_like(y),
-        dlog_dsigma=lambda xp, y: xp.zeros_like(y),
-        inverse=lambda xp, z: z,
-    )
+    return replace(smooth_leaky_relu(1.0), name="identity", params={})
 
 
 def make(name: str, params: dict[str, float], onto: bool = True, **formulas: Formula) -> Activation:
@@ -120,7 +112,8 @@ def make(name: str, params: dict[str, float], onto: bool = True, **formulas: For
     if "bracket" in formulas:
         bracket, f, df = formulas.pop("bracket"), formulas["sigma"], formulas["dsigma"]
         formulas["inverse"] = lambda xp, z: solve_increasing(xp, f, df, z, *bracket(xp, z))
-    return Activation(name, params, onto=onto, **{key: lift(f) for key, f in formulas.items()})
+    lifted = {key: lift(f, "z" if key == "inverse" else "y") for key, f in formulas.items()}
+    return Activation(name, params, onto=onto, **lifted)
 
 
 def log1pexp(xp: Namespace, y: Array) -> Array:

@@ -6,9 +6,9 @@ Elementwise, so it is neither equivariant nor of rank N: log|det W| can't be tra
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ._arguments import number
+from ._arguments import number, one_of, whole
 from ._array import Array, check
-from .network import Deltas, Layer, Layers, Tape
+from .network import Deltas, Layer, Tape
 from .relative import relative_gradient
 from .rules import State
 
@@ -39,31 +39,33 @@ class Adam:
     def __post_init__(self) -> None:
         for name in ("learning_rate", "epsilon"):
             number(name, getattr(self, name), 0.0, float("inf"), "positive")
-        number("clock", self.clock, -1, float("inf"), "a number of steps, or 0 for an epoch")
+        if self.clock != 0:
+            whole("clock", self.clock)
+        one_of("side", self.side, ("output", "input"))
+        one_of("bias", self.bias, ("augmented", "separate", "published"))
         for name in ("beta1", "beta2"):
             number(name, getattr(self, name), 0.0, 1.0 - 1e-12, "in (0, 1)")
-
-    def init(self, layers: Layers) -> tuple[tuple[Layer, Layer], ...]:
-        """Zero moments (m, v), each of a layer's form."""
-        return tuple((Layer(0 * W, 0 * b), Layer(0 * W, 0 * b)) for W, b in layers)
 
     def step(self, state: State, tape: Tape, deltas: Deltas, finite: Array) -> Any:
         """Return layers, moments, no tracker, eta and |R_W|_F; unchanged where not finite."""
         xp = check(state.layers)
         R = relative_gradient(state.layers, tape, deltas, side=self.side, bias=self.bias)
-        norms = tuple(xp.sqrt(xp.sum(R_W * R_W)) for R_W, _ in R)
+        norms = tuple(xp.sqrt(xp.sum(R_W * R_W)) + xp.sum(0 * R_b) for R_W, R_b in R)
         finite = finite & xp.isfinite(sum(norms))
         if self.clock == 0:
             raise ValueError("`clock` 0 stands for an epoch, which only `fit` knows")
         tick = 1 + state.t // self.clock
+        zeros = (Layer(xp.zeros_like(W), xp.zeros_like(b)) for W, b in state.layers)
+        before = state.rule_state or tuple((zero, zero) for zero in zeros)
         layers, moments = [], []
-        for layer, r, (m, v) in zip(state.layers, R, state.rule_state, strict=True):
+        for layer, r, (m, v) in zip(state.layers, R, before, strict=True):
             W, b = (
                 self._move(xp, finite, tick, *parts) for parts in zip(layer, r, m, v, strict=True)
             )
             layers.append(Layer(W[0], b[0]))
             moments.append((Layer(W[1], b[1]), Layer(W[2], b[2])))
-        etas = tuple(xp.where(finite, self.learning_rate + 0 * norm, 0 * norm) for norm in norms)
+        zero = xp.zeros_like(norms[0])
+        etas = (xp.where(finite, zero + self.learning_rate, zero),) * len(layers)
         return tuple(layers), tuple(moments), None, etas, norms
 
     def _move(

@@ -1,6 +1,6 @@
 """Backpropagation: the derivative of mean(L_p + L_J1) with respect to each layer's output."""
 
-from ._array import check
+from ._array import check_parts
 from .activations import Activation
 from .densities import Density
 from .network import Deltas, Layers, Tape
@@ -23,7 +23,7 @@ def backprop(layers: Layers, tape: Tape, activation: Activation, density: Densit
     (array([[-1.5],
            [-0.5]]),)
     """
-    check(layers, **{f"Ys[{k}]": Y for k, Y in enumerate(tape.Ys)})
+    check_parts(layers, Ys=tape.Ys)
     N = tape.Ys[0].shape[0]
     # forward: L_p = sum_i log p(Zs[L])
     deltas = [density.score(tape.Ys[-1]) / N]  # (N, D)

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from . import __version__
+from .checkpoint import save
 from .fit import RULES, SCHEDULES, Epoch, FitDivergedError
 from .rules import State
 
@@ -136,32 +137,32 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
+    from . import training
     from .datasets import load
-    from .training import (
-        Settings,
-        new_folder,
-        prepare,
-        settings_for,
-        train,
-        write_history,
-        write_run,
-    )
 
-    names = [field.name for field in fields(Settings)]
-    settings = settings_for(options.data, **{name: getattr(options, name) for name in names})
+    names = [field.name for field in fields(training.Settings)]
+    settings = training.settings_for(
+        options.data, **{name: getattr(options, name) for name in names}
+    )
     data = load(options.data, settings.seed)
-    prepare(settings, data)  # what is wrong with the settings shows before anything is written
-    folder = new_folder(options.out or Path("runs") / options.data.replace(":", "-"))
+    _, chosen = training.prepare(settings, data)  # what is wrong shows before anything is written
+    folder = training.new_folder(options.out or Path("runs") / options.data.replace(":", "-"))
     (folder / "config.json").write_text(
         json.dumps({"version": __version__, "data": options.data, **asdict(settings)}, indent=2)
         + "\n"
     )
 
     def note(epoch: Epoch, state: State) -> None:
-        write_history(folder / "history.jsonl", epoch)
+        training.write_history(folder / "history.jsonl", epoch)
 
-    run = train(data, settings, progress=_progress() and not options.json, callbacks=(note,))
-    write_run(folder, data, run)
+    try:
+        run = training.train(
+            data, settings, progress=_progress() and not options.json, callbacks=(note,)
+        )
+    except FitDivergedError as error:  # nothing is lost
+        save(folder / "model.npz", training.model_of(data, settings, error.result.layers, chosen))
+        raise
+    training.write_run(folder, data, run)
     if options.json:
         print(json.dumps({**run.report._asdict(), "folder": str(folder)}))
     else:

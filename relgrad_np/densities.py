@@ -6,7 +6,7 @@ Elementwise, symmetric about 0, and stable for every z. The score is + d log p /
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ._arguments import build, number
 from ._array import Array, Formula, Namespace, lift
+from ._numerics import log_t_constant
 
 Draw = Callable[[np.random.Generator, int | tuple[int, ...]], NDArray[np.float64]]
 
@@ -28,10 +29,10 @@ class Density:
     """
 
     name: str
-    params: dict[str, float]
     log_prob: Callable[[Array], Array]
     score: Callable[[Array], Array]
     sample: Draw
+    params: dict[str, float] = field(default_factory=dict)
 
 
 def density(name: str, **params: Any) -> Density:
@@ -48,7 +49,7 @@ def density(name: str, **params: Any) -> Density:
 def student_t(nu: float = 5.0) -> Density:
     """Log p = log c - (nu + 1) / 2 log(1 + r^2), r = |z| / sqrt(nu), nu > 0."""
     nu = number("nu", nu, 0.0, math.inf, "positive")
-    log_c = math.lgamma((nu + 1) / 2) - math.lgamma(nu / 2) - 0.5 * math.log(nu * math.pi)
+    log_c = log_t_constant(nu)
 
     def split(xp: Namespace, z: Array) -> tuple[Array, Array]:  # max(r, 1), q = min(r, 1/r)
         r = xp.abs(z) / math.sqrt(nu)
@@ -64,7 +65,7 @@ def student_t(nu: float = 5.0) -> Density:
         return -(nu + 1) / math.sqrt(nu) * xp.sign(z) * q / (1 + q * q)
 
     draw: Draw = lambda rng, shape: rng.standard_t(nu, shape)  # noqa: E731
-    return Density("student_t", {"nu": nu}, lift(log_prob), lift(score), draw)
+    return Density("student_t", lift(log_prob, "z"), lift(score, "z"), draw, {"nu": nu})
 
 
 FIXED: dict[str, tuple[Formula, Formula, Draw]] = {  # log p, its score, a draw
@@ -84,7 +85,7 @@ FIXED: dict[str, tuple[Formula, Formula, Draw]] = {  # log p, its score, a draw
         lambda rng, shape: rng.laplace(size=shape),
     ),
     "sech": (  # -log cosh z - log pi; a Cauchy variable's log-modulus has this density
-        lambda xp, z: math.log(2 / math.pi) - xp.abs(z) - xp.log1p(xp.exp(-2 * xp.abs(z))),
+        lambda xp, z: math.log(2 / math.pi) - xp.abs(z) - xp.log1p(xp.exp(-xp.abs(z)) ** 2),
         lambda xp, z: -xp.tanh(z),
         lambda rng, shape: np.log(np.abs(rng.standard_cauchy(shape))),
     ),
@@ -92,6 +93,6 @@ FIXED: dict[str, tuple[Formula, Formula, Draw]] = {  # log p, its score, a draw
 
 
 DENSITIES = {
-    name: functools.partial(Density, name, {}, lift(log_prob), lift(score), draw)
+    name: functools.partial(Density, name, lift(log_prob, "z"), lift(score, "z"), draw)
     for name, (log_prob, score, draw) in FIXED.items()
 } | {"student_t": student_t}

@@ -144,7 +144,7 @@ def fit(
     progress : bool
         A bar with log-likelihood and rate (needs tqdm).
     callbacks : functions of (Epoch, State)
-        Called after each epoch; one that returns True stops the fit.
+        Called after each epoch; one that returns something true stops the fit.
 
     Returns
     -------
@@ -174,16 +174,10 @@ def fit(
     if X_val is not None:
         check(layers, X_val=X_val)
         require_finite("X_val", X_val)
-    base = make_rule(rule, learning_rate)
-    factor = SCHEDULES[one_of("schedule", schedule, SCHEDULES)]
-    epochs, batch_size = whole("epochs", epochs), whole("batch_size", batch_size)
-    warmup = whole("warmup", warmup) if warmup else 0
-    if patience is not None:
-        patience = whole("patience", patience)
-        if X_val is None:
-            raise ValueError("`patience` needs `X_val`")
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"`rng` must be a numpy.random.Generator, got {type(rng).__name__}")
+    elif patience is not None:
+        raise ValueError("`patience` needs `X_val`")
+    check_options(schedule, warmup, batch_size, epochs, patience, implementation, rng)
+    base, factor = make_rule(rule, learning_rate), SCHEDULES[schedule]
     step = resolve(implementation)
     N = X.shape[0]
     batches = math.ceil(N / batch_size)
@@ -220,7 +214,7 @@ def fit(
                         bar.set_postfix_str(f"log p {float(info.log_likelihood):.2f} nats")
             record = watch.record(epoch, state, infos, eta, time.perf_counter() - started)
             stops = [callback(record, state) for callback in callbacks]
-            if any(stop is True for stop in stops):
+            if any(stops):
                 watch.stop_reason = "callback"
             elif patience is not None and epoch - watch.best_epoch >= patience:
                 watch.stop_reason = "patience"
@@ -229,6 +223,27 @@ def fit(
     if bar is not None:
         bar.close()
     return watch.result(state)
+
+
+def check_options(
+    schedule: str,
+    warmup: int,
+    batch_size: int,
+    epochs: int,
+    patience: int | None,
+    implementation: str | None,
+    rng: Any,
+) -> None:
+    """Refuse, by name, what `fit` could not use; so that a caller can ask before it begins."""
+    one_of("schedule", schedule, SCHEDULES)
+    for name, value in (("batch_size", batch_size), ("epochs", epochs)):
+        whole(name, value)
+    for name, optional in (("warmup", warmup or None), ("patience", patience)):
+        if optional is not None:
+            whole(name, optional)
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"`rng` must be a numpy.random.Generator, got {type(rng).__name__}")
+    resolve(implementation)
 
 
 def require_finite(name: str, X: Array) -> None:

@@ -7,22 +7,21 @@ from .activations import Activation
 from .densities import Density
 from .network import Layers, Tape
 from .objective import data_terms, log_abs_det
+from .ordinary import checked_inverse
 
 
 def unwind(layers: Layers, Z: Array, activation: Activation) -> Tape:
     """Return the tape that ends at the latent Z (N, D): `forward`, line by line from the last.
 
-    Cost: L solves, cubic in D. LinAlgError names a singular layer.
+    Cost: L inverses, cubic in D. LinAlgError names a layer of reciprocal condition below eps.
     """
-    xp = check(layers, Z=Z)
+    check(layers, Z=Z)
     Zs, Ys = [Z], [Z]
     for k in reversed(range(len(layers))):
         W, b = layers[k]
         # forward: Ys[k] = Zs[k] @ W.T + b
-        try:
-            Zs.insert(0, xp.linalg.solve(W, (Ys[0] - b).T).T)  # (N, D)
-        except (np.linalg.LinAlgError, RuntimeError):
-            raise np.linalg.LinAlgError(f"`W of layer {k}` is singular") from None
+        V = checked_inverse(W, f"W of layer {k}")
+        Zs.insert(0, (Ys[0] - b) @ V.T)  # (N, D)
         if k > 0:  # forward: Zs[k] = sigma(Ys[k-1])
             Ys.insert(0, activation.inverse(Zs[0]))  # (N, D)
     return Tape(tuple(Zs), tuple(Ys))
@@ -44,7 +43,7 @@ def sample(
 ) -> tuple[Array, Array]:
     """Draw X (n, D) from the model, and log p (n,) of each draw from the same pass.
 
-    Cost: L solves and L determinants. ValueError if the activation is not onto R.
+    Cost: L inverses and L determinants. ValueError if the activation is not onto R.
 
     >>> import numpy as np, relgrad_np as rg
     >>> layers = (rg.Layer(np.array([[2.0]]), np.array([1.0])),)
@@ -63,6 +62,11 @@ def sample(
 
 def require_onto(activation: Activation) -> None:
     """Refuse an activation that does not reach all of R: the model's mass would be below 1."""
+    if not isinstance(activation, Activation):
+        kind = type(activation).__name__
+        raise TypeError(
+            f"`activation` must be an Activation, as activation(name) makes, got {kind}"
+        )
     if not activation.onto:
         raise ValueError(
             f"`activation` {activation.name} is not onto R, so the model's mass is below 1: "

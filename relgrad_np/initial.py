@@ -35,6 +35,7 @@ def init_layers(
         The samples that `whiten` whitens, and what acts between the layers.
     like : array
         Library, device and dtype of the layers; by default those of `X`, else NumPy float64.
+        With `whiten` of the library of `X`.
     dtype : "float32" or "float64"
         Overrides the dtype of `like`.
 
@@ -54,18 +55,21 @@ def init_layers(
     one_of("kind", kind, KINDS)
     if not isinstance(rng, np.random.Generator):
         raise TypeError(f"`rng` must be a numpy.random.Generator, got {type(rng).__name__}")
-    if dtype not in (None, "float32", "float64"):
-        raise ValueError(f"`dtype` must be float32 or float64, got {dtype!r}")
+    if X is not None:
+        namespace(X, "X")
     like = next((x for x in (like, X) if x is not None), np.zeros(1))
     xp = namespace(like, "like")
     if dtype is not None:
-        like = xp.astype(like[:1], getattr(xp, dtype))
+        one_of("dtype", dtype, ("float32", "float64"))
+        like = xp.zeros(1, dtype=getattr(xp, dtype), device=like.device)
     if kind == "whiten":
         if X is None:
             raise ValueError("`X` is needed for kind='whiten'")
         if activation is None and L > 1:
             raise ValueError("`activation` is needed for kind='whiten'")
-        return _whitening(namespace(X, "X").astype(X, like.dtype), D, L, activation or identity())
+        if namespace(X, "X") is not xp:
+            raise TypeError("`X` and `like` must be arrays of the same library")
+        return _whitening(xp.astype(X, like.dtype), D, L, activation or identity())
     return tuple(
         Layer(
             from_numpy(_orthogonal(rng, D) if kind == "orthogonal" else np.eye(D), like),
@@ -82,8 +86,8 @@ def _orthogonal(rng: np.random.Generator, D: int) -> Array:
 
 def _whitening(Z: Array, D: int, L: int, activation: Activation) -> Layers:
     """Whiten Z (N, D) and what each layer makes of it; the moments are taken in float64."""
-    if Z.ndim != 2 or Z.shape[1] != D:
-        raise ValueError(f"`X` must have shape (N, {D}), got {tuple(Z.shape)}")
+    if Z.ndim != 2 or Z.shape[1] != D or Z.shape[0] == 0:
+        raise ValueError(f"`X` must have shape (N, {D}) with N >= 1, got {tuple(Z.shape)}")
     xp = namespace(Z, "X")
     layers: list[Layer] = []
     for k in range(L):
@@ -95,7 +99,10 @@ def _whitening(Z: Array, D: int, L: int, activation: Activation) -> Layers:
         if not bool(xp.all(xp.isfinite(Sigma))):
             raise ValueError(f"`X` has values that are not finite, or overflow, at layer {k}")
         s, Q = xp.linalg.eigh(Sigma)
-        rank = int(xp.sum(xp.astype(s > float(s[-1]) * D * xp.finfo(s.dtype).eps, xp.int64)))
+        wide_eps, eps = (float(xp.finfo(x.dtype).eps) for x in (s, Z))
+        top = float(s[-1])  # what rounding alone makes: of the moments, and of the samples
+        noise = D * (wide_eps * top + 64 * eps**2 * (top + float(xp.max(mu * mu))))
+        rank = int(xp.sum(xp.astype(s > noise, xp.int64)))
         if rank < D:
             raise ValueError(
                 f"`X` has rank {rank} of {D} at layer {k}: drop constant or repeated columns, "

@@ -9,11 +9,13 @@ form would not pay, and the (D, D) one is used. Derived in the README.
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ._arguments import number, one_of
-from ._array import Array, check, namespace
+from ._array import Array, check, check_parts, namespace
 from ._numerics import eye, phi1
 from .network import Deltas, Layer, Layers, Tape
-from .ordinary import checked_inverse, named
+from .ordinary import checked_inverse
 
 
 class Factors(NamedTuple):
@@ -55,7 +57,7 @@ def factors(layers: Layers, tape: Tape, deltas: Deltas) -> Steps:
     >>> rg.factors(layers, rg.Tape((y, y), (y,)), (-y,))[0].A
     array([[6.]])
     """
-    check(layers, **named(tape, deltas))
+    check_parts(layers, Ys=tape.Ys, deltas=deltas)
     return tuple(
         Factors(d, Y, Y @ W, Y @ b + 1, Y @ d.T if Y.shape[0] < Y.shape[1] else d.T @ Y)
         for (W, b), Y, d in zip(layers, tape.Ys, deltas, strict=True)
@@ -83,7 +85,8 @@ def apply_step(
     >>> rg.apply_step(layers, f, 0.1)[0].W
     array([[0.4]])
     """
-    xp = check(layers, **{f"Y of factors {k}": f.Y for k, f in enumerate(factors)})
+    parts = ("Delta", "Y", "A")
+    xp = check_parts(layers, **{part: [getattr(f, part) for f in factors] for part in parts})
     stepped = []
     for (W, b), f, (e, scale) in zip(layers, factors, _sizes(factors, eta, kind), strict=True):
         if kind == "plain":
@@ -93,6 +96,7 @@ def apply_step(
             W_1 = scale * (W + _spread(f, P, e * f.A))
             b_1 = scale * (b + _spread(f, P, e * (f.u - 1))) + _spread(f, P_1, e + 0 * f.u)
         stepped.append(Layer(W_1, b_1))
+    check(stepped)
     return tuple(stepped)
 
 
@@ -132,6 +136,8 @@ def track_step(tracked: Tracked, factors: Steps, eta: Any, *, kind: str = "plain
     True
     """
     signs, logdets, Vs = [], [], []
+    if len(factors) != (L := tracked.logdet.shape[0]):
+        raise ValueError(f"`factors` must be of all {L} layers, got {len(factors)}")
     for k, (f, (e, scale)) in enumerate(zip(factors, _sizes(factors, eta, kind), strict=True)):
         xp = namespace(f.Y, "Y")
         K, e64, scale64 = (xp.astype(x, xp.float64) for x in (f.K, e, scale))
@@ -159,7 +165,7 @@ def _sizes(factors: Steps, eta: Any, kind: str) -> list[tuple[Array, Array]]:
     etas = list(eta) if isinstance(eta, (tuple, list)) else [eta] * L
     if len(etas) != L or any(getattr(e, "ndim", 0) for e in etas):
         raise ValueError(f"`eta` must be a number, or a tuple of {L} numbers, one for each layer")
-    for k, e in enumerate(etas):
-        value = e if hasattr(e, "ndim") else number("eta", e, 0.0, math.inf, "positive")
-        etas[k] = xp.asarray(value, dtype=Y.dtype, device=Y.device)
+    plain = (int, float, str, np.generic)
+    etas = [number("eta", e, 0, math.inf, "positive") if isinstance(e, plain) else e for e in etas]
+    etas = [xp.asarray(e, dtype=Y.dtype, device=Y.device) for e in etas]
     return [(e, 1 + e if kind == "plain" else xp.exp(e)) for e in etas]

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from ._array import Array, check, namespace
+from ._array import Array, check, check_parts, namespace
 from .activations import Activation
 from .densities import Density
 from .network import Layers, Tape, forward
@@ -58,8 +58,8 @@ def data_terms(
     layers: Layers, tape: Tape, activation: Activation, density: Density
 ) -> tuple[Array, Array]:
     """Return L_p (N,) and L_J1 (N,), the terms that depend on the samples; O(N D) each layer."""
-    xp = check(layers, latent=tape.Zs[-1])
-    L_p = xp.sum(density.log_prob(tape.Zs[-1]), axis=1)  # (N,)
+    xp = check_parts(layers, Ys=tape.Ys)
+    L_p = xp.sum(density.log_prob(tape.Ys[-1]), axis=1)  # (N,)
     L_J1 = xp.zeros_like(L_p)
     for Y in tape.Ys[:-1]:
         L_J1 = L_J1 + xp.sum(activation.log_dsigma(Y), axis=1)  # (N,)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._array import Array, check
+from ._array import Array, check, check_parts
 from .network import Deltas, Layer, Layers, Tape
 
 
@@ -20,17 +20,11 @@ def ordinary_gradient(layers: Layers, tape: Tape, deltas: Deltas) -> Layers:
     >>> rg.ordinary_gradient(layers, tape, rg.backprop(layers, tape, *model))
     (Layer(W=array([[-2.5]]), b=array([-3.])),)
     """
-    xp = check(layers, **named(tape, deltas))
+    xp = check_parts(layers, Zs=tape.Zs[:-1], Ys=tape.Ys, deltas=deltas)
     return tuple(
         Layer(Delta.T @ Z + checked_inverse(layer.W, f"W of layer {k}").T, xp.sum(Delta, axis=0))
         for k, (layer, Z, Delta) in enumerate(zip(layers, tape.Zs[:-1], deltas, strict=True))
     )
-
-
-def named(tape: Tape, deltas: Deltas) -> dict[str, Array]:
-    """Name the arrays of a tape and its deltas, so that `check` can say which one is wrong."""
-    parts = (("Zs", tape.Zs), ("Ys", tape.Ys), ("deltas", deltas))
-    return {f"{part}[{k}]": x for part, arrays in parts for k, x in enumerate(arrays)}
 
 
 def checked_inverse(W: Array, name: str) -> Array:
@@ -39,7 +33,9 @@ def checked_inverse(W: Array, name: str) -> Array:
     singular = np.linalg.LinAlgError(f"`{name}` is singular: reciprocal condition below eps")
     try:
         V = xp.linalg.inv(W)
-    except (np.linalg.LinAlgError, RuntimeError):
+    except (np.linalg.LinAlgError, RuntimeError) as error:  # the latter is torch's
+        if "ingular" not in str(error):
+            raise
         raise singular from None
     condition = xp.max(xp.sum(xp.abs(W), axis=0)) * xp.max(xp.sum(xp.abs(V), axis=0))
     if not float(condition) * float(xp.finfo(W.dtype).eps) <= 1:  # NaN is singular too

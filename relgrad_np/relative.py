@@ -5,9 +5,8 @@ known from the forward pass. Never a (D, D) x (D, D) product, never an inverse.
 """
 
 from ._arguments import one_of
-from ._array import check
+from ._array import check_parts
 from .network import Deltas, Layer, Layers, Tape
-from .ordinary import named
 
 
 def relative_gradient(
@@ -33,7 +32,7 @@ def relative_gradient(
     >>> rg.relative_gradient(layers, tape, rg.backprop(layers, tape, *model))  # -18 + 2, -12 + 1
     (Layer(W=array([[-16.]]), b=array([-11.])),)
     """
-    xp = check(layers, **named(tape, deltas))
+    xp = check_parts(layers, Zs=tape.Zs[:-1], Ys=tape.Ys, deltas=deltas)
     one_of("side", side, ("output", "input"))
     one_of("bias", bias, ("augmented", "separate", "published"))
     if side == "input" and bias == "published":

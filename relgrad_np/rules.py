@@ -57,7 +57,7 @@ class StepInfo(NamedTuple):
 class Rule(Protocol):
     """What `train_step` asks of a rule, a frozen dataclass; `tracks`: log|det W| stays known.
 
-    `init` returns its first state; `step` layers, rule state, tracker, eta and norms, all but the
+    `step` returns layers, rule state (None at the start), tracker, eta and norms, all but the
     norms unchanged unless `finite`, (), holds. `fit` replaces the learning rate.
     """
 
@@ -65,7 +65,6 @@ class Rule(Protocol):
     def learning_rate(self) -> float: ...  # noqa: D102
     @property
     def tracks(self) -> bool: ...  # noqa: D102
-    def init(self, layers: Layers) -> Any: ...  # noqa: D102
     def step(self, state: State, tape: Tape, deltas: Deltas, finite: Array) -> Any: ...  # noqa: D102
 
 
@@ -86,26 +85,21 @@ class Plain:
 
     def __post_init__(self) -> None:
         number("learning_rate", self.learning_rate, 0.0, float("inf"), "positive")
-        number("tau", self.tau, 0.0, 0.999, "in (0, 1)")
-
-    def init(self, layers: Layers) -> tuple[()]:
-        """No state."""
-        return ()
+        number("tau", self.tau, 0.0, 1 - 2**-24, "in (0, 1)")
 
     def step(self, state: State, tape: Tape, deltas: Deltas, finite: Array) -> Any:
         """Cap eta, take the rank-N step, track it; where not finite the step is none, eta = 0."""
         xp = check(state.layers)
         fs = factors(state.layers, tape, deltas)
-        norms = tuple(norm_bound(f.K) for f in fs)
+        norms = tuple(norm_bound(f.K) + xp.sum(0 * f.A) + xp.sum(0 * f.u) for f in fs)
         finite = finite & xp.isfinite(sum(norms))
-        tiny = xp.finfo(norms[0].dtype).smallest_normal
-        caps = (xp.clip(self.tau / (norm + tiny), max=self.learning_rate) for norm in norms)
+        caps = (xp.clip(self.tau / norm, max=self.learning_rate) for norm in norms)
         etas = tuple(xp.where(finite, cap, xp.zeros_like(cap)) for cap in caps)
         fs = tuple(Factors(*(xp.where(finite, x, xp.zeros_like(x)) for x in f)) for f in fs)
         bound = self.tau + self.learning_rate
         layers = apply_step(state.layers, fs, etas, kind=self.kind, bound=bound)
         tracked = state.tracked and track_step(state.tracked, fs, etas, kind=self.kind)
-        return layers, (), tracked, etas, norms
+        return layers, None, tracked, etas, norms
 
 
 @dataclass(frozen=True)
@@ -127,7 +121,7 @@ def init_state(layers: Layers, rule: Rule, *, inverse: bool = False) -> State:
     array([0.])
     """
     tracked = track(layers, inverse=inverse) if rule.tracks else None
-    return State(layers, rule.init(layers), tracked, 0)
+    return State(layers, None, tracked, 0)
 
 
 def train_step(
@@ -150,7 +144,7 @@ def train_step(
     xp = check(state.layers)
     L_p, L_J1 = map(xp.mean, data_terms(state.layers, tape, activation, density))
     L_J2 = None if state.tracked is None else xp.sum(state.tracked.logdet)
-    finite = xp.isfinite(L_p + L_J1)
+    finite = xp.isfinite(L_p + L_J1 + (0 if L_J2 is None else L_J2))
     layers, rule_state, tracked, eta, norms = rule.step(state, tape, deltas, finite)
     rejected = ~(finite & xp.isfinite(sum(norms)))
     info = StepInfo(L_p, L_J1, L_J2, eta, norms, rejected)

@@ -93,7 +93,7 @@ def difference(f: Callable[[Any], Any], exact: Any, at: Any = 0.0, h: float = 1e
 def slope(f: Callable[[Any], Any], exact: Any, at: Any = 0.0) -> float:
     """Return the order in h of that error: 2 if `exact` is right, 0 if it is wrong.
 
-    >>> round(slope(math.exp, 1.0), 3), round(slope(math.exp, 1.1), 3)
+    >>> round(slope(np.exp, 1.0), 3), abs(round(slope(np.exp, 1.1), 3))
     (2.0, 0.0)
     """
     return math.log2(difference(f, exact, at, 4e-3) / difference(f, exact, at, 2e-3))

@@ -123,6 +123,7 @@ STEPS = {
     "R_b from the updated W": step_with(
         lambda o, n, f, e: Layer(n.W, n.b + e * f.Delta.T @ (f.Y @ (n.b - o.b)))
     ),
+    "off by 1e-12": step_with(lambda o, n, f, e: Layer(n.W * (1 + 1e-12), n.b)),
     "eta squared": step_with(
         lambda o, n, f, e: Layer(o.W + e * (n.W - o.W), o.b + e * (n.b - o.b))
     ),
@@ -158,6 +159,7 @@ TRACKS = {
         )
     ),
     "sign forgotten": track_with(sign=np.abs),
+    "off by 1e-11": track_with(lambda g, f, e: g + 1e-11),
     "inverse transposed": track_with(inverse=np.transpose),
 }
 
@@ -196,10 +198,6 @@ TERMS = {
     "L_J1 at Z": log_likelihood_with(J1_at="Zs"),
     "base density of the wrong sign": log_likelihood_with(base=-1.0),
 }
-
-
-def late_backprop(law, backprop):
-    return functools.partial(law, backprop=backprop)
 
 
 CASES = [
@@ -255,6 +253,58 @@ def test_the_inverse_law_rejects_biases_in_the_wrong_order():
     for problem in PROBLEMS:
         with pytest.raises(AssertionError, match="X back"):
             laws.inverse_undoes_forward(problem, inverse=wrong_inverse)
+
+
+@pytest.mark.parametrize("size", [1e-10, 1e-7])
+def test_the_inverse_law_rejects_small_errors(size):
+    def inverse(layers, Z, activation):
+        return rg.inverse(layers, Z, activation) * (1 + size)
+
+    with pytest.raises(AssertionError, match="X back"):
+        laws.inverse_undoes_forward(PROBLEMS[0], inverse=inverse)
+
+
+def test_the_tracking_law_rejects_a_sign_that_is_not_updated():
+    def track_step(tracked, factors, eta, *, kind="plain"):
+        return rg.track_step(tracked, factors, eta, kind=kind)._replace(sign=tracked.sign)
+
+    rejected = 0
+    for seed in range(20):
+        big = generic(seed, *((4, 6, 2) if seed % 2 else (7, 4, 3)))
+        big = big._replace(X=5 * big.X)
+        try:
+            laws.tracking_is_slogdet(big, eta=0.5, steps=1, cap=np.inf, track_step=track_step)
+        except AssertionError as error:
+            assert "sign" in str(error)  # noqa: PT017
+            rejected += 1
+    assert rejected > 10
+
+
+def exact_one_plus_eta(tracked, factors, eta, *, kind="plain"):
+    """The tracker with log(1 + eta) itself, not that of the factor as float32 rounded it."""
+    good = rg.track_step(tracked, factors, eta, kind=kind)
+    D = factors[0].Y.shape[1]
+    wrong = [D * (np.log1p(e) - np.log(np.float64(np.float32(1) + np.float32(e)))) for e in eta]
+    return good._replace(logdet=good.logdet + np.array(wrong))
+
+
+def test_float32_tracking_needs_the_rounded_factor():
+    """MATH: with the exact log(1 + eta) a float32 run drifts; with the rounded one it does not."""
+    case = generic(3, 20, 60, 1, "identity", dtype="float32")
+    case = case._replace(X=case.X * np.float32(0.1))
+    drifts = {}
+    for name, track_step in (("rounded", rg.track_step), ("exact", exact_one_plus_eta)):
+        layers, tracked = case.layers, rg.track(case.layers)
+        for _ in range(300):
+            tape = rg.forward(layers, case.X, case.activation)
+            fs = rg.factors(layers, tape, rg.backprop(layers, tape, *case.model))
+            etas = (0.003,)
+            tracked = track_step(tracked, fs, etas)
+            layers = rg.apply_step(layers, fs, etas)
+        exact = np.linalg.slogdet(layers[0].W.astype(np.float64))[1]
+        drifts[name] = abs(float(tracked.logdet[0] - exact))
+    assert drifts["rounded"] < 2e-5
+    assert drifts["exact"] > 20 * drifts["rounded"]
 
 
 def test_every_law_accepts_the_right_implementation():

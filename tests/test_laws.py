@@ -104,6 +104,18 @@ def test_tracking_is_slogdet(library, kind, problem):
     laws.tracking_is_slogdet(problem, library, kind)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_tracking_follows_the_sign_through_uncapped_steps(seed):
+    problem = generic(seed, *((4, 6, 2) if seed % 2 else (7, 4, 3)))
+    laws.tracking_is_slogdet(problem._replace(X=5 * problem.X), eta=0.5, steps=1, cap=np.inf)
+
+
+@kinds
+@pytest.mark.parametrize(("N", "D"), [(4, 9), (11, 6)])
+def test_tracking_in_float32(kind, N, D):
+    laws.tracking_is_slogdet(generic(1, N, D, 2, dtype="float32"), kind=kind, steps=20, eta=0.02)
+
+
 @libraries
 @given(problem=problems(activations=ONTO))
 def test_inverse_undoes_forward(library, problem):

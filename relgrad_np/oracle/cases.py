@@ -14,7 +14,7 @@ from ..network import Layer, Layers
 
 PARAMS: dict[str, dict[str, float]] = {
     "smooth_leaky_relu": {"alpha": 0.3},
-    "leaky_tanh": {"alpha": 1.2, "beta": 0.3},
+    "leaky_tanh": {"alpha": 1.0, "beta": 0.1},
     "identity": {},
     "softplus": {},
     "elu": {"alpha": 1.0},

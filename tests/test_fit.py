@@ -1,0 +1,275 @@
+"""The loop: batches, schedules, validation, stopping, divergence, reproducibility."""
+
+import numpy as np
+import pytest
+
+import relgrad_np as rg
+from relgrad_np.fit import SCHEDULES
+
+from .problems import convert, generic
+
+MODEL = rg.activation("smooth_leaky_relu"), rg.density("sech")
+
+
+def data(N=300, D=3, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.laplace(size=(N, D)) @ rng.uniform(-1, 1, (D, D)).T + 0.5
+
+
+def run(X=None, seed=0, L=2, dtype="float64", **options):
+    X = data() if X is None else X
+    rng = np.random.default_rng(seed)
+    layers = rg.init_layers(rng, X.shape[1], L, dtype=dtype)
+    return rg.fit(layers, X.astype(dtype), *MODEL, rng=rng, **{"epochs": 4, **options})
+
+
+@pytest.mark.parametrize("rule", ["plain", "exponential", "adam"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_fit_improves_and_keeps_the_dtype(rule, dtype):
+    X = data().astype(dtype)
+    result = run(rule=rule, dtype=dtype, X_val=X, epochs=10)
+    assert result.layers[0].W.dtype == dtype
+    values = [entry.validation for entry in result.history]
+    assert values[-1] > values[0]
+    assert result.stop_reason == "epochs"
+    assert result.n_rejected == 0
+    assert result.best_epoch == 1 + int(np.argmax(values))
+
+
+def test_history_tells_the_exact_log_likelihood_of_the_training_batches():
+    """With one batch an epoch, `train` is the exact log-likelihood before the step."""
+    X = data()
+    seen = []
+    result = run(X, batch_size=len(X), callbacks=[lambda epoch, state: seen.append(state.layers)])
+    for entry, layers in zip(result.history[1:], seen[:-1], strict=True):
+        exact = float(rg.log_likelihood(layers, X, *MODEL).mean)
+        assert entry.train == pytest.approx(exact, abs=1e-12)
+        assert abs(entry.drift) < 1e-12
+    assert [entry.t for entry in result.history] == [1, 2, 3, 4]
+
+
+def test_adam_has_no_tracker_and_says_so():
+    result = run(rule="adam")
+    assert result.tracked is None
+    assert all(entry.train is None and entry.drift is None for entry in result.history)
+
+
+def test_every_row_is_used_once_an_epoch_in_near_equal_batches():
+    """Rows are marked by their first value; a rule that only looks records them."""
+    X = data(103)
+    sizes, rows = [], []
+
+    class Looking(rg.Plain):
+        def step(self, state, tape, deltas, finite):
+            sizes.append(len(tape.Zs[0]))
+            rows.extend(tape.Zs[0][:, 0])
+            return super().step(state, tape, deltas, finite)
+
+    run(X, rule=Looking(), batch_size=20, epochs=1)
+    assert sorted(rows) == sorted(X[:, 0])
+    assert rows != list(X[:, 0])  # shuffled
+    assert len(sizes) == 6
+    assert set(sizes) == {17, 18}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_schedules(schedule):
+    result = run(schedule=schedule, epochs=10, batch_size=300, learning_rate=0.01)
+    rates = np.array([entry.learning_rate for entry in result.history])
+    s = np.arange(10) / 10
+    expected = {
+        "constant": np.ones(10),
+        "linear": 1 - s,
+        "cosine": (1 + np.cos(np.pi * s)) / 2,
+        "harmonic": 1 / (1 + 9 * s),
+    }[schedule]
+    np.testing.assert_allclose(rates, 0.01 * expected, rtol=1e-12)
+
+
+def test_warmup_rises_linearly():
+    result = run(schedule="constant", warmup=4, epochs=6, batch_size=300, learning_rate=0.01)
+    rates = [entry.learning_rate for entry in result.history]
+    np.testing.assert_allclose(rates, 0.01 * np.array([0.2, 0.4, 0.6, 0.8, 1.0, 1.0]), rtol=1e-12)
+
+
+def test_same_seed_same_layers_bitwise():
+    one, two, other = run(seed=1), run(seed=1), run(seed=2)
+    for a, b in zip(one.layers, two.layers, strict=True):
+        assert np.array_equal(a.W, b.W)
+        assert np.array_equal(a.b, b.b)
+    assert not np.array_equal(one.layers[0].W, other.layers[0].W)
+
+
+def test_inputs_are_not_changed_and_may_be_read_only():
+    problem = convert(generic(0, 40, 3, 2), "readonly")
+    before = [np.array(W) for W, _ in problem.layers]
+    rg.fit(problem.layers, problem.X, *problem.model, rng=np.random.default_rng(0), epochs=2)
+    for (W, _), old in zip(problem.layers, before, strict=True):
+        assert np.array_equal(W, old)
+
+
+def test_memory_mapped_and_fortran_order_samples(tmp_path):
+    X = data()
+    np.save(tmp_path / "x.npy", X)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    expected = run(X).layers[0].W
+    for other in (mapped, np.asfortranarray(X), np.repeat(X, 2, axis=0)[::2]):
+        np.testing.assert_allclose(run(other).layers[0].W, expected, rtol=1e-10)
+
+
+def test_strict_arrays_in_strict_arrays_out():
+    problem = convert(generic(0, 40, 3, 2), "strict")
+    result = rg.fit(
+        problem.layers, problem.X, *problem.model, X_val=problem.X, rng=np.random.default_rng(0), epochs=2
+    )  # fmt: skip
+    assert type(result.layers[0].W) is type(problem.X)
+    plain = generic(0, 40, 3, 2)
+    same = rg.fit(plain.layers, plain.X, *plain.model, rng=np.random.default_rng(0), epochs=2)
+    np.testing.assert_allclose(np.from_dlpack(result.layers[0].W), same.layers[0].W, rtol=1e-12)
+
+
+def test_patience_keeps_the_best_layers():
+    """A validation set of other data gets worse: the fit stops, and the best layers are kept."""
+    X_val = data(200, seed=9) * 0.3
+    result = run(epochs=200, X_val=X_val, patience=3, learning_rate=0.1)
+    assert result.stop_reason == "patience"
+    values = [entry.validation for entry in result.history]
+    assert result.best_epoch == 1 + int(np.argmax(values)) == len(values) - 3
+    best = float(rg.log_likelihood(result.best_layers, X_val, *MODEL).mean)
+    assert best == pytest.approx(max(values), abs=1e-12)
+    assert not np.array_equal(result.best_layers[0].W, result.layers[0].W)
+
+
+def test_a_callback_can_stop():
+    result = run(epochs=50, callbacks=[lambda epoch, state: epoch.epoch == 3])
+    assert (result.stop_reason, len(result.history)) == ("callback", 3)
+
+
+class Explode(rg.Plain):
+    """A rule whose fourth step makes the layers overflow."""
+
+    def step(self, state, tape, deltas, finite):
+        layers, *rest = super().step(state, tape, deltas, finite)
+        if state.t == 3:
+            layers = (
+                rg.Layer(layers[0].W * 1e200, layers[0].b),
+                rg.Layer(layers[1].W * 1e200, layers[1].b),
+            )
+        return layers, *rest
+
+
+def test_divergence_names_step_and_layer_and_keeps_the_last_good_layers():
+    with pytest.raises(
+        rg.FitDivergedError, match=r"not finite at step 5: first the .* of layer 1"
+    ) as info:
+        run(rule=Explode(), batch_size=30)
+    result = info.value.result
+    assert isinstance(info.value, FloatingPointError)
+    assert (result.stop_reason, result.n_rejected) == ("diverged", 1)
+    assert all(np.isfinite(W).all() for W, _ in result.layers)
+    assert all(np.isfinite(W).all() for W, _ in result.best_layers)
+
+
+def test_a_rejected_step_changes_nothing():
+    X = data(20)
+    bad = X.copy()
+    bad[3, 1] = np.nan
+    for rule in (rg.Plain(), rg.Exponential(), rg.Adam()):
+        layers = rg.init_layers(np.random.default_rng(0), 3, 2)
+        options = {"activation": MODEL[0], "density": MODEL[1], "rule": rule}
+        state, _ = rg.train_step(rg.init_state(layers, rule), X, **options)
+        with np.errstate(all="ignore"):
+            after, info = rg.train_step(state, bad, **options)
+        assert bool(info.rejected)
+        for a, b in zip(state.layers, after.layers, strict=True):
+            assert np.array_equal(a.W, b.W)
+            assert np.array_equal(a.b, b.b)
+        if state.tracked is not None:
+            assert np.array_equal(state.tracked.logdet, after.tracked.logdet)
+        if isinstance(rule, rg.Adam):
+            assert np.array_equal(state.rule_state[0][0].W, after.rule_state[0][0].W)
+        assert all(float(e) == 0 for e in info.eta)
+
+
+def test_a_step_from_a_singular_start_is_rejected():
+    layers = (rg.Layer(np.zeros((3, 3)), np.zeros(3)),)
+    with pytest.raises(rg.FitDivergedError, match="not finite at step 1: first the log-likelihood"):
+        rg.fit(layers, data(), *MODEL, rng=np.random.default_rng(0))
+
+
+def test_huge_weights_in_float32_are_rejected_not_spread():
+    layers = (
+        rg.Layer(np.full((3, 3), 5e19, "f4") + np.eye(3, dtype="f4") * 5e19, np.zeros(3, "f4")),
+    )
+    rule = rg.Plain(0.3)
+    X = data(20).astype("f4")
+    with np.errstate(all="ignore"):
+        state, info = rg.train_step(
+            rg.init_state(layers, rule), X, activation=rg.activation("identity"), density=MODEL[1], rule=rule
+        )  # fmt: skip
+    assert bool(info.rejected)
+    assert np.array_equal(state.layers[0].W, layers[0].W)
+
+
+@pytest.mark.parametrize("rule", [rg.Plain, rg.Exponential])
+def test_the_cap_holds_whatever_the_data(rule):
+    """Outliers of 1e6 times the scale: eta |K| <= tau, W stays invertible, its sign as it was."""
+    X = data(30)
+    X[5] *= 1e6
+    layers = rg.init_layers(np.random.default_rng(1), 3, 2)
+    options = {"activation": MODEL[0], "density": MODEL[1], "rule": rule(0.5)}
+    state = rg.init_state(layers, options["rule"])
+    signs = state.tracked.sign
+    for _ in range(10):
+        state, info = rg.train_step(state, X, **options)
+        assert not bool(info.rejected)
+        for eta, norm in zip(info.eta, info.norms, strict=True):
+            assert float(eta) * float(norm) <= 0.7 * (1 + 1e-12)
+    assert float(info.eta[0]) < 0.5
+    assert np.array_equal(state.tracked.sign, signs)
+    for k, (W, _) in enumerate(state.layers):
+        assert np.linalg.slogdet(W)[0] == signs[k]
+
+
+def test_adam_is_adam():
+    """Against the textbook loop, and the clock of the published code."""
+    X = data(40)
+    layers = rg.init_layers(np.random.default_rng(0), 3, 1)
+    for clock in (1, 5):
+        rule = rg.Adam(0.01, clock=clock)
+        state = rg.init_state(layers, rule)
+        W, m, v = layers[0].W, np.zeros((3, 3)), np.zeros((3, 3))
+        b, m_b, v_b = layers[0].b, np.zeros(3), np.zeros(3)
+        for t in range(12):
+            net = (rg.Layer(W, b),)
+            tape = rg.forward(net, X, MODEL[0])
+            R = rg.relative_gradient(net, tape, rg.backprop(net, tape, *MODEL))[0]
+            tick = 1 + t // clock
+            m, v = 0.9 * m + 0.1 * R.W, 0.999 * v + 0.001 * R.W**2
+            m_b, v_b = 0.9 * m_b + 0.1 * R.b, 0.999 * v_b + 0.001 * R.b**2
+            W = W + 0.01 * m / (1 - 0.9**tick) / (np.sqrt(v / (1 - 0.999**tick)) + 1e-8)
+            b = b + 0.01 * m_b / (1 - 0.9**tick) / (np.sqrt(v_b / (1 - 0.999**tick)) + 1e-8)
+            state, _ = rg.train_step(state, X, activation=MODEL[0], density=MODEL[1], rule=rule)
+        np.testing.assert_allclose(state.layers[0].W, W, rtol=1e-12)
+        np.testing.assert_allclose(state.layers[0].b, b, rtol=1e-12)
+
+
+def test_the_published_preset_ticks_once_an_epoch():
+    preset = rg.PRESETS["published"]
+    assert (preset.rule.bias, preset.batch_size, preset.activation_params) == (
+        "published",
+        10,
+        {"alpha": 0.01},
+    )
+    by_name = run(rule=preset.rule, batch_size=30, epochs=2)
+    by_hand = run(rule=rg.Adam(bias="published", clock=10), batch_size=30, epochs=2)
+    assert np.array_equal(by_name.layers[0].W, by_hand.layers[0].W)
+    with pytest.raises(ValueError, match="`clock` 0 stands for an epoch"):
+        rg.train_step(
+            rg.init_state(by_name.layers, preset.rule), data(), activation=MODEL[0], density=MODEL[1], rule=preset.rule
+        )  # fmt: skip
+
+
+def test_progress_bar(capsys):
+    run(progress=True)
+    assert "log p" in capsys.readouterr().err
