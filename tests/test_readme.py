@@ -1,0 +1,50 @@
+"""What the README shows is run: its program, its commands, its figures."""
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+import relgrad_np as rg
+
+README = Path(__file__).parents[1] / "README.md"
+pytestmark = pytest.mark.skipif(not README.exists(), reason="no README beside an installed package")
+
+
+def text():
+    return README.read_text()
+
+
+def test_the_program_runs(capsys):
+    (program,) = re.findall(r"```python\n(.*?)```", text(), re.S)
+    exec(compile(program, "README.md", "exec"), {})
+    assert float(capsys.readouterr().out) < 0
+
+
+def test_the_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#:]+)\)", text()):
+        assert (README.parent / target).exists(), target
+
+
+def test_the_names_it_mentions_exist():
+    for name in re.findall(r"`rg\.(\w+)", text()):
+        assert hasattr(rg, name), name
+    for path in re.findall(r"`(tests/\w+\.py|oracle/\w+\.py)`", text()):
+        base = README.parent if path.startswith("tests") else README.parent / "relgrad_np"
+        assert (base / path).exists(), path
+
+
+def test_its_figures_are_those_of_a_run():
+    from relgrad_np.datasets import load
+    from relgrad_np.training import Settings, train
+
+    report = train(load("digits"), Settings()).report
+    flat = " ".join(text().split())
+    assert f"log-likelihood of {report.test:.1f} nats" in flat
+    assert f"has {report.gaussian:.1f} ({report.test_bits_per_dim:.2f} and" in flat
+    assert f"and {report.gaussian_bits_per_dim:.2f} bits/dim" in flat
+    assert f"two standard errors {report.test_se2:.1f}" in flat
+    best = -2 * math.log(2 * math.pi) - 2
+    published = best - 0.5 * math.log(1 + 39 / 4)
+    assert f"{published:.4f} nats where the Gaussian fit has {best:.4f}" in flat
