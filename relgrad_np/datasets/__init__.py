@@ -1,12 +1,17 @@
 """Data to fit: named sets, split and brought to model space by transforms that are recorded."""
 
 import math
-from typing import Any, NamedTuple
+import os
+from typing import Any
 
 import numpy as np
 
 from .._arguments import one_of, whole
 from .digits import IMAGE_SHAPE, LEVELS, digits
+from .files import LAZY_ABOVE, is_own_file, own_file, own_table
+from .guards import Findings, examine, require_full_rank
+from .record import SPLITS, Dataset
+from .standard import STANDARD, load_standard
 from .toy import TOYS, toy
 from .transforms import (
     Batch,
@@ -21,64 +26,80 @@ from .transforms import (
 )
 
 NAMES = ("digits", *(f"toy:{name}" for name in TOYS))
-SPLITS = ("train", "validation", "test")
 
 __all__ = [
+    "LAZY_ABOVE",
     "NAMES",
     "SPLITS",
+    "STANDARD",
     "TOYS",
     "Chain",
     "Dataset",
     "Dequantise",
+    "Findings",
     "Logit",
     "Standardise",
     "Transform",
     "bits_per_dim",
     "digits",
+    "examine",
     "from_dict",
     "gaussian_log_likelihood",
     "load",
+    "require_full_rank",
     "toy",
 ]
 
 
-class Dataset(NamedTuple):
-    """Three splits (N, D) in model space, and what led there.
-
-    `log_det[split]` (N,) is log |d model space / d data| at each row; `levels` and `image_shape`
-    are None for what is not an image.
-
-    >>> load("toy:sine", n=50).train.shape
-    (50, 2)
-    """
-
-    name: str
-    train: Batch
-    validation: Batch
-    test: Batch
-    log_det: dict[str, Batch]
-    transforms: Chain
-    levels: float | None
-    image_shape: tuple[int, int] | None
-
-
-def load(name: str, seed: int = 0, n: int | None = None) -> Dataset:
-    """Return the data set `name`: "digits", or "toy:" and the name of a toy.
+def load(
+    name: Any,
+    seed: int = 0,
+    n: int | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    *,
+    lazy_above: int = LAZY_ABOVE,
+) -> Dataset:
+    """Return a data set: a name, a file of one's own, or an array or pandas DataFrame.
 
     digits     shuffled; 1,257 train, 270 validation, 270 test; Dequantise, Logit, Standardise
     toy:NAME   n train (10,000), n // 5 validation and as many test; Standardise
+    mnist, fashion-mnist, power, bsds300, miniboone, gas, hepmass
+               standard files, looked for in `data_dir`, else in RELGRAD_DATA and the cache folder
+               (`datasets.standard`); splits and model space are the published ones, so that
+               log-likelihoods compare with published ones
+    FILE       .npy, .npz or .csv: rows shuffled, 80 % train, 10 % validation, 10 % test, unless
+               the .npz has x_train, x_validation, x_test; Standardise (`datasets.files`)
+    array or DataFrame
+               the same
 
-    All randomness is from `numpy.random.default_rng(seed)`; moments are those of the training
-    rows. ValueError for an unknown name, or for `n` with the digits, whose number is fixed.
+    A .npy file (or np.memmap) of more than `lazy_above` bytes is memory-mapped: `lazy` is True,
+    `train` holds its rows as they are in the file, and `transforms.forward(batch)` brings them to
+    model space.
+
+    `n` is a cap on the training rows, the first n after the set's own shuffle. All randomness is
+    from `numpy.random.default_rng(seed)`; moments are those of the training rows. ValueError for
+    an unknown name, for what a file should not hold, or for `n` with the digits, whose number is
+    fixed; FileNotFoundError, saying where to get it, for a file that is not there.
 
     >>> data = load("digits", seed=1)
     >>> data.train.shape, data.test.shape, data.image_shape, data.levels
     ((1257, 64), (270, 64), (8, 8), 17.0)
+    >>> data = load(np.random.default_rng(0).normal(size=(50, 3)))
+    >>> data.name, data.train.shape, data.validation.shape, data.test.shape
+    ('array', (40, 3), (5, 3), (5, 3))
     """
-    one_of("data", name, NAMES)
     rng = np.random.default_rng(seed)
+    n = n if n is None else whole("n", n)
+    if not isinstance(name, (str, os.PathLike)):
+        return own_table(name, rng, n, lazy_above)
+    name = os.fspath(name)
+    if is_own_file(name):
+        return own_file(name, rng, n, lazy_above)
+    one_of("data", name, (*NAMES, *STANDARD, "a file .npy, .npz or .csv"))
+    if name in STANDARD:
+        return load_standard(name, rng, n, data_dir)
     if name != "digits":
-        n = 10_000 if n is None else whole("n", n)
+        n = 10_000 if n is None else n
         held_out = max(n // 5, 1)
         X = toy(name.removeprefix("toy:"), n + 2 * held_out, rng)
         return _split(name, X, (n, n + held_out), (), rng)

@@ -8,6 +8,7 @@ Integers and float32 become float64; anything but a finite (N, D) array fails by
 
 import abc
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -17,6 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from .._arguments import build, number, whole
 
 Batch = NDArray[np.float64]
+Columns = tuple[str, ...] | None  # names, or None where columns go by their index
+CHUNK = 2**24  # bytes of float64 in one pass over what may not fit into memory
 
 
 class Transform(abc.ABC):
@@ -150,19 +153,47 @@ class Standardise(Transform):
             object.__setattr__(self, key, tuple(value.tolist()))
 
     @classmethod
-    def fit(cls, X: Any, name: str = "X") -> Self:
-        """Return the moments 1/N of the rows of X; ValueError naming any constant columns."""
-        X = batch(name, X)
-        # compared, for the std of a constant column need not be computed as 0
-        constant = np.flatnonzero(np.equal(X, X[0]).all(axis=0)).tolist()
-        if constant:
-            listed = ", ".join(map(str, constant[:20])) + ", ..." * (len(constant) > 20)
+    def fit(cls, X: Any, name: str = "X", columns: Columns = None) -> Self:
+        """Return the moments 1/N of the rows of X; ValueError naming any constant columns.
+
+        One pass in chunks, whose moments are pooled (Chan, Golub and LeVeque, 1979): X may be a
+        memory-mapped file of any real dtype, of which less than 64 MiB are held at a time.
+        """
+        X = table(name, X)
+        N, D = X.shape
+        mean, squares = np.zeros(D), np.zeros(D)
+        constant = np.ones(D, dtype=bool)
+        first = floats(X[:1])[0]
+        with np.errstate(over="ignore", invalid="ignore"):  # refused below, by column
+            for start, rows in chunks(N, D):
+                Y = floats(X[rows])  # (n, D)
+                refuse(name, Y, ~np.isfinite(Y), "finite", start, columns)
+                # compared, for the std of a constant column need not be computed as 0
+                constant &= (first == Y).all(axis=0)
+                m, n = Y.mean(axis=0), len(Y)
+                shift = m - mean
+                Y = Y - m
+                squares += (Y**2).sum(axis=0) + shift**2 * (start * n / (start + n))
+                mean = mean + shift * (n / (start + n))
+            std = np.sqrt(squares / N)
+        if constant.any():
+            listed = column_list(np.flatnonzero(constant), columns)
             raise ValueError(f"`{name}` has columns that are constant: {listed}")
-        return cls(X.mean(axis=0), X.std(axis=0))
+        extreme = ~np.isfinite(mean) | ~np.isfinite(std) | (std <= 0)
+        if extreme.any():
+            listed = column_list(np.flatnonzero(extreme), columns)
+            raise ValueError(
+                f"`{name}` has columns whose variance is beyond float64: {listed}; rescale them"
+            )
+        return cls(tuple(mean.tolist()), tuple(std.tolist()))
 
     def forward(self, X: Any, rng: np.random.Generator | None = None) -> Batch:
-        """Return (X - mean) / std."""
-        return (batch("X", X, len(self.mean)) - self.mean) / self.std
+        """Return (X - mean) / std; ValueError where that overflows."""
+        X = batch("X", X, len(self.mean))
+        with np.errstate(over="ignore"):
+            Z: Batch = (X - self.mean) / self.std
+        refuse("X", X, ~np.isfinite(Z), "near the rows whose moments these are")
+        return Z
 
     def inverse(self, Z: Any) -> Batch:
         """Return mean + std Z."""
@@ -251,23 +282,61 @@ def bits_per_dim(log_prob: ArrayLike, log_det: ArrayLike, D: int) -> Any:
     return -(np.asarray(log_prob) + np.asarray(log_det)) / (whole("D", D) * math.log(2))
 
 
+def table(name: str, X: Any, D: int | None = None) -> NDArray[Any]:
+    """Return X as an (N, D) array of real numbers, N and D >= 1, whose values are not looked at.
+
+    >>> table("X", [[1, 2]])
+    array([[1, 2]])
+    """
+    rows: NDArray[Any] = np.asarray(X)  # a view, of a memory-mapped file too
+    if rows.dtype.kind not in "iuf":
+        raise ValueError(f"`{name}` must hold real numbers, got {rows.dtype}")
+    if rows.ndim != 2 or not rows.size or (D is not None and rows.shape[1] != D):
+        raise ValueError(f"`{name}` must have shape (N, {D or 'D'}), N >= 1, got {rows.shape}")
+    return rows
+
+
+def floats(X: NDArray[Any]) -> Batch:
+    """Return X in native float64; what is beyond its range becomes infinite, in silence.
+
+    >>> floats(np.array([1, 2], dtype=">f4"))
+    array([1., 2.])
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        Y: Batch = X.astype(np.float64, copy=False)
+    return Y
+
+
 def batch(name: str, X: Any, D: int | None = None) -> Batch:
     """Return X as a finite float64 (N, D) array, N and D >= 1, or fail by its name.
 
     >>> batch("X", [[1, 2]])
     array([[1., 2.]])
     """
-    X = np.asarray(X)
-    if X.dtype.kind not in "iuf":
-        raise ValueError(f"`{name}` must hold real numbers, got {X.dtype}")
-    if X.ndim != 2 or not X.size or (D is not None and X.shape[1] != D):
-        raise ValueError(f"`{name}` must have shape (N, {D or 'D'}), N >= 1, got {X.shape}")
-    floats: Batch = X.astype(np.float64, copy=False)
-    refuse(name, floats, ~np.isfinite(floats), "finite")
-    return floats
+    Y = floats(table(name, X, D))
+    refuse(name, Y, ~np.isfinite(Y), "finite")
+    return Y
 
 
-def refuse(name: str, X: Batch, bad: NDArray[np.bool_], rule: str) -> None:
+def chunks(N: int, D: int) -> Iterator[tuple[int, slice]]:
+    """Yield (first row, slice) of runs of at most CHUNK bytes of float64 rows of length D.
+
+    >>> list(chunks(5, CHUNK // 16))
+    [(0, slice(0, 2, None)), (2, slice(2, 4, None)), (4, slice(4, 5, None))]
+    """
+    rows = max(1, CHUNK // (8 * D))
+    for start in range(0, N, rows):
+        yield start, slice(start, min(start + rows, N))
+
+
+def refuse(
+    name: str,
+    X: NDArray[Any],
+    bad: NDArray[np.bool_],
+    rule: str,
+    first_row: int = 0,
+    columns: Columns = None,
+) -> None:
     """Raise ValueError for the first entry of X that is `bad`, by value, row and column.
 
     >>> refuse("X", np.ones((1, 2)), np.array([[False, True]]), "zero")
@@ -276,9 +345,18 @@ def refuse(name: str, X: Batch, bad: NDArray[np.bool_], rule: str) -> None:
     """
     if bad.any():
         row, column = (int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape))
-        raise ValueError(
-            f"`{name}` must be {rule}, got {X[row, column]} at row {row}, column {column}"
-        )
+        where = f"row {first_row + row}, column {column_list([column], columns)}"
+        raise ValueError(f"`{name}` must be {rule}, got {X[row, column]} at {where}")
+
+
+def column_list(which: Iterable[int], columns: Columns = None) -> str:
+    """Return the columns by name, or by index if they have none; the first twenty.
+
+    >>> column_list([0, 2]), column_list([0, 2], ("age", "height", "weight"))
+    ('0, 2', "'age', 'weight'")
+    """
+    names = [str(j) if columns is None else repr(columns[j]) for j in which]
+    return ", ".join(names[:20]) + ", ..." * (len(names) > 20)
 
 
 def generator(rng: Any) -> np.random.Generator:
