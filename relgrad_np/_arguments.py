@@ -19,10 +19,14 @@ def number(name: str, value: Any, low: float, high: float, rule: str) -> float:
     return float(value)
 
 
+def store(record: Any, name: str, low: float, high: float, rule: str) -> None:
+    """Check a field of a frozen record; keep it as a float: a NumPy scalar's dtype would spread."""
+    object.__setattr__(record, name, number(name, getattr(record, name), low, high, rule))
+
+
 def build(kind: str, name: str, makers: Any, params: Any) -> Any:
     """Return `makers[name](**params)`; an unknown name lists the choices."""
-    if name not in makers:
-        raise ValueError(f"unknown {kind} {name!r}; choose from {', '.join(makers)}")
+    one_of(kind, name, makers)
     try:
         return makers[name](**params)
     except TypeError as error:
@@ -30,9 +34,10 @@ def build(kind: str, name: str, makers: Any, params: Any) -> Any:
 
 
 def whole(name: str, value: Any) -> int:
-    """Return `value` as an int if it is a positive integer."""
-    if number(name, value, 0, float("inf"), "a positive integer") != int(value):
+    """Return `value` as an int if it is a positive integer, at most 10^12."""
+    if number(name, value, 0, 1e300, "a positive integer") != int(value) and value < 2**53:
         raise ValueError(f"`{name}` must be a positive integer, got {value}")
+    number(name, value, 0, 1e12, "at most 10^12")
     return int(value)
 
 

@@ -68,8 +68,7 @@ def smooth_leaky_relu(alpha: float = 0.3) -> Activation:
         return c * u * (1 - u) / dsigma(xp, y)
 
     def bracket(xp: Namespace, z: Array) -> Any:  # 0 <= sigma(y) - max(y, a y) <= c log 2
-        pair = (z - c * math.log(2), z)
-        return (xp.clip(v, min=0.0) + xp.clip(v, max=0.0) / a for v in pair)
+        return (xp.clip(v, min=0.0) + xp.clip(v, max=0.0) / a for v in (z - c * math.log(2), z))
 
     return make(
         "smooth_leaky_relu",

@@ -6,7 +6,7 @@ Elementwise, so it is neither equivariant nor of rank N: log|det W| can't be tra
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ._arguments import number, one_of, whole
+from ._arguments import one_of, store, whole
 from ._array import Array, check
 from .network import Deltas, Layer, Tape
 from .relative import relative_gradient
@@ -38,13 +38,15 @@ class Adam:
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "epsilon"):
-            number(name, getattr(self, name), 0.0, float("inf"), "positive")
+            store(self, name, 0.0, float("inf"), "positive")
         if self.clock != 0:
             whole("clock", self.clock)
         one_of("side", self.side, ("output", "input"))
+        if self.side == "input" and self.bias == "published":
+            raise ValueError("`bias` 'published' is defined for side='output' only")
         one_of("bias", self.bias, ("augmented", "separate", "published"))
         for name in ("beta1", "beta2"):
-            number(name, getattr(self, name), 0.0, 1.0 - 1e-12, "in (0, 1)")
+            store(self, name, 0.0, 1.0 - 1e-12, "in (0, 1)")
 
     def step(self, state: State, tape: Tape, deltas: Deltas, finite: Array) -> Any:
         """Return layers, moments, no tracker, eta and |R_W|_F; unchanged where not finite."""

@@ -1,24 +1,27 @@
-"""Save and load a model: one .npz file, arrays and a JSON header, no pickle anywhere.
+"""Models on disk, and checkpoints from which a fit goes on as if nothing had happened.
 
-Written beside its destination, flushed to disk and renamed, so that a file of this name is whole
-or is not there.
+Both are .npz files with a JSON header, checksummed and written atomically; no pickle anywhere.
 """
 
-import json
 import os
-import zipfile
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import _store
 from ._array import check, to_numpy
 from .activations import Activation, activation
 from .datasets.transforms import Chain
 from .densities import Density, density
+from .fit import Epoch, Snapshot
+from .multiplicative import Tracked
 from .network import Layer, Layers
+from .rules import State
 
 FORMAT = 1
+KEPT = 2  # checkpoints of a run
 
 
 class Model(NamedTuple):
@@ -52,31 +55,20 @@ def save(path: str | os.PathLike[str], model: Model) -> None:
     check(model.layers)
     header = {
         "format": FORMAT,
+        "kind": "model",
         "layers": len(model.layers),
         "activation": {"name": model.activation.name, "params": model.activation.params},
         "density": {"name": model.density.name, "params": model.density.params},
         "transforms": model.transforms.to_list(),
         "config": model.config,
     }
-    arrays = {"header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)}
-    for k, layer in enumerate(model.layers):
-        arrays |= {f"W_{k}": to_numpy(layer.W), f"b_{k}": to_numpy(layer.b)}
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    _store.write(Path(path), header, _flat("layer", model.layers))
 
 
 def load(path: str | os.PathLike[str]) -> Model:
     """Read a model that `save` wrote, as NumPy arrays.
 
-    FileNotFoundError; ValueError, naming the file, where it is not such a model.
+    FileNotFoundError; ValueError, naming the file, where it is damaged or not such a model.
 
     >>> import relgrad_np as rg
     >>> rg.load("no such file")
@@ -84,11 +76,9 @@ def load(path: str | os.PathLike[str]) -> Model:
     FileNotFoundError: [Errno 2] No such file or directory: 'no such file'
     """
     try:
-        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            header = json.loads(file["header"].tobytes())
-            if header["format"] != FORMAT:
-                raise ValueError(f"its format is {header['format']}, this version reads {FORMAT}")
-            layers = tuple(Layer(file[f"W_{k}"], file[f"b_{k}"]) for k in range(header["layers"]))
+        header, arrays = _store.read(Path(path))
+        _require(header, "model")
+        layers = _layers("layer", header["layers"], arrays)
         check(layers)
         return Model(
             layers,
@@ -97,5 +87,143 @@ def load(path: str | os.PathLike[str]) -> Model:
             Chain.from_list(header["transforms"]),
             header["config"],
         )
-    except (ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"`{os.fspath(path)}` is not a relgrad_np model: {error}") from None
+
+
+def write_snapshot(path: Path, snapshot: Snapshot, run: str) -> None:
+    """Write a checkpoint of the run named `run`; see `Snapshot` for what is in it.
+
+    >>> write_snapshot.__name__
+    'write_snapshot'
+    """
+    state, L = snapshot.state, len(snapshot.state.layers)
+    arrays = _flat("layer", state.layers) | _flat("best", snapshot.best_layers)
+    if state.rule_state is not None:
+        for part, moments in zip("mv", zip(*state.rule_state, strict=True), strict=True):
+            arrays |= _flat(part, moments)
+    if state.tracked is not None:
+        arrays |= {"logdet": to_numpy(state.tracked.logdet), "sign": to_numpy(state.tracked.sign)}
+        for k, V in enumerate(state.tracked.inverse or ()):
+            arrays[f"inverse_{k}"] = to_numpy(V)
+    arrays |= {"seen": np.array(snapshot.seen, dtype=float).reshape(-1, 2)}
+    header = {
+        "format": FORMAT,
+        "kind": "checkpoint",
+        "run": run,
+        "layers": L,
+        "t": state.t,
+        "has": [state.rule_state is not None, state.tracked is not None],
+        **{name: getattr(snapshot, name) for name in PLAIN},
+        "history": [list(entry) for entry in snapshot.history],
+    }
+    _store.write(path, header, arrays)
+
+
+PLAIN = ("epoch", "batch", "rng_epoch", "rng_now", "best_epoch", "best", "seconds", "n_rejected")
+
+
+def read_snapshot(path: Path, run: str) -> Snapshot:
+    """Read a checkpoint of the run named `run`; ValueError if damaged, or of another run.
+
+    >>> read_snapshot.__name__
+    'read_snapshot'
+    """
+    header, arrays = _store.read(path)
+    try:
+        _require(header, "checkpoint")
+        if header["run"] != run:
+            raise ValueError("it belongs to another run")
+        L = header["layers"]
+        layers = _layers("layer", L, arrays)
+        check(layers)
+        has_rule_state, has_tracked = header["has"]
+        rule_state = tracked = None
+        if has_rule_state:
+            parts = (_layers(part, L, arrays) for part in "mv")
+            rule_state = tuple(zip(*parts, strict=True))
+        if has_tracked:
+            Vs = tuple(arrays[f"inverse_{k}"] for k in range(L) if "inverse_0" in arrays)
+            tracked = Tracked(arrays["logdet"], arrays["sign"], Vs or None)
+        return Snapshot(
+            state=State(layers, rule_state, tracked, header["t"]),
+            best_layers=_layers("best", L, arrays),
+            seen=tuple((float(a), float(b)) for a, b in arrays["seen"]),
+            history=tuple(Epoch(*entry) for entry in header["history"]),
+            **{name: header[name] for name in PLAIN},
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from None
+
+
+def newest_snapshot(folder: Path, run: str) -> tuple[Snapshot | None, list[str]]:
+    """Return the newest checkpoint of this run that is whole, and a line for each that is not.
+
+    ValueError where there are checkpoints and none can be used: nothing is started anew silently.
+
+    >>> import tempfile
+    >>> newest_snapshot(Path(tempfile.mkdtemp()), "run")
+    (None, [])
+    """
+    notes: list[str] = []
+    for path in sorted(folder.glob("step-*.npz"), reverse=True):
+        try:
+            return read_snapshot(path, run), notes
+        except ValueError as error:
+            notes.append(f"checkpoint {path.name} can't be used: {error}")
+    if notes:
+        raise ValueError("no checkpoint of this run can be used: " + "; ".join(notes))
+    return None, notes
+
+
+class Keeper:
+    """Writes checkpoints into a folder and keeps the last two.
+
+    Every so many seconds or steps, at each epoch's end, and when asked to stop. `fit` calls it
+    after each step; `stop` is set by a signal handler, and ends the fit.
+
+    >>> import tempfile
+    >>> Keeper(Path(tempfile.mkdtemp()), "run").stop is None
+    True
+    """
+
+    def __init__(
+        self, folder: Path, run: str, seconds: float = 60.0, steps: int | None = None
+    ) -> None:
+        self.folder, self.run = folder, run
+        self.seconds, self.steps = seconds, steps
+        self.stop: int | None = None
+        self.written = time.monotonic()
+        folder.mkdir(exist_ok=True)
+
+    def due(self, t: int, end: bool) -> bool:
+        """Say whether a checkpoint should be written after step t, `end` of an epoch or fit."""
+        late = time.monotonic() - self.written >= self.seconds
+        return end or late or self.stop is not None or (bool(self.steps) and t % self.steps == 0)  # type: ignore[operator]
+
+    def write(self, snapshot: Snapshot) -> None:
+        """Write, then remove all but the last two: the last good one is never touched before."""
+        write_snapshot(self.folder / f"step-{snapshot.state.t:012d}.npz", snapshot, self.run)
+        for old in sorted(self.folder.glob("step-*.npz"))[:-KEPT]:
+            old.unlink(missing_ok=True)
+        self.written = time.monotonic()
+
+
+def _require(header: dict[str, Any], kind: str) -> None:
+    if header["format"] != FORMAT:
+        raise ValueError(f"its format is {header['format']}, this version reads {FORMAT}")
+    if header.get("kind") != kind:
+        raise ValueError(f"it is a {header.get('kind')}, not a {kind}")
+
+
+def _flat(name: str, layers: Any) -> dict[str, Any]:
+    """Name the arrays of layers: name_k_W, name_k_b."""
+    return {
+        f"{name}_{k}_{part}": to_numpy(x)
+        for k, layer in enumerate(layers)
+        for part, x in zip("Wb", layer, strict=True)
+    }
+
+
+def _layers(name: str, L: int, arrays: dict[str, Any]) -> Layers:
+    return tuple(Layer(arrays[f"{name}_{k}_W"], arrays[f"{name}_{k}_b"]) for k in range(L))

@@ -1,14 +1,16 @@
-"""The command line: demo, verify, info, train.
+"""The command line: demo, train, evaluate, sample, verify, info.
 
 Exit status: 0 success; 1 an honest negative (a check failed, the fit diverged); 2 unusable input,
 one line on stderr; 130 and 143 for signals.
 """
 
 import argparse
+import hashlib
 import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import signal
 import sys
 import warnings
@@ -19,11 +21,15 @@ from typing import Any, NoReturn
 import numpy as np
 
 from . import __version__
-from .checkpoint import save
-from .fit import RULES, SCHEDULES, Epoch, FitDivergedError
-from .rules import State
+from .fit import RULES, SCHEDULES, FitDivergedError
 
 PROGRAM = "relgrad-np"
+_STATUS = """exit status: 0 success; 1 a check failed or the fit diverged; 2 unusable input;
+130, 143: stopped by a signal, with a checkpoint to go on from (train --resume)"""
+_NAMES = (
+    "digits, mnist, fashion-mnist, power, bsds300, miniboone, gas, hepmass, toy:8gaussians, "
+    "toy:sine, toy:moons, toy:trimodal, toy:smile, toy:2spirals, toy:checkerboard, toy:rings"
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -41,14 +47,13 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _die)
     if options.debug:
         return int(options.run(options))
     warnings.simplefilter("ignore", RuntimeWarning)
     try:
         return int(options.run(options))
-    except KeyboardInterrupt:
-        return 130
     except FitDivergedError as error:
         print(f"{PROGRAM}: the fit diverged: {error}", file=sys.stderr)
         return 1
@@ -63,7 +68,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> _Parser:
     parser = _Parser(
-        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        prog=PROGRAM,
+        description="Maximum likelihood by the relative gradient.",
+        epilog=_STATUS,
+        formatter_class=argparse.RawTextHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
@@ -78,7 +86,7 @@ def _parser() -> _Parser:
     demo.add_argument(
         "--out", type=Path, default=Path("relgrad-demo"), help="folder of the pictures"
     )
-    demo.add_argument("--seed", type=_seed, default=0)
+    demo.add_argument("--seed", metavar="N", type=seed_number, default=0)
 
     check = command("verify", _verify, "check this installation against the definitions")
     check.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -87,31 +95,60 @@ def _parser() -> _Parser:
     info.add_argument("--json", action="store_true")
 
     train = command("train", _train, "fit a model to a data set and write a run folder")
-    train.add_argument("data", help="digits, or toy:NAME (8gaussians, sine, moons, ...)")
-    train.add_argument("--layers", type=int, help="number of layers L")
+    train.add_argument("data", nargs="?", help=f"{_NAMES}; or FILE.npy, .npz, .csv")
+    train.add_argument("--layers", metavar="N", type=int, help="number of layers L")
     train.add_argument("--activation", help="smooth_leaky_relu, leaky_tanh, identity")
-    train.add_argument("--alpha", type=float, help="parameter of the activation")
+    train.add_argument("--alpha", metavar="X", type=float, help="parameter of the activation")
     train.add_argument("--density", help="normal, logistic, laplace, sech, student_t")
     train.add_argument("--init", help="orthogonal, identity, whiten")
     train.add_argument("--rule", help=", ".join(RULES))
-    train.add_argument("--learning-rate", type=float)
+    train.add_argument("--learning-rate", metavar="X", type=float)
     train.add_argument("--schedule", help=", ".join(SCHEDULES))
-    train.add_argument("--warmup", type=int, help="steps of rising learning rate")
-    train.add_argument("--batch-size", type=int)
-    train.add_argument("--epochs", type=int)
+    train.add_argument("--warmup", metavar="N", type=int, help="steps of rising learning rate")
+    train.add_argument("--batch-size", metavar="N", type=int)
+    train.add_argument("--epochs", metavar="N", type=int)
     train.add_argument(
         "--patience", type=int, help="stop after so many epochs without a better one"
     )
-    train.add_argument("--seed", type=_seed)
+    train.add_argument("--seed", metavar="N", type=seed_number)
     train.add_argument("--dtype", help="float64 or float32")
     train.add_argument("--implementation", help="reference")
     train.add_argument("--preset", help="published: the settings of the authors' code")
+    train.add_argument("--rows", metavar="N", type=positive, help="use N training rows only")
+    train.add_argument("--data-dir", type=Path, help="where the standard files are (RELGRAD_DATA)")
     train.add_argument("--out", type=Path, help="run folder, new; default runs/DATA")
+    train.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    train.add_argument("--checkpoint-seconds", metavar="S", type=float, default=60.0)
+    train.add_argument("--checkpoint-steps", metavar="N", type=positive, help="also every N steps")
     train.add_argument("--json", action="store_true", help="the report as one JSON object")
+
+    evaluate = command("evaluate", _evaluate, "log-likelihood of data under a trained model")
+    evaluate.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
+    evaluate.add_argument("data", nargs="?", help="default: the run's own test rows")
+    evaluate.add_argument("--data-dir", type=Path)
+    evaluate.add_argument(
+        "--scores", type=Path, help="write log p of each row to this .npy or .csv"
+    )
+    evaluate.add_argument("--json", action="store_true")
+
+    sample = command("sample", _sample, "draw from a trained model, in data space")
+    sample.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
+    sample.add_argument("-n", type=positive, default=1000, help="how many; default 1000")
+    sample.add_argument("--out", type=Path, required=True, help="a new .npy or .csv file")
+    sample.add_argument("--seed", metavar="N", type=seed_number, default=0)
     return parser
 
 
-def _seed(text: str) -> int:
+def positive(text: str) -> int:
+    """Parse a positive integer."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def seed_number(text: str) -> int:
+    """Parse a seed."""
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError("must be 0 or more")
@@ -137,38 +174,201 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from . import training
-    from .datasets import load
+    from . import runs, training
 
-    names = [field.name for field in fields(training.Settings)]
-    settings = training.settings_for(
-        options.data, **{name: getattr(options, name) for name in names}
+    folder: Path | None = options.out
+    if options.resume:
+        if folder is None:
+            raise ValueError("`--resume` needs --out RUN, the run folder to go on with")
+        config = runs.read_config(folder)
+        settings = _unchanged(options, config)
+        data = _load(config["data"], settings.seed, config["rows"], options.data_dir)
+        if _fingerprint(data) != config["fingerprint"]:
+            raise ValueError(f"the data {config['data']!r} are not those the run began with")
+    else:
+        if options.data is None:
+            raise ValueError("`DATA` is required: a name or a file (see relgrad-np train --help)")
+        names = [field.name for field in fields(training.Settings)]
+        chosen = {name: getattr(options, name) for name in names}
+        settings = training.settings_for(options.data, **chosen)
+        name = _resolved(options.data)
+        data = _load(name, settings.seed, options.rows, options.data_dir)
+        config = {
+            "version": __version__,
+            "data": name,
+            "rows": options.rows,
+            "fingerprint": _fingerprint(data),
+            "settings": asdict(settings),
+        }
+    for note in training.notes(data):
+        _say(note)
+    _, arguments = training.prepare(
+        settings, data
+    )  # what is wrong shows before anything is written
+    if folder is None:
+        folder = Path("runs") / Path(options.data.replace(":", "-")).stem
+    if not options.resume:
+        config = runs.create(folder, config)
+    with runs.locked(folder):
+        return _run(folder, config, settings, data, arguments, options)
+
+
+def _run(
+    folder: Path, config: Any, settings: Any, data: Any, arguments: Any, options: argparse.Namespace
+) -> int:
+    """Train in a locked run folder, from its newest checkpoint if it has one."""
+    from . import runs, training
+    from .checkpoint import Keeper, newest_snapshot, save
+
+    keeper = Keeper(
+        folder / "checkpoints", config["run"], options.checkpoint_seconds, options.checkpoint_steps
     )
-    data = load(options.data, settings.seed)
-    _, chosen = training.prepare(settings, data)  # what is wrong shows before anything is written
-    folder = training.new_folder(options.out or Path("runs") / options.data.replace(":", "-"))
-    (folder / "config.json").write_text(
-        json.dumps({"version": __version__, "data": options.data, **asdict(settings)}, indent=2)
-        + "\n"
-    )
+    resume, notes = newest_snapshot(keeper.folder, config["run"])
+    for note in notes:
+        _say(f"{note}; going on from the one before")
+    history = folder / "history.jsonl"
+    runs.write_history(history, resume.history if resume else ())
 
-    def note(epoch: Epoch, state: State) -> None:
-        training.write_history(folder / "history.jsonl", epoch)
+    def ask_to_stop(number: int, frame: Any) -> None:
+        keeper.stop = number
 
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask_to_stop)
     try:
         run = training.train(
-            data, settings, progress=_progress() and not options.json, callbacks=(note,)
+            data,
+            settings,
+            progress=_progress() and not options.json,
+            callbacks=(
+                lambda epoch, state: runs.append_history(history, epoch),
+                training.watch_condition(_say, settings.dtype),
+            ),
+            keeper=keeper,
+            resume=resume,
         )
     except FitDivergedError as error:  # nothing is lost
-        save(folder / "model.npz", training.model_of(data, settings, error.result.layers, chosen))
+        model = training.model_of(data, settings, error.result.best_layers, arguments)
+        save(folder / "model.npz", model)
         raise
-    training.write_run(folder, data, run)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _die)
+    if run.result.stop_reason == "signal" and keeper.stop is not None:
+        print(
+            f"{PROGRAM}: stopped by {signal.Signals(keeper.stop).name}; go on with: "
+            f"{PROGRAM} train --resume --out {shlex.quote(str(folder))}",
+            file=sys.stderr,
+        )
+        return 128 + keeper.stop
+    runs.finish(folder, run)
     if options.json:
         print(json.dumps({**run.report._asdict(), "folder": str(folder)}))
     else:
         print(run.report.text())
         print(f"written: {folder}")
+    runs.draw(folder, data, run)
     return 0
+
+
+def _say(note: str) -> None:
+    print(f"{PROGRAM}: note: {note}", file=sys.stderr)
+
+
+def _unchanged(options: argparse.Namespace, config: dict[str, Any]) -> Any:
+    """Return the settings of the run; ValueError if the command line asks for others."""
+    from . import training
+
+    kept = config["settings"]
+    given = {name: getattr(options, name) for name in kept}
+    given |= {"data": options.data and _resolved(options.data), "rows": options.rows}
+    for name, value in given.items():
+        before = kept.get(name, config.get(name))
+        if value is not None and value != before:
+            raise ValueError(
+                f"`--{name.replace('_', '-')}` can't change on --resume: it is {before}"
+            )
+    return training.Settings(**kept)
+
+
+def _resolved(data: str) -> str:
+    """Return a file's absolute path, so that a run can be resumed from elsewhere; else the name."""
+    return str(Path(data).resolve()) if Path(data).suffix in (".npy", ".npz", ".csv") else data
+
+
+def _load(name: str, seed: int, rows: int | None, data_dir: Path | None) -> Any:
+    from .datasets import load
+
+    return load(name, seed, rows, data_dir)
+
+
+def _fingerprint(data: Any) -> str:
+    """Return what tells these training rows from others: shape, and a hash of up to 1,000 rows."""
+    rows = data.train[:: max(1, len(data.train) // 1000)]
+    found = hashlib.sha256(np.ascontiguousarray(rows).tobytes())
+    return f"{data.train.shape[0]}x{data.train.shape[1]} {found.hexdigest()[:16]}"
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from . import runs
+    from .checkpoint import load
+    from .training import evaluate
+
+    config = runs.read_config(options.folder)
+    model = load(options.folder / "model.npz")
+    own = options.data is None or _resolved(options.data) == config["data"]
+    name = config["data"] if own else _resolved(options.data)
+    seed, rows = config["settings"]["seed"], config["rows"] if own else None
+    data = _load(name, seed, rows, options.data_dir)
+    if options.scores is not None:
+        _require_new(options.scores)
+    result, scores = evaluate(model, data, own)
+    if options.scores is not None:
+        _write_rows(options.scores, scores[:, None])
+    if options.json:
+        print(json.dumps(result._asdict()))
+    else:
+        print(result.text())
+    return 0
+
+
+def _sample(options: argparse.Namespace) -> int:
+    from . import runs
+    from .checkpoint import load
+    from .generative import sample
+
+    runs.read_config(options.folder)
+    model = load(options.folder / "model.npz")
+    _require_new(options.out)
+    layers = tuple(type(layer)(*(p.astype(np.float64) for p in layer)) for layer in model.layers)
+    rng = np.random.default_rng(options.seed)
+    Z, _ = sample(layers, rng, options.n, model.activation, model.density)
+    _write_rows(options.out, model.transforms.inverse(Z))
+    print(f"written: {options.out}, {options.n} rows of {Z.shape[1]} columns in data space")
+    return 0
+
+
+def _require_new(path: Path) -> None:
+    if path.suffix not in (".npy", ".csv"):
+        raise ValueError(f"`{path}` must end in .npy or .csv")
+    if path.exists():
+        raise FileExistsError(f"`{path}` exists: name another file")
+
+
+def _write_rows(path: Path, rows: Any) -> None:
+    partial = path.with_name(f".{path.name}.partial{path.suffix}")
+    try:
+        if path.suffix == ".npy":
+            np.save(partial, rows)
+        else:
+            np.savetxt(partial, rows, delimiter=",", fmt="%.17g")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _die(number: int, frame: Any) -> NoReturn:
+    """End on a signal with the status that says so."""
+    sys.exit(128 + number)
 
 
 def _progress() -> bool:

@@ -14,7 +14,8 @@ from .densities import Density, density
 from .network import Layer, Layers, forward
 from .ordinary import ordinary_gradient
 from .relative import relative_gradient
-from .training import Settings, draw, settings_for, train
+from .runs import draw
+from .training import Settings, settings_for, train
 from .verify import table, verify
 
 SIZES = (64, 512, 1024)

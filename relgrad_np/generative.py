@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ._arguments import whole
 from ._array import Array, check, from_numpy
 from .activations import Activation
 from .densities import Density
@@ -52,7 +53,10 @@ def sample(
     >>> bool(np.allclose(log_prob, rg.log_likelihood(layers, X, *model).per_sample))
     True
     """
-    require_onto(activation)
+    require_model(activation, density)
+    n = whole("n", n)
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"`rng` must be a numpy.random.Generator, got {type(rng).__name__}")
     check(layers)
     Z = from_numpy(density.sample(rng, (n, layers[0].W.shape[0])), layers[0].W)
     tape = unwind(layers, Z, activation)
@@ -60,13 +64,15 @@ def sample(
     return tape.Zs[0], L_p + L_J1 + log_abs_det(layers)
 
 
-def require_onto(activation: Activation) -> None:
-    """Refuse an activation that does not reach all of R: the model's mass would be below 1."""
-    if not isinstance(activation, Activation):
-        kind = type(activation).__name__
-        raise TypeError(
-            f"`activation` must be an Activation, as activation(name) makes, got {kind}"
-        )
+def require_model(activation: Activation, density: Density) -> None:
+    """Refuse what is no activation or density, and an activation that does not reach all of R."""
+    for name, value, kind in (
+        ("activation", activation, Activation),
+        ("density", density, Density),
+    ):
+        if not isinstance(value, kind):
+            got = type(value).__name__
+            raise TypeError(f"`{name}` must be what {name}(name) returns, got {got}")
     if not activation.onto:
         raise ValueError(
             f"`activation` {activation.name} is not onto R, so the model's mass is below 1: "

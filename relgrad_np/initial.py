@@ -5,7 +5,7 @@ import numpy as np
 from ._arguments import one_of, whole
 from ._array import Array, from_numpy, namespace
 from .activations import Activation, identity
-from .network import Layer, Layers, affine
+from .network import Layer, Layers, forward
 
 KINDS = ("orthogonal", "identity", "whiten")
 
@@ -92,7 +92,7 @@ def _whitening(Z: Array, D: int, L: int, activation: Activation) -> Layers:
     layers: list[Layer] = []
     for k in range(L):
         if k > 0:
-            Z = activation.sigma(affine(layers[-1], Z))  # (N, D)
+            Z = activation.sigma(forward(tuple(layers[-1:]), Z, activation).Ys[0])  # (N, D)
         wide = xp.astype(Z, xp.float64)
         mu = xp.mean(wide, axis=0)  # (D,)
         Sigma = (wide - mu).T @ (wide - mu) / Z.shape[0]  # (D, D)

@@ -2,14 +2,11 @@
 
 So one rank-N update makes it, and log|det W|, its sign and inv(W) can be carried along exactly.
 K, the smaller of Y @ Delta.T (N, N) and Delta.T @ Y (D, D), is all that a determinant, an
-exponential or a bound needs. For N < D no (D, D) x (D, D) product occurs; for N >= D the low-rank
-form would not pay, and the (D, D) one is used. Derived in the README.
+exponential or a bound needs. For N < D no (D, D) x (D, D) product occurs. Derived in the README.
 """
 
 import math
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from ._arguments import number, one_of
 from ._array import Array, check, check_parts, namespace
@@ -29,7 +26,7 @@ class Factors(NamedTuple):
     Y: Array
     A: Array
     u: Array
-    K: Array
+    K: Array = None
 
 
 Steps = tuple[Factors, ...]
@@ -58,10 +55,14 @@ def factors(layers: Layers, tape: Tape, deltas: Deltas) -> Steps:
     array([[6.]])
     """
     check_parts(layers, Ys=tape.Ys, deltas=deltas)
-    return tuple(
-        Factors(d, Y, Y @ W, Y @ b + 1, Y @ d.T if Y.shape[0] < Y.shape[1] else d.T @ Y)
-        for (W, b), Y, d in zip(layers, tape.Ys, deltas, strict=True)
-    )
+    triples = zip(layers, tape.Ys, deltas, strict=True)
+    return tuple(with_K(Factors(Delta, Y, Y @ W, Y @ b + 1)) for (W, b), Y, Delta in triples)
+
+
+def with_K(f: Factors) -> Factors:
+    """Fill in K: Y @ Delta.T (N, N) or Delta.T @ Y (D, D), the smaller one."""
+    N, D = f.Y.shape
+    return f if f.K is not None else f._replace(K=f.Y @ f.Delta.T if N < D else f.Delta.T @ f.Y)
 
 
 def apply_step(
@@ -85,22 +86,24 @@ def apply_step(
     >>> rg.apply_step(layers, f, 0.1)[0].W
     array([[0.4]])
     """
-    parts = ("Delta", "Y", "A")
-    xp = check_parts(layers, **{part: [getattr(f, part) for f in factors] for part in parts})
+    xp = check_parts(layers, **{p: [getattr(f, p) for f in factors] for p in Factors._fields[:3]})
     stepped = []
     for (W, b), f, (e, scale) in zip(layers, factors, _sizes(factors, eta, kind), strict=True):
         if kind == "plain":
-            W_1, b_1 = scale * W + f.Delta.T @ (e * f.A), scale * b + f.Delta.T @ (e * f.u)
+            W_1 = scale * W + f.Delta.T @ (e * f.A)  # (D, D)
+            b_1 = scale * b + f.Delta.T @ (e * f.u)  # (D,)
         else:
-            P, P_1 = phi1(e * f.K, bound), phi1(e * (f.K + eye(xp, f.K)), bound)
-            W_1 = scale * (W + _spread(f, P, e * f.A))
-            b_1 = scale * (b + _spread(f, P, e * (f.u - 1))) + _spread(f, P_1, e + 0 * f.u)
+            K = with_K(f).K
+            P, P_1 = phi1(e * K, bound), phi1(e * (K + eye(xp, K)), bound)
+            W_1 = scale * (W + _through(P, f, e * f.A))  # (D, D)
+            b_1 = scale * (b + _through(P, f, e * (f.u - 1))) + _through(P_1, f, e + 0 * f.u)
         stepped.append(Layer(W_1, b_1))
     check(stepped)
     return tuple(stepped)
 
 
-def _spread(f: Factors, P: Array, F: Array) -> Array:  # phi1(D' Y) D' = D' phi1(Y D')
+def _through(P: Array, f: Factors, F: Array) -> Array:
+    """Delta.T @ P(Y @ Delta.T) @ F = P(Delta.T @ Y) @ Delta.T @ F, whichever P is the smaller."""
     return f.Delta.T @ (P @ F) if f.Y.shape[0] < f.Y.shape[1] else P @ (f.Delta.T @ F)
 
 
@@ -139,21 +142,21 @@ def track_step(tracked: Tracked, factors: Steps, eta: Any, *, kind: str = "plain
     if len(factors) != (L := tracked.logdet.shape[0]):
         raise ValueError(f"`factors` must be of all {L} layers, got {len(factors)}")
     for k, (f, (e, scale)) in enumerate(zip(factors, _sizes(factors, eta, kind), strict=True)):
-        xp = namespace(f.Y, "Y")
-        K, e64, scale64 = (xp.astype(x, xp.float64) for x in (f.K, e, scale))
-        wide = f.Y.shape[0] < f.Y.shape[1]  # N < D
-        T, step = f.Y if wide else f.K, eye(xp, K) + e64 / scale64 * K
+        xp, (N, D) = namespace(f.Y, "Y"), f.Y.shape
+        K, e64, scale64 = (xp.astype(x, xp.float64) for x in (with_K(f).K, e, scale))
+        F = f.Y if N < D else K  # V+ = (V - V @ Delta.T @ Q @ Y) / scale; Q @ K for N >= D
         if kind == "plain":
-            sign, logdet = xp.linalg.slogdet(step)
-            T = xp.linalg.solve(step, e64 / scale64 * T) if tracked.inverse else T
+            I_cK = eye(xp, K) + e64 / scale64 * K
+            sign, logdet = xp.linalg.slogdet(I_cK)
+            QF = xp.linalg.solve(I_cK, e64 / scale64 * F) if tracked.inverse else F
         else:
             sign, logdet = xp.ones_like(e64), e64 * xp.linalg.trace(K)
-            T = phi1(-e64 * K) @ (e64 * T) if tracked.inverse else T
+            QF = phi1(-e64 * K) @ (e64 * F) if tracked.inverse else F
         signs.append(tracked.sign[k] * sign)
-        logdets.append(tracked.logdet[k] + f.Y.shape[1] * xp.log(scale64) + logdet)
+        logdets.append(tracked.logdet[k] + D * xp.log(scale64) + logdet)
         if tracked.inverse:
-            V, T = tracked.inverse[k], xp.astype(T, f.Y.dtype)
-            Vs.append((V - ((V @ f.Delta.T) @ T if wide else V @ T)) / scale)
+            V, QF = tracked.inverse[k], xp.astype(QF, f.Y.dtype)
+            Vs.append((V - ((V @ f.Delta.T) @ QF if N < D else V @ QF)) / scale)  # (D, D)
     return Tracked(xp.stack(logdets), xp.stack(signs), tuple(Vs) or None)
 
 
@@ -165,7 +168,6 @@ def _sizes(factors: Steps, eta: Any, kind: str) -> list[tuple[Array, Array]]:
     etas = list(eta) if isinstance(eta, (tuple, list)) else [eta] * L
     if len(etas) != L or any(getattr(e, "ndim", 0) for e in etas):
         raise ValueError(f"`eta` must be a number, or a tuple of {L} numbers, one for each layer")
-    plain = (int, float, str, np.generic)
-    etas = [number("eta", e, 0, math.inf, "positive") if isinstance(e, plain) else e for e in etas]
+    etas = [e if type(e) is type(Y) else number("eta", e, 0, math.inf, "positive") for e in etas]
     etas = [xp.asarray(e, dtype=Y.dtype, device=Y.device) for e in etas]
     return [(e, 1 + e if kind == "plain" else xp.exp(e)) for e in etas]

@@ -35,11 +35,6 @@ class Tape(NamedTuple):
     Ys: tuple[Array, ...]
 
 
-def affine(layer: Layer, Z: Array) -> Array:
-    """Y = Z @ W.T + b, (N, D)."""
-    return Z @ layer.W.T + layer.b
-
-
 def forward(layers: Layers, X: Array, activation: Activation) -> Tape:
     """Push samples X (N, D) through the net; return all that they met on the way.
 
@@ -52,7 +47,7 @@ def forward(layers: Layers, X: Array, activation: Activation) -> Tape:
     """
     check(layers, X=X)
     Zs, Ys = [X], []
-    for k, layer in enumerate(layers):
-        Ys.append(affine(layer, Zs[k]))  # (N, D)
+    for k, (W, b) in enumerate(layers):
+        Ys.append(Zs[k] @ W.T + b)  # (N, D)
         Zs.append(activation.sigma(Ys[k]) if k < len(layers) - 1 else Ys[k])  # (N, D)
     return Tape(tuple(Zs), tuple(Ys))

@@ -138,7 +138,7 @@ def density_2d(
 
 
 def times(path: Path, D: Sequence[int], relative: Numbers, ordinary: Numbers) -> None:
-    """Plot median times (ms) of a relative and an ordinary gradient by D, on log-log axes.
+    """Plot median times (ms) of a step with either gradient by D, on log-log axes.
 
     None, for what was not measured, is skipped. Thin lines through the last points rise as D^2
     and D^3, for the eye.
@@ -151,7 +151,12 @@ def times(path: Path, D: Sequence[int], relative: Numbers, ordinary: Numbers) ->
     True
     """
     figure = _figure((6.4, 4.6))
-    ax = _axes(figure.add_subplot(), "time of one gradient", "dimension D", "median time (ms)")
+    ax = _axes(
+        figure.add_subplot(),
+        "one training step (N = 100, L = 2)",
+        "dimension D",
+        "median time (ms)",
+    )
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")
     ax.grid(color="0.92")
@@ -161,7 +166,9 @@ def times(path: Path, D: Sequence[int], relative: Numbers, ordinary: Numbers) ->
     ):
         x, y = _present(D, series, label)
         if y.size:
-            ax.plot(x, y, mark + "-", color=colour, label=f"{label} gradient", lw=1.8, ms=6)
+            ax.plot(
+                x, y, mark + "-", color=colour, label=f"with the {label} gradient", lw=1.8, ms=6
+            )
             guide = y[-1] * (x / x[-1]) ** power
             ax.plot(x, guide, ":", color=colour, lw=1.2, label=f"rising as $D^{power}$")
     if len(D) <= 10:
@@ -208,6 +215,8 @@ def _range(y: NDArray[np.float64], gaussian: float | None) -> tuple[float, float
     span = np.ptp(np.append(y[y >= np.percentile(y, 10)], level))
     # what lies little below the better nine tenths is shown too: cutting it off gains nothing
     kept = y[y >= np.percentile(y, 10) - 3 * span] if span > 0 else y
+    if gaussian is not None:  # the gap between the best value and the Gaussian is what matters
+        kept = kept[kept >= min(y.max(), level) - 3 * abs(y.max() - level)]
     shown = np.append(kept, level)
     margin = 0.05 * (np.ptp(shown) or 1.0)
     return float(shown.min() - margin), float(shown.max() + margin), float(y.min())

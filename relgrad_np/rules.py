@@ -7,7 +7,7 @@ or factors are not finite is rejected: it is reported, and leaves the layers as 
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from ._arguments import number
+from ._arguments import store
 from ._array import Array, check
 from ._numerics import norm_bound
 from .activations import Activation
@@ -34,8 +34,7 @@ class State(NamedTuple):
 class StepInfo(NamedTuple):
     """What `train_step` reports; terms in nats, means over the batch, before the step.
 
-    L_J2 is None if not tracked; `eta` used and `norms`, the bound on |K| (Adam: |R_W|_F), of each
-    layer; `rejected`: not finite, the layers are unchanged.
+    L_J2: None if not tracked; `eta`, `norms` (bounds on |K|; Adam: |R_W|_F): of each layer.
 
     >>> StepInfo(-3.0, 1.0, 0.5, (), (), False).log_likelihood
     -1.5
@@ -84,8 +83,8 @@ class Plain:
     tracks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        number("learning_rate", self.learning_rate, 0.0, float("inf"), "positive")
-        number("tau", self.tau, 0.0, 1 - 2**-24, "in (0, 1)")
+        store(self, "learning_rate", 0.0, float("inf"), "positive")
+        store(self, "tau", 0.0, 1 - 2**-24, "in (0, 1)")
 
     def step(self, state: State, tape: Tape, deltas: Deltas, finite: Array) -> Any:
         """Cap eta, take the rank-N step, track it; where not finite the step is none, eta = 0."""
@@ -120,14 +119,19 @@ def init_state(layers: Layers, rule: Rule, *, inverse: bool = False) -> State:
     >>> rg.init_state((rg.Layer(np.eye(2), np.zeros(2)),), rg.Plain()).tracked.logdet
     array([0.])
     """
-    tracked = track(layers, inverse=inverse) if rule.tracks else None
-    return State(layers, None, tracked, 0)
+    return State(layers, None, track(layers, inverse=inverse) if rule.tracks else None, 0)
 
 
 def train_step(
-    state: State, X: Array, *, activation: Activation, density: Density, rule: Rule
+    state: State,
+    X: Array,
+    *,
+    activation: Activation,
+    density: Density,
+    rule: Rule,
+    weights: Array = None,
 ) -> tuple[State, StepInfo]:
-    """Take one step on the batch X (N, D): forward, backprop, rule; pure.
+    """Take one step on the batch X (N, D), with `weights` (N,) of mean 1 if given; pure.
 
     Cost: 4 L - 1 products of (N, D) by (D, D) size for the multiplicative rules; no determinant,
     inverse or product of (D, D) matrices while N < D. Raises: see `_array.check`.
@@ -140,12 +144,12 @@ def train_step(
     (array([-0.1, -0.1]), 1)
     """
     tape = forward(state.layers, X, activation)
-    deltas = backprop(state.layers, tape, activation, density)
+    deltas = backprop(state.layers, tape, activation, density, weights)
     xp = check(state.layers)
-    L_p, L_J1 = map(xp.mean, data_terms(state.layers, tape, activation, density))
+    terms = data_terms(state.layers, tape, activation, density)
+    L_p, L_J1 = (xp.mean(term if weights is None else weights * term) for term in terms)
     L_J2 = None if state.tracked is None else xp.sum(state.tracked.logdet)
     finite = xp.isfinite(L_p + L_J1 + (0 if L_J2 is None else L_J2))
     layers, rule_state, tracked, eta, norms = rule.step(state, tape, deltas, finite)
-    rejected = ~(finite & xp.isfinite(sum(norms)))
-    info = StepInfo(L_p, L_J1, L_J2, eta, norms, rejected)
+    info = StepInfo(L_p, L_J1, L_J2, eta, norms, ~(finite & xp.isfinite(sum(norms))))
     return State(layers, rule_state, tracked, state.t + 1), info

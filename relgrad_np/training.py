@@ -1,15 +1,13 @@
-"""One training run on one data set: start, fit, judge on the test rows, write the run folder.
+"""One training run on one data set: start, fit, judge on the test rows.
 
-What `relgrad-np train` and `relgrad-np demo` share. Every result stands beside the closed-form
-Gaussian of the same training rows, and says its space.
+What `relgrad-np train` and `relgrad-np demo` share; `runs` writes it down. Every result stands
+beside the closed-form Gaussian of the same training rows, and says its space.
 """
 
-import json
 import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,13 +15,14 @@ import numpy as np
 from ._arguments import one_of
 from .activations import activation
 from .adam import Adam
-from .checkpoint import Model, save
+from .checkpoint import Model
 from .datasets import Dataset, bits_per_dim, gaussian_log_likelihood
+from .datasets.guards import require_full_rank
 from .densities import density
-from .fit import Epoch, FitResult, check_options, fit, make_rule
-from .generative import require_onto, sample
+from .fit import Epoch, FitResult, Keeper, Snapshot, check_options, fit, make_rule
+from .generative import require_model
 from .initial import init_layers
-from .network import Layers
+from .network import Layer, Layers
 from .objective import log_likelihood
 from .presets import PRESETS
 from .rules import Rule, State
@@ -58,7 +57,30 @@ class Settings:
     preset: str | None = None
 
 
-TOY = Settings(layers=16, density="normal", init="identity", batch_size=200, epochs=80)
+TOY = Settings(
+    layers=16,
+    alpha=0.1,
+    density="normal",
+    init="orthogonal",
+    rule="adam",
+    learning_rate=5e-3,
+    batch_size=200,
+    epochs=80,
+)  # deep and narrow: the plain step, uncharted, runs away on some of the eight; Adam on none
+LARGE = Settings(density="normal", learning_rate=3e-3, epochs=15, dtype="float32")
+LOW = Settings(layers=8, density="normal", batch_size=500, learning_rate=0.01, epochs=10)
+START_ROWS = 20_000  # that the whitening start looks at
+
+
+BY_NAME = {
+    "mnist": LARGE,
+    "fashion-mnist": LARGE,
+    "bsds300": replace(LARGE, density="student_t", learning_rate=0.01, batch_size=500, epochs=10),
+    "power": LOW,
+    "gas": LOW,
+    "hepmass": LOW,
+    "miniboone": replace(LOW, layers=2),
+}
 
 
 def settings_for(data: str, **chosen: Any) -> Settings:
@@ -67,7 +89,7 @@ def settings_for(data: str, **chosen: Any) -> Settings:
     >>> settings_for("digits", preset="published").init, settings_for("toy:moons", layers=3).layers
     ('orthogonal', 3)
     """
-    base = TOY if data.startswith("toy:") else Settings()
+    base = TOY if data.startswith("toy:") else BY_NAME.get(data, Settings())
     chosen = {key: value for key, value in chosen.items() if value is not None}
     if "preset" in chosen:
         preset = PRESETS[one_of("preset", chosen["preset"], PRESETS)]
@@ -81,10 +103,12 @@ def settings_for(data: str, **chosen: Any) -> Settings:
             rule="adam",
             learning_rate=None,
         )
+    if chosen.get("rule") == "adam" and base.rule != "adam" and "preset" not in chosen:
+        base = replace(base, learning_rate=1e-2)  # its own 1e-3 hardly moves a whitening start
+    elif "rule" in chosen and chosen["rule"] != base.rule:
+        base = replace(base, learning_rate=None)
     if "activation" in chosen and "alpha" not in chosen:
         base = replace(base, alpha=None)
-    if "rule" in chosen and "learning_rate" not in chosen:
-        base = replace(base, learning_rate=None)
     return replace(base, **chosen)
 
 
@@ -92,7 +116,8 @@ class Report(NamedTuple):
     """What a run gave: log-likelihoods in nats per sample in model space, unless named otherwise.
 
     `test_se2` is two standard errors of the mean over test rows; bits/dim are of pixel space, None
-    where the data are not images.
+    where the data are not images; `fell`: how far below its best the validation ended, if more
+    than a tenth of a nat and a tenth of what the model gained over the Gaussian.
 
     >>> Report("digits", -1.0, 0.1, -2.0, None, None, 3, "epochs", 0, 1.0, 2, 10).test
     -1.0
@@ -110,6 +135,8 @@ class Report(NamedTuple):
     seconds: float
     D: int
     n_test: int
+    fell: float | None = None
+    space: str = "standardised space"
 
     def text(self) -> str:
         """Return the report in a few lines.
@@ -120,10 +147,9 @@ class Report(NamedTuple):
         best epoch 3; 1.0 s of fitting
         """
         gap = self.test - self.gaussian
-        space = "standardised logit space" if self.test_bits_per_dim else "standardised space"
         lines = [
             f"{self.data}: test log-likelihood {self.test:.3f} +- {self.test_se2:.3f} nats "
-            f"(2 s.e., {self.n_test} rows, {space}, D = {self.D})",
+            f"(2 s.e., {self.n_test} rows, {self.space}, D = {self.D})",
             f"Gaussian of the same training rows: {self.gaussian:.3f} nats; the model is "
             f"{abs(gap):.3f} nats {'above' if gap > 0 else 'BELOW'} it",
         ]
@@ -132,7 +158,13 @@ class Report(NamedTuple):
                 f"pixel space: {self.test_bits_per_dim:.3f} bits/dim, Gaussian "
                 f"{self.gaussian_bits_per_dim:.3f}"
             )
-        return "\n".join([*lines, f"best epoch {self.best_epoch}; {self.seconds:.1f} s of fitting"])
+        if self.fell:
+            lines.append(
+                f"validation fell by {self.fell:.3f} nats from the best epoch to the last: "
+                "a smaller learning rate may go further"
+            )
+        best = f"best epoch {self.best_epoch}" if self.best_epoch else "no epoch beat the start"
+        return "\n".join([*lines, f"{best}; {self.seconds:.1f} s of fitting"])
 
 
 class Run(NamedTuple):
@@ -157,9 +189,9 @@ def prepare(settings: Settings, data: Dataset) -> tuple[Layers, dict[str, Any]]:
     """
     params = {} if settings.alpha is None else {"alpha": settings.alpha}
     act = activation(settings.activation, **params)
-    require_onto(act)
+    dens = density(settings.density)
+    require_model(act, dens)
     rng = np.random.default_rng(settings.seed)
-    X = data.train.astype(one_of("dtype", settings.dtype, ("float32", "float64")))
     rule: Rule = make_rule(settings.rule, settings.learning_rate)
     if settings.preset is not None and isinstance(rule, Adam):
         rule = make_rule(PRESETS[settings.preset].rule, settings.learning_rate)
@@ -173,14 +205,85 @@ def prepare(settings: Settings, data: Dataset) -> tuple[Layers, dict[str, Any]]:
         "rng": rng,
     }
     check_options(**options)
-    start = init_layers(rng, X.shape[1], settings.layers, kind=settings.init, X=X, activation=act)
+    dtype = one_of("dtype", settings.dtype, ("float32", "float64"))
+    first = to_model(data, data.train[:START_ROWS], dtype)
+    require_full_rank(first, data.columns)
+    D, L = first.shape[1], settings.layers
+    start = init_layers(rng, D, L, kind=settings.init, X=first, activation=act)
     return start, options | {
-        "X": X,
+        "X": data.train if data.lazy else data.train.astype(dtype),
+        "transform": (lambda rows, rng: to_model(data, rows, dtype)) if data.lazy else None,
         "activation": act,
-        "density": density(settings.density),
+        "density": dens,
         "rule": rule,
-        "X_val": data.validation.astype(X.dtype),
+        "X_val": data.validation.astype(dtype),
     }
+
+
+def notes(data: Dataset) -> tuple[str, ...]:
+    """Return what one should know of a data set before a fit; ValueError if its rank is not full.
+
+    >>> from relgrad_np.datasets import load
+    >>> notes(load("toy:rings", n=50))
+    ()
+    """
+    first = to_model(data, data.train[:START_ROWS], "float64")
+    return data.notes + require_full_rank(first, data.columns).advice
+
+
+def watch_condition(say: Callable[[str], None], dtype: str) -> Callable[[Epoch, State], None]:
+    """Return a callback that says once when a W gets close to what its dtype can hold.
+
+    >>> said = []
+    >>> watch = watch_condition(said.append, "float32")
+    >>> watch(Epoch(3, 9, 0.1, 0.1, None, None, None, 0.0, 2e6, 1), None)
+    >>> said
+    ['epoch 3: W of layer 1 has condition 2.0e+06, of 8.4e+06 that float32 can bear']
+    """
+    limit = 1 / float(np.finfo(dtype).eps)
+    done: list[int] = []
+
+    def watch(epoch: Epoch, state: State) -> None:
+        if not done and epoch.condition is not None and not epoch.condition <= 0.1 * limit:
+            done.append(epoch.epoch)
+            say(
+                f"epoch {epoch.epoch}: W of layer {epoch.layer} has condition "
+                f"{epoch.condition:.1e}, of {limit:.1e} that {dtype} can bear"
+            )
+
+    return watch
+
+
+def to_model(data: Dataset, rows: Any, dtype: str) -> Any:
+    """Return training rows in model space: as they are, or transformed if the set is lazy.
+
+    >>> from relgrad_np.datasets import load
+    >>> to_model(load("toy:rings", n=50), np.ones((3, 2)), "float32").dtype
+    dtype('float32')
+    """
+    return (data.transforms.forward(rows) if data.lazy else rows).astype(dtype)
+
+
+def baseline(data: Dataset, X: Any) -> Any:
+    """Return log p (N,) of X under the Gaussian fitted to all training rows.
+
+    A lazy set is read in parts: 2 D stand-in rows of the same mean and covariance are fitted.
+
+    >>> from relgrad_np.datasets import load
+    >>> baseline(load("toy:rings", n=50), np.zeros((1, 2))).shape
+    (1,)
+    """
+    if not data.lazy:
+        return gaussian_log_likelihood(data.train, X)
+    N, D = data.train.shape
+    total, square = np.zeros(D), np.zeros((D, D))
+    for begin in range(0, N, 2**16):
+        rows = to_model(data, data.train[begin : begin + 2**16], "float64")
+        total += rows.sum(axis=0)
+        square += rows.T @ rows
+    mean = total / N
+    K = np.linalg.cholesky(square / N - np.outer(mean, mean))
+    return gaussian_log_likelihood(mean + math.sqrt(D) * np.concatenate([K.T, -K.T]), X)
 
 
 def train(
@@ -189,6 +292,8 @@ def train(
     *,
     progress: bool = False,
     callbacks: tuple[Callable[[Epoch, State], Any], ...] = (),
+    keeper: Keeper | None = None,
+    resume: Snapshot | None = None,
 ) -> Run:
     """Fit a model to the training rows and judge its best epoch on the test rows.
 
@@ -198,9 +303,11 @@ def train(
     ('toy:sine', 2)
     """
     start, options = prepare(settings, data)
-    gaussian = gaussian_log_likelihood(data.train, data.test)
-    started = time.perf_counter()
-    result = fit(start, **options, progress=progress, callbacks=callbacks)
+    gaussian = baseline(data, data.test)
+    started = time.perf_counter() - (resume.seconds if resume else 0.0)
+    result = fit(
+        start, **options, progress=progress, callbacks=callbacks, keeper=keeper, resume=resume
+    )
     seconds = time.perf_counter() - started
     report = judge(data, result, options, gaussian, seconds)
     return Run(report, result, model_of(data, settings, result.best_layers, options))
@@ -255,89 +362,105 @@ def judge(
         seconds=seconds,
         D=D,
         n_test=len(per_sample),
+        fell=_fell(result, float(per_sample.mean() - gaussian.mean())),
+        space=space_of(data),
     )
 
 
-def new_folder(path: Path) -> Path:
-    """Make the run folder; FileExistsError if anything of this name is there.
+def space_of(data: Dataset) -> str:
+    """Name the space of a set's log-likelihoods by its transforms.
 
-    >>> import tempfile
-    >>> new_folder(Path(tempfile.mkdtemp()) / "run").is_dir()
+    >>> from relgrad_np.datasets import load
+    >>> space_of(load("digits"))
+    'standardised logit space'
+    """
+    names = [type(transform).__name__ for transform in data.transforms.transforms]
+    words = ["standardised"] * ("Standardise" in names) + ["logit"] * ("Logit" in names)
+    return " ".join([*(words or ["data"]), "space"])
+
+
+def _fell(result: FitResult, gain: float) -> float | None:
+    """Return how far the validation ended below its best, where that is worth a line."""
+    values = [e.validation for e in result.history if e.validation is not None]
+    if not values:
+        return None
+    fall = max(values) - values[-1]
+    return min(fall, 1e300) if fall > max(0.1, 0.1 * abs(gain)) else None
+
+
+class Evaluation(NamedTuple):
+    """Log-likelihood of rows under a model: nats in model space and in the data's own space.
+
+    >>> Evaluation("toy", 3, -1.0, 0.1, -2.0, None, -1.5).rows
+    3
+    """
+
+    data: str
+    rows: int
+    model_space: float
+    se2: float
+    data_space: float
+    bits_per_dim: float | None
+    gaussian: float | None
+
+    def text(self) -> str:
+        """Return the evaluation in a few lines."""
+        lines = [
+            f"{self.data}: {self.rows} rows, log-likelihood {self.model_space:.3f} +- "
+            f"{self.se2:.3f} nats in model space (2 s.e.), {self.data_space:.3f} in data space"
+        ]
+        if self.bits_per_dim is not None:
+            lines.append(f"pixel space: {self.bits_per_dim:.3f} bits/dim")
+        if self.gaussian is not None:
+            lines.append(f"Gaussian of the training rows: {self.gaussian:.3f} nats in model space")
+        return "\n".join(lines)
+
+
+def evaluate(model: Model, data: Dataset, own: bool) -> tuple[Evaluation, Any]:
+    """Judge a model on a set: its test rows if it is the model's own, else all rows of the set.
+
+    Returns the evaluation and log p (N,) of each row in model space.
+
+    >>> from relgrad_np.datasets import load
+    >>> data = load("toy:sine", n=200)
+    >>> run = train(data, Settings(epochs=2))
+    >>> evaluate(run.model, data, True)[0].model_space == run.report.test
     True
     """
-    try:
-        path.mkdir(parents=True)
-    except FileExistsError:
-        raise FileExistsError(
-            f"the run folder {str(path)!r} exists: name another with --out, or remove it"
-        ) from None
-    return path
-
-
-def write_history(path: Path, epoch: Epoch) -> None:
-    """Append one epoch to a file of JSON lines.
-
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "history.jsonl"
-    >>> write_history(path, Epoch(1, 10, 0.1, 0.1, None, -3.1, None, 0.2))
-    >>> json.loads(path.read_text())["validation"]
-    -3.1
-    """
-    with path.open("a") as file:
-        file.write(json.dumps(epoch._asdict()) + "\n")
-
-
-def write_run(folder: Path, data: Dataset, run: Run) -> None:
-    """Write model.npz, report.json, and (with matplotlib) curve.png and samples.png.
-
-    >>> write_run.__name__
-    'write_run'
-    """
-    save(folder / "model.npz", run.model)
-    (folder / "report.json").write_text(json.dumps(run.report._asdict(), indent=2) + "\n")
-    draw(folder, data, run)
-
-
-def draw(folder: Path, data: Dataset, run: Run, prefix: str = "") -> list[Path]:
-    """Draw the learning curve and the samples; returns the files, none without matplotlib.
-
-    >>> draw.__name__
-    'draw'
-    """
-    try:
-        from . import plots
-    except ModuleNotFoundError:
-        return []
-    files = [folder / f"{prefix}curve.png", folder / f"{prefix}samples.png"]
-    history, model = run.result.history, run.model
-    validation_gaussian = float(gaussian_log_likelihood(data.train, data.validation).mean())
-    plots.learning_curve(
-        files[0],
-        [e.epoch for e in history],
-        [e.train for e in history],
-        [e.validation for e in history],
-        validation_gaussian,
-        f"{data.name}: {len(model.layers)} layers, {run.model.config['rule']} rule",
-    )
-    layers = tuple(type(layer)(*(p.astype(np.float64) for p in layer)) for layer in model.layers)
-    rng = np.random.default_rng(run.model.config["seed"])
-    n = 36 if data.image_shape else 5000
-    X, _ = sample(layers, rng, n, model.activation, model.density)
-    if data.image_shape:
-        real = data.transforms.inverse(data.test[:36])
-        plots.image_grid(
-            files[1],
-            real,
-            data.transforms.inverse(X),
-            data.image_shape,
-            ("held-out data", "samples of the model"),
-        )
+    if own:
+        if data.transforms != model.transforms:
+            raise ValueError("`data` are not prepared as the model's own were: have they changed?")
+        X, log_det = data.test, data.log_det["test"]
+        gaussian: float | None = float(baseline(data, X).mean())
     else:
-        plots.density_2d(
-            files[1],
-            data.test,
-            X,
-            lambda x: log_likelihood(layers, x, model.activation, model.density).per_sample,
-            data.name,
-        )
-    return files
+        X, log_det = model_rows(model, data)
+        gaussian = None
+    layers = tuple(Layer(*(p.astype(np.float64) for p in layer)) for layer in model.layers)
+    scores = log_likelihood(layers, X, model.activation, model.density).per_sample
+    D = X.shape[1]
+    image = data.image_shape is not None
+    found = Evaluation(
+        data=data.name,
+        rows=len(X),
+        model_space=float(scores.mean()),
+        se2=2 * float(scores.std(ddof=1)) / math.sqrt(len(X)) if len(X) > 1 else math.nan,
+        data_space=float((scores + log_det).mean()),
+        bits_per_dim=float(bits_per_dim(scores, log_det, D).mean()) if image else None,
+        gaussian=gaussian,
+    )
+    return found, scores
+
+
+def model_rows(model: Model, data: Dataset) -> tuple[Any, Any]:
+    """Return all rows of another set in the model's space, and log|det| of the way there.
+
+    >>> model_rows.__name__
+    'model_rows'
+    """
+    parts = [data.train if data.lazy else data.transforms.inverse(data.train)]
+    parts += [data.transforms.inverse(part) for part in (data.validation, data.test)]
+    raw = np.concatenate(parts)
+    D = model.layers[0].b.shape[0]
+    if raw.shape[1] != D:
+        raise ValueError(f"`data` has {raw.shape[1]} columns, the model {D}")
+    return model.transforms.forward_with_log_det(raw, np.random.default_rng(0))

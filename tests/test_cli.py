@@ -33,14 +33,9 @@ def test_train_writes_a_run_folder_that_can_be_used(capsys, tmp_path):
     assert "Gaussian of the same training rows" in out
     assert "bits/dim" in out
     files = {path.name for path in folder.iterdir()}
-    assert files == {
-        "config.json",
-        "history.jsonl",
-        "report.json",
-        "model.npz",
-        "curve.png",
-        "samples.png",
-    }
+    pictures = {"curve.png", "samples.png"}
+    others = {".lock", "checkpoints", "config.json", "history.jsonl", "report.json", "model.npz"}
+    assert files == pictures | others
     history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     assert [entry["epoch"] for entry in history] == [1, 2]
     model = rg.load(folder / "model.npz")
@@ -49,7 +44,9 @@ def test_train_writes_a_run_folder_that_can_be_used(capsys, tmp_path):
     test = rg.log_likelihood(model.layers, data.test, model.activation, model.density)
     assert float(test.mean) == pytest.approx(report["test"], abs=1e-10)
     assert model.transforms == data.transforms
-    assert json.loads((folder / "config.json").read_text())["epochs"] == 2
+    assert json.loads((folder / "config.json").read_text())["settings"]["epochs"] == 2
+    names = sorted(path.name for path in (folder / "checkpoints").iterdir())
+    assert names == ["step-000000000013.npz", "step-000000000026.npz"]
 
 
 def test_train_as_json(capsys, tmp_path):
@@ -76,7 +73,7 @@ def test_the_published_preset(capsys, tmp_path):
         "--out",
         tmp_path / "run",
     )
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config = json.loads((tmp_path / "run" / "config.json").read_text())["settings"]
     assert status == 0
     assert (config["alpha"], config["init"], config["rule"], config["batch_size"]) == (
         0.01,
@@ -123,7 +120,27 @@ BAD = [
     (["train", "digits", "--batch-size", "0"], "`batch_size` must be a positive integer, got 0"),
     (["train", "digits", "--layers", "two"], "argument --layers: invalid int value: 'two'"),
     (["train", "digits", "--seed", "-1"], "argument --seed: must be 0 or more"),
-    (["train"], "the following arguments are required: data"),
+    (["train"], "`DATA` is required: a name or a file"),
+    (["train", "--resume"], "`--resume` needs --out RUN"),
+    (
+        ["train", "--resume", "--out", "nowhere"],
+        "'nowhere' is not a run folder: it has no config.json",
+    ),
+    (["train", "none.npy"], "none.npy"),
+    (["train", "none.csv"], "none.csv"),
+    (["train", "digits", "--rows", "0"], "argument --rows: must be 1 or more"),
+    (["train", "digits", "--rows", "9"], "`n` must be None for digits"),
+    (["train", "mnist", "--data-dir", "nowhere"], "mnist"),
+    (["train", "digits", "--warmup", "-1"], "`warmup` must be a number of steps, 0 or more"),
+    (["train", "digits", "--patience", "0"], "`patience` must be a positive integer"),
+    (
+        ["train", "digits", "--density", "student_t", "--alpha", "x"],
+        "argument --alpha: invalid float value: 'x'",
+    ),
+    (["evaluate", "nowhere"], "'nowhere' is not a run folder"),
+    (["sample", "nowhere", "--out", "x.npy"], "'nowhere' is not a run folder"),
+    (["sample", "nowhere"], "the following arguments are required: --out"),
+    (["sample", "nowhere", "-n", "0", "--out", "x.npy"], "argument -n: must be 1 or more"),
     (["fly"], "invalid choice: 'fly'"),
     ([], "the following arguments are required: COMMAND"),
 ]
@@ -217,7 +234,7 @@ def test_version(capsys):
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_end_with_their_status(tmp_path, number, status):
-    command = [sys.executable, "-m", "relgrad_np.cli", "train", "toy:moons", "--epochs", "100000"]
+    command = [sys.executable, "-m", "relgrad_np", "train", "toy:moons", "--epochs", "5000"]
     history = tmp_path / "run" / "history.jsonl"
     with subprocess.Popen(
         [*command, "--out", str(tmp_path / "run")],
@@ -232,7 +249,9 @@ def test_signals_end_with_their_status(tmp_path, number, status):
         process.send_signal(number)
         _, err = process.communicate(timeout=30)
     assert process.returncode == status
-    assert "Traceback" not in err
+    assert f"stopped by {signal.Signals(number).name}; go on with: relgrad-np train --resume" in err
+    assert err.count("\n") == 1
+    assert list((tmp_path / "run" / "checkpoints").glob("step-*.npz"))
 
 
 def test_the_demo_does_the_main_job(capsys, tmp_path, monkeypatch):
@@ -253,3 +272,133 @@ def test_the_demo_does_the_main_job(capsys, tmp_path, monkeypatch):
         "moons-samples.png",
         "times.png",
     }
+
+
+def small_run(capsys, folder, *more):
+    options = ["--epochs", "4", "--layers", "2", "--seed", "1", "--rule", "plain", "--out", folder]
+    return run(capsys, "train", "toy:smile", *options, *more)
+
+
+def test_stopped_and_resumed_on_the_command_line_is_bitwise_the_same(capsys, tmp_path, monkeypatch):
+    from relgrad_np import checkpoint
+
+    assert small_run(capsys, tmp_path / "whole")[0] == 0
+    write = checkpoint.Keeper.write
+
+    def stop(self, snapshot):
+        write(self, snapshot)
+        self.stop = signal.SIGTERM if snapshot.state.t >= 70 else None
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.Keeper, "write", stop)
+        status, _, err = small_run(capsys, tmp_path / "cut", "--checkpoint-steps", "7")
+    assert status == 143
+    assert "go on with: relgrad-np train --resume --out" in err
+    status, out, err = run(capsys, "train", "--resume", "--out", tmp_path / "cut")
+    assert (status, err) == (0, "")
+    one, two = (rg.load(tmp_path / name / "model.npz").layers for name in ("whole", "cut"))
+    for a, b in zip(one, two, strict=True):
+        assert np.array_equal(a.W, b.W)
+        assert np.array_equal(a.b, b.b)
+    lines = [
+        (tmp_path / name / "history.jsonl").read_text().splitlines() for name in ("whole", "cut")
+    ]
+    strip = [
+        [{k: v for k, v in json.loads(x).items() if k != "seconds"} for x in part] for part in lines
+    ]
+    assert strip[0] == strip[1]
+    status, again, _ = run(
+        capsys, "train", "--resume", "--out", tmp_path / "cut"
+    )  # nothing is left to do
+    assert status == 0
+    assert again.splitlines()[0] == out.splitlines()[0]
+
+
+def test_resume_refuses_other_settings_and_other_data(capsys, tmp_path):
+    folder = tmp_path / "run"
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(200, 3)))
+    status, _, err = run(capsys, "train", tmp_path / "x.npy", "--epochs", "2", "--out", folder)
+    assert (status, err) == (0, "")
+    for more, text in [
+        (["--epochs", "9"], "`--epochs` can't change on --resume: it is 2"),
+        (["--rule", "adam"], "`--rule` can't change on --resume: it is plain"),
+        (["digits"], "`--data` can't change on --resume"),
+    ]:
+        status, _, err = run(capsys, "train", "--resume", "--out", folder, *more)
+        assert status == 2
+        assert text in err
+        assert err.count("\n") == 1
+    np.save(tmp_path / "x.npy", np.random.default_rng(1).normal(size=(200, 3)))
+    status, _, err = run(capsys, "train", "--resume", "--out", folder)
+    assert status == 2
+    assert "are not those the run began with" in err
+
+
+def test_a_locked_run_folder_has_one_writer(capsys, tmp_path):
+    from relgrad_np import runs
+
+    assert small_run(capsys, tmp_path / "run")[0] == 0
+    with runs.locked(tmp_path / "run"):
+        status, _, err = run(capsys, "train", "--resume", "--out", tmp_path / "run")
+    assert status == 2
+    assert "is in use by another process" in err
+
+
+def test_evaluate_and_sample(capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 3)) * [1, 10, 100] + 50
+    np.savetxt(tmp_path / "my.csv", X, delimiter=",", header="a,b,c", comments="")
+    folder = tmp_path / "run"
+    options = ["--epochs", "3", "--layers", "1", "--density", "normal", "--out", folder]
+    assert run(capsys, "train", tmp_path / "my.csv", *options)[0] == 0
+    status, out, _ = run(capsys, "evaluate", folder, "--json", "--scores", tmp_path / "scores.npy")
+    found = json.loads(out)
+    report = json.loads((folder / "report.json").read_text())
+    assert status == 0
+    assert found["model_space"] == pytest.approx(report["test"], abs=1e-12)
+    assert found["gaussian"] == pytest.approx(report["gaussian"], abs=1e-12)
+    assert np.load(tmp_path / "scores.npy").mean() == pytest.approx(found["model_space"])
+    # data space: log|det| of the standardisation is the difference
+    model = rg.load(folder / "model.npz")
+    log_std = sum(np.log(np.asarray(t.std)).sum() for t in model.transforms.transforms)
+    assert found["data_space"] == pytest.approx(found["model_space"] - log_std, abs=1e-9)
+
+    status, out, _ = run(capsys, "sample", folder, "-n", "4000", "--out", tmp_path / "s.npy")
+    S = np.load(tmp_path / "s.npy")
+    assert status == 0
+    assert S.shape == (4000, 3)
+    np.testing.assert_allclose(S.mean(axis=0), X.mean(axis=0), atol=12)
+    np.testing.assert_allclose(S.std(axis=0), X.std(axis=0), rtol=0.2)
+    status, _, err = run(capsys, "sample", folder, "--out", tmp_path / "s.npy")
+    assert status == 2
+    assert "exists" in err
+    assert run(capsys, "evaluate", folder, tmp_path / "s.npy", "--json")[0] == 0
+    np.save(tmp_path / "other.npy", rng.normal(size=(50, 4)))
+    status, _, err = run(capsys, "evaluate", folder, tmp_path / "other.npy")
+    assert status == 2
+    assert "4 columns, the model 3" in err
+
+
+def test_without_matplotlib_a_run_is_whole(capsys, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    status, out, err = small_run(capsys, tmp_path / "run")
+    assert (status, err) == (0, "")
+    assert "Gaussian of the same training rows" in out
+    assert not list((tmp_path / "run").glob("*.png"))
+    assert rg.load(tmp_path / "run" / "model.npz")
+
+
+def test_a_damaged_checkpoint_is_passed_over_with_a_line(capsys, tmp_path):
+    folder = tmp_path / "run"
+    small_run(capsys, folder)
+    last = sorted((folder / "checkpoints").iterdir())[-1]
+    last.write_bytes(last.read_bytes()[:-100])
+    status, _, err = run(capsys, "train", "--resume", "--out", folder)
+    assert status == 0
+    assert f"checkpoint {last.name} can't be used" in err
+    assert "going on from the one before" in err
+    for path in (folder / "checkpoints").iterdir():
+        path.write_bytes(b"nonsense")
+    status, _, err = run(capsys, "train", "--resume", "--out", folder)
+    assert status == 2
+    assert "no checkpoint of this run can be used" in err

@@ -193,7 +193,9 @@ def test_a_rejected_step_changes_nothing():
 
 def test_a_step_from_a_singular_start_is_rejected():
     layers = (rg.Layer(np.zeros((3, 3)), np.zeros(3)),)
-    with pytest.raises(rg.FitDivergedError, match="not finite at step 1: first the log-likelihood"):
+    with pytest.raises(
+        rg.FitDivergedError, match=r"not finite at step 1: first the log\|det W\| of layer 0"
+    ):
         rg.fit(layers, data(), *MODEL, rng=np.random.default_rng(0))
 
 
@@ -273,3 +275,73 @@ def test_the_published_preset_ticks_once_an_epoch():
 def test_progress_bar(capsys):
     run(progress=True)
     assert "log p" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rule", ["plain", "exponential", "adam"])
+def test_integer_weights_are_repeated_rows(rule):
+    """Full batches: weights 0, 1, 2, 3 and rows left out, once, twice, three times."""
+    X = data(60)
+    weights = np.arange(60) % 4
+    repeated = np.repeat(X, weights, axis=0)
+    layers = rg.init_layers(np.random.default_rng(0), 3, 2)
+    options = {"rule": rule, "batch_size": 1000, "epochs": 10}
+    one = rg.fit(layers, X, *MODEL, sample_weight=weights, rng=np.random.default_rng(0), **options)
+    two = rg.fit(layers, repeated, *MODEL, rng=np.random.default_rng(0), **options)
+    for a, b in zip(one.layers, two.layers, strict=True):
+        np.testing.assert_allclose(a.W, b.W, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(a.b, b.b, rtol=1e-9, atol=1e-12)
+    if rule != "adam":
+        assert one.history[-1].train == pytest.approx(two.history[-1].train, abs=1e-10)
+    plain = rg.fit(layers, X, *MODEL, rng=np.random.default_rng(0), **options)
+    assert not np.allclose(plain.layers[0].W, one.layers[0].W)
+
+
+def test_minibatch_steps_with_weights_add_up():
+    """First order: the sum of an epoch's weighted minibatch gradients is the weighted gradient."""
+    X, rng = data(40), np.random.default_rng(1)
+    weights = rng.uniform(0.1, 3.0, 40)
+    weights /= weights.mean()
+    layers = rg.init_layers(rng, 3, 2)
+
+    def gradient(rows):
+        share = weights[rows].mean()
+        tape = rg.forward(layers, X[rows], MODEL[0])
+        deltas = rg.backprop(layers, tape, *MODEL, weights[rows] / share)
+        return share * rg.relative_gradient(layers, tape, deltas)[0].W
+
+    whole = gradient(np.arange(40))
+    halves = (gradient(np.arange(20)) + gradient(np.arange(20, 40))) / 2
+    np.testing.assert_allclose(halves, whole, rtol=1e-12, atol=1e-14)
+
+
+def test_equal_weights_are_no_weights_bitwise():
+    one, two = run(), run(sample_weight=np.full(300, 7.0))
+    assert np.array_equal(one.layers[0].W, two.layers[0].W)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        np.ones(3),
+        np.ones((300, 1)),
+        -np.ones(300),
+        np.zeros(300),
+        np.full(300, np.nan),
+        ["a"] * 300,
+    ],
+)
+def test_bad_weights_are_refused(weights):
+    with pytest.raises(ValueError, match="`sample_weight` must be"):
+        run(sample_weight=weights)
+
+
+def test_a_transform_brings_batches_to_model_space():
+    """Integer rows, transformed batch by batch, as a lazy set would be."""
+    X = np.arange(120).reshape(40, 3)
+    float_X = (X - 60) / 40.0
+    layers = rg.init_layers(np.random.default_rng(0), 3, 2)
+    one = rg.fit(
+        layers, X, *MODEL, rng=np.random.default_rng(0), epochs=2, transform=lambda rows, rng: (rows - 60) / 40.0
+    )  # fmt: skip
+    two = rg.fit(layers, float_X, *MODEL, rng=np.random.default_rng(0), epochs=2)
+    assert np.array_equal(one.layers[0].W, two.layers[0].W)
