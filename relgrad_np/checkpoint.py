@@ -209,6 +209,17 @@ class Keeper:
         self.written = time.monotonic()
 
 
+def in_float64(layers: Layers) -> Layers:
+    """Return NumPy layers in float64, in which a model is judged whatever it was fitted in.
+
+    >>> in_float64((Layer(np.eye(1, dtype="f4"), np.ones(1, dtype="f4")),))[0].W.dtype
+    dtype('float64')
+    """
+    return tuple(
+        Layer(to_numpy(W).astype(np.float64), to_numpy(b).astype(np.float64)) for W, b in layers
+    )
+
+
 def _require(header: dict[str, Any], kind: str) -> None:
     if header["format"] != FORMAT:
         raise ValueError(f"its format is {header['format']}, this version reads {FORMAT}")

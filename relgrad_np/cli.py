@@ -333,13 +333,13 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _sample(options: argparse.Namespace) -> int:
     from . import runs
-    from .checkpoint import load
+    from .checkpoint import in_float64, load
     from .generative import sample
 
     runs.read_config(options.folder)
     model = load(options.folder / "model.npz")
     _require_new(options.out)
-    layers = tuple(type(layer)(*(p.astype(np.float64) for p in layer)) for layer in model.layers)
+    layers = in_float64(model.layers)
     rng = np.random.default_rng(options.seed)
     Z, _ = sample(layers, rng, options.n, model.activation, model.density)
     _write_rows(options.out, model.transforms.inverse(Z))

@@ -108,7 +108,7 @@ def demo(out: Path, seed: int = 0, progress: bool = False) -> bool:
 
     print("2. A toy in two dimensions: two moons, 16 layers")
     moons = load("toy:moons", seed)
-    toy = train(moons, settings_for("toy:moons", seed=seed, epochs=30), progress=progress)
+    toy = train(moons, settings_for("toy:moons", seed=seed), progress=progress)
     print(toy.report.text() + "\n")
     files += draw(out, moons, toy, "moons-")
 

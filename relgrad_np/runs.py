@@ -22,11 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from .checkpoint import Model, save
+from .checkpoint import Model, in_float64, save
 from .datasets import Dataset
 from .fit import Epoch
 from .generative import sample
-from .network import Layer
 from .objective import log_likelihood
 from .training import Run, baseline
 
@@ -220,9 +219,9 @@ def draw_samples(
     D = test.shape[1]
     if image_shape is None and D != 2:
         return []
-    layers = tuple(Layer(*(p.astype(np.float64) for p in layer)) for layer in model.layers)
+    layers = in_float64(model.layers)
     rng = np.random.default_rng(seed)
-    X, _ = sample(layers, rng, 36 if image_shape else 5000, model.activation, model.density)
+    X, _ = sample(layers, rng, 36 if image_shape else len(test), model.activation, model.density)
     if image_shape:
         pair = model.transforms.inverse(test[:36]), model.transforms.inverse(X)
         plots.image_grid(path, *pair, image_shape, ("held-out data", "samples of the model"))

@@ -15,14 +15,14 @@ import numpy as np
 from ._arguments import one_of
 from .activations import activation
 from .adam import Adam
-from .checkpoint import Model
+from .checkpoint import Model, in_float64
 from .datasets import Dataset, bits_per_dim, gaussian_log_likelihood
 from .datasets.guards import require_full_rank
 from .densities import density
 from .fit import Epoch, FitResult, Keeper, Snapshot, check_options, fit, make_rule
 from .generative import require_model
 from .initial import init_layers
-from .network import Layer, Layers
+from .network import Layers
 from .objective import log_likelihood
 from .presets import PRESETS
 from .rules import Rule, State
@@ -68,14 +68,14 @@ TOY = Settings(
     epochs=80,
 )  # deep and narrow: the plain step, uncharted, runs away on some of the eight; Adam on none
 LARGE = Settings(density="normal", learning_rate=3e-3, epochs=15, dtype="float32")
-LOW = Settings(layers=8, density="normal", batch_size=500, learning_rate=0.01, epochs=10)
+LOW = replace(TOY, layers=8, alpha=None, learning_rate=3e-3, batch_size=500, epochs=5)
 START_ROWS = 20_000  # that the whitening start looks at
 
 
 BY_NAME = {
     "mnist": LARGE,
     "fashion-mnist": LARGE,
-    "bsds300": replace(LARGE, density="student_t", learning_rate=0.01, batch_size=500, epochs=10),
+    "bsds300": replace(LARGE, density="student_t", batch_size=500, epochs=10),
     "power": LOW,
     "gas": LOW,
     "hepmass": LOW,
@@ -338,9 +338,7 @@ def judge(
     >>> judge(data, result, options, np.full(10, -2.8), 0.0).gaussian
     -2.8
     """
-    layers = tuple(
-        type(layer)(*(p.astype(np.float64) for p in layer)) for layer in result.best_layers
-    )
+    layers = in_float64(result.best_layers)
     terms = log_likelihood(layers, data.test, options["activation"], options["density"])
     per_sample, D = terms.per_sample, data.test.shape[1]
     image = data.image_shape is not None
@@ -435,7 +433,7 @@ def evaluate(model: Model, data: Dataset, own: bool) -> tuple[Evaluation, Any]:
     else:
         X, log_det = model_rows(model, data)
         gaussian = None
-    layers = tuple(Layer(*(p.astype(np.float64) for p in layer)) for layer in model.layers)
+    layers = in_float64(model.layers)
     scores = log_likelihood(layers, X, model.activation, model.density).per_sample
     D = X.shape[1]
     image = data.image_shape is not None
