@@ -7,6 +7,7 @@ Gresele, Fissore, Javaloy, Schoelkopf & Hyvarinen (NeurIPS 2020).
 from .activations import Activation, activation
 from .adam import Adam
 from .backprop import backprop
+from .charts import Chart, chart_factors, unshift
 from .checkpoint import Model, load, save
 from .datasets.transforms import Chain
 from .densities import Density, density
@@ -18,6 +19,7 @@ from .network import Layer, Tape, forward
 from .objective import LogLikelihood, log_likelihood
 from .ordinary import ordinary_gradient
 from .presets import PRESETS
+from .recipe import Recipe
 from .relative import relative_gradient
 from .rules import Exponential, Plain, Rule, State, StepInfo, init_state, train_step
 
@@ -27,6 +29,7 @@ __all__ = [
     "Activation",
     "Adam",
     "Chain",
+    "Chart",
     "Density",
     "Epoch",
     "Exponential",
@@ -37,6 +40,7 @@ __all__ = [
     "LogLikelihood",
     "Model",
     "Plain",
+    "Recipe",
     "Rule",
     "State",
     "StepInfo",
@@ -45,6 +49,7 @@ __all__ = [
     "activation",
     "apply_step",
     "backprop",
+    "chart_factors",
     "density",
     "factors",
     "fit",
@@ -61,4 +66,5 @@ __all__ = [
     "track",
     "track_step",
     "train_step",
+    "unshift",
 ]

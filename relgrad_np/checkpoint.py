@@ -18,6 +18,7 @@ from .densities import Density, density
 from .fit import Epoch, Snapshot
 from .multiplicative import Tracked
 from .network import Layer, Layers
+from .recipe import Running
 from .rules import State
 
 FORMAT = 1
@@ -99,9 +100,7 @@ def write_snapshot(path: Path, snapshot: Snapshot, run: str) -> None:
     """
     state, L = snapshot.state, len(snapshot.state.layers)
     arrays = _flat("layer", state.layers) | _flat("best", snapshot.best_layers)
-    if state.rule_state is not None:
-        for part, moments in zip("mv", zip(*state.rule_state, strict=True), strict=True):
-            arrays |= _flat(part, moments)
+    rule_state = _pack(state.rule_state, arrays)
     if state.tracked is not None:
         arrays |= {"logdet": to_numpy(state.tracked.logdet), "sign": to_numpy(state.tracked.sign)}
         for k, V in enumerate(state.tracked.inverse or ()):
@@ -113,7 +112,8 @@ def write_snapshot(path: Path, snapshot: Snapshot, run: str) -> None:
         "run": run,
         "layers": L,
         "t": state.t,
-        "has": [state.rule_state is not None, state.tracked is not None],
+        "rule_state": rule_state,
+        "tracked": state.tracked is not None,
         **{name: getattr(snapshot, name) for name in PLAIN},
         "history": [list(entry) for entry in snapshot.history],
     }
@@ -137,12 +137,8 @@ def read_snapshot(path: Path, run: str) -> Snapshot:
         L = header["layers"]
         layers = _layers("layer", L, arrays)
         check(layers)
-        has_rule_state, has_tracked = header["has"]
-        rule_state = tracked = None
-        if has_rule_state:
-            parts = (_layers(part, L, arrays) for part in "mv")
-            rule_state = tuple(zip(*parts, strict=True))
-        if has_tracked:
+        rule_state, tracked = _unpack(header["rule_state"], arrays), None
+        if header["tracked"]:
             Vs = tuple(arrays[f"inverse_{k}"] for k in range(L) if "inverse_0" in arrays)
             tracked = Tracked(arrays["logdet"], arrays["sign"], Vs or None)
         return Snapshot(
@@ -218,6 +214,33 @@ def in_float64(layers: Layers) -> Layers:
     return tuple(
         Layer(to_numpy(W).astype(np.float64), to_numpy(b).astype(np.float64)) for W, b in layers
     )
+
+
+RECORDS = {record.__name__: record for record in (Layer, Running)}  # that rule states are made of
+
+
+def _pack(tree: Any, arrays: dict[str, Any]) -> Any:
+    """Describe a rule's state, tuples and records of arrays, in JSON; its arrays join `arrays`."""
+    if tree is None:
+        return None
+    if isinstance(tree, tuple):
+        kind = type(tree).__name__ if hasattr(tree, "_fields") else "tuple"
+        if kind != "tuple" and kind not in RECORDS:
+            raise ValueError(f"a rule's state may hold {', '.join(RECORDS)}, not {kind}")
+        return {"kind": kind, "parts": [_pack(part, arrays) for part in tree]}
+    name = f"rule_{sum(key.startswith('rule_') for key in arrays)}"
+    arrays[name] = np.asarray(to_numpy(tree))
+    return name
+
+
+def _unpack(described: Any, arrays: dict[str, Any]) -> Any:
+    """Undo `_pack`."""
+    if described is None:
+        return None
+    if isinstance(described, str):
+        return arrays[described]
+    parts = [_unpack(part, arrays) for part in described["parts"]]
+    return tuple(parts) if described["kind"] == "tuple" else RECORDS[described["kind"]](*parts)
 
 
 def _require(header: dict[str, Any], kind: str) -> None:

@@ -24,9 +24,15 @@ from .implementations import resolve
 from .multiplicative import Tracked, track
 from .network import Layer, Layers, forward
 from .objective import data_terms, log_abs_det
+from .recipe import Recipe
 from .rules import Exponential, Plain, Rule, State, StepInfo, init_state
 
-RULES: dict[str, Callable[..., Any]] = {"plain": Plain, "exponential": Exponential, "adam": Adam}
+RULES: dict[str, Callable[..., Any]] = {
+    "plain": Plain,
+    "exponential": Exponential,
+    "recipe": Recipe,
+    "adam": Adam,
+}
 SCHEDULES: dict[
     str, Callable[[float], float]
 ] = {  # factor of the learning rate, s = t / T in [0, 1)
@@ -173,7 +179,7 @@ def fit(
         The start, see `init_layers`; copied, never changed.
     X, X_val : arrays (N, D)
         Samples to fit, and to validate and stop by; library, device and dtype of the layers.
-    rule : "plain", "exponential", "adam", or a rule
+    rule : "plain", "exponential", "recipe", "adam", or a rule
         A rule of your own is a frozen dataclass that follows `Rule`.
     learning_rate : float
         Default: the rule's own.

@@ -18,7 +18,7 @@ CORE = [
 # what each module may import of the package: only what stands before it
 ORDER = [
     "_arguments", "_array", "_numerics", "activations", "improper", "densities", "network", "objective",
-    "backprop", "ordinary", "generative", "initial", "relative", "multiplicative", "rules", "adam",
+    "backprop", "ordinary", "generative", "initial", "relative", "multiplicative", "rules", "adam", "charts", "recipe",
     "presets", "implementations", "fit", "datasets", "_store", "checkpoint", "oracle", "verify", "training",
     "plots", "runs", "demo", "cli",
 ]  # fmt: skip

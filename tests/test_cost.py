@@ -77,6 +77,7 @@ def test_ordinary_gradient_inverts(recorded):
     [
         (rg.Plain(0.01), [("slogdet", (N, N))] * L),
         (rg.Exponential(0.01), [("trace", (N, N))] * L),
+        (rg.Recipe(kind="plain"), [("slogdet", (N, N))] * L),
         (rg.Adam(0.01), []),
     ],
 )

@@ -23,7 +23,7 @@ def run(X=None, seed=0, L=2, dtype="float64", **options):
     return rg.fit(layers, X.astype(dtype), *MODEL, rng=rng, **{"epochs": 4, **options})
 
 
-@pytest.mark.parametrize("rule", ["plain", "exponential", "adam"])
+@pytest.mark.parametrize("rule", ["plain", "exponential", "recipe", "adam"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_fit_improves_and_keeps_the_dtype(rule, dtype):
     X = data().astype(dtype)
@@ -174,7 +174,7 @@ def test_a_rejected_step_changes_nothing():
     X = data(20)
     bad = X.copy()
     bad[3, 1] = np.nan
-    for rule in (rg.Plain(), rg.Exponential(), rg.Adam()):
+    for rule in (rg.Plain(), rg.Exponential(), rg.Recipe(), rg.Recipe(kind="plain"), rg.Adam()):
         layers = rg.init_layers(np.random.default_rng(0), 3, 2)
         options = {"activation": MODEL[0], "density": MODEL[1], "rule": rule}
         state, _ = rg.train_step(rg.init_state(layers, rule), X, **options)
