@@ -4,6 +4,7 @@ Both are .npz files with a JSON header, checksummed and written atomically; no p
 """
 
 import os
+import platform
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -105,11 +106,12 @@ def write_snapshot(path: Path, snapshot: Snapshot, run: str) -> None:
         arrays |= {"logdet": to_numpy(state.tracked.logdet), "sign": to_numpy(state.tracked.sign)}
         for k, V in enumerate(state.tracked.inverse or ()):
             arrays[f"inverse_{k}"] = to_numpy(V)
-    arrays |= {"seen": np.array(snapshot.seen, dtype=float).reshape(-1, 2)}
+    arrays |= {"seen": np.array(snapshot.seen, dtype=float).reshape(-1, 3)}
     header = {
         "format": FORMAT,
         "kind": "checkpoint",
         "run": run,
+        "versions": {"python": platform.python_version(), "numpy": np.__version__},
         "layers": L,
         "t": state.t,
         "rule_state": rule_state,
@@ -120,7 +122,10 @@ def write_snapshot(path: Path, snapshot: Snapshot, run: str) -> None:
     _store.write(path, header, arrays)
 
 
-PLAIN = ("epoch", "batch", "rng_epoch", "rng_now", "best_epoch", "best", "seconds", "n_rejected")
+PLAIN = (  # the fields of a Snapshot that are JSON as they are
+    *("epoch", "batch", "rng_epoch", "rng_now", "best_epoch", "best", "seconds", "n_rejected"),
+    *("terms", "stop_reason"),
+)
 
 
 def read_snapshot(path: Path, run: str) -> Snapshot:
@@ -144,7 +149,7 @@ def read_snapshot(path: Path, run: str) -> Snapshot:
         return Snapshot(
             state=State(layers, rule_state, tracked, header["t"]),
             best_layers=_layers("best", L, arrays),
-            seen=tuple((float(a), float(b)) for a, b in arrays["seen"]),
+            seen=tuple((float(a), float(b), float(c)) for a, b, c in arrays["seen"]),
             history=tuple(Epoch(*entry) for entry in header["history"]),
             **{name: header[name] for name in PLAIN},
         )

@@ -5,7 +5,6 @@ one line on stderr; 130 and 143 for signals.
 """
 
 import argparse
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -21,7 +20,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from . import __version__
-from .fit import RULES, SCHEDULES, FitDivergedError
+from .fit import RULES, SCHEDULES, FitDivergedError, fingerprint
 
 PROGRAM = "relgrad-np"
 _STATUS = """exit status: 0 success; 1 a check failed or the fit diverged; 2 unusable input;
@@ -100,7 +99,7 @@ def _parser() -> _Parser:
     train.add_argument("--activation", help="smooth_leaky_relu, leaky_tanh, identity")
     train.add_argument("--alpha", metavar="X", type=float, help="parameter of the activation")
     train.add_argument("--density", help="normal, logistic, laplace, sech, student_t")
-    train.add_argument("--init", help="orthogonal, identity, whiten")
+    train.add_argument("--init", help="gaussianize, whiten, orthogonal, identity")
     train.add_argument("--rule", help=", ".join(RULES))
     train.add_argument("--learning-rate", metavar="X", type=float)
     train.add_argument("--schedule", help=", ".join(SCHEDULES))
@@ -118,7 +117,7 @@ def _parser() -> _Parser:
     train.add_argument("--data-dir", type=Path, help="where the standard files are (RELGRAD_DATA)")
     train.add_argument("--out", type=Path, help="run folder, new; default runs/DATA")
     train.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    train.add_argument("--checkpoint-seconds", metavar="S", type=float, default=60.0)
+    train.add_argument("--checkpoint-seconds", metavar="S", type=positive, default=60)
     train.add_argument("--checkpoint-steps", metavar="N", type=positive, help="also every N steps")
     train.add_argument("--json", action="store_true", help="the report as one JSON object")
 
@@ -182,7 +181,8 @@ def _train(options: argparse.Namespace) -> int:
             raise ValueError("`--resume` needs --out RUN, the run folder to go on with")
         config = runs.read_config(folder)
         settings = _unchanged(options, config)
-        data = _load(config["data"], settings.seed, config["rows"], options.data_dir)
+        folder_of_data = _data_dir(options, config)
+        data = _load(config["data"], settings.seed, config["rows"], folder_of_data)
         if _fingerprint(data) != config["fingerprint"]:
             raise ValueError(f"the data {config['data']!r} are not those the run began with")
     else:
@@ -197,6 +197,7 @@ def _train(options: argparse.Namespace) -> int:
             "version": __version__,
             "data": name,
             "rows": options.rows,
+            "data_dir": _data_folder(options),
             "fingerprint": _fingerprint(data),
             "settings": asdict(settings),
         }
@@ -223,10 +224,18 @@ def _run(
     keeper = Keeper(
         folder / "checkpoints", config["run"], options.checkpoint_seconds, options.checkpoint_steps
     )
+    runs.clear_partials(folder)
     resume, notes = newest_snapshot(keeper.folder, config["run"])
     for note in notes:
         _say(f"{note}; going on from the one before")
     history = folder / "history.jsonl"
+    if options.resume and resume is None:
+        if (folder / "model.npz").exists() or (history.exists() and history.read_text()):
+            raise ValueError(
+                f"the checkpoints of {str(folder)!r} are gone, and the run has been further than "
+                "its start: begin another one"
+            )
+        _say("there is no checkpoint yet: starting at the beginning")
     runs.write_history(history, resume.history if resume else ())
 
     def ask_to_stop(number: int, frame: Any) -> None:
@@ -262,7 +271,7 @@ def _run(
         return 128 + keeper.stop
     runs.finish(folder, run)
     if options.json:
-        print(json.dumps({**run.report._asdict(), "folder": str(folder)}))
+        print(runs.strict_json({**run.report._asdict(), "folder": str(folder)}))
     else:
         print(run.report.text())
         print(f"written: {folder}")
@@ -301,43 +310,70 @@ def _load(name: str, seed: int, rows: int | None, data_dir: Path | None) -> Any:
     return load(name, seed, rows, data_dir)
 
 
+def _data_folder(options: argparse.Namespace) -> str | None:
+    """Return where the standard files were looked for, to be found again."""
+    given = options.data_dir or os.environ.get("RELGRAD_DATA")
+    return str(Path(given).resolve()) if given else None
+
+
 def _fingerprint(data: Any) -> str:
-    """Return what tells these training rows from others: shape, and a hash of up to 1,000 rows."""
-    rows = data.train[:: max(1, len(data.train) // 1000)]
-    found = hashlib.sha256(np.ascontiguousarray(rows).tobytes())
-    return f"{data.train.shape[0]}x{data.train.shape[1]} {found.hexdigest()[:16]}"
+    """Return what tells these rows from others, split by split."""
+    return ", ".join(fingerprint(X) for X in (data.train, data.validation, data.test))
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from . import runs
-    from .checkpoint import load
-    from .training import evaluate
+    from . import evaluation, runs
+    from .datasets.files import is_own_file
 
     config = runs.read_config(options.folder)
-    model = load(options.folder / "model.npz")
-    own = options.data is None or _resolved(options.data) == config["data"]
-    name = config["data"] if own else _resolved(options.data)
-    seed, rows = config["settings"]["seed"], config["rows"] if own else None
-    data = _load(name, seed, rows, options.data_dir)
+    model = _finished(options.folder)
     if options.scores is not None:
         _require_new(options.scores)
-    result, scores = evaluate(model, data, own)
+    name = config["data"] if options.data is None else _resolved(options.data)
+    if name == config["data"]:
+        seed, folder = config["settings"]["seed"], _data_dir(options, config)
+        data = _load(name, seed, config["rows"], folder)
+        if _fingerprint(data) != config["fingerprint"]:
+            raise ValueError(f"the data {name!r} are not those the run was fitted to")
+        result, scores = evaluation.evaluate_own(model, data)
+    elif is_own_file(name):
+        result, scores = evaluation.evaluate_file(model, Path(name))
+    else:
+        data = _load(name, 0, None, _data_dir(options, config))
+        result, scores = evaluation.evaluate_set(model, data)
     if options.scores is not None:
         _write_rows(options.scores, scores[:, None])
-    if options.json:
-        print(json.dumps(result._asdict()))
-    else:
-        print(result.text())
+    print(runs.strict_json(result._asdict()) if options.json else result.text())
     return 0
+
+
+def _finished(folder: Path) -> Any:
+    """Load the model of a run folder, which is there once the run has ended."""
+    from .checkpoint import load
+
+    if not (folder / "model.npz").exists():
+        raise FileNotFoundError(
+            f"the run in {str(folder)!r} has no model yet: end it with "
+            f"{PROGRAM} train --resume --out {shlex.quote(str(folder))}"
+        )
+    return load(folder / "model.npz")
+
+
+def _data_dir(options: argparse.Namespace, config: dict[str, Any]) -> Path | None:
+    """Return --data-dir, or the folder that the run began with, if it is still there."""
+    before = config.get("data_dir")
+    if options.data_dir is None and before is not None and Path(before).is_dir():
+        return Path(before)
+    return options.data_dir  # type: ignore[no-any-return]
 
 
 def _sample(options: argparse.Namespace) -> int:
     from . import runs
-    from .checkpoint import in_float64, load
+    from .checkpoint import in_float64
     from .generative import sample
 
     runs.read_config(options.folder)
-    model = load(options.folder / "model.npz")
+    model = _finished(options.folder)
     _require_new(options.out)
     layers = in_float64(model.layers)
     rng = np.random.default_rng(options.seed)

@@ -4,6 +4,7 @@ Batches are near equal parts of a fresh permutation, at most `batch_size` rows e
 epoch ends in a tiny, noisy one. A schedule is a factor of the learning rate, a function of t / T.
 """
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -72,7 +73,8 @@ class Snapshot(NamedTuple):
 
     `state`: layers, rule state, tracker, t; `epoch` to be worked on and the `batch`es of it already
     done; the generator before that epoch's permutation and now; the best layers so far; history;
-    `seen`: log-likelihood (NaN if untracked) and mean eta of each batch of the epoch; `seconds`.
+    `seen`: log-likelihood (NaN if untracked), mean eta and weight of each batch of the epoch;
+    `terms`: what the fit was asked for, with hashes of its data, so that no other one resumes it.
 
     >>> Snapshot._fields[1:3]
     ('epoch', 'batch')
@@ -87,9 +89,11 @@ class Snapshot(NamedTuple):
     best_epoch: int
     best: float
     history: tuple[Epoch, ...]
-    seen: tuple[tuple[float, float], ...]
+    seen: tuple[tuple[float, float, float], ...]
     seconds: float
     n_rejected: int
+    terms: dict[str, str]
+    stop_reason: str = ""
 
 
 class Keeper(Protocol):
@@ -249,8 +253,19 @@ def fit(
         base = replace(base, clock=batches)
     total = epochs * batches
 
+    terms = {
+        "rule": repr(base),
+        "schedule": schedule,
+        "warmup": str(warmup),
+        "batch_size": str(batch_size),
+        "epochs": str(epochs),
+        "patience": str(patience),
+        "X": fingerprint(X),
+        "X_val": fingerprint(X_val),
+        "sample_weight": fingerprint(None if weights is None else weights[:, None]),
+    }
     own = tuple(Layer(xp.asarray(W, copy=True), xp.asarray(b, copy=True)) for W, b in layers)
-    watch = _Watch(init_state(own, base), activation, density, X_val)
+    watch = _Watch(init_state(own, base), activation, density, X_val, terms)
     if resume is not None:
         watch.restore(resume, own)
         rng.bit_generator.state = resume.rng_epoch
@@ -281,7 +296,7 @@ def fit(
                     rule=replace(base, learning_rate=eta * share),  # type: ignore[type-var]
                     **extra,
                 )
-                watch.step(state, info)
+                watch.step(state, info, share * len(rows))
                 if bool(info.rejected):
                     raise watch.diverged(batch)
                 if bar is not None:
@@ -382,12 +397,20 @@ def require_finite(name: str, X: Array) -> None:
 class _Watch:
     """Where the loop is and what it has seen: state, cursor, history, the best layers."""
 
-    def __init__(self, state: State, activation: Activation, density: Density, X_val: Any) -> None:
+    def __init__(
+        self,
+        state: State,
+        activation: Activation,
+        density: Density,
+        X_val: Any,
+        terms: dict[str, str],
+    ) -> None:
         self.activation, self.density, self.X_val = activation, density, X_val
+        self.terms = terms
         self.state, self.epoch, self.batch = state, 1, 0
         self.rng_epoch: Mapping[str, Any] = {}
         self.history: list[Epoch] = []
-        self.seen: list[tuple[float, float]] = []
+        self.seen: list[tuple[float, float, float]] = []
         self.stop_reason, self.n_rejected = "", 0
         self.started = time.perf_counter()
         self.best_layers, self.best_epoch, self.best = state.layers, 0, -math.inf
@@ -404,10 +427,10 @@ class _Watch:
         value = float(np.mean(to_numpy(L_p + L_J1))) + exact
         return value if math.isfinite(value) else -math.inf
 
-    def step(self, state: State, info: StepInfo) -> None:
-        """Note a step."""
+    def step(self, state: State, info: StepInfo, weight: float) -> None:
+        """Note a step on a batch of this total weight."""
         value = math.nan if info.L_J2 is None else float(info.L_p + info.L_J1 + info.L_J2)
-        self.seen.append((value, float(np.mean([float(e) for e in info.eta]))))
+        self.seen.append((value, float(np.mean([float(e) for e in info.eta])), weight))
         self.state, self.batch = state, self.batch + 1
         self.n_rejected += int(bool(info.rejected))
 
@@ -417,14 +440,14 @@ class _Watch:
         exact = float(log_abs_det(state.layers))
         train = drift = validation = None
         if state.tracked is not None:
-            train = float(np.mean([value for value, _ in self.seen]))
+            train = float(np.average([s[0] for s in self.seen], weights=[s[2] for s in self.seen]))
             drift = float(np.sum(to_numpy(state.tracked.logdet))) - exact
             if not abs(drift) <= 1e-3 + 1e-6 * abs(exact):  # seen in the history; start afresh
                 tracked = track(state.layers, inverse=state.tracked.inverse is not None)
                 self.state = state = state._replace(tracked=tracked)
         if self.X_val is not None:
             validation = self.validate(exact)
-        used = float(np.mean([mean_eta for _, mean_eta in self.seen]))
+        used = float(np.mean([s[1] for s in self.seen]))
         seconds = time.perf_counter() - self.started
         worst = worst_condition(state.layers)
         entry = Epoch(self.epoch, state.t, eta, used, train, validation, drift, seconds, *worst)
@@ -453,16 +476,24 @@ class _Watch:
             seen=tuple(self.seen),
             seconds=time.perf_counter() - self.started,
             n_rejected=self.n_rejected,
+            terms=self.terms,
+            stop_reason=self.stop_reason,
         )
 
     def restore(self, snapshot: Snapshot, own: Layers) -> None:
-        """Go back to a snapshot; ValueError unless it fits the layers given."""
+        """Go back to a snapshot; ValueError unless it is of a fit in these very terms."""
+        if not isinstance(snapshot, Snapshot):
+            raise TypeError(f"`resume` must be a Snapshot, got {type(snapshot).__name__}")
         xp = check(own)
         shapes = [[x.shape for x in layer] for layer in own]
         if [[x.shape for x in layer] for layer in snapshot.state.layers] != shapes:
             raise ValueError("`resume` must be a snapshot of layers of these shapes")
         if str(snapshot.state.layers[0].W.dtype) != (dtype := str(own[0].W.dtype).split(".")[-1]):
             raise ValueError(f"`resume` must be a snapshot of {dtype} layers")
+        for name, term in self.terms.items():
+            if snapshot.terms.get(name) != term:
+                was = snapshot.terms.get(name)
+                raise ValueError(f"`{name}` can't change on resume: it was {was}, now {term}")
 
         def move(x: Any) -> Any:
             return xp.asarray(x, device=compat.device(own[0].W))
@@ -473,6 +504,7 @@ class _Watch:
         self.best_epoch, self.best = snapshot.best_epoch, snapshot.best
         self.history, self.seen = list(snapshot.history), list(snapshot.seen)
         self.n_rejected, self.good_layers = snapshot.n_rejected, self.best_layers
+        self.stop_reason = snapshot.stop_reason
         self.started = time.perf_counter() - snapshot.seconds
 
     def result(self) -> FitResult:
@@ -508,6 +540,19 @@ class _Watch:
             "the last epoch with a finite objective are kept; try a smaller learning rate",
             self.result(),
         )
+
+
+def fingerprint(X: Any) -> str:
+    """Tell rows (N, D) from others: their shape, and a hash of up to 1,000 of them.
+
+    >>> fingerprint(np.ones((3, 2)))[:4], fingerprint(None)
+    ('3x2 ', 'None')
+    """
+    if X is None:
+        return "None"
+    step = max(1, X.shape[0] // 1000)
+    rows = np.ascontiguousarray(to_numpy(X[::step, :]))
+    return f"{X.shape[0]}x{X.shape[1]} {hashlib.sha256(rows.tobytes()).hexdigest()[:16]}"
 
 
 def worst_condition(layers: Layers) -> tuple[float | None, int | None]:

@@ -17,6 +17,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from .datasets import Dataset
 from .fit import Epoch
 from .generative import sample
 from .objective import log_likelihood
-from .training import Run, baseline
+from .training import Run, Settings, baseline
 
 
 def create(path: Path, config: dict[str, Any]) -> dict[str, Any]:
@@ -74,8 +75,12 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     try:
         config = json.loads((path / "config.json").read_text())
-        if not isinstance(config, dict) or not {"run", "data", "settings"} <= config.keys():
-            raise ValueError("entries are missing")
+        needed = {"run", "data", "rows", "fingerprint", "settings"}
+        if not isinstance(config, dict) or not needed <= config.keys():
+            raise ValueError(f"it must hold {', '.join(sorted(needed))}")
+        known = {field.name for field in fields(Settings)}
+        if not isinstance(config["settings"], dict) or config["settings"].keys() != known:
+            raise ValueError("its settings are not those of this version")
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(
             f"{str(path)!r} is not a run folder: it has no config.json"
@@ -141,17 +146,42 @@ def write_history(path: Path, history: tuple[Epoch, ...]) -> None:
     write_text(path, "".join(map(json_line, history)))
 
 
+def strict_json(values: dict[str, Any], indent: int | None = None) -> str:
+    """Return JSON that any parser reads: what is not finite is null.
+
+    >>> strict_json({"a": math.nan, "b": 1.5})
+    '{"a": null, "b": 1.5}'
+    """
+    finite = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in values.items()
+    }
+    return json.dumps(finite, indent=indent, allow_nan=False)
+
+
+def clear_partials(folder: Path) -> None:
+    """Remove what killed writers left behind; only under the lock.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> (folder / ".x.partial").write_text("half")
+    4
+    >>> clear_partials(folder)
+    >>> list(folder.iterdir())
+    []
+    """
+    for part in (folder, folder / "checkpoints"):
+        for partial in part.glob(".*.partial"):
+            partial.unlink(missing_ok=True)
+
+
 def json_line(entry: Epoch) -> str:
     """Return an epoch as one line of strict JSON: what is not finite is null.
 
     >>> json_line(Epoch(1, 10, 0.1, 0.1, None, -float("inf"), None, 0.2)).split(", ")[5]
     '"validation": null'
     """
-    values = {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in entry._asdict().items()
-    }
-    return json.dumps(values, allow_nan=False) + "\n"
+    return strict_json(entry._asdict()) + "\n"
 
 
 def append_history(path: Path, entry: Epoch) -> None:
@@ -175,7 +205,7 @@ def finish(folder: Path, run: Run) -> None:
     """
     save(folder / "model.npz", run.model)
     write_history(folder / "history.jsonl", run.result.history)
-    write_text(folder / "report.json", json.dumps(run.report._asdict(), indent=2) + "\n")
+    write_text(folder / "report.json", strict_json(run.report._asdict(), 2) + "\n")
 
 
 def draw(folder: Path, data: Dataset, run: Run, prefix: str = "") -> list[Path]:

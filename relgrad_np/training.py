@@ -32,19 +32,20 @@ from .rules import Rule, State
 class Settings:
     """The choices of a run; the defaults are those for the digits.
 
-    Measured on the digits (three seeds of the split): two layers, whitening start, plain step
-    0.03 with linear decay, logistic base.
+    Chosen on validation rows: on the digits (seed 0) three layers, Gaussianising start and recipe
+    end above two layers, whitening start and plain step 0.03; on the eight toys (seeds 0, 1, 2)
+    none of the runs falls below the Gaussian or away from its best.
 
     >>> Settings().layers
-    2
+    3
     """
 
-    layers: int = 2
+    layers: int = 3
     activation: str = "smooth_leaky_relu"
     alpha: float | None = None
-    density: str = "logistic"
-    init: str = "whiten"
-    rule: str = "plain"
+    density: str = "normal"
+    init: str = "gaussianize"
+    rule: str = "recipe"
     learning_rate: float | None = None
     schedule: str = "linear"
     warmup: int = 0
@@ -57,25 +58,26 @@ class Settings:
     preset: str | None = None
 
 
-TOY = Settings(
-    layers=16,
-    alpha=0.1,
-    density="normal",
-    init="orthogonal",
-    rule="adam",
-    learning_rate=5e-3,
-    batch_size=200,
-    epochs=80,
-)  # deep and narrow: the plain step, uncharted, runs away on some of the eight; Adam on none
-LARGE = Settings(density="normal", learning_rate=3e-3, epochs=15, dtype="float32")
-LOW = replace(TOY, layers=8, alpha=None, learning_rate=3e-3, batch_size=500, epochs=5)
+TOY = Settings(layers=8, batch_size=500, epochs=40)
+LARGE = Settings(layers=2, batch_size=200, epochs=15, dtype="float32")
+PATCHES = Settings(
+    layers=2,
+    density="student_t",
+    init="whiten",
+    rule="plain",
+    learning_rate=3e-3,
+    batch_size=500,
+    epochs=10,
+    dtype="float32",
+)
+LOW = Settings(layers=8, batch_size=500, epochs=5)
 START_ROWS = 20_000  # that the whitening start looks at
 
 
 BY_NAME = {
     "mnist": LARGE,
     "fashion-mnist": LARGE,
-    "bsds300": replace(LARGE, density="student_t", batch_size=500, epochs=10),
+    "bsds300": PATCHES,
     "power": LOW,
     "gas": LOW,
     "hepmass": LOW,
@@ -104,7 +106,7 @@ def settings_for(data: str, **chosen: Any) -> Settings:
             learning_rate=None,
         )
     if chosen.get("rule") == "adam" and base.rule != "adam" and "preset" not in chosen:
-        base = replace(base, learning_rate=1e-2)  # its own 1e-3 hardly moves a whitening start
+        base = replace(base, learning_rate=1e-2)  # its own 1e-3 hardly moves a start like ours
     elif "rule" in chosen and chosen["rule"] != base.rule:
         base = replace(base, learning_rate=None)
     if "activation" in chosen and "alpha" not in chosen:
@@ -322,7 +324,7 @@ def model_of(data: Dataset, settings: Settings, layers: Layers, options: dict[st
     >>> model_of(data, Settings(), layers, options).config["data"]
     'toy:rings'
     """
-    config = {"data": data.name, **asdict(settings)}
+    config = {"data": data.name, "columns": data.columns, **asdict(settings)}
     return Model(layers, options["activation"], options["density"], data.transforms, config)
 
 
@@ -350,7 +352,7 @@ def judge(
     return Report(
         data=data.name,
         test=float(per_sample.mean()),
-        test_se2=2 * float(per_sample.std(ddof=1)) / math.sqrt(len(per_sample)),
+        test_se2=two_errors(per_sample),
         gaussian=float(gaussian.mean()),
         test_bits_per_dim=float(bits[0].mean()) if bits else None,
         gaussian_bits_per_dim=float(bits[1].mean()) if bits else None,
@@ -363,6 +365,15 @@ def judge(
         fell=_fell(result, float(per_sample.mean() - gaussian.mean())),
         space=space_of(data),
     )
+
+
+def two_errors(values: Any) -> float:
+    """Return two standard errors of a mean, NaN for one value.
+
+    >>> two_errors(np.array([1.0, 3.0]))
+    2.0
+    """
+    return 2 * float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
 
 
 def space_of(data: Dataset) -> str:
@@ -384,81 +395,3 @@ def _fell(result: FitResult, gain: float) -> float | None:
         return None
     fall = max(values) - values[-1]
     return min(fall, 1e300) if fall > max(0.1, 0.1 * abs(gain)) else None
-
-
-class Evaluation(NamedTuple):
-    """Log-likelihood of rows under a model: nats in model space and in the data's own space.
-
-    >>> Evaluation("toy", 3, -1.0, 0.1, -2.0, None, -1.5).rows
-    3
-    """
-
-    data: str
-    rows: int
-    model_space: float
-    se2: float
-    data_space: float
-    bits_per_dim: float | None
-    gaussian: float | None
-
-    def text(self) -> str:
-        """Return the evaluation in a few lines."""
-        lines = [
-            f"{self.data}: {self.rows} rows, log-likelihood {self.model_space:.3f} +- "
-            f"{self.se2:.3f} nats in model space (2 s.e.), {self.data_space:.3f} in data space"
-        ]
-        if self.bits_per_dim is not None:
-            lines.append(f"pixel space: {self.bits_per_dim:.3f} bits/dim")
-        if self.gaussian is not None:
-            lines.append(f"Gaussian of the training rows: {self.gaussian:.3f} nats in model space")
-        return "\n".join(lines)
-
-
-def evaluate(model: Model, data: Dataset, own: bool) -> tuple[Evaluation, Any]:
-    """Judge a model on a set: its test rows if it is the model's own, else all rows of the set.
-
-    Returns the evaluation and log p (N,) of each row in model space.
-
-    >>> from relgrad_np.datasets import load
-    >>> data = load("toy:sine", n=200)
-    >>> run = train(data, Settings(epochs=2))
-    >>> evaluate(run.model, data, True)[0].model_space == run.report.test
-    True
-    """
-    if own:
-        if data.transforms != model.transforms:
-            raise ValueError("`data` are not prepared as the model's own were: have they changed?")
-        X, log_det = data.test, data.log_det["test"]
-        gaussian: float | None = float(baseline(data, X).mean())
-    else:
-        X, log_det = model_rows(model, data)
-        gaussian = None
-    layers = in_float64(model.layers)
-    scores = log_likelihood(layers, X, model.activation, model.density).per_sample
-    D = X.shape[1]
-    image = data.image_shape is not None
-    found = Evaluation(
-        data=data.name,
-        rows=len(X),
-        model_space=float(scores.mean()),
-        se2=2 * float(scores.std(ddof=1)) / math.sqrt(len(X)) if len(X) > 1 else math.nan,
-        data_space=float((scores + log_det).mean()),
-        bits_per_dim=float(bits_per_dim(scores, log_det, D).mean()) if image else None,
-        gaussian=gaussian,
-    )
-    return found, scores
-
-
-def model_rows(model: Model, data: Dataset) -> tuple[Any, Any]:
-    """Return all rows of another set in the model's space, and log|det| of the way there.
-
-    >>> model_rows.__name__
-    'model_rows'
-    """
-    parts = [data.train if data.lazy else data.transforms.inverse(data.train)]
-    parts += [data.transforms.inverse(part) for part in (data.validation, data.test)]
-    raw = np.concatenate(parts)
-    D = model.layers[0].b.shape[0]
-    if raw.shape[1] != D:
-        raise ValueError(f"`data` has {raw.shape[1]} columns, the model {D}")
-    return model.transforms.forward_with_log_det(raw, np.random.default_rng(0))

@@ -20,7 +20,7 @@ ORDER = [
     "_arguments", "_array", "_numerics", "activations", "improper", "densities", "network", "objective",
     "backprop", "ordinary", "generative", "initial", "relative", "multiplicative", "rules", "adam", "charts", "recipe",
     "presets", "implementations", "fit", "datasets", "_store", "checkpoint", "oracle", "verify", "training",
-    "plots", "runs", "demo", "cli",
+    "evaluation", "plots", "runs", "demo", "cli",
 ]  # fmt: skip
 LAZY = {("activations", "improper"), ("demo", "plots"), ("training", "plots"), ("cli", "plots")}
 

@@ -321,7 +321,7 @@ def test_resume_refuses_other_settings_and_other_data(capsys, tmp_path):
     assert (status, err) == (0, "")
     for more, text in [
         (["--epochs", "9"], "`--epochs` can't change on --resume: it is 2"),
-        (["--rule", "adam"], "`--rule` can't change on --resume: it is plain"),
+        (["--rule", "adam"], "`--rule` can't change on --resume: it is recipe"),
         (["digits"], "`--data` can't change on --resume"),
     ]:
         status, _, err = run(capsys, "train", "--resume", "--out", folder, *more)
@@ -402,3 +402,86 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_line(capsys, tmp_path):
     status, _, err = run(capsys, "train", "--resume", "--out", folder)
     assert status == 2
     assert "no checkpoint of this run can be used" in err
+
+
+def test_scores_are_in_the_order_of_the_file(capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 3)) * [1, 10, 100] + 50
+    np.save(tmp_path / "x.npy", X)
+    options = ["--epochs", "2", "--layers", "2", "--out", tmp_path / "run"]
+    assert run(capsys, "train", tmp_path / "x.npy", *options)[0] == 0
+    few = X[:4]  # fewer rows than a split would need, and a constant column
+    few[:, 1] = 50.0
+    np.save(tmp_path / "few.npy", few)
+    status, out, err = run(
+        capsys,
+        "evaluate",
+        tmp_path / "run",
+        tmp_path / "few.npy",
+        "--scores",
+        tmp_path / "s.csv",
+        "--json",
+    )
+    assert (status, err) == (0, "")
+    model = rg.load(tmp_path / "run" / "model.npz")
+    Z, log_det = model.transforms.forward_with_log_det(few, None)
+    log_p = rg.log_likelihood(model.layers, Z, model.activation, model.density).per_sample
+    np.testing.assert_allclose(np.loadtxt(tmp_path / "s.csv"), log_p, rtol=1e-12)
+    assert json.loads(out)["data_space"] == pytest.approx((log_p + log_det).mean(), rel=1e-12)
+
+
+def test_columns_of_a_csv_are_those_of_the_model(capsys, tmp_path):
+    X = np.random.default_rng(0).normal(size=(100, 2)) * [1, 5]
+    np.savetxt(tmp_path / "a.csv", X, delimiter=",", header="u,v", comments="")
+    np.savetxt(tmp_path / "b.csv", X[:, ::-1], delimiter=",", header="v,u", comments="")
+    assert run(capsys, "train", tmp_path / "a.csv", *SMALL, "--out", tmp_path / "run")[0] == 0
+    status, _, err = run(capsys, "evaluate", tmp_path / "run", tmp_path / "b.csv")
+    assert status == 2
+    assert "has columns v, u, the model u, v" in err
+
+
+def test_lost_checkpoints_are_no_new_beginning(capsys, tmp_path):
+    folder = tmp_path / "run"
+    small_run(capsys, folder)
+    before = (folder / "model.npz").read_bytes(), (folder / "history.jsonl").read_text()
+    for path in (folder / "checkpoints").iterdir():
+        path.unlink()
+    status, _, err = run(capsys, "train", "--resume", "--out", folder)
+    assert status == 2
+    assert "are gone" in err
+    assert before == ((folder / "model.npz").read_bytes(), (folder / "history.jsonl").read_text())
+
+
+def test_what_killed_writers_left_is_removed(capsys, tmp_path):
+    folder = tmp_path / "run"
+    small_run(capsys, folder)
+    left = [folder / ".model.npz.1.partial", folder / "checkpoints" / ".step-1.npz.2.partial"]
+    for path in left:
+        path.write_bytes(b"half")
+    assert run(capsys, "train", "--resume", "--out", folder)[0] == 0
+    assert not any(path.exists() for path in left)
+
+
+def test_an_unfinished_run_says_how_to_end_it(capsys, tmp_path):
+    folder = tmp_path / "run"
+    small_run(capsys, folder)
+    (folder / "model.npz").unlink()
+    for command in (["evaluate", folder], ["sample", folder, "--out", tmp_path / "x.npy"]):
+        status, _, err = run(capsys, *command)
+        assert status == 2
+        assert "has no model yet: end it with relgrad-np train --resume" in err
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["{}", "[]", "nonsense", '{"run": 1, "data": 2, "rows": 3, "fingerprint": 4, "settings": []}'],
+)
+def test_a_damaged_config_is_refused_by_name(capsys, tmp_path, damage):
+    folder = tmp_path / "run"
+    small_run(capsys, folder)
+    (folder / "config.json").write_text(damage)
+    for command in (["train", "--resume", "--out", folder], ["evaluate", folder]):
+        status, _, err = run(capsys, *command)
+        assert status == 2
+        assert "config.json" in err
+        assert err.count("\n") == 1

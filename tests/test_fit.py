@@ -345,3 +345,16 @@ def test_a_transform_brings_batches_to_model_space():
     )  # fmt: skip
     two = rg.fit(layers, float_X, *MODEL, rng=np.random.default_rng(0), epochs=2)
     assert np.array_equal(one.layers[0].W, two.layers[0].W)
+
+
+def test_the_history_weighs_batches_as_the_samples_are_weighted():
+    X = data(60)
+    weights = np.ones(60)
+    weights[:5] = 200.0
+    layers = rg.init_layers(np.random.default_rng(0), 3, 2)
+    result = rg.fit(
+        layers, X, *MODEL, sample_weight=weights, batch_size=20, epochs=1, learning_rate=1e-12,
+        rng=np.random.default_rng(0),
+    )  # fmt: skip
+    exact = rg.log_likelihood(layers, X, *MODEL).per_sample
+    assert result.history[0].train == pytest.approx(np.average(exact, weights=weights), rel=1e-6)

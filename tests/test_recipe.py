@@ -87,7 +87,7 @@ def test_an_outlier_is_held_to_three_times_the_usual():
 
 
 @pytest.mark.parametrize("factor", [1.0, 3.0])
-@pytest.mark.parametrize("L", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("L", [1, 2, 5])
 def test_digits_with_default_settings_are_finite_and_above_the_gaussian(L, factor):
     """One seed here of what the note's table has for three; L = 1 within two standard errors."""
     digits = load("digits")
@@ -96,7 +96,7 @@ def test_digits_with_default_settings_are_finite_and_above_the_gaussian(L, facto
     layers = rg.init_layers(rng, 64, L, kind="gaussianize", X=digits.train, activation=act)
     result = rg.fit(
         layers, digits.train, act, dens, rule="recipe", learning_rate=0.4 * factor, rng=rng,
-        epochs=15, X_val=digits.validation,
+        epochs=10, X_val=digits.validation,
     )  # fmt: skip
     assert result.n_rejected == 0
     gap = rg.log_likelihood(

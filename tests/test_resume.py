@@ -174,3 +174,53 @@ def test_every_mutation_of_a_checkpoint_is_refused_or_harmless(tmp_path):
         blank = {"state": None, "best_layers": None, "seen": None}
         assert again._replace(**blank) == true._replace(**blank)
     assert outcomes["refused"] > 200
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"batch_size": 100}, "batch_size"),
+        ({"epochs": 7}, "epochs"),
+        ({"schedule": "cosine"}, "schedule"),
+        ({"learning_rate": 0.001}, "rule"),
+        ({"rule": "adam"}, "rule"),
+        ({"rule": "exponential"}, "rule"),
+        ({"patience": 3}, "patience"),
+        ({"warmup": 5}, "warmup"),
+        ({"sample_weight": np.arange(1, 131)}, "sample_weight"),
+        ({"X": data()[:60]}, "X"),
+        ({"X": data() + 1}, "X"),
+        ({"X_val": data()[:30]}, "X_val"),
+    ],
+)
+def test_a_fit_in_other_terms_is_refused_by_name(tmp_path, change, name):
+    """Silently another fit, or one without end: that must not be."""
+    X = data()
+    layers = rg.init_layers(np.random.default_rng(3), 4, 2)
+    options = {"rule": "plain", "batch_size": 30, "epochs": 4, "X": X, "X_val": X[:40]}
+
+    def fit(**more):
+        these = options | more
+        return rg.fit(layers, these.pop("X"), *MODEL, rng=np.random.default_rng(3), **these)
+
+    fit(keeper=StopAt(tmp_path, 13))
+    snapshot = read_snapshot(tmp_path / "step-1.npz", "run")
+    fit(resume=snapshot)
+    with pytest.raises(ValueError, match=f"`{name}` can't change on resume: it was"):
+        fit(resume=snapshot, **change)
+
+
+def test_a_fit_that_stopped_by_patience_stays_stopped(tmp_path):
+    options = {"patience": 1, "learning_rate": 3.0}
+    whole = run("float64", "plain", keeper=Keeper(tmp_path, "run"), **options)
+    assert whole.stop_reason == "patience"
+    last, _ = newest_snapshot(tmp_path, "run")
+    again = run("float64", "plain", resume=last, **options)
+    assert (again.stop_reason, len(again.history)) == ("patience", len(whole.history))
+    same(whole.layers, again.layers)
+    same(whole.best_layers, again.best_layers)
+
+
+def test_resume_must_be_a_snapshot():
+    with pytest.raises(TypeError, match="`resume` must be a Snapshot, got dict"):
+        run("float64", "plain", resume={})

@@ -102,6 +102,28 @@ def own_file(
     return _in_memory(str(path), READERS[suffix](path), rng, n)
 
 
+def raw_rows(path: str | os.PathLike[str]) -> tuple[NDArray[Any], Columns]:
+    """Return all rows of a file in their order, as they are there, and the names of its columns.
+
+    A .npy is memory-mapped; an .npz with splits gives them one after the other.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "my.csv"
+    >>> np.save(path.with_suffix(".npy"), np.arange(4).reshape(2, 2))
+    >>> raw_rows(path.with_suffix(".npy"))[0].tolist()
+    [[0, 1], [2, 3]]
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"the data file {str(path)!r} is not there")
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return map_npy(path), None
+    found = READERS[suffix](path)
+    parts = [part for part in (found.train, found.validation, found.test) if part is not None]
+    return np.concatenate(parts), found.columns
+
+
 def own_table(
     table: Any, rng: np.random.Generator, n: int | None = None, lazy_above: int = LAZY_ABOVE
 ) -> Dataset:
