@@ -94,11 +94,7 @@ def load(path: str | os.PathLike[str]) -> Model:
 
 
 def write_snapshot(path: Path, snapshot: Snapshot, run: str) -> None:
-    """Write a checkpoint of the run named `run`; see `Snapshot` for what is in it.
-
-    >>> write_snapshot.__name__
-    'write_snapshot'
-    """
+    """Write a checkpoint of the run named `run`; see `Snapshot` for what is in it."""
     state, L = snapshot.state, len(snapshot.state.layers)
     arrays = _flat("layer", state.layers) | _flat("best", snapshot.best_layers)
     rule_state = _pack(state.rule_state, arrays)
@@ -129,11 +125,7 @@ PLAIN = (  # the fields of a Snapshot that are JSON as they are
 
 
 def read_snapshot(path: Path, run: str) -> Snapshot:
-    """Read a checkpoint of the run named `run`; ValueError if damaged, or of another run.
-
-    >>> read_snapshot.__name__
-    'read_snapshot'
-    """
+    """Read a checkpoint of the run named `run`; ValueError if damaged, or of another run."""
     header, arrays = _store.read(path)
     try:
         _require(header, "checkpoint")

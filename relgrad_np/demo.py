@@ -92,11 +92,7 @@ def require_agreement(layers: Layers, X: np.ndarray, act: Activation, dens: Dens
 
 
 def demo(out: Path, seed: int = 0, progress: bool = False) -> bool:
-    """Run the demonstration, write its pictures into `out`; True if all of it holds.
-
-    >>> demo.__name__
-    'demo'
-    """
+    """Run the demonstration, write its pictures into `out`; True if all of it holds."""
     out.mkdir(parents=True, exist_ok=True)
     print("1. Train: scikit-learn's 8 x 8 digits (1,257 train, 270 validation, 270 test rows)")
     data = load("digits", seed)

@@ -198,22 +198,14 @@ def append_history(path: Path, entry: Epoch) -> None:
 
 
 def finish(folder: Path, run: Run) -> None:
-    """Write model, history and report of a finished run.
-
-    >>> finish.__name__
-    'finish'
-    """
+    """Write model, history and report of a finished run."""
     save(folder / "model.npz", run.model)
     write_history(folder / "history.jsonl", run.result.history)
     write_text(folder / "report.json", strict_json(run.report._asdict(), 2) + "\n")
 
 
 def draw(folder: Path, data: Dataset, run: Run, prefix: str = "") -> list[Path]:
-    """Draw the learning curve and the samples; returns the files, none without matplotlib.
-
-    >>> draw.__name__
-    'draw'
-    """
+    """Draw the learning curve and the samples; returns the files, none without matplotlib."""
     try:
         import matplotlib  # noqa: F401
 
@@ -240,9 +232,6 @@ def draw_samples(
     """Draw samples beside the data: images as a grid, two dimensions as a density; else nothing.
 
     `test` holds rows in model space.
-
-    >>> draw_samples.__name__
-    'draw_samples'
     """
     from . import plots
 
