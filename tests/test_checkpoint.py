@@ -83,3 +83,15 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
         rg.save(path, model("float32"))
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["m.npz"]
+
+
+def test_a_well_formed_file_with_other_contents_is_refused(tmp_path):
+    """The archive's own sums are right, an array was exchanged: the checksum of all tells."""
+    path = tmp_path / "m.npz"
+    rg.save(path, model())
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    arrays["layer_0_b"] = arrays["layer_0_b"] + 1
+    np.savez(path, **arrays)
+    with pytest.raises(ValueError, match="its contents do not match its checksum"):
+        rg.load(path)

@@ -358,3 +358,32 @@ def test_the_history_weighs_batches_as_the_samples_are_weighted():
     )  # fmt: skip
     exact = rg.log_likelihood(layers, X, *MODEL).per_sample
     assert result.history[0].train == pytest.approx(np.average(exact, weights=weights), rel=1e-6)
+
+
+def test_an_epoch_of_tiny_weighted_steps_is_the_weighted_gradient():
+    """To first order in eta: each batch counts by its share of the weights."""
+    X, rng = data(60), np.random.default_rng(2)
+    weights = rng.uniform(0.0, 1.0, 60) ** 3 + 0.01
+    layers = rg.init_layers(rng, 3, 2)
+    eta = 1e-7
+    result = rg.fit(
+        layers, X, *MODEL, sample_weight=weights, batch_size=12, epochs=1, learning_rate=eta,
+        schedule="constant", rng=rng,
+    )  # fmt: skip
+    tape = rg.forward(layers, X, MODEL[0])
+    R = rg.relative_gradient(
+        layers, tape, rg.backprop(layers, tape, *MODEL, weights / weights.mean())
+    )
+    for new, old, r in zip(result.layers, layers, R, strict=True):
+        np.testing.assert_allclose((new.W - old.W) / (5 * eta), r.W, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose((new.b - old.b) / (5 * eta), r.b, rtol=1e-4, atol=1e-4)
+
+
+def test_the_start_is_kept_if_nothing_beats_it():
+    X = data(400)
+    start = rg.init_layers(np.random.default_rng(0), 3, 1, kind="whiten", X=X, activation=MODEL[0])
+    result = rg.fit(
+        start, X, *MODEL, X_val=X, rule="adam", learning_rate=5.0, epochs=3, rng=np.random.default_rng(0)
+    )  # fmt: skip
+    assert result.best_epoch == 0
+    assert np.array_equal(result.best_layers[0].W, start[0].W)

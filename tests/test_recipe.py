@@ -140,3 +140,30 @@ def test_gaussianize_picks_the_best_of_the_grid_for_each_unit():
     for i in range(2):
         grid = [J(a * e, a * d, u[:, i]) for a in SCALES for e in (1, -1) for d in SHIFTS]
         assert J(s[i], t[i], u[:, i]) == pytest.approx(max(grid), abs=1e-12)
+
+
+def test_the_step_size_is_the_formula():
+    """eta = c / L / max(xbar, x), x = |xi|^2 / D in the chart, xbar its running mean of .99."""
+    X, L, D = data(), 2, 5
+    layers = rg.init_layers(np.random.default_rng(0), D, L, kind="whiten", X=X, activation=ACT)
+    rule = rg.Recipe(0.001, outliers=None, kind="plain")  # small enough for the cap to be idle
+    state, xbar, means, variances = rg.init_state(layers, rule), None, None, None
+    rng = np.random.default_rng(1)
+    for _ in range(4):
+        batch = X[rng.integers(0, 400, 30)]
+        tape = rg.forward(state.layers, batch, ACT)
+        deltas = rg.backprop(state.layers, tape, ACT, DENS)
+        new = [(Y.mean(axis=0), Y.var(axis=0)) for Y in tape.Ys]
+        if means is None:
+            means, variances = ([a for a, _ in new], [b for _, b in new])
+        else:
+            means = [0.95 * m + 0.05 * a for m, (a, _) in zip(means, new, strict=True)]
+            variances = [0.95 * v + 0.05 * b for v, (_, b) in zip(variances, new, strict=True)]
+        x = []
+        for Y, Delta, m, v in zip(tape.Ys, deltas, means, variances, strict=True):
+            xi = (Delta * np.sqrt(v)).T @ ((Y - m) / np.sqrt(v)) + np.eye(D)
+            x.append(np.sum(xi**2) / D)
+        xbar = x if xbar is None else [0.99 * a + 0.01 * b for a, b in zip(xbar, x, strict=True)]
+        state, info = rg.train_step(state, batch, activation=ACT, density=DENS, rule=rule)
+        expected = [0.001 / L / max(a, b) for a, b in zip(xbar, x, strict=True)]
+        np.testing.assert_allclose([float(e) for e in info.eta], expected, rtol=1e-10)
