@@ -34,7 +34,7 @@ class Settings:
 
     Chosen on validation rows: on the digits (seed 0) three layers, Gaussianising start and recipe
     end above two layers, whitening start and plain step 0.03; on the eight toys (seeds 0, 1, 2)
-    none of the runs falls below the Gaussian or away from its best.
+    no run ends below the Gaussian.
 
     >>> Settings().layers
     3
