@@ -46,3 +46,15 @@ def one_of(name: str, value: Any, choices: Any) -> Any:
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(choices)}")
     return value
+
+
+def generator(rng: Any) -> np.random.Generator:
+    """Return `rng` if it is a numpy Generator, else TypeError.
+
+    >>> generator(None)
+    Traceback (most recent call last):
+    TypeError: `rng` must be a numpy.random.Generator, got NoneType
+    """
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"`rng` must be a numpy.random.Generator, got {type(rng).__name__}")
+    return rng

@@ -4,16 +4,45 @@ A file is written beside its destination, flushed to disk and renamed, so that a
 is whole or is not there. `digest`, SHA-256 over header and arrays, is checked on reading.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 Arrays = dict[str, Any]
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that becomes `path`, whole and on the disk, when the block ends without error.
+
+    OSError names `path` and leaves an older file of this name alone.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "x"
+    >>> with atomic(path) as file:
+    ...     _ = file.write(b"hello")
+    >>> path.read_text(), [p.name for p in path.parent.iterdir()]
+    ('hello', ['x'])
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def write(path: Path, header: dict[str, Any], arrays: Arrays) -> None:
@@ -26,18 +55,8 @@ def write(path: Path, header: dict[str, Any], arrays: Arrays) -> None:
     ({'a': 1}, {'v': array([0., 1., 2.])})
     """
     text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, header=text, digest=_digest(text, arrays), **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic(path) as file:
+        np.savez(file, header=text, digest=_digest(text, arrays), **arrays)
 
 
 def read(path: Path) -> tuple[dict[str, Any], Arrays]:

@@ -201,21 +201,19 @@ def _train(options: argparse.Namespace) -> int:
             "fingerprint": _fingerprint(data),
             "settings": asdict(settings),
         }
-    for note in training.notes(data):
+    prepared = training.prepare(settings, data)  # what is wrong shows before anything is written
+    for note in prepared.notes:
         _say(note)
-    _, arguments = training.prepare(
-        settings, data
-    )  # what is wrong shows before anything is written
     if folder is None:
         folder = Path("runs") / Path(options.data.replace(":", "-")).stem
     if not options.resume:
         config = runs.create(folder, config)
     with runs.locked(folder):
-        return _run(folder, config, settings, data, arguments, options)
+        return _run(folder, config, settings, data, prepared, options)
 
 
 def _run(
-    folder: Path, config: Any, settings: Any, data: Any, arguments: Any, options: argparse.Namespace
+    folder: Path, config: Any, settings: Any, data: Any, prepared: Any, options: argparse.Namespace
 ) -> int:
     """Train in a locked run folder, from its newest checkpoint if it has one."""
     from . import runs, training
@@ -247,6 +245,7 @@ def _run(
         run = training.train(
             data,
             settings,
+            prepared=prepared,
             progress=_progress() and not options.json,
             callbacks=(
                 lambda epoch, state: runs.append_history(history, epoch),
@@ -256,7 +255,7 @@ def _run(
             resume=resume,
         )
     except FitDivergedError as error:  # nothing is lost
-        model = training.model_of(data, settings, error.result.best_layers, arguments)
+        model = training.model_of(data, settings, error.result.best_layers, prepared.options)
         save(folder / "model.npz", model)
         raise
     finally:
@@ -391,15 +390,13 @@ def _require_new(path: Path) -> None:
 
 
 def _write_rows(path: Path, rows: Any) -> None:
-    partial = path.with_name(f".{path.name}.partial{path.suffix}")
-    try:
+    from ._store import atomic
+
+    with atomic(path) as file:
         if path.suffix == ".npy":
-            np.save(partial, rows)
+            np.save(file, rows)
         else:
-            np.savetxt(partial, rows, delimiter=",", fmt="%.17g")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+            np.savetxt(file, rows, delimiter=",", fmt="%.17g")
 
 
 def _die(number: int, frame: Any) -> NoReturn:

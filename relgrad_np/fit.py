@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import array_api_compat as compat
 import numpy as np
 
-from ._arguments import number, one_of, whole
+from ._arguments import generator, number, one_of, whole
 from ._array import Array, check, from_numpy, to_numpy
 from .activations import Activation
 from .adam import Adam
@@ -372,8 +372,7 @@ def check_options(
         raise ValueError(f"`warmup` must be a number of steps, 0 or more, got {warmup!r}")
     batch_size, epochs = whole("batch_size", batch_size), whole("epochs", epochs)
     patience = None if patience is None else whole("patience", patience)
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"`rng` must be a numpy.random.Generator, got {type(rng).__name__}")
+    generator(rng)
     resolve(implementation)
     return int(warmup), batch_size, epochs, patience
 

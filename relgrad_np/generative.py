@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._arguments import whole
+from ._arguments import generator, whole
 from ._array import Array, check, from_numpy
 from .activations import Activation
 from .densities import Density
@@ -55,8 +55,7 @@ def sample(
     """
     require_model(activation, density)
     n = whole("n", n)
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"`rng` must be a numpy.random.Generator, got {type(rng).__name__}")
+    generator(rng)
     check(layers)
     Z = from_numpy(density.sample(rng, (n, layers[0].W.shape[0])), layers[0].W)
     tape = unwind(layers, Z, activation)

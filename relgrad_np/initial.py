@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from ._arguments import one_of, whole
+from ._arguments import generator, one_of, whole
 from ._array import Array, from_numpy, namespace
 from .activations import Activation, identity
 from .network import Layer, Layers, forward
@@ -62,8 +62,7 @@ def init_layers(
     """
     D, L = whole("D", D), whole("L", L)
     one_of("kind", kind, KINDS)
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"`rng` must be a numpy.random.Generator, got {type(rng).__name__}")
+    generator(rng)
     if X is not None:
         namespace(X, "X")
     like = next((x for x in (like, X) if x is not None), np.zeros(1))

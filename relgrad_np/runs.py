@@ -13,7 +13,6 @@ A folder has one writer: it is locked while a run works in it, and the lock dies
 import contextlib
 import json
 import math
-import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from . import _store
 from .checkpoint import Model, in_float64, save
 from .datasets import Dataset
 from .fit import Epoch
@@ -121,17 +121,8 @@ def write_text(path: Path, text: str) -> None:
     >>> path.read_text()
     'hello'
     """
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with partial.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    finally:
-        partial.unlink(missing_ok=True)
+    with _store.atomic(path) as file:
+        file.write(text.encode())
 
 
 def write_history(path: Path, history: tuple[Epoch, ...]) -> None:

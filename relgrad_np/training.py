@@ -181,13 +181,27 @@ class Run(NamedTuple):
     model: Model
 
 
-def prepare(settings: Settings, data: Dataset) -> tuple[Layers, dict[str, Any]]:
+class Prepared(NamedTuple):
+    """The start of a fit, the other arguments of `fit`, and what one should know of the data.
+
+    >>> Prepared((), {}, ("a note",)).notes
+    ('a note',)
+    """
+
+    start: Layers
+    options: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def prepare(settings: Settings, data: Dataset) -> Prepared:
     """Return the start, and the arguments of `fit` that the settings stand for.
 
+    ValueError, by name, for settings that can't be used and data whose rank is not full.
+
     >>> from relgrad_np.datasets import load
-    >>> layers, options = prepare(Settings(layers=3, init="identity"), load("toy:rings", n=50))
-    >>> len(layers), options["batch_size"]
-    (3, 100)
+    >>> made = prepare(Settings(layers=3, init="identity"), load("toy:rings", n=50))
+    >>> len(made.start), made.options["batch_size"], made.notes
+    (3, 100, ())
     """
     params = {} if settings.alpha is None else {"alpha": settings.alpha}
     act = activation(settings.activation, **params)
@@ -208,11 +222,14 @@ def prepare(settings: Settings, data: Dataset) -> tuple[Layers, dict[str, Any]]:
     }
     check_options(**options)
     dtype = one_of("dtype", settings.dtype, ("float32", "float64"))
-    first = to_model(data, data.train[:START_ROWS], dtype)
-    require_full_rank(first, data.columns)
+    first = to_model(data, data.train[:START_ROWS], "float64")
+    notes = data.notes + require_full_rank(first, data.columns).advice
+    if dtype == "float32":  # what differs in float64 may be the same there
+        first = first.astype(dtype)
+        require_full_rank(first, data.columns)
     D, L = first.shape[1], settings.layers
     start = init_layers(rng, D, L, kind=settings.init, X=first, activation=act)
-    return start, options | {
+    options |= {
         "X": data.train if data.lazy else data.train.astype(dtype),
         "transform": (lambda rows, rng: to_model(data, rows, dtype)) if data.lazy else None,
         "activation": act,
@@ -220,17 +237,7 @@ def prepare(settings: Settings, data: Dataset) -> tuple[Layers, dict[str, Any]]:
         "rule": rule,
         "X_val": data.validation.astype(dtype),
     }
-
-
-def notes(data: Dataset) -> tuple[str, ...]:
-    """Return what one should know of a data set before a fit; ValueError if its rank is not full.
-
-    >>> from relgrad_np.datasets import load
-    >>> notes(load("toy:rings", n=50))
-    ()
-    """
-    first = to_model(data, data.train[:START_ROWS], "float64")
-    return data.notes + require_full_rank(first, data.columns).advice
+    return Prepared(start, options, notes)
 
 
 def watch_condition(say: Callable[[str], None], dtype: str) -> Callable[[Epoch, State], None]:
@@ -296,15 +303,18 @@ def train(
     callbacks: tuple[Callable[[Epoch, State], Any], ...] = (),
     keeper: Keeper | None = None,
     resume: Snapshot | None = None,
+    prepared: Prepared | None = None,
 ) -> Run:
     """Fit a model to the training rows and judge its best epoch on the test rows.
+
+    `prepared` is what `prepare(settings, data)` gave, if it has been called; it serves once.
 
     >>> from relgrad_np.datasets import load
     >>> run = train(load("toy:sine", n=200), Settings(epochs=2))
     >>> run.report.data, len(run.result.history)
     ('toy:sine', 2)
     """
-    start, options = prepare(settings, data)
+    start, options, _ = prepared or prepare(settings, data)
     gaussian = baseline(data, data.test)
     started = time.perf_counter() - (resume.seconds if resume else 0.0)
     result = fit(
@@ -320,7 +330,7 @@ def model_of(data: Dataset, settings: Settings, layers: Layers, options: dict[st
 
     >>> from relgrad_np.datasets import load
     >>> data = load("toy:rings", n=50)
-    >>> layers, options = prepare(Settings(init="identity"), data)
+    >>> layers, options, _ = prepare(Settings(init="identity"), data)
     >>> model_of(data, Settings(), layers, options).config["data"]
     'toy:rings'
     """
@@ -335,7 +345,7 @@ def judge(
 
     >>> from relgrad_np.datasets import load
     >>> data = load("toy:rings", n=50)
-    >>> layers, options = prepare(Settings(init="identity"), data)
+    >>> layers, options, _ = prepare(Settings(init="identity"), data)
     >>> result = FitResult(layers, layers, 0, (), None, "epochs", 0)
     >>> judge(data, result, options, np.full(10, -2.8), 0.0).gaussian
     -2.8

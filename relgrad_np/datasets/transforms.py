@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._arguments import build, number, whole
+from .._arguments import build, generator, number, whole
 
 Batch = NDArray[np.float64]
 Columns = tuple[str, ...] | None  # names, or None where columns go by their index
@@ -357,15 +357,3 @@ def column_list(which: Iterable[int], columns: Columns = None) -> str:
     """
     names = [str(j) if columns is None else repr(columns[j]) for j in which]
     return ", ".join(names[:20]) + ", ..." * (len(names) > 20)
-
-
-def generator(rng: Any) -> np.random.Generator:
-    """Return `rng` if it is a numpy Generator, else TypeError.
-
-    >>> generator(None)
-    Traceback (most recent call last):
-    TypeError: `rng` must be a numpy.random.Generator, got NoneType
-    """
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"`rng` must be a numpy.random.Generator, got {type(rng).__name__}")
-    return rng
