@@ -7,21 +7,23 @@ Gresele, Fissore, Javaloy, Schoelkopf & Hyvarinen (NeurIPS 2020).
 from .activations import Activation, activation
 from .adam import Adam
 from .backprop import backprop
-from .charts import Chart, chart_factors, unshift
 from .checkpoint import Model, load, save
 from .datasets.transforms import Chain
 from .densities import Density, density
-from .fit import Epoch, FitDivergedError, FitResult, fit
+from .fit import fit
 from .generative import inverse, sample
+from .history import Epoch, FitDivergedError, FitResult
 from .initial import init_layers
-from .multiplicative import Factors, Tracked, apply_step, factors, track, track_step
+from .multiplicative import Chart, Factors, apply_step, factors, in_charts
 from .network import Layer, Tape, forward
 from .objective import LogLikelihood, log_likelihood
 from .ordinary import ordinary_gradient
 from .presets import PRESETS
-from .recipe import Recipe
+from .recipe import Recipe, Scalar
 from .relative import relative_gradient
 from .rules import Exponential, Plain, Rule, State, StepInfo, init_state, train_step
+from .tracking import Tracked, track, track_step
+from .upkeep import audit, undo_step
 
 __version__ = "0.1.0.dev0"
 __all__ = [
@@ -42,18 +44,20 @@ __all__ = [
     "Plain",
     "Recipe",
     "Rule",
+    "Scalar",
     "State",
     "StepInfo",
     "Tape",
     "Tracked",
     "activation",
     "apply_step",
+    "audit",
     "backprop",
-    "chart_factors",
     "density",
     "factors",
     "fit",
     "forward",
+    "in_charts",
     "init_layers",
     "init_state",
     "inverse",
@@ -66,5 +70,5 @@ __all__ = [
     "track",
     "track_step",
     "train_step",
-    "unshift",
+    "undo_step",
 ]

@@ -33,6 +33,18 @@ def build(kind: str, name: str, makers: Any, params: Any) -> Any:
         raise ValueError(f"{kind} {name!r}: {error}") from None
 
 
+def each_layer(name: str, value: Any, L: int, array: type) -> list[Any]:
+    """Return L positive numbers: those of a tuple, or one for all; a 0-d `array` is not looked at.
+
+    >>> each_layer("eta", 0.5, 2, np.ndarray)
+    [0.5, 0.5]
+    """
+    values = list(value) if isinstance(value, (tuple, list)) else [value] * L
+    if len(values) != L or any(getattr(x, "ndim", 0) for x in values):
+        raise ValueError(f"`{name}` must be a number, or a tuple of {L} numbers, one a layer")
+    return [x if type(x) is array else number(name, x, 0, float("inf"), "positive") for x in values]
+
+
 def whole(name: str, value: Any) -> int:
     """Return `value` as an int if it is a positive integer, at most 10^12."""
     if number(name, value, 0, 1e300, "a positive integer") != int(value) and value < 2**53:

@@ -40,20 +40,31 @@ def solve_increasing(
     return xp.where(fine, best, start)
 
 
+def log1pexp(xp: Namespace, y: Array) -> Array:
+    """Return log(1 + e^y)."""
+    return xp.maximum(y, xp.zeros_like(y)) + xp.log1p(xp.exp(-xp.abs(y)))
+
+
+def logistic(xp: Namespace, y: Array) -> Array:
+    """Return 1 / (1 + e^-y)."""
+    t = xp.exp(-xp.abs(y))
+    return xp.where(y > 0, 1 / (1 + t), t / (1 + t))
+
+
 def phi1(M: Array, bound: float | None = None) -> Array:
     """Return phi1(M) = (e^M - 1) / M = sum_j M^j / (j + 1)! of a square M (n, n).
 
-    Taylor to degree 15 of M / 2^s with |M| / 2^s <= 3/4, then
-    phi1(2 M) = phi1(M) + M phi1(M)^2 / 2. `bound` >= |M|; without it the size of M is read, which
-    waits for a device. Cost: 6 + 2 s products (n, n) x (n, n).
+    Taylor to degree 15 of M / 2^s with |M| / 2^s <= 3/4 (5/2 in float32: the next term is below
+    eps / 8), then phi1(2 M) = phi1(M) + M phi1(M)^2 / 2. `bound` >= |M|; without it the size of M
+    is read, which waits for a device. Cost: 6 + 2 s products (n, n) x (n, n).
 
     >>> import numpy as np
     >>> phi1(np.array([[1.0]])) - np.expm1(1.0) < 1e-15
     array([[ True]])
     """
     xp = namespace(M, "M")
-    size = float(norm_bound(M)) if bound is None else number("bound", bound, 0, 1e9, "positive")
-    halvings = max(0, math.ceil(math.log2(size / 0.75))) if 0 < size < math.inf else 0
+    size, fine = _size(M, bound), 2.5 if M.dtype == xp.float32 else 0.75
+    halvings = max(0, math.ceil(math.log2(size / fine))) if 0 < size < math.inf else 0
     M = M * 0.5**halvings
     M2 = M @ M
     powers, M4 = (eye(xp, M), M, M2, M @ M2), M2 @ M2
@@ -65,6 +76,33 @@ def phi1(M: Array, bound: float | None = None) -> Array:
     for _ in range(halvings):
         P, M = P + M @ (P @ P) / 2, 2 * M
     return P
+
+
+def phi1_times(M: Array, bound: float | None, v: Array) -> Array:
+    """Return phi1(M) @ v for a vector v (n,), as Horner's v + M (v + M (v + ...) / 3) / 2.
+
+    As many terms as `bound` >= |M| asks for; through `phi1` where |M| > 2, for there they cancel.
+    Cost: O(n^2) a term, 17 terms at |M| = 1.
+
+    >>> import numpy as np
+    >>> phi1_times(np.array([[1.0]]), None, np.array([2.0])) - 2 * np.expm1(1.0) < 1e-15
+    array([ True])
+    """
+    size, term, terms = _size(M, bound), 1.0, 1
+    if not size <= 2:
+        return phi1(M, bound) @ v
+    while term > 2**-56:
+        terms += 1
+        term *= size / terms
+    result = v
+    for j in range(terms, 1, -1):
+        result = v + (M @ result) / j
+    return result
+
+
+def _size(M: Array, bound: float | None) -> float:
+    """Return a bound of |M|: the one that is given, else by reading M."""
+    return float(norm_bound(M)) if bound is None else number("bound", bound, 0, 1e9, "positive")
 
 
 def norm_bound(K: Array) -> Array:
@@ -83,26 +121,6 @@ def norm_bound(K: Array) -> Array:
     K = xp.abs(K / unit)  # no square overflows, and none that matters underflows
     rows, columns = (xp.max(xp.sum(K, axis=axis)) for axis in (1, 0))
     return unit * xp.minimum(xp.sqrt(xp.sum(K * K)), xp.sqrt(rows * columns)) + tiny
-
-
-def log_t_constant(nu: float) -> float:
-    """Return the log of Student's normaliser, Gamma((nu+1)/2) / (Gamma(nu/2) sqrt(nu pi)).
-
-    Stirling's series in w = 2/nu from 25 on; below, log c(nu) = log c(nu + 2) + log(nu (nu + 2) /
-    (nu + 1)^2) / 2. The difference of two log Gammas would cancel.
-
-    >>> math.isclose(math.exp(log_t_constant(1.0)) * math.pi, 1.0)  # Cauchy
-    True
-    """
-    total = 0.0
-    while nu < 25:
-        ratio = nu * (nu + 2) / (nu + 1) ** 2
-        total += 0.5 * (math.log(ratio) if nu < 1 else math.log1p(-1 / (nu + 1) ** 2))
-        nu += 2
-    w, series = 2 / nu, 0.0
-    for c in (691 / 180224, -31 / 18432, 17 / 14336, -1 / 640, 1 / 192, -1 / 8):
-        series = series * w * w + c
-    return total + w * series - 0.5 * math.log(2 * math.pi)
 
 
 def eye(xp: Namespace, K: Array) -> Array:

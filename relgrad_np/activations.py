@@ -11,7 +11,7 @@ from typing import Any
 
 from ._arguments import build, number
 from ._array import Array, Formula, Namespace, lift
-from ._numerics import solve_increasing
+from ._numerics import log1pexp, logistic, solve_increasing
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def activation(name: str, **params: Any) -> Activation:
     >>> activation("leaky_tanh", beta=0.2).params
     {'alpha': 1.0, 'beta': 0.2}
     """
-    from .improper import elu, softplus
+    from .other_activations import elu, leaky_tanh, softplus
 
     makers = (smooth_leaky_relu, leaky_tanh, identity, softplus, elu)
     return build("activation", name, {f.__name__: f for f in makers}, params)  # type: ignore[no-any-return]
@@ -81,26 +81,6 @@ def smooth_leaky_relu(alpha: float = 0.3) -> Activation:
     )
 
 
-def leaky_tanh(alpha: float = 1.0, beta: float = 0.1) -> Activation:
-    """sigma(y) = tanh(alpha y) + beta y; slopes beta to alpha + beta, both positive."""
-    a = number("alpha", alpha, 0.0, math.inf, "positive")
-    b = number("beta", beta, 0.0, math.inf, "positive")
-
-    def bend(xp: Namespace, y: Array) -> Array:  # tanh' = 1 - tanh^2 without its cancellation
-        t = xp.exp(-a * xp.abs(y)) ** 2
-        return a * 4 * t / (1 + t) ** 2
-
-    return make(
-        "leaky_tanh",
-        {"alpha": a, "beta": b},
-        sigma=lambda xp, y: xp.tanh(a * y) + b * y,
-        dsigma=lambda xp, y: bend(xp, y) + b,
-        log_dsigma=lambda xp, y: math.log(b) + xp.log1p(bend(xp, y) / b),
-        dlog_dsigma=lambda xp, y: -2 * a * xp.tanh(a * y) * bend(xp, y) / (bend(xp, y) + b),
-        bracket=lambda xp, z: ((z - 1) / b, (z + 1) / b),  # |sigma(y) - beta y| <= 1
-    )
-
-
 def identity() -> Activation:
     """sigma(y) = y: the net is a product of affine maps."""
     return replace(smooth_leaky_relu(1.0), name="identity", params={})
@@ -113,14 +93,3 @@ def make(name: str, params: dict[str, float], onto: bool = True, **formulas: For
         formulas["inverse"] = lambda xp, z: solve_increasing(xp, f, df, z, *bracket(xp, z))
     lifted = {key: lift(f, "z" if key == "inverse" else "y") for key, f in formulas.items()}
     return Activation(name, params, onto=onto, **lifted)
-
-
-def log1pexp(xp: Namespace, y: Array) -> Array:
-    """Return log(1 + e^y)."""
-    return xp.maximum(y, xp.zeros_like(y)) + xp.log1p(xp.exp(-xp.abs(y)))
-
-
-def logistic(xp: Namespace, y: Array) -> Array:
-    """Return 1 / (1 + e^-y)."""
-    t = xp.exp(-xp.abs(y))
-    return xp.where(y > 0, 1 / (1 + t), t / (1 + t))

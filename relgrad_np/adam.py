@@ -68,7 +68,7 @@ class Adam:
             moments.append((Layer(W[1], b[1]), Layer(W[2], b[2])))
         zero = xp.zeros_like(norms[0])
         etas = (xp.where(finite, zero + self.learning_rate, zero),) * len(layers)
-        return tuple(layers), tuple(moments), None, etas, norms
+        return tuple(layers), tuple(moments), None, etas, norms, ()
 
     def _move(
         self, xp: Any, finite: Array, tick: int, p: Array, g: Array, m: Array, v: Array

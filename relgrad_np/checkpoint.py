@@ -16,11 +16,12 @@ from ._array import check, to_numpy
 from .activations import Activation, activation
 from .datasets.transforms import Chain
 from .densities import Density, density
-from .fit import Epoch, Snapshot
-from .multiplicative import Tracked
+from .history import Average, Epoch, Guard, Last, Snapshot
+from .multiplicative import Factors
 from .network import Layer, Layers
 from .recipe import Running
 from .rules import State
+from .tracking import Tracked
 
 FORMAT = 1
 KEPT = 2  # checkpoints of a run
@@ -98,6 +99,7 @@ def write_snapshot(path: Path, snapshot: Snapshot, run: str) -> None:
     state, L = snapshot.state, len(snapshot.state.layers)
     arrays = _flat("layer", state.layers) | _flat("best", snapshot.best_layers)
     rule_state = _pack(state.rule_state, arrays)
+    packed = {name: _pack(getattr(snapshot, name), arrays) for name in PACKED}
     if state.tracked is not None:
         arrays |= {"logdet": to_numpy(state.tracked.logdet), "sign": to_numpy(state.tracked.sign)}
         for k, V in enumerate(state.tracked.inverse or ()):
@@ -112,6 +114,7 @@ def write_snapshot(path: Path, snapshot: Snapshot, run: str) -> None:
         "t": state.t,
         "rule_state": rule_state,
         "tracked": state.tracked is not None,
+        **packed,
         **{name: getattr(snapshot, name) for name in PLAIN},
         "history": [list(entry) for entry in snapshot.history],
     }
@@ -120,8 +123,9 @@ def write_snapshot(path: Path, snapshot: Snapshot, run: str) -> None:
 
 PLAIN = (  # the fields of a Snapshot that are JSON as they are
     *("epoch", "batch", "rng_epoch", "rng_now", "best_epoch", "best", "seconds", "n_rejected"),
-    *("terms", "stop_reason"),
+    *("n_undone", "terms", "stop_reason"),
 )
+PACKED = ("average", "guard", "last")  # and those that are trees of arrays
 
 
 def read_snapshot(path: Path, run: str) -> Snapshot:
@@ -143,6 +147,7 @@ def read_snapshot(path: Path, run: str) -> Snapshot:
             best_layers=_layers("best", L, arrays),
             seen=tuple((float(a), float(b), float(c)) for a, b, c in arrays["seen"]),
             history=tuple(Epoch(*entry) for entry in header["history"]),
+            **{name: _unpack(header[name], arrays) for name in PACKED},
             **{name: header[name] for name in PLAIN},
         )
     except (KeyError, TypeError, AttributeError) as error:
@@ -213,13 +218,17 @@ def in_float64(layers: Layers) -> Layers:
     )
 
 
-RECORDS = {record.__name__: record for record in (Layer, Running)}  # that rule states are made of
+RECORDS = {  # that states are made of, beside plain tuples
+    record.__name__: record for record in (Layer, Running, Factors, Tracked, Average, Guard, Last)
+}
 
 
 def _pack(tree: Any, arrays: dict[str, Any]) -> Any:
-    """Describe a rule's state, tuples and records of arrays, in JSON; its arrays join `arrays`."""
+    """Describe a tree of tuples, records and arrays in JSON; its arrays join `arrays`."""
     if tree is None:
         return None
+    if isinstance(tree, (int, float)):
+        return {"kind": "number", "value": tree}
     if isinstance(tree, tuple):
         kind = type(tree).__name__ if hasattr(tree, "_fields") else "tuple"
         if kind != "tuple" and kind not in RECORDS:
@@ -236,6 +245,8 @@ def _unpack(described: Any, arrays: dict[str, Any]) -> Any:
         return None
     if isinstance(described, str):
         return arrays[described]
+    if described["kind"] == "number":
+        return described["value"]
     parts = [_unpack(part, arrays) for part in described["parts"]]
     return tuple(parts) if described["kind"] == "tuple" else RECORDS[described["kind"]](*parts)
 

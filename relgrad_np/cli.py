@@ -20,7 +20,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from . import __version__
-from .fit import RULES, SCHEDULES, FitDivergedError, fingerprint
+from .fit import RULES, SCHEDULES
+from .history import FitDivergedError, fingerprint
 
 PROGRAM = "relgrad-np"
 _STATUS = """exit status: 0 success; 1 a check failed or the fit diverged; 2 unusable input;
@@ -108,6 +109,14 @@ def _parser() -> _Parser:
     train.add_argument("--epochs", metavar="N", type=int)
     train.add_argument(
         "--patience", type=int, help="stop after so many epochs without a better one"
+    )
+    train.add_argument(
+        "--average", metavar="X", type=float, help="average over this last part of the steps; 0.1"
+    )
+    train.add_argument(
+        "--fresh-noise",
+        action=argparse.BooleanOptionalAction,
+        help="images: dequantise each batch anew",
     )
     train.add_argument("--seed", metavar="N", type=seed_number)
     train.add_argument("--dtype", help="float64 or float32")

@@ -15,7 +15,7 @@ from .network import Layer, Layers, forward
 from .ordinary import ordinary_gradient
 from .relative import relative_gradient
 from .runs import draw
-from .training import Settings, settings_for, train
+from .training import settings_for, train
 from .verify import table, verify
 
 SIZES = (64, 512, 1024)
@@ -96,7 +96,7 @@ def demo(out: Path, seed: int = 0, progress: bool = False) -> bool:
     out.mkdir(parents=True, exist_ok=True)
     print("1. Train: scikit-learn's 8 x 8 digits (1,257 train, 270 validation, 270 test rows)")
     data = load("digits", seed)
-    run = train(data, Settings(seed=seed), progress=progress)
+    run = train(data, settings_for("digits", seed=seed), progress=progress)
     print(run.report.text())
     last = run.result.history[-1]
     print(f"log|det W| tracked through {last.t} steps: off by {last.drift:.1e} nats from slogdet\n")

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._arguments import build, number
-from ._array import Array, Formula, Namespace, lift
-from ._numerics import log_t_constant
+from ._arguments import build
+from ._array import Array, Formula, lift
 
 Draw = Callable[[np.random.Generator, int | tuple[int, ...]], NDArray[np.float64]]
 
@@ -43,29 +42,15 @@ def density(name: str, **params: Any) -> Density:
     >>> density("student_t", nu=3).params
     {'nu': 3.0}
     """
-    return build("density", name, DENSITIES, params)  # type: ignore[no-any-return]
+    from .student_t import student_t
+
+    makers = {key: functools.partial(_fixed, key) for key in FIXED} | {"student_t": student_t}
+    return build("density", name, makers, params)  # type: ignore[no-any-return]
 
 
-def student_t(nu: float = 5.0) -> Density:
-    """Log p = log c - (nu + 1) / 2 log(1 + r^2), r = |z| / sqrt(nu), nu > 0."""
-    nu = number("nu", nu, 0.0, math.inf, "positive")
-    log_c = log_t_constant(nu)
-
-    def split(xp: Namespace, z: Array) -> tuple[Array, Array]:  # max(r, 1), q = min(r, 1/r)
-        r = xp.abs(z) / math.sqrt(nu)
-        large = xp.maximum(r, xp.ones_like(r))
-        return large, xp.minimum(r, 1 / large)
-
-    def log_prob(xp: Namespace, z: Array) -> Array:  # log(1 + r^2) = 2 log max(r, 1) + log1p(q^2)
-        large, q = split(xp, z)
-        return log_c - (nu + 1) / 2 * (2 * xp.log(large) + xp.log1p(q * q))
-
-    def score(xp: Namespace, z: Array) -> Array:  # r / (1 + r^2) = q / (1 + q^2)
-        _, q = split(xp, z)
-        return -(nu + 1) / math.sqrt(nu) * xp.sign(z) * q / (1 + q * q)
-
-    draw: Draw = lambda rng, shape: rng.standard_t(nu, shape)  # noqa: E731
-    return Density("student_t", lift(log_prob, "z"), lift(score, "z"), draw, {"nu": nu})
+def _fixed(name: str) -> Density:
+    log_prob, score, draw = FIXED[name]
+    return Density(name, lift(log_prob, "z"), lift(score, "z"), draw)
 
 
 FIXED: dict[str, tuple[Formula, Formula, Draw]] = {  # log p, its score, a draw
@@ -90,9 +75,3 @@ FIXED: dict[str, tuple[Formula, Formula, Draw]] = {  # log p, its score, a draw
         lambda rng, shape: np.log(np.abs(rng.standard_cauchy(shape))),
     ),
 }
-
-
-DENSITIES = {
-    name: functools.partial(Density, name, lift(log_prob, "z"), lift(score, "z"), draw)
-    for name, (log_prob, score, draw) in FIXED.items()
-} | {"student_t": student_t}

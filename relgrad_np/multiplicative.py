@@ -1,22 +1,25 @@
 """The step is multiplicative, W+ = (I + eta xi) W with xi = Delta.T @ Y + I: identity plus rank N.
 
-So one rank-N update makes it, and log|det W|, its sign and inv(W) can be carried along exactly.
-K, the smaller of Y @ Delta.T (N, N) and Delta.T @ Y (D, D), is all that a determinant, an
-exponential or a bound needs. For N < D no (D, D) x (D, D) product occurs. Derived in the README.
+So one rank-N update makes it. K, the smaller of Y @ Delta.T (N, N) and Delta.T @ Y (D, D), is all
+that a bound, an exponential or a determinant needs. For N < D no (D, D) x (D, D) product occurs.
+A step may be taken in a chart, affine coordinates of the layer's output: the same group, another
+metric. Derived in docs/mathematics.md.
 """
 
-import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
-from ._arguments import number, one_of
+from ._arguments import each_layer, one_of
 from ._array import Array, check, check_parts, namespace
-from ._numerics import eye, phi1
+from ._numerics import eye, phi1, phi1_times
 from .network import Deltas, Layer, Layers, Tape
-from .ordinary import checked_inverse
 
 
 class Factors(NamedTuple):
     """One layer's step: Delta, Y, A = Y @ W, all (N, D), u = Y @ b + 1 (N,), and K (see above).
+
+    `m` (D,): what a chart takes from b during the step, u = Y @ (b - m) + 1; else 0.
 
     >>> Factors("Delta", "Y", "A", "u", "K").A
     'A'
@@ -27,21 +30,21 @@ class Factors(NamedTuple):
     A: Array
     u: Array
     K: Array = None
+    m: Array = 0.0
 
 
 Steps = tuple[Factors, ...]
 
 
-class Tracked(NamedTuple):
-    """Carried along: logdet (L,), sign (L,), both float64; inverse, L arrays (D, D), or None.
+class Chart(NamedTuple):
+    """A chart S (y - m) of a layer's output in which its step is taken: S > 0 and m, both (D,).
 
-    >>> Tracked(0.0, 1.0, None).sign
+    >>> Chart(S=1.0, m=0.0).S
     1.0
     """
 
-    logdet: Array
-    sign: Array
-    inverse: tuple[Array, ...] | None
+    S: Array
+    m: Array
 
 
 def factors(layers: Layers, tape: Tape, deltas: Deltas) -> Steps:
@@ -56,7 +59,8 @@ def factors(layers: Layers, tape: Tape, deltas: Deltas) -> Steps:
     """
     check_parts(layers, Ys=tape.Ys, deltas=deltas)
     triples = zip(layers, tape.Ys, deltas, strict=True)
-    return tuple(with_K(Factors(Delta, Y, Y @ W, Y @ b + 1)) for (W, b), Y, Delta in triples)
+    bare = (Factors(Delta, Y, Y @ W, Y @ b + 1, m=0 * b) for (W, b), Y, Delta in triples)
+    return tuple(with_K(f) for f in bare)
 
 
 def with_K(f: Factors) -> Factors:
@@ -65,8 +69,31 @@ def with_K(f: Factors) -> Factors:
     return f if f.K is not None else f._replace(K=f.Y @ f.Delta.T if N < D else f.Delta.T @ f.Y)
 
 
+def in_charts(layers: Layers, factors: Steps, charts: tuple[Chart, ...]) -> Steps:
+    """Return the factors of the step in the charts U = (Y - m) S, Delta_u = Delta / S, mapped back.
+
+    There W_u = S W, b_u = S (b - m). Back in y it is the step of (W, b - m) with U S, Delta_u / S.
+
+    >>> import numpy as np
+    >>> f = Factors(np.array([[-3.0]]), np.array([[3.0]]), None, None)
+    >>> in_charts((Layer(np.eye(1), np.ones(1)),), (f,), (Chart(np.full(1, 2.0), np.ones(1)),))[0].Y
+    array([[8.]])
+    """
+    made = []
+    for (W, b), f, (S, m) in zip(layers, factors, charts, strict=True):
+        Y = (f.Y - m) * (S * S)  # (N, D)
+        made.append(with_K(Factors(f.Delta / (S * S), Y, Y @ W, Y @ (b - m) + 1, m=m)))
+    return tuple(made)
+
+
 def apply_step(
-    layers: Layers, factors: Steps, eta: Any, *, kind: str = "plain", bound: float | None = None
+    layers: Layers,
+    factors: Steps,
+    eta: Any,
+    *,
+    kind: str = "plain",
+    charts: tuple[Chart, ...] | None = None,
+    bound: float | None = None,
 ) -> Layers:
     """Step by eta > 0 (a number, or one for each layer) along the relative gradient, upwards.
 
@@ -77,6 +104,7 @@ def apply_step(
                      b+ = e^eta (b + Delta.T @ phi1(eta K) @ (eta (u - 1)))
                              + Delta.T @ phi1(eta (K + I)) @ (eta 1)
 
+    Factors of `in_charts` carry their m; `charts` brings plain factors there, for one more product.
     Cost: one product (D, N) x (N, D); the exponential O(N^3 + N^2 D) more. It reads the size of K
     unless `bound` >= eta (|K| + 1) is given. ValueError for a bad eta or kind.
 
@@ -86,88 +114,33 @@ def apply_step(
     >>> rg.apply_step(layers, f, 0.1)[0].W
     array([[0.4]])
     """
+    factors = factors if charts is None else in_charts(layers, factors, charts)
     xp = check_parts(layers, **{p: [getattr(f, p) for f in factors] for p in Factors._fields[:3]})
     stepped = []
-    for (W, b), f, (e, scale) in zip(layers, factors, _sizes(factors, eta, kind), strict=True):
+    for (W, b), f, (e, scale) in zip(layers, factors, sizes(factors, eta, kind), strict=True):
         if kind == "plain":
             W_1 = scale * W + f.Delta.T @ (e * f.A)  # (D, D)
-            b_1 = scale * b + f.Delta.T @ (e * f.u)  # (D,)
+            b_1 = scale * (b - f.m) + f.Delta.T @ (e * f.u)  # (D,)
         else:
-            K = with_K(f).K
-            P, P_1 = phi1(e * K, bound), phi1(e * (K + eye(xp, K)), bound)
+            K, one = e * with_K(f).K, e + 0 * f.u  # (N,)
+            P, P_1 = phi1(K, bound).__matmul__, partial(phi1_times, K + e * eye(xp, K), bound)
             W_1 = scale * (W + _through(P, f, e * f.A))  # (D, D)
-            b_1 = scale * (b + _through(P, f, e * (f.u - 1))) + _through(P_1, f, e + 0 * f.u)
-        stepped.append(Layer(W_1, b_1))
+            b_1 = scale * (b - f.m + _through(P, f, e * (f.u - 1))) + _through(P_1, f, one)
+        stepped.append(Layer(W_1, b_1 + f.m))
     check(stepped)
     return tuple(stepped)
 
 
-def _through(P: Array, f: Factors, F: Array) -> Array:
+def _through(P: Callable[[Array], Array], f: Factors, F: Array) -> Array:
     """Delta.T @ P(Y @ Delta.T) @ F = P(Delta.T @ Y) @ Delta.T @ F, whichever P is the smaller."""
-    return f.Delta.T @ (P @ F) if f.Y.shape[0] < f.Y.shape[1] else P @ (f.Delta.T @ F)
+    return f.Delta.T @ P(F) if f.Y.shape[0] < f.Y.shape[1] else P(f.Delta.T @ F)
 
 
-def track(layers: Layers, *, inverse: bool = False) -> Tracked:
-    """Start tracking log|det W|, its sign and, on request, inv(W); cubic in D, once.
-
-    >>> import numpy as np, relgrad_np as rg
-    >>> rg.track((rg.Layer(np.array([[-2.0]]), np.array([1.0])),)).sign
-    array([-1.])
-    """
-    xp = check(layers)
-    pairs = [xp.linalg.slogdet(xp.astype(W, xp.float64)) for W, _ in layers]
-    sign, logdet = (xp.stack(column) for column in zip(*pairs, strict=True))
-    Vs = [checked_inverse(W, f"W of layer {k}") for k, (W, _) in enumerate(layers) if inverse]
-    return Tracked(logdet, sign, tuple(Vs) or None)
-
-
-def track_step(tracked: Tracked, factors: Steps, eta: Any, *, kind: str = "plain") -> Tracked:
-    """Follow log|det W|, its sign and, if tracked, V = inv(W) through `apply_step`.
-
-        plain        log|det W+| = log|det W| + D log(1 + eta) + log|det(I + c K)|
-                     V+ = (V - V @ Delta.T @ c inv(I + c Y @ Delta.T) @ Y) / (1 + eta)
-        exponential  log|det W+| = log|det W| + eta (D + sum(Delta * Y)); no determinant at all
-                     V+ = e^-eta (V - V @ Delta.T @ eta phi1(-eta Y @ Delta.T) @ Y)
-
-    with c = eta / (1 + eta), and 1 + eta, e^eta as the step rounded them. Cost: plain
-    O(min(N, D)^3), exponential O(N); V: O(N D^2).
-
-    >>> import numpy as np, relgrad_np as rg
-    >>> layers, y = (rg.Layer(np.array([[2.0]]), np.array([1.0])),), np.array([[3.0]])
-    >>> f = rg.factors(layers, rg.Tape((y, y), (y,)), (-y,))
-    >>> bool(np.isclose(rg.track_step(rg.track(layers), f, 0.1).logdet[0], np.log(0.4)))
-    True
-    """
-    signs, logdets, Vs = [], [], []
-    if len(factors) != (L := tracked.logdet.shape[0]):
-        raise ValueError(f"`factors` must be of all {L} layers, got {len(factors)}")
-    for k, (f, (e, scale)) in enumerate(zip(factors, _sizes(factors, eta, kind), strict=True)):
-        xp, (N, D) = namespace(f.Y, "Y"), f.Y.shape
-        K, e64, scale64 = (xp.astype(x, xp.float64) for x in (with_K(f).K, e, scale))
-        F = f.Y if N < D else K  # V+ = (V - V @ Delta.T @ Q @ Y) / scale; Q @ K for N >= D
-        if kind == "plain":
-            I_cK = eye(xp, K) + e64 / scale64 * K
-            sign, logdet = xp.linalg.slogdet(I_cK)
-            QF = xp.linalg.solve(I_cK, e64 / scale64 * F) if tracked.inverse else F
-        else:
-            sign, logdet = xp.ones_like(e64), e64 * xp.linalg.trace(K)
-            QF = phi1(-e64 * K) @ (e64 * F) if tracked.inverse else F
-        signs.append(tracked.sign[k] * sign)
-        logdets.append(tracked.logdet[k] + D * xp.log(scale64) + logdet)
-        if tracked.inverse:
-            V, QF = tracked.inverse[k], xp.astype(QF, f.Y.dtype)
-            Vs.append((V - ((V @ f.Delta.T) @ QF if N < D else V @ QF)) / scale)  # (D, D)
-    return Tracked(xp.stack(logdets), xp.stack(signs), tuple(Vs) or None)
-
-
-def _sizes(factors: Steps, eta: Any, kind: str) -> list[tuple[Array, Array]]:
+def sizes(factors: Steps, eta: Any, kind: str) -> list[tuple[Array, Array]]:
     """Return eta and the scale 1 + eta or e^eta of each layer, (), rounded to the working dtype."""
-    Y, L = factors[0].Y, len(factors)
+    Y = factors[0].Y
     xp = namespace(Y, "Y")
     one_of("kind", kind, ("plain", "exponential"))
-    etas = list(eta) if isinstance(eta, (tuple, list)) else [eta] * L
-    if len(etas) != L or any(getattr(e, "ndim", 0) for e in etas):
-        raise ValueError(f"`eta` must be a number, or a tuple of {L} numbers, one for each layer")
-    etas = [e if type(e) is type(Y) else number("eta", e, 0, math.inf, "positive") for e in etas]
+    etas = each_layer("eta", eta, len(factors), type(Y))
     etas = [xp.asarray(e, dtype=Y.dtype, device=Y.device) for e in etas]
     return [(e, 1 + e if kind == "plain" else xp.exp(e)) for e in etas]

@@ -6,24 +6,31 @@ chart      S = 1/std(Y), m = mean(Y), running: with the bias in the group all sa
            direction of mean(Y), which multiplies the step by 1 + |mean Y|^2. `memory=None` is off.
 weights    Delta_n times min(1, 3 median(q) / q_n), q_n = |Delta_n| |U_n|: an outlier's rank-one
            part is kept to three times the usual. `outliers=None` is off.
-noise      eta_k = learning_rate / L / max(xbar_k, x_k), x = |xi|_F^2 / D: it measures the noise of
-           the minibatch, so that one learning rate serves every N, D, L and layer.
+size       "noise": eta_k = learning_rate / L / max(xbar_k, x_k, 1), x = |xi|_F^2 / D: it measures
+           the minibatch's noise, so that one learning rate serves every N, D, L and layer.
+           "adaptive": eta_k = learning_rate / sqrt(max(v_k, 1)), v the running mean of
+           (|xi|_F^2 + |G_b|^2) / D: one scalar for each layer, as in Riemannian adaptive methods
+           on a product manifold (Becigneul & Ganea 2019); without the max the step would grow as
+           xi goes to 0. "constant": eta_k = learning_rate.
 cap        tau, as in `Plain`.
 
-Found empirically by the developers; a scalar for each layer, so the step stays of rank N and
-log|det W| exactly known.
+All off, `Recipe(eta, "plain", memory=None, outliers=None, size="constant")` is the paper's step;
+"scalar" is that with the adaptive size. Charts, weights and noise were found empirically by the
+developers. A scalar for each layer: the step stays of rank N, and log|det W| exactly known.
 """
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from ._arguments import number, one_of, store
-from ._array import Array, check
+from ._array import Array, check, namespace
 from ._numerics import norm_bound
-from .charts import Chart, chart_factors, squared_norm, unshift
-from .multiplicative import Factors, apply_step, track_step
+from .multiplicative import Chart, Factors, apply_step, in_charts
 from .network import Deltas, Tape
 from .rules import State
+from .tracking import track_step
+
+SLOW = 0.99  # memory of the running x
 
 
 class Running(NamedTuple):
@@ -50,6 +57,7 @@ class Recipe:
     kind: str = "exponential"
     memory: float | None = 0.95
     outliers: float | None = 3.0
+    size: str = "noise"
     tau: float = 0.7
     tracks: ClassVar[bool] = True
 
@@ -57,6 +65,7 @@ class Recipe:
         store(self, "learning_rate", 0.0, float("inf"), "positive")
         store(self, "tau", 0.0, 1 - 2**-24, "in (0, 1)")
         one_of("kind", self.kind, ("plain", "exponential"))
+        one_of("size", self.size, ("noise", "adaptive", "constant"))
         if self.memory is not None:
             number("memory", self.memory, 0.0, 1 - 1e-6, "in (0, 1), or None")
         if self.outliers is not None:
@@ -67,53 +76,106 @@ class Recipe:
         xp = check(state.layers)
         L = len(state.layers)
         before = state.rule_state or (None,) * L
-        seen = [self._moments(xp, Y, old) for Y, old in zip(tape.Ys, before, strict=True)]
-        charts = tuple(Chart(1 / xp.sqrt(variance), mean) for mean, variance in seen)
-        if self.outliers is not None:
-            deltas = tuple(
-                Delta * self._weights(xp, Delta / S, (Y - m) * S)
-                for Delta, Y, (S, m) in zip(deltas, tape.Ys, charts, strict=True)
-            )
-        shifted, fs = chart_factors(state.layers, tape, deltas, charts)
+        charts, moments = [], []
+        for Y, old in zip(tape.Ys, before, strict=True):
+            chart, moment = self._chart(xp, Y, old)
+            charts.append(chart)
+            moments.append(moment)
+        fs = tuple(Factors(*pair, None, None) for pair in zip(deltas, tape.Ys, strict=True))
+        fs = in_charts(state.layers, self._weigh(xp, fs, charts), tuple(charts))
         norms = tuple(norm_bound(f.K) + xp.sum(0 * f.A) + xp.sum(0 * f.u) for f in fs)
         finite = finite & xp.isfinite(sum(norms))
         etas, running = [], []
-        for f, norm, (S, m), (_, variance), old in zip(
-            fs, norms, charts, seen, before, strict=True
-        ):
-            x = squared_norm(f, S) / S.shape[0]
-            xbar = x if old is None else 0.99 * old.x + 0.01 * x
-            eta = self.learning_rate / L / xp.maximum(xp.maximum(xbar, x), xp.ones_like(x) * 1e-3)
+        for f, norm, (S, _), moment, old in zip(fs, norms, charts, moments, before, strict=True):
+            eta, x = self._size(xp, f, S, old, state.t, L)
             etas.append(xp.where(finite, xp.minimum(eta, self.tau / norm), xp.zeros_like(x)))
-            kept = Running(m, variance, xbar)
+            kept = Running(*moment, x)
             running.append(kept if old is None else _keep(xp, finite, kept, old))
         fs = tuple(Factors(*(xp.where(finite, a, xp.zeros_like(a)) for a in f)) for f in fs)
         eta_k = tuple(etas)
-        # eta |K| <= tau, and eta itself is at most 1000 learning_rate / L: too loose a bound
-        layers = unshift(apply_step(shifted, fs, eta_k, kind=self.kind), charts)
+        bound = self.tau + self.learning_rate  # eta |K| <= tau, eta <= learning_rate
+        layers = apply_step(state.layers, fs, eta_k, kind=self.kind, bound=bound)
         layers = tuple(
             _keep(xp, finite, new, old) for new, old in zip(layers, state.layers, strict=True)
         )
         tracked = state.tracked and track_step(state.tracked, fs, eta_k, kind=self.kind)
-        return layers, tuple(running), tracked, eta_k, norms
+        return layers, tuple(running), tracked, eta_k, norms, fs
 
-    def _moments(self, xp: Any, Y: Array, old: Running | None) -> tuple[Array, Array]:
-        """Return running mean and variance of Y (N, D), each (D,); the chart 0, 1 if off."""
+    def _chart(self, xp: Any, Y: Array, old: Running | None) -> tuple[Chart, tuple[Array, Array]]:
+        """Return the chart of a layer's output Y (N, D), and the running moments it comes from."""
         if self.memory is None:
-            return xp.zeros_like(Y[0, :]), xp.ones_like(Y[0, :])
+            one, zero = xp.ones_like(Y[0, :]), xp.zeros_like(Y[0, :])
+            return Chart(one, zero), (zero, one)
         mean, variance = xp.mean(Y, axis=0), xp.var(Y, axis=0)
         if old is not None:
             mean = self.memory * old.mean + (1 - self.memory) * mean
             variance = self.memory * old.variance + (1 - self.memory) * variance
-        return mean, variance + xp.finfo(Y.dtype).smallest_normal
+        variance = variance + xp.finfo(Y.dtype).smallest_normal
+        return Chart(1 / xp.sqrt(variance), mean), (mean, variance)
 
-    def _weights(self, xp: Any, Delta_u: Array, U: Array) -> Array:
-        """Return min(1, outliers median(q) / q), (N, 1), with q_n = |Delta_n| |U_n|."""
-        q = xp.sqrt(xp.sum(Delta_u * Delta_u, axis=1) * xp.sum(U * U, axis=1))
-        middle = xp.sort(q)[q.shape[0] // 2]
-        return xp.clip(self.outliers * middle / (q + xp.finfo(q.dtype).smallest_normal), max=1.0)[
-            :, None
-        ]
+    def _weigh(self, xp: Any, fs: tuple[Factors, ...], charts: Any) -> tuple[Factors, ...]:
+        """Multiply each Delta_n by min(1, outliers median(q) / q_n), q_n = |Delta_n| |U_n|."""
+        if self.outliers is None:
+            return fs
+        weighed = []
+        for f, (S, m) in zip(fs, charts, strict=True):
+            Delta_u, U = f.Delta / S, (f.Y - m) * S
+            q = xp.sqrt(xp.sum(Delta_u * Delta_u, axis=1) * xp.sum(U * U, axis=1))  # (N,)
+            limit = self.outliers * xp.sort(q)[q.shape[0] // 2]
+            weight = xp.clip(limit / (q + xp.finfo(q.dtype).smallest_normal), max=1.0)
+            weighed.append(f._replace(Delta=f.Delta * weight[:, None]))
+        return tuple(weighed)
+
+    def _size(
+        self, xp: Any, f: Factors, S: Array, old: Running | None, t: int, L: int
+    ) -> tuple[Array, Array]:
+        """Return eta before the cap, (), and the running x or v, ()."""
+        if self.size == "constant":
+            zero = 0 * f.K[0, 0]
+            return zero + self.learning_rate, zero
+        x, D = squared_norm(f, S) / S.shape[0], S.shape[0]
+        one = xp.ones_like(x)
+        if self.size == "adaptive":
+            G_b = xp.sum(f.Delta, axis=0) * S  # of b_u: f.Delta = Delta_u / S
+            x = x + xp.sum(G_b * G_b) / D
+            v = (1 - SLOW) * x if old is None else SLOW * old.x + (1 - SLOW) * x
+            return self.learning_rate / xp.sqrt(xp.maximum(v / (1 - SLOW ** (t + 1)), one)), v
+        xbar = x if old is None else SLOW * old.x + (1 - SLOW) * x
+        return self.learning_rate / L / xp.maximum(xp.maximum(xbar, x), one), xbar
+
+
+@dataclass(frozen=True)
+class Scalar(Recipe):
+    """The paper's plain step, sized by one running scalar for each layer: size "adaptive" alone.
+
+    >>> Scalar().kind, Scalar().memory
+    ('plain', None)
+    """
+
+    learning_rate: float = 0.03
+    kind: str = "plain"
+    memory: float | None = None
+    outliers: float | None = None
+    size: str = "adaptive"
+
+
+def squared_norm(f: Factors, S: Array) -> Array:
+    """|xi|_F^2 in a chart, (), xi = Delta_u.T @ U + I, by N x N matrices where N < D.
+
+        D + 2 sum(Delta_u * U) + sum((U @ U.T) * (Delta_u @ Delta_u.T))
+
+    `f` as `in_charts` gives it, U = f.Y / S, Delta_u = f.Delta * S. Cost: 2 N^2 D for N < D,
+    N D^2 otherwise.
+
+    >>> import numpy as np
+    >>> f = Factors(np.array([[-1.0, 0.0]]), np.array([[1.0, 2.0]]), None, None)
+    >>> squared_norm(f, np.ones(2))  # xi = [[0, -2], [0, 1]]
+    np.float64(5.0)
+    """
+    U, Delta_u = f.Y / S, f.Delta * S
+    xp, (N, D) = namespace(U, "Y"), U.shape
+    square = xp.sum((U @ U.T) * (Delta_u @ Delta_u.T) if N < D else (Delta_u.T @ U) ** 2)
+    return D + 2 * xp.sum(Delta_u * U) + square
 
 
 def _keep(xp: Any, finite: Array, new: Any, old: Any) -> Any:

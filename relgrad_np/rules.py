@@ -13,9 +13,10 @@ from ._numerics import norm_bound
 from .activations import Activation
 from .backprop import backprop
 from .densities import Density
-from .multiplicative import Factors, Tracked, apply_step, factors, track, track_step
+from .multiplicative import Factors, Steps, apply_step, factors
 from .network import Deltas, Layers, Tape, forward
 from .objective import data_terms
+from .tracking import Tracked, track, track_step
 
 
 class State(NamedTuple):
@@ -34,7 +35,7 @@ class State(NamedTuple):
 class StepInfo(NamedTuple):
     """What `train_step` reports; terms in nats, means over the batch, before the step.
 
-    L_J2: None if not tracked; `eta`, `norms` (bounds on |K|; Adam: |R_W|_F): of each layer.
+    L_J2: None if not tracked; of each layer `eta`, `norms` (bounds on |K|; Adam: |R_W|_F), factors.
 
     >>> StepInfo(-3.0, 1.0, 0.5, (), (), False).log_likelihood
     -1.5
@@ -46,6 +47,7 @@ class StepInfo(NamedTuple):
     eta: tuple[Array, ...]
     norms: tuple[Array, ...]
     rejected: Array
+    factors: Steps = ()
 
     @property
     def log_likelihood(self) -> Array | None:
@@ -56,8 +58,8 @@ class StepInfo(NamedTuple):
 class Rule(Protocol):
     """What `train_step` asks of a rule, a frozen dataclass; `tracks`: log|det W| stays known.
 
-    `step` returns layers, rule state (None at the start), tracker, eta and norms, all but the
-    norms unchanged unless `finite`, (), holds. `fit` replaces the learning rate.
+    `step` returns layers, rule state (None at the start), tracker, eta, norms and factors, all but
+    the norms unchanged unless `finite`, (), holds. `fit` replaces the learning rate.
     """
 
     @property
@@ -98,7 +100,7 @@ class Plain:
         bound = self.tau + self.learning_rate
         layers = apply_step(state.layers, fs, etas, kind=self.kind, bound=bound)
         tracked = state.tracked and track_step(state.tracked, fs, etas, kind=self.kind)
-        return layers, None, tracked, etas, norms
+        return layers, None, tracked, etas, norms, fs
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,6 @@ def train_step(
     L_p, L_J1 = (xp.mean(term if weights is None else weights * term) for term in terms)
     L_J2 = None if state.tracked is None else xp.sum(state.tracked.logdet)
     finite = xp.isfinite(L_p + L_J1 + (0 if L_J2 is None else L_J2))
-    layers, rule_state, tracked, eta, norms = rule.step(state, tape, deltas, finite)
-    info = StepInfo(L_p, L_J1, L_J2, eta, norms, ~(finite & xp.isfinite(sum(norms))))
+    layers, rule_state, tracked, eta, norms, fs = rule.step(state, tape, deltas, finite)
+    info = StepInfo(L_p, L_J1, L_J2, eta, norms, ~(finite & xp.isfinite(sum(norms))), fs)
     return State(layers, rule_state, tracked, state.t + 1), info

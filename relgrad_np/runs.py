@@ -25,8 +25,8 @@ import numpy as np
 from . import _store
 from .checkpoint import Model, in_float64, save
 from .datasets import Dataset
-from .fit import Epoch
 from .generative import sample
+from .history import Epoch
 from .objective import log_likelihood
 from .training import Run, Settings, baseline
 

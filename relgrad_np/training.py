@@ -19,8 +19,9 @@ from .checkpoint import Model, in_float64
 from .datasets import Dataset, bits_per_dim, gaussian_log_likelihood
 from .datasets.guards import require_full_rank
 from .densities import density
-from .fit import Epoch, FitResult, Keeper, Snapshot, check_options, fit, make_rule
+from .fit import check_options, fit, make_rule
 from .generative import require_model
+from .history import Epoch, FitResult, Keeper, Snapshot
 from .initial import init_layers
 from .network import Layers
 from .objective import log_likelihood
@@ -30,7 +31,7 @@ from .rules import Rule, State
 
 @dataclass(frozen=True)
 class Settings:
-    """The choices of a run; the defaults are those for the digits.
+    """The choices of a run; `settings_for` has those for the data sets known by name.
 
     Chosen on validation rows: on the digits (seed 0) three layers, Gaussianising start and recipe
     end above two layers, whitening start and plain step 0.03; on the eight toys (seeds 0, 1, 2)
@@ -56,10 +57,13 @@ class Settings:
     dtype: str = "float64"
     implementation: str | None = None
     preset: str | None = None
+    average: float | None = 0.1
+    fresh_noise: bool = False
 
 
+DIGITS = Settings(fresh_noise=True)
 TOY = Settings(layers=8, batch_size=500, epochs=40)
-LARGE = Settings(layers=2, batch_size=200, epochs=15, dtype="float32")
+LARGE = Settings(layers=2, batch_size=200, epochs=15, dtype="float32", fresh_noise=True)
 PATCHES = Settings(
     layers=2,
     density="student_t",
@@ -75,6 +79,7 @@ START_ROWS = 20_000  # that the whitening start looks at
 
 
 BY_NAME = {
+    "digits": DIGITS,
     "mnist": LARGE,
     "fashion-mnist": LARGE,
     "bsds300": PATCHES,
@@ -139,6 +144,7 @@ class Report(NamedTuple):
     n_test: int
     fell: float | None = None
     space: str = "standardised space"
+    n_undone: int = 0
 
     def text(self) -> str:
         """Return the report in a few lines.
@@ -165,6 +171,8 @@ class Report(NamedTuple):
                 f"validation fell by {self.fell:.3f} nats from the best epoch to the last: "
                 "a smaller learning rate may go further"
             )
+        if self.n_undone:
+            lines.append(f"{self.n_undone} steps were undone: a smaller learning rate is calmer")
         best = f"best epoch {self.best_epoch}" if self.best_epoch else "no epoch beat the start"
         return "\n".join([*lines, f"{best}; {self.seconds:.1f} s of fitting"])
 
@@ -221,6 +229,7 @@ def prepare(settings: Settings, data: Dataset) -> Prepared:
         "rng": rng,
     }
     check_options(**options)
+    options["average"] = settings.average
     dtype = one_of("dtype", settings.dtype, ("float32", "float64"))
     first = to_model(data, data.train[:START_ROWS], "float64")
     notes = data.notes + require_full_rank(first, data.columns).advice
@@ -229,15 +238,43 @@ def prepare(settings: Settings, data: Dataset) -> Prepared:
         require_full_rank(first, data.columns)
     D, L = first.shape[1], settings.layers
     start = init_layers(rng, D, L, kind=settings.init, X=first, activation=act)
+    X, transform = rows_of(data, dtype, settings.fresh_noise)
     options |= {
-        "X": data.train if data.lazy else data.train.astype(dtype),
-        "transform": (lambda rows, rng: to_model(data, rows, dtype)) if data.lazy else None,
+        "X": X,
+        "transform": transform,
         "activation": act,
         "density": dens,
         "rule": rule,
         "X_val": data.validation.astype(dtype),
     }
     return Prepared(start, options, notes)
+
+
+def rows_of(data: Dataset, dtype: str, fresh_noise: bool) -> tuple[Any, Any]:
+    """Return the training rows for `fit`, and the transform that brings them to model space.
+
+    With fresh noise the rows are the pixels again, dequantised anew each time they are drawn, so
+    that the noise can't be learnt by heart. ValueError where the data are not quantised.
+
+    >>> from relgrad_np.datasets import load
+    >>> pixels, transform = rows_of(load("digits"), "float32", True)
+    >>> pixels.dtype, pixels.max(), transform(pixels[:5], np.random.default_rng(0)).dtype
+    (dtype('uint8'), np.uint8(16), dtype('float32'))
+    """
+    if fresh_noise:
+        if data.levels is None or data.lazy:
+            raise ValueError(f"`fresh_noise` is for images, and {data.name!r} is none")
+        kind = np.uint8 if data.levels <= 256 else np.uint16
+        pixels = np.concatenate(
+            [
+                data.transforms.inverse(data.train[begin : begin + 4096]).astype(kind)
+                for begin in range(0, len(data.train), 4096)
+            ]
+        )
+        return pixels, lambda rows, rng: data.transforms.forward(rows, rng).astype(dtype)
+    if data.lazy:
+        return data.train, lambda rows, rng: to_model(data, rows, dtype)
+    return data.train.astype(dtype), None
 
 
 def watch_condition(say: Callable[[str], None], dtype: str) -> Callable[[Epoch, State], None]:
@@ -374,6 +411,7 @@ def judge(
         n_test=len(per_sample),
         fell=_fell(result, float(per_sample.mean() - gaussian.mean())),
         space=space_of(data),
+        n_undone=result.n_undone,
     )
 
 

@@ -17,7 +17,7 @@ from .activations import activation
 from .backprop import backprop
 from .densities import density
 from .generative import inverse
-from .multiplicative import apply_step, factors, track, track_step
+from .multiplicative import apply_step, factors
 from .network import Layer, Layers, forward
 from .objective import log_likelihood
 from .oracle import bounds, brute
@@ -25,6 +25,7 @@ from .oracle.cases import PARAMS, Case, generic
 from .ordinary import ordinary_gradient
 from .relative import relative_gradient
 from .rules import Plain, init_state, train_step
+from .tracking import track, track_step
 
 EPS = 2.0**-52
 VARIANTS = (

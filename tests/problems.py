@@ -4,6 +4,8 @@ The cases of `relgrad_np.oracle.cases`, with N, D, L drawn pairwise distinct, N 
 `test_laws.test_drawn_problems_are_generic` proves that this is what is drawn.
 """
 
+from dataclasses import dataclass
+
 import array_api_strict
 import numpy as np
 from hypothesis import strategies as st
@@ -65,3 +67,18 @@ def assert_close(actual, expected, tolerance, what):
     assert actual.shape == expected.shape, f"{what}: shape {actual.shape} for {expected.shape}"
     error = np.max(np.abs(actual - expected), initial=0.0)
     assert error <= tolerance, f"{what}: error {float(error):.3g} above {tolerance:.3g}"
+
+
+@dataclass(frozen=True)
+class Stumble(rg.Plain):
+    """Plain steps, but the one at t = `at` goes far astray; its factors say so truthfully."""
+
+    at: int = 40
+
+    def step(self, state, tape, deltas, finite):
+        if state.t != self.at:
+            return super().step(state, tape, deltas, finite)
+        fs = rg.factors(state.layers, tape, tuple(-Delta for Delta in deltas))
+        etas = tuple(np.asarray(3.0) for _ in fs)
+        layers = rg.apply_step(state.layers, fs, etas)
+        return layers, None, rg.track_step(state.tracked, fs, etas), etas, etas, fs

@@ -1,12 +1,14 @@
 """The loop: batches, schedules, validation, stopping, divergence, reproducibility."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
 import relgrad_np as rg
 from relgrad_np.fit import SCHEDULES
 
-from .problems import convert, generic
+from .problems import Stumble, convert, generic
 
 MODEL = rg.activation("smooth_leaky_relu"), rg.density("sech")
 
@@ -23,7 +25,7 @@ def run(X=None, seed=0, L=2, dtype="float64", **options):
     return rg.fit(layers, X.astype(dtype), *MODEL, rng=rng, **{"epochs": 4, **options})
 
 
-@pytest.mark.parametrize("rule", ["plain", "exponential", "recipe", "adam"])
+@pytest.mark.parametrize("rule", ["plain", "exponential", "recipe", "scalar", "adam"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_fit_improves_and_keeps_the_dtype(rule, dtype):
     X = data().astype(dtype)
@@ -165,7 +167,7 @@ def test_divergence_names_step_and_layer_and_keeps_the_last_good_layers():
         run(rule=Explode(), batch_size=30)
     result = info.value.result
     assert isinstance(info.value, FloatingPointError)
-    assert (result.stop_reason, result.n_rejected) == ("diverged", 1)
+    assert (result.stop_reason, result.n_rejected, result.n_undone) == ("diverged", 2, 1)
     assert all(np.isfinite(W).all() for W, _ in result.layers)
     assert all(np.isfinite(W).all() for W, _ in result.best_layers)
 
@@ -368,7 +370,7 @@ def test_an_epoch_of_tiny_weighted_steps_is_the_weighted_gradient():
     eta = 1e-7
     result = rg.fit(
         layers, X, *MODEL, sample_weight=weights, batch_size=12, epochs=1, learning_rate=eta,
-        schedule="constant", rng=rng,
+        schedule="constant", rule="plain", rng=rng,
     )  # fmt: skip
     tape = rg.forward(layers, X, MODEL[0])
     R = rg.relative_gradient(
@@ -387,3 +389,152 @@ def test_the_start_is_kept_if_nothing_beats_it():
     )  # fmt: skip
     assert result.best_epoch == 0
     assert np.array_equal(result.best_layers[0].W, start[0].W)
+
+
+def stumbling(rule, **options):
+    X = data(2000)
+    seen = []
+    watch = [lambda epoch, state: seen.append(state)]
+    result = run(X, rule=rule, batch_size=100, epochs=4, callbacks=watch, **options)
+    return result, seen
+
+
+@pytest.mark.parametrize("track_inverse", [False, True])
+def test_a_bad_step_is_undone_and_counted(track_inverse):
+    """The next batch tells; the fit goes on as if the step had not been, if more carefully."""
+    options = {"track_inverse": track_inverse}
+    clean, _ = stumbling(rg.Plain(0.05), **options)
+    fallen, _ = stumbling(Stumble(0.05), undo=None, **options)
+    saved, states = stumbling(Stumble(0.05), **options)
+    assert (clean.n_undone, fallen.n_undone, saved.n_undone) == (0, 0, 1)
+    assert [e.undone for e in saved.history] == [0, 0, 1, 0]
+    assert fallen.history[2].train < clean.history[2].train - 1
+    assert saved.history[2].train == pytest.approx(clean.history[2].train, abs=0.1)
+    assert all(abs(e.drift) < 1e-10 for e in saved.history)
+    if track_inverse:
+        for V, (W, _) in zip(states[-1].tracked.inverse, states[-1].layers, strict=True):
+            assert np.abs(V @ W - np.eye(3)).max() < 1e-10
+
+
+def test_a_batch_that_is_not_finite_ends_the_fit_after_one_undo():
+    """The step before is not to blame here; no endless going back and forth."""
+    X = data(300)
+    poisoned = iter(range(1000))
+
+    def transform(rows, rng):
+        return rows * (np.nan if next(poisoned) == 7 else 1.0)
+
+    with pytest.raises(rg.FitDivergedError, match="at step 8") as info:
+        run(X, batch_size=30, transform=transform)
+    assert info.value.result.n_undone == 1
+    assert info.value.result.n_rejected == 2
+
+
+def test_outlying_batches_are_no_reason_to_undo():
+    X = data(3000)
+    X[::97] *= 6.0
+    assert run(X, batch_size=30, epochs=2).n_undone == 0
+
+
+def test_the_average_is_of_the_last_part_of_the_steps():
+    """A rule that only counts: b is the step number, so that averages can be seen."""
+    taken = []
+
+    @dataclass(frozen=True)
+    class Count(rg.Plain):
+        def step(self, state, tape, deltas, finite):
+            _, *rest = super().step(state, tape, deltas, finite)
+            W, b = state.layers[0]
+            taken.append(state.t + 1)
+            return ((rg.Layer(W, 0 * b + len(taken)),), *rest)
+
+    result = run(data(300), L=1, rule=Count(0.01), batch_size=10, epochs=10, average=0.1, undo=None)
+    b = float(result.best_layers[0].b[0])
+    assert len(taken) == 300
+    assert 300 - 30 * 1.2 < b < 300 - 30 / 2  # an exponential average over about 30 steps
+    assert float(result.layers[0].b[0]) == 300
+    result = run(data(300), L=1, rule=Count(0.01), batch_size=10, epochs=1, average=None, undo=None)
+    assert float(result.best_layers[0].b[0]) == 330
+
+
+def test_averages_are_validated_and_may_win():
+    """At a constant, noisy step the average is better than the last layers."""
+    X, X_val = np.split(data(2400), [400])
+    result = run(X, X_val=X_val, rule="plain", learning_rate=0.1, schedule="constant",
+                 batch_size=10, epochs=10)  # fmt: skip
+    last = result.history[-1]
+    assert last.averaged > last.validation
+    values = [max(e.averaged, e.validation) for e in result.history]
+    assert result.best_epoch == 1 + int(np.argmax(values))
+    best = float(rg.log_likelihood(result.best_layers, X_val, *MODEL).mean)
+    assert best == pytest.approx(max(values), abs=1e-12)
+
+
+def test_audits_come_at_the_chosen_interval_and_refresh():
+    """A tracker that is off by a nat a step is found and set right."""
+    off = []
+
+    @dataclass(frozen=True)
+    class Drifting(rg.Plain):
+        def step(self, state, tape, deltas, finite):
+            layers, rule_state, tracked, *rest = super().step(state, tape, deltas, finite)
+            off.append(float(tracked.logdet[0]) - np.linalg.slogdet(state.layers[0].W)[1])
+            return layers, rule_state, tracked._replace(logdet=tracked.logdet + 1.0), *rest
+
+    result = run(rule=Drifting(1e-6), batch_size=10, epochs=1, refresh=5, undo=None)
+    assert result.history[0].drift == pytest.approx(10.0, abs=1e-6)  # two layers, five steps
+    assert np.allclose(off, np.arange(30) % 5, atol=1e-3)
+
+
+def test_samples_at_any_time_from_the_tracked_inverse():
+    drawn = []
+
+    def draw(epoch, state):
+        rng = np.random.default_rng(epoch.epoch)
+        X, log_prob = rg.sample(state.layers, rng, 20, *MODEL, tracked=state.tracked)
+        true = rg.log_likelihood(state.layers, X, *MODEL).per_sample
+        np.testing.assert_allclose(log_prob, true, atol=1e-8)
+        drawn.append(len(X))
+
+    run(track_inverse=True, callbacks=[draw])
+    assert drawn == [20] * 4
+    layers = rg.init_layers(np.random.default_rng(0), 3, 2)
+    with pytest.raises(ValueError, match="`tracked` must hold the inverses of 2 layers"):
+        rg.sample(layers, np.random.default_rng(0), 1, *MODEL, tracked=rg.track(layers))
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"average": 1.0}, r"`average` must be in \(0, 1\), or None, got 1.0"),
+        ({"undo": -1}, "`undo` must be positive, or None, got -1"),
+        ({"refresh": 0}, "`refresh` must be a positive integer, got 0"),
+        ({"refresh": 2.5}, "`refresh` must be a positive integer, got 2.5"),
+    ],
+)
+def test_bad_options_are_refused(option, message):
+    with pytest.raises(ValueError, match=message):
+        run(**option)
+
+
+def test_the_scalar_rule_is_its_formula():
+    """eta_k = learning_rate / sqrt(max(v_hat, 1)), v of (|xi|^2 + |G_b|^2) / D, memory .99."""
+    problem = generic(3, 9, 5, 2)
+    rule, v = rg.Scalar(0.02), [0.0, 0.0]
+    state = rg.init_state(problem.layers, rule)
+    for t in range(1, 5):
+        tape = rg.forward(state.layers, problem.X, problem.activation)
+        deltas = rg.backprop(state.layers, tape, *problem.model)
+        for k, (Y, Delta) in enumerate(zip(tape.Ys, deltas, strict=True)):
+            xi = Delta.T @ Y + np.eye(5)
+            v[k] = 0.99 * v[k] + 0.01 * (np.sum(xi**2) + np.sum(Delta.sum(axis=0) ** 2)) / 5
+        fs = rg.factors(state.layers, tape, deltas)
+        etas = tuple(0.02 / np.sqrt(max(x / (1 - 0.99**t), 1)) for x in v)
+        plain = rg.apply_step(state.layers, fs, etas)
+        activation, density = problem.model
+        state, info = rg.train_step(
+            state, problem.X, activation=activation, density=density, rule=rule
+        )
+        np.testing.assert_allclose([float(e) for e in info.eta], etas, rtol=1e-12)
+        np.testing.assert_allclose(state.layers[0].W, plain[0].W, rtol=1e-12)
+        np.testing.assert_allclose(state.layers[1].b, plain[1].b, rtol=1e-11, atol=1e-12)

@@ -37,9 +37,9 @@ def test_the_names_it_mentions_exist():
 
 def test_its_figures_are_those_of_a_run():
     from relgrad_np.datasets import load
-    from relgrad_np.training import Settings, train
+    from relgrad_np.training import settings_for, train
 
-    report = train(load("digits"), Settings()).report
+    report = train(load("digits"), settings_for("digits")).report
     flat = " ".join(text().split())
     assert f"log-likelihood of {report.test:.1f} nats" in flat
     assert f"has {report.gaussian:.1f} ({report.test_bits_per_dim:.2f} and" in flat

@@ -165,5 +165,5 @@ def test_the_step_size_is_the_formula():
             x.append(np.sum(xi**2) / D)
         xbar = x if xbar is None else [0.99 * a + 0.01 * b for a, b in zip(xbar, x, strict=True)]
         state, info = rg.train_step(state, batch, activation=ACT, density=DENS, rule=rule)
-        expected = [0.001 / L / max(a, b) for a, b in zip(xbar, x, strict=True)]
+        expected = [0.001 / L / max(a, b, 1) for a, b in zip(xbar, x, strict=True)]
         np.testing.assert_allclose([float(e) for e in info.eta], expected, rtol=1e-10)

@@ -6,6 +6,8 @@ import pytest
 import relgrad_np as rg
 from relgrad_np.checkpoint import Keeper, newest_snapshot, read_snapshot, write_snapshot
 
+from .problems import Stumble
+
 MODEL = rg.activation("smooth_leaky_relu"), rg.density("sech")
 
 
@@ -23,8 +25,9 @@ def run(dtype, rule, keeper=None, resume=None, transform=None, **options):
     X = data().astype(dtype)
     rng = np.random.default_rng(3)
     layers = rg.init_layers(rng, 4, 2, dtype=dtype)
+    options = {"epochs": 4, **options}
     return rg.fit(
-        layers, X, *MODEL, rule=rule, rng=rng, X_val=X[:40], batch_size=30, epochs=4,
+        layers, X, *MODEL, rule=rule, rng=rng, X_val=X[:40], batch_size=30,
         keeper=keeper, resume=resume, transform=transform, **options,
     )  # fmt: skip
 
@@ -51,7 +54,7 @@ def same(one, two):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("rule", ["plain", "exponential", "recipe", "adam"])
+@pytest.mark.parametrize("rule", ["plain", "exponential", "recipe", "scalar", "adam"])
 @pytest.mark.parametrize("transform", [None, jitter])
 def test_interrupted_anywhere_and_resumed_is_bitwise_the_same(tmp_path, dtype, rule, transform):
     whole = run(dtype, rule, transform=transform)
@@ -68,6 +71,20 @@ def test_interrupted_anywhere_and_resumed_is_bitwise_the_same(tmp_path, dtype, r
         assert strip[0] == strip[1]
         if whole.tracked is not None:
             assert np.array_equal(whole.tracked.logdet, resumed.tracked.logdet)
+
+
+def test_a_bad_step_is_undone_bitwise_even_after_a_resume(tmp_path):
+    """Stopped between the bad step and the batch that tells: the snapshot holds what undo needs."""
+    options = {"average": 0.5, "track_inverse": True}
+    whole = run("float64", Stumble(0.05), epochs=12, **options)
+    assert whole.n_undone == 1
+    for t in (39, 40, 41, 42):
+        run("float64", Stumble(0.05), keeper=StopAt(tmp_path, t), epochs=12, **options)
+        snapshot = read_snapshot(tmp_path / "step-1.npz", "run")
+        resumed = run("float64", Stumble(0.05), resume=snapshot, epochs=12, **options)
+        assert resumed.n_undone == 1
+        same(whole.layers, resumed.layers)
+        same(whole.best_layers, resumed.best_layers)
 
 
 def test_a_lost_cursor_would_be_seen(tmp_path):
@@ -171,7 +188,8 @@ def test_every_mutation_of_a_checkpoint_is_refused_or_harmless(tmp_path):
         outcomes["harmless"] += 1
         same(true.state.layers, again.state.layers)
         assert np.array_equal(again.seen, true.seen, equal_nan=True)
-        blank = {"state": None, "best_layers": None, "seen": None}
+        same(true.average.layers, again.average.layers)
+        blank = {"state": None, "best_layers": None, "seen": None, "average": None}
         assert again._replace(**blank) == true._replace(**blank)
     assert outcomes["refused"] > 200
 
@@ -211,7 +229,7 @@ def test_a_fit_in_other_terms_is_refused_by_name(tmp_path, change, name):
 
 
 def test_a_fit_that_stopped_by_patience_stays_stopped(tmp_path):
-    options = {"patience": 1, "learning_rate": 3.0}
+    options = {"patience": 1, "learning_rate": 3.0, "average": None}
     whole = run("float64", "plain", keeper=Keeper(tmp_path, "run"), **options)
     assert whole.stop_reason == "patience"
     last, _ = newest_snapshot(tmp_path, "run")

@@ -1,5 +1,7 @@
 """What `train` prepares: once, and on data whose rank is full in the dtype that is fitted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -28,3 +30,39 @@ def test_a_column_that_is_constant_in_float32_is_refused_there():
     training.prepare(training.Settings(layers=1, dtype="float64"), data)
     with pytest.raises(ValueError, match=r"have not full rank: columns that are constant: 2"):
         training.prepare(training.Settings(layers=1, dtype="float32"), data)
+
+
+def test_fresh_noise_is_drawn_anew_and_hides_nothing_else():
+    """Pixels come back exactly; each draw differs, and has the law of the first one."""
+    data = load("digits")
+    pixels, transform = training.rows_of(data, "float64", True)
+    again = data.transforms.inverse(transform(pixels, np.random.default_rng(5)))
+    assert np.array_equal(again, pixels)
+    rng = np.random.default_rng(0)
+    one, two = transform(pixels[:50], rng), transform(pixels[:50], rng)
+    assert (one != two).all()
+    assert np.array_equal(data.transforms.inverse(one), pixels[:50])
+    assert not np.allclose(one, data.train[:50])
+    many = np.mean([transform(pixels[:50], rng) for _ in range(400)], axis=0)
+    both = data.train[:50] - many, one - many
+    assert abs(both[0].std() / both[1].std() - 1) < 0.05
+
+
+def test_fresh_noise_reaches_the_fit():
+    seen = []
+
+    def watch(epoch, state):
+        seen.append(epoch.train)
+
+    settings = training.Settings(layers=1, epochs=3, learning_rate=1e-9, fresh_noise=True)
+    training.train(load("digits"), settings, callbacks=(watch,))
+    fixed = list(seen)
+    seen.clear()
+    training.train(load("digits"), replace(settings, fresh_noise=False), callbacks=(watch,))
+    assert np.ptp(seen) < 1e-5  # the layers hardly move: only the noise can
+    assert np.ptp(fixed) > 1e-3
+
+
+def test_fresh_noise_is_for_images():
+    with pytest.raises(ValueError, match="`fresh_noise` is for images, and 'toy:moons' is none"):
+        training.prepare(training.Settings(fresh_noise=True), load("toy:moons", n=50))

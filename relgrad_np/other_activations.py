@@ -1,14 +1,35 @@
-"""Activations that are not onto R, softplus and elu: for verification only.
+"""Activations other than the paper's: leaky_tanh, and for verification only softplus and elu.
 
-The published code offers them, but a model with them has mass below 1; `fit` and `sample` refuse
-them. Their inverse is NaN outside their range.
+The published code offers the last two, but they are not onto R: a model with them has mass below
+1, and `fit` and `sample` refuse them. Their inverse is NaN outside their range.
 """
 
 import math
 
 from ._arguments import number
 from ._array import Array, Namespace
-from .activations import Activation, log1pexp, logistic, make
+from ._numerics import log1pexp, logistic
+from .activations import Activation, make
+
+
+def leaky_tanh(alpha: float = 1.0, beta: float = 0.1) -> Activation:
+    """sigma(y) = tanh(alpha y) + beta y; slopes beta to alpha + beta, both positive."""
+    a = number("alpha", alpha, 0.0, math.inf, "positive")
+    b = number("beta", beta, 0.0, math.inf, "positive")
+
+    def bend(xp: Namespace, y: Array) -> Array:  # tanh' = 1 - tanh^2 without its cancellation
+        t = xp.exp(-a * xp.abs(y)) ** 2
+        return a * 4 * t / (1 + t) ** 2
+
+    return make(
+        "leaky_tanh",
+        {"alpha": a, "beta": b},
+        sigma=lambda xp, y: xp.tanh(a * y) + b * y,
+        dsigma=lambda xp, y: bend(xp, y) + b,
+        log_dsigma=lambda xp, y: math.log(b) + xp.log1p(bend(xp, y) / b),
+        dlog_dsigma=lambda xp, y: -2 * a * xp.tanh(a * y) * bend(xp, y) / (bend(xp, y) + b),
+        bracket=lambda xp, z: ((z - 1) / b, (z + 1) / b),  # |sigma(y) - beta y| <= 1
+    )
 
 
 def softplus() -> Activation:

@@ -1,0 +1,77 @@
+"""What a multiplicative step gives for free: log|det W|, its sign and inv(W), carried along.
+
+Exactly, by Sylvester's and Woodbury's identities; the exponential step needs no determinant.
+"""
+
+from typing import Any, NamedTuple
+
+from ._array import Array, check, namespace
+from ._numerics import eye, phi1
+from .multiplicative import Steps, sizes, with_K
+from .network import Layers
+from .ordinary import checked_inverse
+
+
+class Tracked(NamedTuple):
+    """Carried along: logdet (L,), sign (L,), both float64; inverse, L arrays (D, D), or None.
+
+    >>> Tracked(0.0, 1.0, None).sign
+    1.0
+    """
+
+    logdet: Array
+    sign: Array
+    inverse: tuple[Array, ...] | None
+
+
+def track(layers: Layers, *, inverse: bool = False) -> Tracked:
+    """Start tracking log|det W|, its sign and, on request, inv(W); cubic in D, once.
+
+    >>> import numpy as np, relgrad_np as rg
+    >>> rg.track((rg.Layer(np.array([[-2.0]]), np.array([1.0])),)).sign
+    array([-1.])
+    """
+    xp = check(layers)
+    pairs = [xp.linalg.slogdet(xp.astype(W, xp.float64)) for W, _ in layers]
+    sign, logdet = (xp.stack(column) for column in zip(*pairs, strict=True))
+    Vs = [checked_inverse(W, f"W of layer {k}") for k, (W, _) in enumerate(layers) if inverse]
+    return Tracked(logdet, sign, tuple(Vs) or None)
+
+
+def track_step(tracked: Tracked, factors: Steps, eta: Any, *, kind: str = "plain") -> Tracked:
+    """Follow log|det W|, its sign and, if tracked, V = inv(W) through `apply_step`.
+
+        plain        log|det W+| = log|det W| + D log(1 + eta) + log|det(I + c K)|
+                     V+ = (V - V @ Delta.T @ c inv(I + c Y @ Delta.T) @ Y) / (1 + eta)
+        exponential  log|det W+| = log|det W| + eta (D + sum(Delta * Y)); no determinant at all
+                     V+ = e^-eta (V - V @ Delta.T @ eta phi1(-eta Y @ Delta.T) @ Y)
+
+    with c = eta / (1 + eta), and 1 + eta, e^eta as the step rounded them. Cost: plain
+    O(min(N, D)^3), exponential O(N); V: O(N D^2).
+
+    >>> import numpy as np, relgrad_np as rg
+    >>> layers, y = (rg.Layer(np.array([[2.0]]), np.array([1.0])),), np.array([[3.0]])
+    >>> f = rg.factors(layers, rg.Tape((y, y), (y,)), (-y,))
+    >>> bool(np.isclose(rg.track_step(rg.track(layers), f, 0.1).logdet[0], np.log(0.4)))
+    True
+    """
+    signs, logdets, Vs = [], [], []
+    if len(factors) != (L := tracked.logdet.shape[0]):
+        raise ValueError(f"`factors` must be of all {L} layers, got {len(factors)}")
+    for k, (f, (e, scale)) in enumerate(zip(factors, sizes(factors, eta, kind), strict=True)):
+        xp, (N, D) = namespace(f.Y, "Y"), f.Y.shape
+        K, e64, scale64 = (xp.astype(x, xp.float64) for x in (with_K(f).K, e, scale))
+        F = f.Y if N < D else K  # V+ = (V - V @ Delta.T @ Q @ Y) / scale; Q @ K for N >= D
+        if kind == "plain":
+            I_cK = eye(xp, K) + e64 / scale64 * K
+            sign, logdet = xp.linalg.slogdet(I_cK)
+            QF = xp.linalg.solve(I_cK, e64 / scale64 * F) if tracked.inverse else F
+        else:
+            sign, logdet = xp.ones_like(e64), e64 * xp.linalg.trace(K)
+            QF = phi1(-e64 * K) @ (e64 * F) if tracked.inverse else F
+        signs.append(tracked.sign[k] * sign)
+        logdets.append(tracked.logdet[k] + D * xp.log(scale64) + logdet)
+        if tracked.inverse:
+            V, QF = tracked.inverse[k], xp.astype(QF, f.Y.dtype)
+            Vs.append((V - ((V @ f.Delta.T) @ QF if N < D else V @ QF)) / scale)  # (D, D)
+    return Tracked(xp.stack(logdets), xp.stack(signs), tuple(Vs) or None)

@@ -1,0 +1,101 @@
+"""What a long run of multiplicative steps wants now and then: an audit of the tracker, an undo."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ._array import Array, check, check_parts, from_numpy
+from ._numerics import eye
+from .multiplicative import Factors, Steps, apply_step, sizes, with_K
+from .network import Layer, Layers
+from .tracking import Tracked, track
+
+DRIFT = 1e-3, 1e-6  # nats that an audit lets pass, and per nat of sum log|det W|
+ERROR = 1e-4  # and what it lets pass of the inverses
+
+
+class Audit(NamedTuple):
+    """What an audit found, and the tracker to go on with: afresh if anything was too far off.
+
+    `drift`: tracked minus exact sum of log|det W|, nats; `error`: the root mean square of an
+    element of V @ W - I times sqrt(D), from four random vectors, the worst layer's; None if no
+    inverse is tracked; `refreshed`.
+
+    >>> Audit(1e-9, None, False, None).drift
+    1e-09
+    """
+
+    drift: float
+    error: float | None
+    refreshed: bool
+    tracked: Tracked
+
+
+def audit(tracked: Tracked, layers: Layers) -> Audit:
+    """Compare what is tracked with the layers; start afresh where it has drifted.
+
+    Refreshed if |drift| > 1e-3 + 1e-6 |sum log|det W||, or a sign is wrong, or the inverses' error
+    is above 1e-4. Cost: L determinants, cubic in D; L inverses where refreshed.
+
+    >>> import numpy as np, relgrad_np as rg
+    >>> layers = (rg.Layer(2 * np.eye(2), np.ones(2)),)
+    >>> tracked = rg.track(layers)
+    >>> rg.audit(tracked, layers).refreshed, rg.audit(tracked._replace(sign=-1.0), layers).refreshed
+    (False, True)
+    """
+    xp = check(layers)
+    fresh, Vs = track(layers), tracked.inverse
+    exact = float(xp.sum(fresh.logdet))
+    drift = float(xp.sum(tracked.logdet)) - exact
+    error = None if Vs is None else max(_error(V, W) for V, (W, _) in zip(Vs, layers, strict=True))
+    good = abs(drift) <= DRIFT[0] + DRIFT[1] * abs(exact)
+    good = good and bool(xp.all(tracked.sign == fresh.sign)) and (error is None or error <= ERROR)
+    if not good:
+        fresh = track(layers, inverse=True) if Vs is not None else fresh
+    return Audit(drift, error, not good, tracked if good else fresh)
+
+
+def _error(V: Array, W: Array) -> float:
+    """Estimate |V W - I|_F / sqrt(D) by how V @ (W @ z) differs from random z."""
+    z = from_numpy(np.random.default_rng(0).standard_normal((W.shape[0], 4)), W)
+    return float(check((Layer(W, W[:, 0]),)).sqrt(((V @ (W @ z) - z) ** 2).mean()))
+
+
+def undo_step(layers: Layers, factors: Steps, eta: Any, *, kind: str = "plain") -> Layers:
+    """Return the layers from which `apply_step` came to these, with the same factors and eta.
+
+        plain        W = (W+ - Delta.T @ c inv(I + c Y @ Delta.T) @ Y @ W+) / (1 + eta)
+        exponential  W~ = exp(-eta xi~) W~+
+
+    with c = eta / (1 + eta); b alike, after its own term. Factors of `in_charts` carry their
+    chart. Cost: two products of (N, D) by (D, D) size, no inverse of that size; O(N^3).
+
+    >>> import numpy as np, relgrad_np as rg
+    >>> layers, y = (rg.Layer(np.array([[2.0]]), np.array([1.0])),), np.array([[3.0]])
+    >>> f = rg.factors(layers, rg.Tape((y, y), (y,)), (-y,))
+    >>> rg.undo_step(rg.apply_step(layers, f, 0.1), f, 0.1)[0].W
+    array([[2.]])
+    """
+    xp = check_parts(layers, **{p: [getattr(f, p) for f in factors] for p in ("Delta", "Y")})
+    steps = sizes(factors, eta, kind)
+    if kind == "exponential":
+        back = tuple(
+            f._replace(A=f.Y @ W, u=f.Y @ (b - f.m) + 1)
+            for (W, b), f in zip(layers, factors, strict=True)
+        )
+        return apply_step(layers, back, tuple(xp.asarray(-e) for e, _ in steps), kind=kind)
+    undone = []
+    for (W, b), f, (e, scale) in zip(layers, factors, steps, strict=True):
+        columns = xp.concat([W, (b - f.m - e * xp.sum(f.Delta, axis=0))[:, None]], axis=1)
+        columns = _solve(xp, f, e / scale, columns) / scale  # (D, D + 1)
+        undone.append(Layer(columns[:, :-1], columns[:, -1] + f.m))
+    return tuple(undone)
+
+
+def _solve(xp: Any, f: Factors, c: Array, B: Array) -> Array:
+    """Return inv(I + c Delta.T @ Y) @ B, by Woodbury's identity where N < D."""
+    K = with_K(f).K
+    I_cK = eye(xp, K) + c * K
+    if f.Y.shape[0] >= f.Y.shape[1]:
+        return xp.linalg.solve(I_cK, B)
+    return B - f.Delta.T @ (c * xp.linalg.solve(I_cK, f.Y @ B))

@@ -1,0 +1,291 @@
+"""What `fit` watches while it steps: the epoch's record, the best layers, an average, bad steps."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import array_api_compat as compat
+import numpy as np
+
+from ._array import Array, check, to_numpy
+from .activations import Activation
+from .backprop import backprop
+from .densities import Density
+from .history import Average, Epoch, FitDivergedError, FitResult, Guard, Last, Snapshot
+from .multiplicative import Factors
+from .network import Layer, Layers, forward
+from .objective import data_terms, log_abs_det
+from .rules import State, StepInfo
+from .tracking import track
+from .upkeep import audit, undo_step
+
+MANY = 32  # layers that the average is about
+EARLY = 20  # batches from which the guard learns what is usual
+
+
+class Watch:
+    """Where the loop is and what it has seen: state, cursor, history, the best layers."""
+
+    def __init__(
+        self,
+        state: State,
+        activation: Activation,
+        density: Density,
+        X_val: Any,
+        terms: dict[str, str],
+        *,
+        kind: str,
+        undo: float | None,
+        horizon: float,
+        refresh: int | None,
+    ) -> None:
+        self.activation, self.density, self.X_val = activation, density, X_val
+        self.terms, self.kind, self.undo, self.refresh = terms, kind, undo, refresh
+        self.every = max(1, round(horizon / MANY))  # steps between two layers of the average
+        self.many = max(1, round(horizon / self.every))
+        self.average = Average(state.layers, 0) if horizon >= 1 else None
+        self.guard = Guard(0.0, 0.0, 0.0, 1.0)
+        self.last: Last | None = None
+        self.drifts: list[float] = []
+        self.state, self.epoch, self.batch = state, 1, 0
+        self.rng_epoch: Mapping[str, Any] = {}
+        self.history: list[Epoch] = []
+        self.seen: list[tuple[float, float, float]] = []
+        self.stop_reason, self.n_rejected, self.n_undone = "", 0, 0
+        self.started = time.perf_counter()
+        self.best_layers, self.best_epoch, self.best = state.layers, 0, -math.inf
+        self.good_layers = state.layers
+        if X_val is not None:  # the start may be better than all that follows
+            with np.errstate(all="ignore"):
+                self.best = self.validate(state.layers)
+
+    def validate(self, layers: Layers) -> float:
+        """Return the mean log-likelihood of X_val, -inf for NaN."""
+        tape = forward(layers, self.X_val, self.activation)
+        L_p, L_J1 = data_terms(layers, tape, self.activation, self.density)
+        value = float(np.mean(to_numpy(L_p + L_J1))) + float(log_abs_det(layers))
+        return value if math.isfinite(value) else -math.inf
+
+    def is_bad(self, info: StepInfo) -> bool:
+        """Say whether this batch tells that the step before it was a bad one, to be undone.
+
+        Its log-likelihood is not finite, or `undo` mean deviations below the running mean.
+        """
+        if bool(info.rejected):
+            return True
+        value = info.log_likelihood
+        if self.undo is None or self.last is None or value is None or self.guard.seen < EARLY:
+            return False
+        fall = float(self.guard.mean) - float(value)
+        return fall > self.undo * float(self.guard.deviation)
+
+    def take_back(self, state: State, info: StepInfo) -> bool:
+        """Undo the step of this batch, if it was taken, and the one before; False if it can't."""
+        self.n_rejected += int(bool(info.rejected))
+        if self.last is None:
+            return False
+        layers = state.layers
+        if not bool(info.rejected):
+            layers = undo_step(layers, info.factors, info.eta, kind=self.kind)
+        layers = undo_step(layers, self.last.factors, self.last.eta, kind=self.kind)
+        tracked = self.last.tracked
+        if self.state.tracked is not None and self.state.tracked.inverse is not None:
+            tracked = track(layers, inverse=True)
+        self.state = State(layers, self.last.rule_state, tracked, self.state.t)
+        caution = float(self.guard.caution) / 2
+        self.last, self.guard = None, self.guard._replace(caution=caution)
+        self.n_undone += 1
+        return caution > 1e-3
+
+    def step(self, state: State, info: StepInfo, weight: float) -> None:
+        """Note a step on a batch of this total weight."""
+        value = math.nan if info.L_J2 is None else float(info.L_p + info.L_J1 + info.L_J2)
+        self.seen.append((value, float(np.mean([float(e) for e in info.eta])), weight))
+        if self.undo is not None and info.factors and info.L_J2 is not None:
+            self.guard = _learn(self.guard, value)
+            before = self.state.tracked
+            self.last = Last(
+                tuple(Factors(f.Delta, f.Y, None, None, m=f.m) for f in info.factors),
+                tuple(info.eta),
+                self.state.rule_state,
+                before and before._replace(inverse=None),
+            )
+        self.state, self.batch = state, self.batch + 1
+        t = state.t
+        if self.average is not None and t % self.every == 0:
+            self.average = _averaged(self.average, state.layers, self.many)
+        if self.refresh is not None and t % self.refresh == 0:
+            self.audit()
+
+    def audit(self) -> None:
+        """Compare the tracker with the layers, and start it afresh if it has drifted."""
+        if self.state.tracked is not None:
+            found = audit(self.state.tracked, self.state.layers)
+            self.drifts.append(found.drift)
+            self.state = self.state._replace(tracked=found.tracked)
+
+    def record(self, eta: float) -> Epoch:
+        """End the epoch: audit, validate, note it, keep the best layers."""
+        self.audit()
+        layers = self.state.layers
+        train = validation = averaged = None
+        if self.state.tracked is not None:
+            train = float(np.average([s[0] for s in self.seen], weights=[s[2] for s in self.seen]))
+        average = layers if self.average is None else self.average.layers
+        if self.X_val is not None:
+            validation = self.validate(layers)
+            averaged = None if self.average is None else self.validate(average)
+        entry = Epoch(
+            self.epoch,
+            self.state.t,
+            eta,
+            float(np.mean([s[1] for s in self.seen])),
+            train,
+            validation,
+            max(self.drifts, key=abs) if self.drifts else None,
+            time.perf_counter() - self.started,
+            *worst_condition(layers),
+            averaged,
+            self.n_undone - sum(e.undone for e in self.history),
+        )
+        self.history.append(entry)
+        if validation != -math.inf and (validation or math.isfinite(float(log_abs_det(layers)))):
+            self.good_layers = layers
+        for candidate, value in ((layers, validation), (average, averaged)):
+            if self.X_val is None or (value is not None and value > self.best):
+                self.best_layers, self.best_epoch = candidate, self.epoch
+                self.best = -math.inf if value is None else value
+        self.epoch, self.batch, self.seen, self.drifts = self.epoch + 1, 0, [], []
+        return entry
+
+    def snapshot(self, rng: np.random.Generator) -> Snapshot:
+        """Return where we are."""
+        now = rng.bit_generator.state
+        return Snapshot(
+            state=self.state,
+            epoch=self.epoch,
+            batch=self.batch,
+            rng_epoch=self.rng_epoch if self.batch else now,
+            rng_now=now,
+            best_layers=self.best_layers,
+            best_epoch=self.best_epoch,
+            best=self.best,
+            history=tuple(self.history),
+            seen=tuple(self.seen),
+            seconds=time.perf_counter() - self.started,
+            n_rejected=self.n_rejected,
+            n_undone=self.n_undone,
+            average=self.average,
+            guard=self.guard,
+            last=self.last,
+            terms=self.terms,
+            stop_reason=self.stop_reason,
+        )
+
+    def restore(self, snapshot: Snapshot, own: Layers) -> None:
+        """Go back to a snapshot; ValueError unless it is of a fit in these very terms."""
+        if not isinstance(snapshot, Snapshot):
+            raise TypeError(f"`resume` must be a Snapshot, got {type(snapshot).__name__}")
+        xp = check(own)
+        shapes = [[x.shape for x in layer] for layer in own]
+        if [[x.shape for x in layer] for layer in snapshot.state.layers] != shapes:
+            raise ValueError("`resume` must be a snapshot of layers of these shapes")
+        if str(snapshot.state.layers[0].W.dtype) != (dtype := str(own[0].W.dtype).split(".")[-1]):
+            raise ValueError(f"`resume` must be a snapshot of {dtype} layers")
+        for name, term in self.terms.items():
+            if snapshot.terms.get(name) != term:
+                was = snapshot.terms.get(name)
+                raise ValueError(f"`{name}` can't change on resume: it was {was}, now {term}")
+
+        def move(x: Any) -> Any:
+            return xp.asarray(x, device=compat.device(own[0].W))
+
+        self.state = _each_array(move, snapshot.state)
+        self.best_layers = _each_array(move, snapshot.best_layers)
+        self.epoch, self.batch = snapshot.epoch, snapshot.batch
+        self.best_epoch, self.best = snapshot.best_epoch, snapshot.best
+        self.history, self.seen = list(snapshot.history), list(snapshot.seen)
+        self.n_rejected, self.good_layers = snapshot.n_rejected, self.best_layers
+        self.n_undone, self.guard = snapshot.n_undone, snapshot.guard
+        self.average = _each_array(move, snapshot.average)
+        self.last = _each_array(move, snapshot.last)
+        self.stop_reason = snapshot.stop_reason
+        self.started = time.perf_counter() - snapshot.seconds
+
+    def result(self) -> FitResult:
+        """Wrap up."""
+        return FitResult(
+            self.state.layers,
+            self.best_layers,
+            self.best_epoch,
+            tuple(self.history),
+            self.state.tracked,
+            self.stop_reason,
+            self.n_rejected,
+            self.n_undone,
+        )
+
+    def diverged(self, batch: Array) -> FitDivergedError:
+        """Name the first layer whose output or delta is not finite on this batch."""
+        self.stop_reason, t = "diverged", self.state.t + 1
+        layers = self.state.layers
+        tape = forward(layers, batch, self.activation)
+        deltas = backprop(layers, tape, self.activation, self.density)
+        logdets = [log_abs_det((layer,)) for layer in layers]
+        parts = [("output", tape.Ys), ("log|det W|", logdets), ("delta", deltas)]
+        found = (
+            f"the {what} of layer {k}"
+            for what, arrays in parts
+            for k, x in enumerate(arrays)
+            if not np.isfinite(to_numpy(x)).all()
+        )
+        self.state = self.state._replace(layers=self.good_layers, tracked=None)
+        first = next(found, "the log-likelihood of the latent")
+        return FitDivergedError(
+            f"the objective is not finite at step {t}: first {first}; the best layers and those of "
+            "the last epoch with a finite objective are kept; try a smaller learning rate",
+            self.result(),
+        )
+
+
+def _learn(guard: Guard, value: float) -> Guard:
+    """Return the guard that has also seen this log-likelihood; it forgets after 50 batches."""
+    seen = float(guard.seen) + 1
+    weight = max(1 / seen, 0.02)
+    mean = float(guard.mean) + weight * (value - float(guard.mean))
+    off = abs(value - float(guard.mean)) if seen > 1 else 0.0
+    deviation = float(guard.deviation) + weight * (off - float(guard.deviation))
+    return Guard(seen, mean, deviation, min(1.0, 1.02 * float(guard.caution)))
+
+
+def _averaged(average: Average, layers: Layers, many: int) -> Average:
+    """Return the running average with these layers in it: of about the last `many`."""
+    taken = average.taken + 1
+    weight = 1 / min(taken, many)
+    moved = (
+        Layer(W + weight * (new_W - W), b + weight * (new_b - b))
+        for (W, b), (new_W, new_b) in zip(average.layers, layers, strict=True)
+    )
+    return Average(tuple(moved), taken)
+
+
+def worst_condition(layers: Layers) -> tuple[float | None, int | None]:
+    """Return the largest condition number of a W, and whose; None above D = 1024: it is cubic.
+
+    >>> worst_condition((Layer(np.eye(2), np.ones(2)), Layer(np.diag([1.0, 4.0]), np.ones(2))))
+    (4.0, 1)
+    """
+    if layers[0].b.shape[0] > 1024:
+        return None, None
+    conditions = [float(np.linalg.cond(to_numpy(W).astype(np.float64))) for W, _ in layers]
+    worst = int(np.argmax(conditions))
+    return conditions[worst], worst
+
+
+def _each_array(move: Callable[[Any], Any], tree: Any) -> Any:
+    """Apply `move` to every array of a tree of tuples."""
+    if isinstance(tree, tuple):
+        parts = [_each_array(move, part) for part in tree]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
+    return move(tree) if isinstance(tree, np.ndarray) else tree
