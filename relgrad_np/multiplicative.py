@@ -19,7 +19,8 @@ from .network import Deltas, Layer, Layers, Tape
 class Factors(NamedTuple):
     """One layer's step: Delta, Y, A = Y @ W, all (N, D), u = Y @ b + 1 (N,), and K (see above).
 
-    `m` (D,): what a chart takes from b during the step, u = Y @ (b - m) + 1; else 0.
+    `m` (D,): what a chart takes from b during the step, u = Y @ (b - m) + 1; else 0. `gain` (D,):
+    how much of the step each unit takes, Delta has it already and the identity in xi too; else 1.
 
     >>> Factors("Delta", "Y", "A", "u", "K").A
     'A'
@@ -31,6 +32,7 @@ class Factors(NamedTuple):
     u: Array
     K: Array = None
     m: Array = 0.0
+    gain: Array = 1.0
 
 
 Steps = tuple[Factors, ...]
@@ -59,7 +61,9 @@ def factors(layers: Layers, tape: Tape, deltas: Deltas) -> Steps:
     """
     check_parts(layers, Ys=tape.Ys, deltas=deltas)
     triples = zip(layers, tape.Ys, deltas, strict=True)
-    bare = (Factors(Delta, Y, Y @ W, Y @ b + 1, m=0 * b) for (W, b), Y, Delta in triples)
+    bare = (
+        Factors(Delta, Y, Y @ W, Y @ b + 1, None, 0 * b, 0 * b + 1) for (W, b), Y, Delta in triples
+    )
     return tuple(with_K(f) for f in bare)
 
 
@@ -82,8 +86,8 @@ def in_charts(layers: Layers, factors: Steps, charts: tuple[Chart, ...]) -> Step
     made = []
     for (W, b), f, (S, m) in zip(layers, factors, charts, strict=True):
         Y = (f.Y - m) * (S * S)  # (N, D)
-        made.append(with_K(Factors(f.Delta / (S * S), Y, Y @ W, Y @ (b - m) + 1, m=m)))
-    return tuple(made)
+        made.append(Factors(f.Delta / (S * S), Y, Y @ W, Y @ (b - m) + 1, None, m, f.gain))
+    return tuple(with_K(f) for f in made)
 
 
 def apply_step(
@@ -97,14 +101,15 @@ def apply_step(
 ) -> Layers:
     """Step by eta > 0 (a number, or one for each layer) along the relative gradient, upwards.
 
-        plain        W+ = (1 + eta) W + Delta.T @ (eta A)
-                     b+ = (1 + eta) b + Delta.T @ (eta u)
+        plain        W+ = (1 + eta) (W + Delta.T @ (c A)),  c = eta / (1 + eta)
+                     b+ = (1 + eta) (b + Delta.T @ (c u))
         exponential  W~+ = exp(eta xi~) W~; with K = Y @ Delta.T and phi1(M) = (e^M - 1) / M,
                      W+ = e^eta (W + Delta.T @ phi1(eta K) @ (eta A))
                      b+ = e^eta (b + Delta.T @ phi1(eta K) @ (eta (u - 1)))
                              + Delta.T @ phi1(eta (K + I)) @ (eta 1)
 
-    Factors of `in_charts` carry their m; `charts` brings plain factors there, for one more product.
+    With a gain, 1 + eta gain or e^(eta gain) stand before the brackets: still a product of two
+    group elements. Factors of `in_charts` carry their m; `charts` brings plain factors there.
     Cost: one product (D, N) x (N, D); the exponential O(N^3 + N^2 D) more. It reads the size of K
     unless `bound` >= eta (|K| + 1) is given. ValueError for a bad eta or kind.
 
@@ -117,14 +122,14 @@ def apply_step(
     factors = factors if charts is None else in_charts(layers, factors, charts)
     xp = check_parts(layers, **{p: [getattr(f, p) for f in factors] for p in Factors._fields[:3]})
     stepped = []
-    for (W, b), f, (e, scale) in zip(layers, factors, sizes(factors, eta, kind), strict=True):
+    for (W, b), f, (e, c, scale) in zip(layers, factors, sizes(factors, eta, kind), strict=True):
         if kind == "plain":
-            W_1 = scale * W + f.Delta.T @ (e * f.A)  # (D, D)
-            b_1 = scale * (b - f.m) + f.Delta.T @ (e * f.u)  # (D,)
+            W_1 = scale[:, None] * (W + f.Delta.T @ (c * f.A))  # (D, D)
+            b_1 = scale * (b - f.m + f.Delta.T @ (c * f.u))  # (D,)
         else:
             K, one = e * with_K(f).K, e + 0 * f.u  # (N,)
             P, P_1 = phi1(K, bound).__matmul__, partial(phi1_times, K + e * eye(xp, K), bound)
-            W_1 = scale * (W + _through(P, f, e * f.A))  # (D, D)
+            W_1 = scale[:, None] * (W + _through(P, f, e * f.A))  # (D, D)
             b_1 = scale * (b - f.m + _through(P, f, e * (f.u - 1))) + _through(P_1, f, one)
         stepped.append(Layer(W_1, b_1 + f.m))
     check(stepped)
@@ -136,11 +141,17 @@ def _through(P: Callable[[Array], Array], f: Factors, F: Array) -> Array:
     return f.Delta.T @ P(F) if f.Y.shape[0] < f.Y.shape[1] else P(f.Delta.T @ F)
 
 
-def sizes(factors: Steps, eta: Any, kind: str) -> list[tuple[Array, Array]]:
-    """Return eta and the scale 1 + eta or e^eta of each layer, (), rounded to the working dtype."""
+def sizes(factors: Steps, eta: Any, kind: str) -> list[tuple[Array, Array, Array]]:
+    """Return eta, c = eta / (1 + eta) or eta, (), and the scale 1 + eta gain or e^(eta gain), (D,).
+
+    Of each layer, rounded to the working dtype.
+    """
     Y = factors[0].Y
     xp = namespace(Y, "Y")
     one_of("kind", kind, ("plain", "exponential"))
     etas = each_layer("eta", eta, len(factors), type(Y))
     etas = [xp.asarray(e, dtype=Y.dtype, device=Y.device) for e in etas]
-    return [(e, 1 + e if kind == "plain" else xp.exp(e)) for e in etas]
+    gains = [xp.ones_like(f.Delta[0, :]) * f.gain for f in factors]
+    if kind == "plain":
+        return [(e, e / (1 + e), 1 + e * gain) for e, gain in zip(etas, gains, strict=True)]
+    return [(e, e, xp.exp(e * gain)) for e, gain in zip(etas, gains, strict=True)]

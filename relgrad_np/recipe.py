@@ -4,6 +4,9 @@ Each part has its reason, and its switch:
 
 chart      S = 1/std(Y), m = mean(Y), running: with the bias in the group all samples share the
            direction of mean(Y), which multiplies the step by 1 + |mean Y|^2. `memory=None` is off.
+gain       each unit takes 1 / max(F_i, 1) of the step, F_i = N sum_n Delta_u,ni^2, running: in a
+           standardised chart the Fisher information of eps_ij is about E[delta_i^2] E[u_j^2] = F_i,
+           so that this is a diagonal natural gradient. `information=None` is off.
 weights    Delta_n times min(1, 3 median(q) / q_n), q_n = |Delta_n| |U_n|: an outlier's rank-one
            part is kept to three times the usual. `outliers=None` is off.
 size       "noise": eta_k = learning_rate / L / max(xbar_k, x_k, 1), x = |xi|_F^2 / D: it measures
@@ -14,9 +17,10 @@ size       "noise": eta_k = learning_rate / L / max(xbar_k, x_k, 1), x = |xi|_F^
            xi goes to 0. "constant": eta_k = learning_rate.
 cap        tau, as in `Plain`.
 
-All off, `Recipe(eta, "plain", memory=None, outliers=None, size="constant")` is the paper's step;
-"scalar" is that with the adaptive size. Charts, weights and noise were found empirically by the
-developers. A scalar for each layer: the step stays of rank N, and log|det W| exactly known.
+All off, `Recipe(eta, "plain", memory=None, information=None, outliers=None, size="constant")` is
+the paper's step; "scalar" is that with the adaptive size. Charts, gains, weights and noise were
+found empirically by the developers. Diagonal matrices and scalars: the step stays of rank N beside
+them, and log|det W| exactly known. What each part gains: docs/mathematics.md.
 """
 
 from dataclasses import dataclass
@@ -34,15 +38,16 @@ SLOW = 0.99  # memory of the running x
 
 
 class Running(NamedTuple):
-    """One layer's running mean (D,), variance (D,) of Y, and of x, ().
+    """One layer's running mean (D,), variance (D,) of Y, and of x, (); and information F (D,).
 
-    >>> Running(0.0, 1.0, 2.0).x
+    >>> Running(0.0, 1.0, 2.0, 1.0).x
     2.0
     """
 
     mean: Array
     variance: Array
     x: Array
+    information: Array
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class Recipe:
     learning_rate: float = 0.4
     kind: str = "exponential"
     memory: float | None = 0.95
+    information: float | None = 0.98
     outliers: float | None = 3.0
     size: str = "noise"
     tau: float = 0.7
@@ -66,8 +72,9 @@ class Recipe:
         store(self, "tau", 0.0, 1 - 2**-24, "in (0, 1)")
         one_of("kind", self.kind, ("plain", "exponential"))
         one_of("size", self.size, ("noise", "adaptive", "constant"))
-        if self.memory is not None:
-            number("memory", self.memory, 0.0, 1 - 1e-6, "in (0, 1), or None")
+        for name in ("memory", "information"):
+            if getattr(self, name) is not None:
+                number(name, getattr(self, name), 0.0, 1 - 1e-6, "in (0, 1), or None")
         if self.outliers is not None:
             number("outliers", self.outliers, 0.0, float("inf"), "positive, or None")
 
@@ -81,15 +88,19 @@ class Recipe:
             chart, moment = self._chart(xp, Y, old)
             charts.append(chart)
             moments.append(moment)
-        fs = tuple(Factors(*pair, None, None) for pair in zip(deltas, tape.Ys, strict=True))
-        fs = in_charts(state.layers, self._weigh(xp, fs, charts), tuple(charts))
+        bare = tuple(Factors(*pair, None, None) for pair in zip(deltas, tape.Ys, strict=True))
+        bare = self._weigh(xp, bare, charts)
+        informed = [self._inform(xp, *parts) for parts in zip(bare, charts, before, strict=True)]
+        fs = in_charts(state.layers, tuple(f for f, _ in informed), tuple(charts))
         norms = tuple(norm_bound(f.K) + xp.sum(0 * f.A) + xp.sum(0 * f.u) for f in fs)
         finite = finite & xp.isfinite(sum(norms))
         etas, running = [], []
-        for f, norm, (S, _), moment, old in zip(fs, norms, charts, moments, before, strict=True):
+        for f, norm, (S, _), moment, old, (_, F) in zip(
+            fs, norms, charts, moments, before, informed, strict=True
+        ):
             eta, x = self._size(xp, f, S, old, state.t, L)
             etas.append(xp.where(finite, xp.minimum(eta, self.tau / norm), xp.zeros_like(x)))
-            kept = Running(*moment, x)
+            kept = Running(moment[0], moment[1], x, F)
             running.append(kept if old is None else _keep(xp, finite, kept, old))
         fs = tuple(Factors(*(xp.where(finite, a, xp.zeros_like(a)) for a in f)) for f in fs)
         eta_k = tuple(etas)
@@ -126,6 +137,20 @@ class Recipe:
             weighed.append(f._replace(Delta=f.Delta * weight[:, None]))
         return tuple(weighed)
 
+    def _inform(
+        self, xp: Any, f: Factors, chart: Chart, old: Running | None
+    ) -> tuple[Factors, Array]:
+        """Give the factors their gain, (D,); and return the running information F (D,)."""
+        one = xp.ones_like(f.Y[0, :])
+        if self.information is None:
+            return f._replace(gain=one), one
+        Delta_u = f.Delta / chart.S
+        F = f.Y.shape[0] * xp.sum(Delta_u * Delta_u, axis=0)  # (D,)
+        if old is not None:
+            F = self.information * old.information + (1 - self.information) * F
+        gain = 1 / xp.maximum(F, one)
+        return f._replace(Delta=f.Delta * gain, gain=gain), F
+
     def _size(
         self, xp: Any, f: Factors, S: Array, old: Running | None, t: int, L: int
     ) -> tuple[Array, Array]:
@@ -136,8 +161,8 @@ class Recipe:
         x, D = squared_norm(f, S) / S.shape[0], S.shape[0]
         one = xp.ones_like(x)
         if self.size == "adaptive":
-            G_b = xp.sum(f.Delta, axis=0) * S  # of b_u: f.Delta = Delta_u / S
-            x = x + xp.sum(G_b * G_b) / D
+            G_b = xp.sum(f.Delta, axis=0) * S  # of b_u: f.Delta = gain Delta_u / S
+            x = x + xp.sum(G_b * G_b / f.gain) / D
             v = (1 - SLOW) * x if old is None else SLOW * old.x + (1 - SLOW) * x
             return self.learning_rate / xp.sqrt(xp.maximum(v / (1 - SLOW ** (t + 1)), one)), v
         xbar = x if old is None else SLOW * old.x + (1 - SLOW) * x
@@ -155,27 +180,28 @@ class Scalar(Recipe):
     learning_rate: float = 0.03
     kind: str = "plain"
     memory: float | None = None
+    information: float | None = None
     outliers: float | None = None
     size: str = "adaptive"
 
 
 def squared_norm(f: Factors, S: Array) -> Array:
-    """|xi|_F^2 in a chart, (), xi = Delta_u.T @ U + I, by N x N matrices where N < D.
+    """sum_i gain_i |xi_i|^2 of the rows of xi = Delta_u.T @ U + I in a chart, (); |xi|_F^2 if 1.
 
-        D + 2 sum(Delta_u * U) + sum((U @ U.T) * (Delta_u @ Delta_u.T))
+        sum(gain) + 2 sum(gain * Delta_u * U) + sum((U @ U.T) * ((gain * Delta_u) @ Delta_u.T))
 
-    `f` as `in_charts` gives it, U = f.Y / S, Delta_u = f.Delta * S. Cost: 2 N^2 D for N < D,
-    N D^2 otherwise.
+    by N x N matrices where N < D; `f` as `in_charts` gives it, U = f.Y / S, gain * Delta_u =
+    f.Delta * S. Cost: 2 N^2 D for N < D, N D^2 otherwise.
 
     >>> import numpy as np
     >>> f = Factors(np.array([[-1.0, 0.0]]), np.array([[1.0, 2.0]]), None, None)
     >>> squared_norm(f, np.ones(2))  # xi = [[0, -2], [0, 1]]
     np.float64(5.0)
     """
-    U, Delta_u = f.Y / S, f.Delta * S
-    xp, (N, D) = namespace(U, "Y"), U.shape
-    square = xp.sum((U @ U.T) * (Delta_u @ Delta_u.T) if N < D else (Delta_u.T @ U) ** 2)
-    return D + 2 * xp.sum(Delta_u * U) + square
+    U, Delta_a, gain = f.Y / S, f.Delta * S, f.gain * (S / S)
+    xp, (N, D), root = namespace(U, "Y"), U.shape, Delta_a / gain**0.5  # gain^(1/2) Delta_u
+    square = xp.sum((U @ U.T) * (root @ root.T) if N < D else (root.T @ U) ** 2)
+    return xp.sum(gain) + 2 * xp.sum(Delta_a * U) + square
 
 
 def _keep(xp: Any, finite: Array, new: Any, old: Any) -> Any:

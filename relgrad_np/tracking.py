@@ -58,19 +58,19 @@ def track_step(tracked: Tracked, factors: Steps, eta: Any, *, kind: str = "plain
     signs, logdets, Vs = [], [], []
     if len(factors) != (L := tracked.logdet.shape[0]):
         raise ValueError(f"`factors` must be of all {L} layers, got {len(factors)}")
-    for k, (f, (e, scale)) in enumerate(zip(factors, sizes(factors, eta, kind), strict=True)):
+    for k, (f, (_, c, scale)) in enumerate(zip(factors, sizes(factors, eta, kind), strict=True)):
         xp, (N, D) = namespace(f.Y, "Y"), f.Y.shape
-        K, e64, scale64 = (xp.astype(x, xp.float64) for x in (with_K(f).K, e, scale))
+        K, c64, scale64 = (xp.astype(x, xp.float64) for x in (with_K(f).K, c, scale))
         F = f.Y if N < D else K  # V+ = (V - V @ Delta.T @ Q @ Y) / scale; Q @ K for N >= D
         if kind == "plain":
-            I_cK = eye(xp, K) + e64 / scale64 * K
+            I_cK = eye(xp, K) + c64 * K
             sign, logdet = xp.linalg.slogdet(I_cK)
-            QF = xp.linalg.solve(I_cK, e64 / scale64 * F) if tracked.inverse else F
+            QF = xp.linalg.solve(I_cK, c64 * F) if tracked.inverse else F
         else:
-            sign, logdet = xp.ones_like(e64), e64 * xp.linalg.trace(K)
-            QF = phi1(-e64 * K) @ (e64 * F) if tracked.inverse else F
+            sign, logdet = xp.ones_like(c64), c64 * xp.linalg.trace(K)
+            QF = phi1(-c64 * K) @ (c64 * F) if tracked.inverse else F
         signs.append(tracked.sign[k] * sign)
-        logdets.append(tracked.logdet[k] + D * xp.log(scale64) + logdet)
+        logdets.append(tracked.logdet[k] + xp.sum(xp.log(scale64)) + logdet)
         if tracked.inverse:
             V, QF = tracked.inverse[k], xp.astype(QF, f.Y.dtype)
             Vs.append((V - ((V @ f.Delta.T) @ QF if N < D else V @ QF)) / scale)  # (D, D)

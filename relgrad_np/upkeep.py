@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._array import Array, check, check_parts, from_numpy
-from ._numerics import eye
-from .multiplicative import Factors, Steps, apply_step, sizes, with_K
+from ._numerics import eye, phi1, phi1_times
+from .multiplicative import Steps, sizes, with_K
 from .network import Layer, Layers
 from .tracking import Tracked, track
 
@@ -64,11 +64,12 @@ def _error(V: Array, W: Array) -> float:
 def undo_step(layers: Layers, factors: Steps, eta: Any, *, kind: str = "plain") -> Layers:
     """Return the layers from which `apply_step` came to these, with the same factors and eta.
 
-        plain        W = (W+ - Delta.T @ c inv(I + c Y @ Delta.T) @ Y @ W+) / (1 + eta)
-        exponential  W~ = exp(-eta xi~) W~+
+    With B = W+ / scale, and for b alike after its own term,
 
-    with c = eta / (1 + eta); b alike, after its own term. Factors of `in_charts` carry their
-    chart. Cost: two products of (N, D) by (D, D) size, no inverse of that size; O(N^3).
+        plain        W = B - Delta.T @ c inv(I + c Y @ Delta.T) @ Y @ B,  c = eta / (1 + eta)
+        exponential  W = B - Delta.T @ eta phi1(-eta Y @ Delta.T) @ Y @ B
+
+    Cost: two products of (N, D) by (D, D) size, no inverse of that size; O(N^3).
 
     >>> import numpy as np, relgrad_np as rg
     >>> layers, y = (rg.Layer(np.array([[2.0]]), np.array([1.0])),), np.array([[3.0]])
@@ -77,25 +78,22 @@ def undo_step(layers: Layers, factors: Steps, eta: Any, *, kind: str = "plain") 
     array([[2.]])
     """
     xp = check_parts(layers, **{p: [getattr(f, p) for f in factors] for p in ("Delta", "Y")})
-    steps = sizes(factors, eta, kind)
-    if kind == "exponential":
-        back = tuple(
-            f._replace(A=f.Y @ W, u=f.Y @ (b - f.m) + 1)
-            for (W, b), f in zip(layers, factors, strict=True)
-        )
-        return apply_step(layers, back, tuple(xp.asarray(-e) for e, _ in steps), kind=kind)
     undone = []
-    for (W, b), f, (e, scale) in zip(layers, factors, steps, strict=True):
-        columns = xp.concat([W, (b - f.m - e * xp.sum(f.Delta, axis=0))[:, None]], axis=1)
-        columns = _solve(xp, f, e / scale, columns) / scale  # (D, D + 1)
-        undone.append(Layer(columns[:, :-1], columns[:, -1] + f.m))
+    for (W, b), f, (e, c, scale) in zip(layers, factors, sizes(factors, eta, kind), strict=True):
+        K, one = with_K(f).K, e * xp.ones_like(f.Y[:, 0])
+        wide = f.Y.shape[0] < f.Y.shape[1]
+        if kind == "plain":
+            own = scale * (f.Delta.T @ (one / (1 + e)))
+        elif wide:
+            own = f.Delta.T @ phi1_times(e * (K + eye(xp, K)), None, one)
+        else:
+            own = phi1_times(e * (K + eye(xp, K)), None, f.Delta.T @ one)
+        B = xp.concat([W, (b - f.m - own)[:, None]], axis=1) / scale[:, None]  # (D, D + 1)
+        Q = f.Y @ B if wide else K @ B
+        if kind == "plain":
+            Q = xp.linalg.solve(eye(xp, K) + c * K, c * Q)
+        else:
+            Q = phi1(-c * K) @ (c * Q)
+        B = B - (f.Delta.T @ Q if wide else Q)
+        undone.append(Layer(B[:, :-1], B[:, -1] + f.m))
     return tuple(undone)
-
-
-def _solve(xp: Any, f: Factors, c: Array, B: Array) -> Array:
-    """Return inv(I + c Delta.T @ Y) @ B, by Woodbury's identity where N < D."""
-    K = with_K(f).K
-    I_cK = eye(xp, K) + c * K
-    if f.Y.shape[0] >= f.Y.shape[1]:
-        return xp.linalg.solve(I_cK, B)
-    return B - f.Delta.T @ (c * xp.linalg.solve(I_cK, f.Y @ B))

@@ -106,7 +106,7 @@ class Watch:
             self.guard = _learn(self.guard, value)
             before = self.state.tracked
             self.last = Last(
-                tuple(Factors(f.Delta, f.Y, None, None, m=f.m) for f in info.factors),
+                tuple(Factors(f.Delta, f.Y, None, None, m=f.m, gain=f.gain) for f in info.factors),
                 tuple(info.eta),
                 self.state.rule_state,
                 before and before._replace(inverse=None),

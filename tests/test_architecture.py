@@ -90,7 +90,7 @@ def test_only_one_core_file_knows_array_libraries():
 
 def test_the_core_is_short():
     lines = {name: len((PACKAGE / f"{name}.py").read_text().splitlines()) for name in CORE}
-    assert sum(lines.values()) <= 900, lines
+    assert sum(lines.values()) <= 920, lines
     assert max(lines.values()) <= 200, lines
 
 

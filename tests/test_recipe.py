@@ -146,7 +146,9 @@ def test_the_step_size_is_the_formula():
     """eta = c / L / max(xbar, x), x = |xi|^2 / D in the chart, xbar its running mean of .99."""
     X, L, D = data(), 2, 5
     layers = rg.init_layers(np.random.default_rng(0), D, L, kind="whiten", X=X, activation=ACT)
-    rule = rg.Recipe(0.001, outliers=None, kind="plain")  # small enough for the cap to be idle
+    rule = rg.Recipe(
+        0.001, information=None, outliers=None, kind="plain"
+    )  # small enough for the cap to be idle
     state, xbar, means, variances = rg.init_state(layers, rule), None, None, None
     rng = np.random.default_rng(1)
     for _ in range(4):
@@ -167,3 +169,24 @@ def test_the_step_size_is_the_formula():
         state, info = rg.train_step(state, batch, activation=ACT, density=DENS, rule=rule)
         expected = [0.001 / L / max(a, b, 1) for a, b in zip(xbar, x, strict=True)]
         np.testing.assert_allclose([float(e) for e in info.eta], expected, rtol=1e-10)
+
+
+def test_the_gain_is_the_formula():
+    """Each unit takes 1 / max(F, 1), F the running N sum_n Delta_u^2 with memory .98."""
+    X, D = data(), 5
+    layers = rg.init_layers(np.random.default_rng(0), D, 2, kind="whiten", X=X, activation=ACT)
+    layers = (rg.Layer(layers[0].W, layers[0].b), rg.Layer(layers[1].W * 3, layers[1].b))
+    rule = rg.Recipe(0.001, memory=None, outliers=None)
+    state, F = rg.init_state(layers, rule), None
+    rng = np.random.default_rng(1)
+    for _ in range(4):
+        batch = X[rng.integers(0, 400, 30)]
+        tape = rg.forward(state.layers, batch, ACT)
+        deltas = rg.backprop(state.layers, tape, ACT, DENS)
+        new = [30 * np.sum(Delta**2, axis=0) for Delta in deltas]
+        F = new if F is None else [0.98 * a + 0.02 * b for a, b in zip(F, new, strict=True)]
+        state, info = rg.train_step(state, batch, activation=ACT, density=DENS, rule=rule)
+        for f, own, Delta in zip(info.factors, F, deltas, strict=True):
+            np.testing.assert_allclose(f.gain, 1 / np.maximum(own, 1), rtol=1e-12)
+            np.testing.assert_allclose(f.Delta, Delta / np.maximum(own, 1), rtol=1e-12)
+    assert any((f.gain < 0.9).any() for f in info.factors)  # it matters here
