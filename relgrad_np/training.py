@@ -44,6 +44,7 @@ class Settings:
     layers: int = 3
     activation: str = "smooth_leaky_relu"
     alpha: float | None = None
+    beta: float | None = None
     density: str = "normal"
     init: str = "gaussianize"
     rule: str = "recipe"
@@ -114,8 +115,8 @@ def settings_for(data: str, **chosen: Any) -> Settings:
         base = replace(base, learning_rate=1e-2)  # its own 1e-3 hardly moves a start like ours
     elif "rule" in chosen and chosen["rule"] != base.rule:
         base = replace(base, learning_rate=None)
-    if "activation" in chosen and "alpha" not in chosen:
-        base = replace(base, alpha=None)
+    if "activation" in chosen:
+        base = replace(base, alpha=None, beta=None)
     return replace(base, **chosen)
 
 
@@ -211,7 +212,8 @@ def prepare(settings: Settings, data: Dataset) -> Prepared:
     >>> len(made.start), made.options["batch_size"], made.notes
     (3, 100, ())
     """
-    params = {} if settings.alpha is None else {"alpha": settings.alpha}
+    params = {name: getattr(settings, name) for name in ("alpha", "beta")}
+    params = {name: value for name, value in params.items() if value is not None}
     act = activation(settings.activation, **params)
     dens = density(settings.density)
     require_model(act, dens)
