@@ -2,8 +2,8 @@
 
     python -m validation.robustness [--data digits] [--quick]
 
-The digits (60 epochs) and MNIST (4 epochs), L in 1, 2, 3, 5, 8: every run must be finite; L >= 2 above
-the Gaussian fitted on the same rows, L = 1 within two standard errors of it. Exit status 1 if not.
+The digits (60 epochs) and MNIST (4 epochs), L in 1, 2, 3, 5, 8: every run must be finite; L >= 2
+above the Gaussian of the same rows, L = 1 within two standard errors of it. Else exit status 1.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from relgrad_np.training import settings_for
 
-from .experiments import runs
+from .experiments import Wanted, runs
 
 EPOCHS = {"digits": 60, "mnist": 4}
 DEPTHS = (1, 2, 3, 5, 8)
@@ -19,13 +19,15 @@ SEEDS = (0, 1, 2)
 
 
 def grid(names, depths, seeds):
-    """Return (data, settings): the defaults of the set but for L, the seed and the rate."""
+    """Yield what to run: the defaults of the set but for L, the seed and the rate."""
     for name in names:
         base = replace(settings_for(name), epochs=EPOCHS[name])
         for seed in seeds:
             for factor in (1.0, 3.0):
                 for L in depths:
-                    yield name, replace(base, layers=L, seed=seed, learning_rate=0.4 * factor)
+                    yield Wanted(
+                        name, replace(base, layers=L, seed=seed, learning_rate=0.4 * factor)
+                    )
 
 
 def main() -> None:
