@@ -21,6 +21,7 @@ from .tracking import track
 from .upkeep import audit, undo_step
 
 MANY = 32  # layers that the average is about
+SMALLEST = 1e-3  # caution: a fit that needs still smaller steps has diverged
 EARLY = 20  # batches from which the guard learns what is usual
 
 
@@ -96,7 +97,7 @@ class Watch:
         caution = float(self.guard.caution) / 2
         self.last, self.guard = None, self.guard._replace(caution=caution)
         self.n_undone += 1
-        return caution > 1e-3
+        return caution > SMALLEST
 
     def step(self, state: State, info: StepInfo, weight: float) -> None:
         """Note a step on a batch of this total weight."""
@@ -240,11 +241,14 @@ class Watch:
             for k, x in enumerate(arrays)
             if not np.isfinite(to_numpy(x)).all()
         )
-        self.state = self.state._replace(layers=self.good_layers, tracked=None)
         first = next(found, "the log-likelihood of the latent")
+        what = f"the objective is not finite at step {t}: first {first}"
+        if float(self.guard.caution) <= SMALLEST:
+            what = f"the objective falls and falls at step {t}: {self.n_undone} steps were undone"
+        self.state = self.state._replace(layers=self.good_layers, tracked=None)
         return FitDivergedError(
-            f"the objective is not finite at step {t}: first {first}; the best layers and those of "
-            "the last epoch with a finite objective are kept; try a smaller learning rate",
+            f"{what}; the best layers and those of the last epoch with a finite objective are "
+            "kept; try a smaller learning rate",
             self.result(),
         )
 

@@ -538,3 +538,22 @@ def test_the_scalar_rule_is_its_formula():
         np.testing.assert_allclose([float(e) for e in info.eta], etas, rtol=1e-12)
         np.testing.assert_allclose(state.layers[0].W, plain[0].W, rtol=1e-12)
         np.testing.assert_allclose(state.layers[1].b, plain[1].b, rtol=1e-11, atol=1e-12)
+
+
+def test_a_fit_that_falls_and_falls_is_ended_with_that_line():
+    """Steps that stay bad however small they are: ten are undone, then the fit is given up."""
+
+    @dataclass(frozen=True)
+    class Astray(rg.Plain):
+        def step(self, state, tape, deltas, finite):
+            if state.t < 30:
+                return super().step(state, tape, deltas, finite)
+            return Stumble(0.01, at=state.t).step(state, tape, deltas, finite)
+
+    with pytest.raises(
+        rg.FitDivergedError, match=r"falls and falls at step \d+: \d+ steps"
+    ) as info:
+        run(data(2000), rule=Astray(0.01), batch_size=20, epochs=2)
+    result = info.value.result
+    assert result.n_undone >= 10
+    assert all(np.isfinite(W).all() for W, _ in result.layers)
