@@ -15,7 +15,6 @@ ALPHA, ETA = 0.3, 1e-3
 N, D, L = 4, 6, 3
 ADAM = [
     {"bias": "published", "clock": 3},  # the published code, three steps in an epoch
-    {"bias": "published", "clock": 1},
     {"bias": "augmented", "clock": 1},
 ]
 
@@ -65,7 +64,8 @@ def test_same_step_in_float32(name):
     needs = TABLE[name].needs
     pytest.importorskip(needs, reason=f"{needs} is not installed")
     layers, batches = case(2, "float32")
-    gate(name, layers, batches, rtol=2e-3, alpha=ALPHA, learning_rate=ETA)
+    extra = ADAM[0] if name == "jax-adam" else {}
+    gate(name, layers, batches, rtol=2e-3, alpha=ALPHA, learning_rate=ETA, **extra)
     contender = make(name, layers, alpha=ALPHA, learning_rate=ETA)
     contender.step(batches[0])
     assert {x.dtype for layer in contender.layers() for x in layer} == {np.dtype("float32")}
