@@ -37,8 +37,8 @@ class Crossing(NamedTuple):
         return f"{self.by:.1f}" if self.after == 0 else f"{self.after:.1f}-{self.by:.1f}"
 
 
-def crossing(points: list[dict[str, Any]], mark: float) -> Crossing:
-    """Return when the validation log-likelihood first was `mark` or above.
+def crossing(points: list[dict[str, Any]], mark: float, clock: str = "seconds") -> Crossing:
+    """Return when, by this clock, the validation log-likelihood first was `mark` or above.
 
     >>> points = [{"epoch": e, "seconds": 2.0 * e, "validation": v}
     ...           for e, v in [(0.5, -3.0), (1.0, None), (1.5, -1.0)]]
@@ -48,8 +48,8 @@ def crossing(points: list[dict[str, Any]], mark: float) -> Crossing:
     after = 0.0
     for point in points:
         if point["validation"] is not None and point["validation"] >= mark:
-            return Crossing(after, point["seconds"], point["epoch"])
-        after = point["seconds"]
+            return Crossing(after, point[clock], point["epoch"])
+        after = point[clock]
     return Crossing(after, math.inf, math.inf)
 
 
@@ -63,30 +63,32 @@ def read(path: Path) -> tuple[dict[str, Any], dict[tuple[str, int], list[dict[st
     return lines[0], lanes
 
 
-def claim(lanes: dict[tuple[str, int], list[dict[str, Any]]], data: str, seed: int) -> str:
+def claim(
+    lanes: dict[tuple[str, int], list[dict[str, Any]]], data: str, seed: int, clock: str = "seconds"
+) -> str:
     """Return the ratio of the peer's time to its mark to our best time to ours, in a sentence.
 
     >>> lanes = {("adam-published", 0): [{"epoch": 1, "seconds": 60.0, "validation": -1400.0}],
     ...          ("recipe", 0): [{"epoch": 0, "seconds": 2.0, "validation": -1290.0}]}
-    >>> print(claim(lanes, "mnist", 0))
-    seed 0: adam-published did not reach -1375.2 within 60.0 s; recipe reached -1300 after 2.0 s:
-    at least a ratio of 30.0
+    >>> claim(lanes, "mnist", 0).partition("; ")[2]
+    'recipe reached -1300 after 2.0 seconds: at least a ratio of 30.0'
     """
     peer_mark, our_mark = CLAIM[data]
+    unit = clock.replace("cpu_seconds", "CPU seconds")
     if (PEER, seed) not in lanes or not any((name, seed) in lanes for name in OURS):
         return f"seed {seed}: no ratio, one side did not run"
-    peer = crossing(lanes[PEER, seed], peer_mark)
-    times = {name: crossing(lanes[name, seed], our_mark) for name in OURS if (name, seed) in lanes}
+    peer = crossing(lanes[PEER, seed], peer_mark, clock)
+    times = {n: crossing(lanes[n, seed], our_mark, clock) for n in OURS if (n, seed) in lanes}
     best = min(times, key=lambda name: times[name].by)
     mine = times[best]
     if math.isinf(mine.by):
         return f"seed {seed}: none of ours reached {our_mark:g}"
     if math.isinf(peer.by):
-        said = f"did not reach {peer_mark:g} within {peer.after:.1f} s"
+        said = f"did not reach {peer_mark:g} within {peer.after:.1f} {unit}"
     else:
-        said = f"reached {peer_mark:g} after {peer} s (epoch {peer.epoch:g})"
+        said = f"reached {peer_mark:g} after {peer} {unit} (epoch {peer.epoch:g})"
     return (
-        f"seed {seed}: {PEER} {said}; {best} reached {our_mark:g} after {mine} s:\n"
+        f"seed {seed}: {PEER} {said}; {best} reached {our_mark:g} after {mine} {unit}: "
         f"at least a ratio of {peer.after / mine.by:.1f}"
     )
 
@@ -95,7 +97,15 @@ def table(path: Path) -> str:
     """Return the summary in Markdown: seconds until each mark, and the ratio of each seed."""
     head, lanes = read(path)
     marks = MARKS[head["data"]]
-    titles = ["contender", "seed", "start", *(f"until {mark:g}" for mark in marks), "best", "end"]
+    titles = [
+        "contender",
+        "seed",
+        "start",
+        *(f"until {mark:g}" for mark in marks),
+        "best",
+        "end",
+        "others",
+    ]
     rows = [titles, ["---"] * len(titles)]
     for (name, seed), points in lanes.items():
         values = [p["validation"] for p in points if p["validation"] is not None]
@@ -108,6 +118,7 @@ def table(path: Path) -> str:
                 *(str(crossing(points, mark)) for mark in marks),
                 f"{max(values):.1f}",
                 f"epoch {last['epoch']:g}, {last['seconds']:.0f} s, {values[-1]:.1f}",
+                _others(points),
             ]
         )
     seeds = sorted({seed for _, seed in lanes})
@@ -115,13 +126,29 @@ def table(path: Path) -> str:
         [
             f"{head['data']}: validation log-likelihood ({head['validation_rows']} rows, nats; the "
             f"Gaussian of the training rows {head['gaussian']:.1f}) against seconds,",
-            f"{head['machine']}, {head['threads']} threads. Between two reports: both ends.",
+            f"{head['machine']}, {head['threads']} threads.",
+            "A mark is passed between two reports: both ends. Others: CPUs that other processes "
+            "used during its slices.",
             "",
             *("| " + " | ".join(row) + " |" for row in rows),
             "",
-            *(claim(lanes, head["data"], seed) for seed in seeds),
+            *(
+                f"- {claim(lanes, head['data'], seed, clock)}"
+                for seed in seeds
+                for clock in ("seconds", "cpu_seconds")
+            ),
         ]
     )
+
+
+def _others(points: list[dict[str, Any]]) -> str:
+    """Return the CPUs that other processes used during the slices, a mean over time."""
+    used = [(p["others"], p["seconds"]) for p in points if "others" in p]
+    if not used:
+        return "?"
+    ends = [0.0, *(seconds for _, seconds in used)]
+    total = sum(o * (b - a) for (o, _), a, b in zip(used, ends[:-1], ends[1:], strict=True))
+    return f"{total / ends[-1]:.2f}"
 
 
 def figure(path: Path) -> Path:
