@@ -94,7 +94,7 @@ def adam(X: Any, settings: Settings, turns: Any) -> None:
         "jax-adam",
         layers,
         alpha=settings.alpha,
-        learning_rate=published.learning_rate,
+        learning_rate=settings.learning_rate or published.learning_rate,
         bias=published.bias,  # type: ignore[attr-defined]
         clock=steps,
     )
@@ -156,9 +156,10 @@ def settings_of(contender: str, data: str, seed: int) -> Settings:
     """Return a contender's choices: the published preset's or those that `train` makes.
 
     Adam's slope alpha is the published one from either start, ours is ours. The plain and the
-    exponential rule start from whitening, with the step that `train` gives image patches.
+    exponential rule start from whitening, with the step that `train` gives image patches. A name
+    may end in a learning rate, as in "adam-published@1e-4".
     """
-    kind = contender.removesuffix("-orthogonal")
+    kind, _, rate = contender.partition("@")
     published = settings_for(data, preset="published", seed=seed, dtype="float32")
     own = settings_for(data, seed=seed, dtype="float32")
     chosen = {
@@ -169,7 +170,7 @@ def settings_of(contender: str, data: str, seed: int) -> Settings:
         "recipe": own,
     }
     settings = chosen[one_of("contender", kind, chosen)]
-    return settings if kind == contender else replace(settings, init="orthogonal")
+    return replace(settings, learning_rate=float(rate)) if rate else settings
 
 
 def serve(contender: str, data: str, seed: int, pipe: Any) -> None:
