@@ -1,0 +1,1 @@
+"""Measurements against other implementations: first the same step, then the clock."""

@@ -1,0 +1,198 @@
+"""What a race says: when each contender passed each mark, the ratio claimed, and the figure.
+
+    python -m benchmarks.race_report benchmarks/results/race-mnist.jsonl
+
+A mark is passed somewhere between two reports. Both ends are given, and the ratio is the least
+that they allow: the peer's earlier end over our later one.
+"""
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+MARKS = {"mnist": (-1375.2, -1366.6, -1300.0, -1250.0), "digits": (-100.0, -90.0, -77.1, -75.0)}
+CLAIM = {"mnist": (-1375.2, -1300.0), "digits": (-77.1, -77.1)}  # the peer's mark, and ours
+PEER = "adam-published"
+OURS = ("plain", "exponential", "recipe")
+FLOOR = 900.0  # nats below the Gaussian, from where on the figure shows
+
+
+class Crossing(NamedTuple):
+    """A mark was passed after `after` and by `by` seconds, at this epoch; `by` inf: not at all.
+
+    >>> Crossing(1.0, 2.0, 0.5).by
+    2.0
+    """
+
+    after: float
+    by: float
+    epoch: float
+
+    def __str__(self) -> str:
+        """Return both ends, in seconds."""
+        if math.isinf(self.by):
+            return f"not in {self.after:.0f}"
+        return f"{self.by:.1f}" if self.after == 0 else f"{self.after:.1f}-{self.by:.1f}"
+
+
+def crossing(points: list[dict[str, Any]], mark: float, clock: str = "seconds") -> Crossing:
+    """Return when, by this clock, the validation log-likelihood first was `mark` or above.
+
+    >>> points = [{"epoch": e, "seconds": 2.0 * e, "validation": v}
+    ...           for e, v in [(0.5, -3.0), (1.0, None), (1.5, -1.0)]]
+    >>> crossing(points, -2.0), crossing(points, 0.0).after
+    (Crossing(after=2.0, by=3.0, epoch=1.5), 3.0)
+    """
+    after = 0.0
+    for point in points:
+        if point["validation"] is not None and point["validation"] >= mark:
+            return Crossing(after, point[clock], point["epoch"])
+        after = point[clock]
+    return Crossing(after, math.inf, math.inf)
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[tuple[str, int], list[dict[str, Any]]]]:
+    """Return the first line, and the points of each (contender, seed) in the order of the file."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lanes: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for line in lines:
+        if line["kind"] == "point":
+            lanes.setdefault((line["contender"], line["seed"]), []).append(line)
+    return lines[0], lanes
+
+
+def claim(
+    lanes: dict[tuple[str, int], list[dict[str, Any]]], data: str, seed: int, clock: str = "seconds"
+) -> str:
+    """Return the ratio of the peer's time to its mark to our best time to ours, in a sentence.
+
+    >>> lanes = {("adam-published", 0): [{"epoch": 1, "seconds": 60.0, "validation": -1400.0}],
+    ...          ("recipe", 0): [{"epoch": 0, "seconds": 2.0, "validation": -1290.0}]}
+    >>> claim(lanes, "mnist", 0).partition("; ")[2]
+    'recipe reached -1300 after 2.0 seconds: at least a ratio of 30.0'
+    """
+    peer_mark, our_mark = CLAIM[data]
+    unit = clock.replace("cpu_seconds", "CPU seconds")
+    if (PEER, seed) not in lanes or not any((name, seed) in lanes for name in OURS):
+        return f"seed {seed}: no ratio, one side did not run"
+    peer = crossing(lanes[PEER, seed], peer_mark, clock)
+    times = {n: crossing(lanes[n, seed], our_mark, clock) for n in OURS if (n, seed) in lanes}
+    best = min(times, key=lambda name: times[name].by)
+    mine = times[best]
+    if math.isinf(mine.by):
+        return f"seed {seed}: none of ours reached {our_mark:g}"
+    if math.isinf(peer.by):
+        said = f"did not reach {peer_mark:g} within {peer.after:.1f} {unit}"
+    else:
+        said = f"reached {peer_mark:g} after {peer} {unit} (epoch {peer.epoch:g})"
+    return (
+        f"seed {seed}: {PEER} {said}; {best} reached {our_mark:g} after {mine} {unit}: "
+        f"at least a ratio of {peer.after / mine.by:.1f}"
+    )
+
+
+def table(path: Path) -> str:
+    """Return the summary in Markdown: seconds until each mark, and the ratio of each seed."""
+    head, lanes = read(path)
+    marks = MARKS[head["data"]]
+    titles = [
+        "contender",
+        "seed",
+        "start",
+        *(f"until {mark:g}" for mark in marks),
+        "best",
+        "end",
+        "others",
+    ]
+    rows = [titles, ["---"] * len(titles)]
+    for (name, seed), points in lanes.items():
+        values = [p["validation"] for p in points if p["validation"] is not None]
+        first, last = points[0], points[-1]
+        rows.append(
+            [
+                name,
+                str(seed),
+                f"{first['validation']:.1f} ({first['seconds']:.1f} s)",
+                *(str(crossing(points, mark)) for mark in marks),
+                f"{max(values):.1f}",
+                f"epoch {last['epoch']:g}, {last['seconds']:.0f} s, {values[-1]:.1f}",
+                _others(points),
+            ]
+        )
+    seeds = sorted({seed for _, seed in lanes})
+    return "\n".join(
+        [
+            f"{head['data']}: validation log-likelihood ({head['validation_rows']} rows, nats; the "
+            f"Gaussian of the training rows {head['gaussian']:.1f}) against seconds,",
+            f"{head['machine']}, {head['threads']} thread(s).",
+            "A mark is passed between two reports: both ends. Others: CPUs that other processes "
+            "used during its slices.",
+            "",
+            *("| " + " | ".join(row) + " |" for row in rows),
+            "",
+            *(
+                f"- {claim(lanes, head['data'], seed, clock)}"
+                for seed in seeds
+                for clock in ("seconds", "cpu_seconds")
+            ),
+        ]
+    )
+
+
+def _others(points: list[dict[str, Any]]) -> str:
+    """Return the CPUs that other processes used during the slices, a mean over time."""
+    used = [(p["others"], p["seconds"]) for p in points if "others" in p]
+    if not used:
+        return "?"
+    ends = [0.0, *(seconds for _, seconds in used)]
+    total = sum(o * (b - a) for (o, _), a, b in zip(used, ends[:-1], ends[1:], strict=True))
+    return f"{total / ends[-1]:.2f}"
+
+
+def figure(path: Path) -> Path:
+    """Draw likelihood against seconds and against epochs; return where the picture is."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    head, lanes = read(path)
+    fig, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
+    names = list(dict.fromkeys(name for name, _ in lanes))
+    for ax, key in zip(axes, ("seconds", "epoch"), strict=True):
+        for (name, seed), points in lanes.items():
+            ax.plot(
+                [p[key] for p in points],
+                [math.nan if p["validation"] is None else p["validation"] for p in points],
+                color=f"C{names.index(name)}",
+                marker=".",
+                label=name if (name, seed) == next(k for k in lanes if k[0] == name) else None,
+            )
+        ax.axhline(head["gaussian"], color="0.5", linestyle="--", linewidth=1)
+        ax.set_xlabel({"seconds": "seconds, start-up included", "epoch": "epochs"}[key])
+    best = max(p["validation"] or -math.inf for points in lanes.values() for p in points)
+    low = head["gaussian"] - FLOOR * head["D"] / 784
+    axes[0].set(xscale="log", ylabel="validation log-likelihood (nats)")
+    axes[0].set_ylim(low, best + 0.1 * (best - low))
+    axes[1].text(
+        axes[1].get_xlim()[1], head["gaussian"], "Gaussian ", ha="right", va="bottom", color="0.5"
+    )
+    axes[1].legend(loc="lower right")
+    target = path.with_suffix(".png")
+    fig.savefig(target, dpi=130)
+    plt.close(fig)
+    return target
+
+
+def report(path: Path) -> str:
+    """Write the table beside the results, draw the figure, and return the table."""
+    text = table(path)
+    path.with_suffix(".md").write_text(text + "\n")
+    figure(path)
+    return text
+
+
+if __name__ == "__main__":
+    print(report(Path(sys.argv[1])))
