@@ -104,7 +104,8 @@ def _whitening(Z: Array, D: int, L: int, activation: Activation, adapt: bool) ->
             Z = activation.sigma(forward(tuple(layers[-1:]), Z, activation).Ys[0])  # (N, D)
         wide = xp.astype(Z, xp.float64)
         mu = xp.mean(wide, axis=0)  # (D,)
-        Sigma = (wide - mu).T @ (wide - mu) / Z.shape[0]  # (D, D)
+        wide = wide - mu  # one array: its product with itself is symmetric, half the work
+        Sigma = wide.T @ wide / Z.shape[0]  # (D, D)
         if not bool(xp.all(xp.isfinite(Sigma))):
             raise ValueError(f"`X` has values that are not finite, or overflow, at layer {k}")
         s, Q = xp.linalg.eigh(Sigma)
