@@ -48,3 +48,17 @@ def test_its_figures_are_those_of_a_run():
     best = -2 * math.log(2 * math.pi) - 2
     published = best - 0.5 * math.log(1 + 39 / 4)
     assert f"{published:.4f} nats where the Gaussian fit has {best:.4f}" in flat
+
+
+def test_the_mathematics_names_tests_and_commands_that_exist():
+    page = (README.parent / "docs" / "mathematics.md").read_text()
+    files = re.findall(r"`(test_\w+\.py)`", page)
+    assert len(set(files)) >= 8
+    for name in files:
+        assert (README.parent / "tests" / name).exists(), name
+    laws = (README.parent / "tests" / "laws.py").read_text()
+    for names in re.findall(r"`test_laws.py`: ((?:`\w+`(?:, )?)+)", page):
+        for name in re.findall(r"`(\w+)`", names):
+            assert f"def {name}(" in laws, name
+    for module in re.findall(r"`python -m ([\w.]+)", page):
+        assert (README.parent / (module.replace(".", "/") + ".py")).exists(), module
