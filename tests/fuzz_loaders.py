@@ -338,7 +338,8 @@ def main():
         mine = ", ".join(f"{what} {n}" for (k, what), n in sorted(counts.items()) if k == kind)
         print(f"{kind:22s}{mine}")
     print(f"{counts.total()} files loaded or refused, {len(reports)} reports")
-    print("\n".join(reports))
+    for report in reports:
+        print(report)
     return 1 if reports else 0
 
 

@@ -13,7 +13,7 @@ from relgrad_np.datasets import load
 
 def lane(seconds, validation):
     return [
-        {"epoch": i, "seconds": s, "cpu_seconds": 2 * s, "validation": v}
+        {"epoch": i, "seconds": s, "cpu_seconds": 2 * s, "test": v}
         for i, (s, v) in enumerate(zip(seconds, validation, strict=True))
     ]
 
@@ -76,7 +76,7 @@ def test_reports_come_ten_times_in_the_first_epoch(contender):
 
 def test_report_writes_a_table_and_a_picture(tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    head = {"kind": "run", "data": "mnist", "validation_rows": 9, "gaussian": -1366.6, "D": 784}
+    head = {"kind": "run", "data": "mnist", "test_rows": 9, "gaussian": -1366.6, "D": 784}
     head |= {"machine": "a machine", "threads": 2}
     lines = [head]
     for name in ("adam-published", "recipe"):
