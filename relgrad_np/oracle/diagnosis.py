@@ -1,0 +1,289 @@
+"""What is wrong, by name: the explanation that accounts for the longest stretch of the results.
+
+A hypothesis is a set of undeclared conventions, a mistake of the catalogue, or both; `formulas`
+executes it, and its results are compared with the candidate's in order of propagation. The one
+that agrees longest is the diagnosis, of equal ones the simplest.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .compare import Array, Entry, Outcome, entries, first_wrong, ratio, worst
+from .conventions import CHOICES, OF_VARIANT, Conventions, to_house
+from .formulas import run
+from .catalogue import mistakes
+from .stages import STAGES, order, split
+
+END = (99, 0, 0)
+Place = tuple[int, int, int]
+
+
+class Hypothesis(NamedTuple):
+    """What a candidate may do: other conventions than it declared, and a mistake, in one layer or all.
+
+    `misread`: it computes with the transposed weights throughout (x @ W on W as given).
+
+    >>> Hypothesis(mistake="R_b_without_b").complexity
+    1.0
+    """
+
+    changes: tuple[tuple[str, str], ...] = ()
+    misread: bool = False
+    mistake: str | None = None
+    only: int | None = None
+
+    @property
+    def complexity(self) -> float:
+        """How much it assumes."""
+        return len(self.changes) + (self.mistake is not None) + 0.5 * (self.only is not None)
+
+
+class Finding(NamedTuple):
+    """A hypothesis, how far it agrees (END: everywhere), its worst disagreement at the first error.
+
+    `residual` in units of what is allowed; `runner_up`: the next best mistake and its residual.
+    """
+
+    hypothesis: Hypothesis
+    until: Place
+    residual: float
+    runner_up: tuple[str, float] | None = None
+
+    @property
+    def explains_all(self) -> bool:
+        """Nothing is left to explain."""
+        return self.until == END
+
+
+def predict(
+    outcome: Outcome, declared: Conventions, h: Hypothesis, phase: int = END[0]
+) -> dict[str, Array]:
+    """Return the arrays that the hypothesis makes the candidate return, in the house's terms.
+
+    Those of later phases than `phase` are left out.
+    """
+    p, actual = outcome.case.problem, declared._replace(**dict(h.changes))
+    if h.misread:
+        p = p._replace(W=tuple(W.T for W in p.W))
+    if actual.bias == "none":
+        p = p._replace(b=tuple(0 * b for b in p.b))
+    p = p._replace(last_layer=actual.last_layer)
+    odd = actual.reduction != declared.reduction
+    factor = (p.N if actual.reduction == "sum" else 1 / p.N) if odd else 1.0
+    p = p._replace(eta=p.eta * factor)
+    lines = mistakes[h.mistake].lines if h.mistake else {}
+    stages = {split(name)[0] for name in outcome.arrays}
+    wanted = {stage for stage in stages if STAGES[stage].phase <= phase}
+    if wanted & {"R_W", "R_b"}:
+        wanted |= set(OF_VARIANT[actual.variant])
+    with np.errstate(all="ignore"):
+        made = run(p, lines, only=h.only, wanted=wanted)
+    sources = {"R_W": "R_W", "R_b": "R_b"}
+    if actual.variant != declared.variant or declared.variant != "output augmented":
+        sources = dict(zip(("R_W", "R_b"), OF_VARIANT[actual.variant], strict=True))
+    flips = Conventions(
+        weights="transposed" if actual.weights != declared.weights or h.misread else "rows",
+        direction="descent" if actual.direction != declared.direction else "ascent",
+    )
+    found = {}
+    for name in outcome.arrays:
+        stage, index = split(name)
+        if stage not in wanted:
+            continue
+        source = name if stage not in sources else f"{sources[stage]}_{index}"
+        if source in made:
+            x = to_house(name, made[source], flips, p.N)
+            found[name] = x * factor if STAGES[stage].summed else x
+    return found
+
+
+def agreement(
+    outcome: Outcome, declared: Conventions, h: Hypothesis, phase: int = END[0]
+) -> Place:
+    """Return where a hypothesis first disagrees with a candidate, up to a phase; else END.
+
+    Twice what is allowed, and in proportion where the predicted values are larger than right ones.
+    """
+    case, L = outcome.case, outcome.case.problem.L
+    predicted = predict(outcome, declared, h, phase)
+    for name in case.expected:
+        if name not in outcome.arrays or STAGES[split(name)[0]].phase > phase:
+            continue
+        if not disagreement(outcome, predicted, name) <= 1:
+            return order(name, L)
+    return END
+
+
+def disagreement(outcome: Outcome, predicted: dict[str, Array], name: str) -> float:
+    """Return |candidate - predicted| of an array, in units of what is allowed to be explained."""
+    tolerance = outcome.case.tolerances[name]
+    allowed = tolerance.allowed(outcome.eps)
+    if not allowed <= tolerance.size / 4:
+        return 0.0
+    if name not in predicted:
+        return math.inf
+    guess = predicted[name]
+    largest = float(np.max(np.abs(guess[np.isfinite(guess)]), initial=0.0))
+    scale = max(1.0, largest / tolerance.size) if tolerance.size else 1.0
+    allowed = max(2 * allowed * scale, 128 * outcome.eps * largest)
+    return ratio(worst(outcome.arrays[name], guess), allowed)
+
+
+def explore(
+    found: Sequence[Outcome], declared: Conventions, compared: dict[str, list[Entry]]
+) -> Finding | None:
+    """Return the best explanation of what is wrong, or None if nothing agrees past the first error.
+
+    Mistakes alone, in all layers or in one; then undeclared conventions, with and without one.
+    """
+    first = first_wrong(itertools.chain.from_iterable(compared.values()))
+    if first is None:
+        return None
+    probes = _probes(found, compared)
+    possible = _possible(found, first.place)
+    plain = [Hypothesis(mistake=name) for name in possible]
+    best = _best(probes, found, declared, plain, first.place)
+    if best is None or not best.explains_all:
+        layers = _layers(found, compared)
+        local = [Hypothesis(mistake=name, only=j) for name in possible for j in layers]
+        best = _better(best, _best(probes, found, declared, local, first.place))
+    if best is None or not best.explains_all:
+        conv = _best(probes, found, declared, _combinations(declared), first.place)
+        best = _better(best, conv)
+        if conv is not None and not conv.explains_all:
+            both = [
+                conv.hypothesis._replace(mistake=name) for name in _possible(found, conv.until)
+            ]
+            best = _better(best, _best(probes, found, declared, both, conv.until))
+    return _with_runner_up(best, found, declared, first) if best else None
+
+
+def _possible(found: Sequence[Outcome], place: Place) -> list[str]:
+    """Return the mistakes that can show first at a place: of its stage, or of one not supplied."""
+    supplied = {split(name)[0] for outcome in found for name in outcome.arrays}
+    return [
+        name
+        for name, mistake in mistakes.items()
+        if STAGES[mistake.stage].phase <= place[0]
+        and (mistake.stage not in supplied or STAGES[mistake.stage].phase == place[0])
+    ]
+
+
+def _better(one: Finding | None, two: Finding | None) -> Finding | None:
+    if one is None or two is None:
+        return one or two
+    rank = lambda f: (f.until, -f.hypothesis.complexity)  # noqa: E731
+    return two if rank(two) > rank(one) else one
+
+
+def _combinations(declared: Conventions) -> Iterator[Hypothesis]:
+    """Yield every set of undeclared conventions, simple ones first."""
+    made = []
+    axes = [[(key, value) for value in CHOICES[key]] for key in CHOICES]
+    for chosen in itertools.product(*axes):
+        changes = tuple((k, v) for k, v in chosen if getattr(declared, k) != v)
+        if changes:
+            made.append(Hypothesis(changes))
+            if any(k == "weights" for k, _ in changes):
+                made.append(Hypothesis(changes, misread=True))
+    yield from sorted(made, key=lambda h: (h.complexity, not h.misread))
+
+
+def _probes(found: Sequence[Outcome], compared: dict[str, list[Entry]]) -> list[Outcome]:
+    """A few cases that differ: one of each kind that is wrong, and one that is right."""
+    kinds: dict[Any, Outcome] = {}
+    for outcome in sorted(found, key=lambda o: o.case.problem.D):
+        p = outcome.case.problem
+        wrong = any(entry.wrong for entry in compared[p.id])
+        kinds.setdefault((wrong, min(p.L, 3), p.N > 1, bool(p.b[0].any())), outcome)
+    return list(kinds.values())[:8]
+
+
+def _layers(found: Sequence[Outcome], compared: dict[str, list[Entry]]) -> list[int]:
+    first = first_wrong(itertools.chain.from_iterable(compared.values()))
+    layers = {
+        entry.layer
+        for rows in compared.values()
+        for entry in rows
+        if first and entry.wrong and entry.place[0] == first.place[0] and entry.layer is not None
+    }
+    top = max(outcome.case.problem.L for outcome in found)
+    return sorted(layers) if layers else list(range(top))
+
+
+def _best(
+    probes: Sequence[Outcome],
+    found: Sequence[Outcome],
+    declared: Conventions,
+    hypotheses: Any,
+    beyond: Place,
+) -> Finding | None:
+    """Return the hypothesis that agrees longest, and past `beyond`; simple ones first."""
+    best: Finding | None = None
+    ranked = []
+    for h in hypotheses:
+        until = _until(probes[:4], declared, h, beyond, beyond[0])
+        if until > beyond:
+            until = _until(probes, declared, h, beyond)
+        if until > beyond:
+            ranked.append((until, h))
+    for until, h in sorted(ranked, key=lambda pair: (_descending(pair[0]), pair[1].complexity)):
+        if best is not None and (until, -h.complexity) <= (best.until, -best.hypothesis.complexity):
+            break
+        full = _until(found, declared, h, beyond)
+        if full > beyond:
+            best = _better(best, Finding(h, full, 0.0))
+    return best
+
+
+def _until(
+    found: Sequence[Outcome],
+    declared: Conventions,
+    h: Hypothesis,
+    beyond: Place,
+    phase: int = END[0],
+) -> Place:
+    """Return where a hypothesis first disagrees in any case; `beyond` or less ends the search."""
+    until = END
+    for outcome in found:
+        until = min(until, agreement(outcome, declared, h, phase))
+        if until <= beyond:
+            break
+    return until
+
+
+def _descending(place: Place) -> Place:
+    return (-place[0], -place[1], -place[2])
+
+
+def _with_runner_up(
+    best: Finding, found: Sequence[Outcome], declared: Conventions, first: Entry
+) -> Finding:
+    """Fill in the residual at the first error, and that of the next best mistake."""
+
+    def residual(h: Hypothesis) -> float:
+        total, seen = 0.0, 0
+        for outcome in found:
+            rows = entries(outcome)
+            mine = next((e for e in rows if e.wrong), None)
+            if mine is None or mine.stage != first.stage or seen >= 4:
+                continue
+            seen += 1
+            predicted = predict(outcome, declared, h, STAGES[mine.stage].phase)
+            total = max(total, disagreement(outcome, predicted, mine.name))
+        return total
+
+    base = best.hypothesis._replace(only=None)
+    others = [
+        (name, residual(base._replace(mistake=name)))
+        for name in mistakes
+        if name != base.mistake and mistakes[name].stage == first.stage
+    ]
+    runner_up = min(others, key=lambda pair: pair[1], default=None)
+    return best._replace(residual=residual(best.hypothesis), runner_up=runner_up)

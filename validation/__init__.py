@@ -1,0 +1,1 @@
+"""Demonstrations that take longer than a test: each a command, its output kept beside it."""
