@@ -85,7 +85,7 @@ def outcomes(
     return [
         Outcome(expected(case, how), arrays, EPS[dtype])
         for case, arrays, dtype in found
-        if arrays and applies(case.problem, how)
+        if arrays and applies(case.problem, how, supplied=True)
     ]
 
 

@@ -105,9 +105,15 @@ def to_house(name: str, x: Any, how: Conventions, N: int) -> Any:
     return x
 
 
-def applies(problem: Problem, how: Conventions) -> bool:
-    """Whether a case is one for a candidate of these conventions."""
-    return problem.last_layer == how.last_layer and (how.bias == "yes" or problem.bias == "none")
+def applies(problem: Problem, how: Conventions, supplied: bool = False) -> bool:
+    """Whether a case is one for a candidate of these conventions.
+
+    Who supplies results for a case with an activated last layer has read its flag.
+    """
+    if how.bias == "none" and problem.bias != "none":
+        return False
+    flagged = supplied and problem.last_layer == "activated"
+    return flagged or problem.last_layer == how.last_layer
 
 
 def expected(case: Case, how: Conventions) -> Case:

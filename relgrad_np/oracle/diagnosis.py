@@ -73,7 +73,8 @@ def predict(
         p = p._replace(W=tuple(W.T for W in p.W))
     if actual.bias == "none":
         p = p._replace(b=tuple(0 * b for b in p.b))
-    p = p._replace(last_layer=actual.last_layer)
+    if "last_layer" in dict(h.changes):
+        p = p._replace(last_layer=actual.last_layer)
     odd = actual.reduction != declared.reduction
     factor = (p.N if actual.reduction == "sum" else 1 / p.N) if odd else 1.0
     p = p._replace(eta=p.eta * factor)

@@ -47,7 +47,7 @@ def read(folder: Path, suite: Suite) -> tuple[list[tuple[Case, dict[str, Any], s
             raise ValueError(f"{path.name}: the suite has no case {key[:60]!r}")
         if key in places:
             raise ValueError(f"{path.name}: the case has two results, see {places[key].name}")
-        if not applies(known[key].problem, how):
+        if not applies(known[key].problem, how, supplied=True):
             raise ValueError(f"{path.name}: no case for the conventions in {FILE}")
         places[key] = path
     if not places:
