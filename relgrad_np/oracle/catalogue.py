@@ -265,10 +265,10 @@ _TABLE: dict[str, tuple[str, str, str, str, str, dict[str, Line]]] = {
     # relative gradient
     "R_W_ordinary": (
         "the ordinary gradient is returned as R_W", "R_W", "first", "not multiplied by W'W",
-        "", {"R_W": lambda m, k: m.G_W[k]}),
+        "start", {"R_W": lambda m, k: m.G_W[k]}),
     "R_W_WWt": (
         "G_W W W' for G_W W' W", "R_W", "first", "the metric of the wrong side",
-        "", {"R_W": lambda m, k: m.G_W[k] @ m.W[k] @ m.W[k].T}),
+        "start", {"R_W": lambda m, k: m.G_W[k] @ m.W[k] @ m.W[k].T}),
     "R_W_inverse_term": (
         "inv(W)' for W in the determinant term of R_W", "R_W", "first",
         "the ordinary gradient's term, right for orthogonal W only",
@@ -344,7 +344,7 @@ _TABLE: dict[str, tuple[str, str, str, str, str, dict[str, Line]]] = {
         "", {"W_plus": lambda m, k: m.W[k] + m.eta * (m.R_W[k] - m.W[k])}),
     "step_ordinary": (
         "the step is taken along the ordinary gradient", "W_plus", "first", "W + eta G_W",
-        "", {"W_plus": lambda m, k: m.W[k] + m.eta * m.G_W[k],
+        "start", {"W_plus": lambda m, k: m.W[k] + m.eta * m.G_W[k],
              "b_plus": lambda m, k: m.b[k] + m.eta * m.G_b[k]}),
     "step_eta_squared": (
         "eta is applied twice", "W_plus", "first", "a step of size eta^2",
@@ -352,7 +352,7 @@ _TABLE: dict[str, tuple[str, str, str, str, str, dict[str, Line]]] = {
              "b_plus": lambda m, k: m.b[k] + m.eta**2 * m.R_b[k]}),
     "b_plus_from_new_W": (
         "R_b is taken with the updated W", "b_plus", "first", "W is updated in place, too early",
-        "", {"b_plus": lambda m, k: m.b[k] + m.eta * (m.Delta[k].T @ (
+        "b = 0, start", {"b_plus": lambda m, k: m.b[k] + m.eta * (m.Delta[k].T @ (
             (m.Z[k] @ m.W_plus[k].T + m.b[k]) @ m.b[k] + 1) + m.b[k])}),
     "logdet_stale": (
         "log|det W+| is that of the old W", "logdet_plus", "first", "a stale cache",

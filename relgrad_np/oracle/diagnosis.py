@@ -129,10 +129,13 @@ def disagreement(outcome: Outcome, predicted: dict[str, Array], name: str) -> fl
         return 0.0
     if name not in predicted:
         return math.inf
-    guess = predicted[name]
+    guess, true = predicted[name], outcome.case.expected[name]
+    if worst(outcome.arrays[name], true) > allowed and worst(guess, true) <= allowed:
+        return math.inf  # an explanation predicts an error where there is one
     largest = float(np.max(np.abs(guess[np.isfinite(guess)]), initial=0.0))
     scale = max(1.0, largest / tolerance.size) if tolerance.size else 1.0
     allowed = max(2 * allowed * scale, 128 * outcome.eps * largest)
+    allowed *= _condition(outcome)  # a mistaken line may go through an inverse
     return ratio(worst(outcome.arrays[name], guess), allowed)
 
 
@@ -261,6 +264,10 @@ def _until(
 
 def _descending(place: Place) -> Place:
     return (-place[0], -place[1], -place[2])
+
+
+def _condition(outcome: Outcome) -> float:
+    return max(float(np.linalg.cond(W)) for W in outcome.case.problem.W)
 
 
 def _with_runner_up(

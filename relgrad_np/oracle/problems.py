@@ -232,6 +232,11 @@ def all_problems() -> Iterator[Problem]:
                 f"condition-{exponent}-{act.name}", "condition",
                 f"one layer of condition about 2^{exponent}", 3, 4, 3, act, dens, exponent=exponent,
             )  # fmt: skip
+    for act in (relu, softplus):
+        yield make(
+            f"middling-{act.name}", "large", "|y| about 20: where softplus is cut off", 7, 4, 2,
+            act, sech, X_scale=Fraction(16),
+        )  # fmt: skip
     for act in (relu, tanh, softplus, elu):
         yield make(
             f"large-{act.name}", "large", "|y| in the hundreds: exponentials overflow", 4, 3, 2,

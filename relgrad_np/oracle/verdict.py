@@ -86,6 +86,9 @@ def judge(
         return Report(**base, kind="right", diagnosis="everything is right", notes=notes)
     base |= {"first": first, "notes": notes, "stage": first.stage, "layer": first.layer}
     base["layers"] = next(o.case.problem.L for o in results if o.case.problem.id == first.case)
+    if note and first.stage.startswith("R_W") and _only_ill_conditioned(results, rows):
+        text = f"{_place(first)}: an inverse is formed inside the relative gradient"
+        return Report(**base, kind="mistake", diagnosis=text, mistake="R_W_through_inverse")
     finding = None if isolated else explore(results, how, compared)
     if isolated:
         finding = explore_parts(results, how, first)
@@ -97,9 +100,6 @@ def judge(
                 "no formula is wrong"
             )
             return Report(**base, kind="precision", diagnosis=text, mistake=form)
-        if note and first.stage.startswith("R_W") and _only_ill_conditioned(results, rows):
-            text = f"{_place(first)}: an inverse is formed inside the relative gradient"
-            return Report(**base, kind="mistake", diagnosis=text, mistake="R_W_through_inverse")
     if finding is None:
         return Report(**base, kind="unknown", diagnosis=_unknown(first, isolated))
     return _explained(base, finding, first, how, isolated, rerun)
