@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from relgrad_np.oracle import catalogue, formulas, vectors, verdict
+from relgrad_np.oracle import catalogue, compare, formulas, vectors, verdict
 from relgrad_np.oracle.candidate import Candidate
 from relgrad_np.oracle.problems import Problem
 
@@ -101,48 +101,31 @@ def pairs(count: int, seed: int = 0) -> list[tuple[str, str]]:
     rng, chosen = random.Random(seed), []
     while len(chosen) < count:
         one, two = rng.sample(list(MISTAKES), 2)
-        if not set(MISTAKES[one].lines) & set(MISTAKES[two].lines):
+        same_line = set(MISTAKES[one].lines) & set(MISTAKES[two].lines)
+        if not same_line and (one, two) not in chosen and (two, one) not in chosen:
             chosen.append((one, two))
     return chosen
 
 
-def first_of(one: str, two: str, suite: vectors.Suite) -> list[str]:
-    """Of two mistakes, the one that shows first in propagation order; both at the same place: both."""
-    from relgrad_np.oracle.stages import STAGES
-
-    ranks = []
-    for name in (one, two):
-        report = verdict.judge(name, _found(MISTAKES[name].lines, suite), _HOUSE)
-        assert report.first is not None
-        ranks.append((report.first.place, STAGES[MISTAKES[name].stage].phase))
-    if ranks[0] == ranks[1]:
-        return [one, two]
-    return [one] if ranks[0] < ranks[1] else [two]
-
-
-_HOUSE = verdict.Conventions()
-
-
-def _found(lines: Any, suite: vectors.Suite) -> Any:
-    made = numpy_candidate(lines)
-    return [
-        (case, made.arrays(case, "float64"), "float64")
-        for case in suite.cases
-        if case.problem.last_layer == "affine"
-    ]
+def _first_place(name: str, suite: vectors.Suite, dtype: str) -> Any:
+    """Where a mistake alone shows first in the order of propagation."""
+    made = numpy_candidate(MISTAKES[name].lines)
+    places = []
+    for case in suite.cases:
+        if case.problem.last_layer == "affine":
+            outcome = compare.Outcome(case, made.arrays(case, dtype), compare.EPS[dtype])
+            places += [entry.place for entry in compare.entries(outcome) if entry.wrong]
+    return min(places)
 
 
 def pair_table(count: int, suite: vectors.Suite, dtype: str = "float64") -> list[dict[str, Any]]:
     """What is said of each pair: passed, named the first, or something else; cancelled pairs too."""
-    alone = {
-        name: verdict.check(numpy_candidate(m.lines), suite, dtype=dtype).first
-        for name, m in MISTAKES.items()
-    }
-    rows = []
-    for one, two in pairs(count):
+    chosen, rows = pairs(count), []
+    alone = {name: _first_place(name, suite, dtype) for pair in chosen for name in pair}
+    for one, two in chosen:
         both = {**MISTAKES[one].lines, **MISTAKES[two].lines}
         report = verdict.check(numpy_candidate(both), suite, dtype=dtype)
-        places = {name: alone[name].place for name in (one, two)}  # type: ignore[union-attr]
+        places = {name: alone[name] for name in (one, two)}
         start = min(places.values())
         firsts = [name for name in (one, two) if places[name] == start]
         cancels = report.first is None or report.first.place > start

@@ -159,13 +159,38 @@ def explore(
         best = _better(best, _best(probes, found, declared, local, first.place))
     if best is None or not best.explains_all:
         conv = _best(probes, found, declared, _combinations(declared), first.place)
-        best = _better(best, conv)
         if conv is not None and not conv.explains_all:
             both = [
                 conv.hypothesis._replace(mistake=name) for name in _possible(found, conv.until)
             ]
-            best = _better(best, _best(probes, found, declared, both, conv.until))
+            whole = _best(probes, found, declared, both, conv.until)
+            conv = whole if whole is not None and whole.explains_all else _partial(conv, probes, found, declared, first)
+        best = _better(best, conv)
     return _with_runner_up(best, found, declared, first) if best else None
+
+
+UNITS = {"weights", "direction", "reduction"}
+
+
+def _partial(
+    conv: Finding,
+    probes: Sequence[Outcome],
+    found: Sequence[Outcome],
+    declared: Conventions,
+    first: Entry,
+) -> Finding | None:
+    """Return what conventions alone explain of the results, if not all: one, or several of form.
+
+    Several of another kind, not all of whose consequences are there, are mistakes in disguise.
+    """
+    if len(conv.hypothesis.changes) == 1 or {k for k, _ in conv.hypothesis.changes} <= UNITS:
+        return conv
+    simple = [
+        h
+        for h in _combinations(declared)
+        if len(h.changes) == 1 or {key for key, _ in h.changes} <= UNITS
+    ]
+    return _best(probes, found, declared, simple, first.place)
 
 
 def _possible(found: Sequence[Outcome], place: Place) -> list[str]:
