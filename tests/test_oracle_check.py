@@ -42,20 +42,29 @@ def test_a_planted_mistake_is_named(name):
 def test_a_mistake_planted_in_another_library_is_named(library, dtype, name):
     needs(library)
     suite = FEW.where(id=["depth-3-2", "many-samples"])  # JAX compiles for each size
-    report = verdict.check(planted.LIBRARIES[library](catalogue.mistakes[name].lines), suite, dtype=dtype)
+    report = verdict.check(
+        planted.LIBRARIES[library](catalogue.mistakes[name].lines), suite, dtype=dtype
+    )
     assert planted.named_right(report, name), report.text()
 
 
 @pytest.mark.parametrize("only", [0, 1, 2])
 @pytest.mark.parametrize("name", ["Z_alpha_swapped", "R_W_sign", "G_b_mean"])
 def test_a_mistake_in_one_layer_is_found_there(name, only):
-    report = verdict.check(planted.numpy_candidate(catalogue.mistakes[name].lines, only), SUITE.where(L=[3, 4, 5]))
+    report = verdict.check(
+        planted.numpy_candidate(catalogue.mistakes[name].lines, only), SUITE.where(L=[3, 4, 5])
+    )
     assert (report.mistake, report.layer) == (name, only), report.text()
     assert "in this layer only" in report.diagnosis
 
 
 def test_all_mistakes_are_told_apart():
-    kinds = ["generic-leaky_tanh-normal", "generic-smooth_leaky_relu-logistic", "depth-3-2", "one-sample"]
+    kinds = [
+        "generic-leaky_tanh-normal",
+        "generic-smooth_leaky_relu-logistic",
+        "depth-3-2",
+        "one-sample",
+    ]
     assert planted.distinguishable(SUITE.where(id=kinds)) == []
     assert len(catalogue.mistakes) >= 30
 
@@ -123,7 +132,13 @@ def change(key, value):
                 made[name] = -made[name]
             if key == "reduction" and traits.summed:
                 made[name] = made[name] * p.N
-            if key == "reduction" and stage in ("W_plus", "b_plus", "logdet_plus", "W_exp", "b_exp"):
+            if key == "reduction" and stage in (
+                "W_plus",
+                "b_plus",
+                "logdet_plus",
+                "W_exp",
+                "b_exp",
+            ):
                 del made[name]
             if key == "variant" and stage == "R_W":
                 made[name] = made[f"R_W_separate_{name.rsplit('_', 1)[1]}"]
@@ -149,14 +164,18 @@ def test_a_convention_is_diagnosed_and_passes_once_declared(key, value):
     assert report.kind == "convention", report.text()
     assert report.undeclared == {key: value}
     assert json.dumps({key: value}) in report.text()
-    declared = verdict.check(change(key, value), SUITE, conventions=oracle.Conventions(**{key: value}))
+    declared = verdict.check(
+        change(key, value), SUITE, conventions=oracle.Conventions(**{key: value})
+    )
     assert declared.passed, declared.text()
 
 
 EXAMPLES = list(low_precision.examples())
 
 
-@pytest.mark.parametrize(("what", "run", "dtype", "said"), EXAMPLES, ids=[f"{e[0]}, {e[2]}" for e in EXAMPLES])
+@pytest.mark.parametrize(
+    ("what", "run", "dtype", "said"), EXAMPLES, ids=[f"{e[0]}, {e[2]}" for e in EXAMPLES]
+)
 def test_precisions_are_told_apart(what, run, dtype, said):
     if "stored" in what:
         needs("torch")
@@ -168,7 +187,10 @@ def test_an_inverse_is_noticed_and_does_not_fail_within_tolerance():
     part = {"R_W": low_precision.through_an_inverse}
     report = verdict.check(part, SUITE)
     assert report.mistake == "R_W_through_inverse"
-    mild = verdict.check(part, SUITE.where(id=[c.problem.id for c in SUITE.cases if "condition-20" not in c.problem.id]))
+    mild = verdict.check(
+        part,
+        SUITE.where(id=[c.problem.id for c in SUITE.cases if "condition-20" not in c.problem.id]),
+    )
     assert mild.passed
     assert "forms an inverse" in mild.text()
     assert not verdict.check({"R_W": low_precision.without}, SUITE).notes
@@ -225,5 +247,7 @@ def test_a_torch_module_is_a_candidate():
     report = oracle.check(oracle.from_torch(Flow(3)), where=where)
     assert report.passed, report.text()
     assert "no results for" in report.text()  # nets of another size
-    report = oracle.check(oracle.from_torch(lambda p: Flow(p.D)), where=where | {"L": 2}, dtype="float32")
+    report = oracle.check(
+        oracle.from_torch(lambda p: Flow(p.D)), where=where | {"L": 2}, dtype="float32"
+    )
     assert report.passed, report.text()

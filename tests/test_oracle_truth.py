@@ -22,17 +22,21 @@ def as_float(x):
     return np.array(x, dtype=object).astype(float)
 
 
-@pytest.mark.parametrize("module", ["truth", "tape", "scales", "problems", "formulas", "elementwise"])
+@pytest.mark.parametrize(
+    "module", ["truth", "exact", "tape", "scales", "problems", "formulas", "elementwise"]
+)
 def test_truths_and_predictions_share_no_code_with_the_core(module):
     tree = ast.parse((FOLDER / f"{module}.py").read_text())
     nodes = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.level]
     assert all(node.level == 1 for node in nodes)
     imported = {(n.module or "").split(".")[0] for n in nodes} - {""}
     imported |= {alias.name for n in nodes if not n.module for alias in n.names}
-    assert imported <= {"truth", "tape", "problems", "brute", "elementwise", "stages"}
+    assert imported <= {"exact", "truth", "tape", "problems", "brute", "elementwise", "stages"}
 
 
-@pytest.mark.parametrize("name", ["generic-smooth_leaky_relu-laplace", "last-activated-leaky_tanh-normal"])
+@pytest.mark.parametrize(
+    "name", ["generic-smooth_leaky_relu-laplace", "last-activated-leaky_tanh-normal"]
+)
 def test_the_tape_agrees_with_differencing(name):
     problem = ALL[name]
     net, X = truth.Net(problem), truth.matrix(problem.X)
@@ -53,7 +57,10 @@ def test_a_wrong_derivative_on_the_tape_shows():
 def test_the_truth_agrees_with_brute_force_in_long_double():
     problem = ALL["generic-leaky_tanh-student_t"]
     found = truth.truth(problem)
-    layers = [(W.astype(np.longdouble), b.astype(np.longdouble)) for W, b in zip(problem.W, problem.b, strict=True)]
+    layers = [
+        (W.astype(np.longdouble), b.astype(np.longdouble))
+        for W, b in zip(problem.W, problem.b, strict=True)
+    ]
     model = problem.activation, problem.density
     log_p = brute.log_likelihood(layers, problem.X, *model)
     assert np.allclose(log_p.astype(float), as_float(found["log_prob"]), 1e-14)
@@ -65,7 +72,9 @@ def test_the_truth_agrees_with_brute_force_in_long_double():
             assert np.allclose(r.astype(float), as_float(found[f"R_{part}_{k}"]), 1e-13, 1e-14)
 
 
-@pytest.mark.parametrize("name", ["depth-1-3", "condition-10-leaky_tanh", "optimum", "tiny-softplus"])
+@pytest.mark.parametrize(
+    "name", ["depth-1-3", "condition-10-leaky_tanh", "optimum", "tiny-softplus"]
+)
 def test_regenerating_a_case_gives_the_same_bytes(name, tmp_path):
     vectors.write(tmp_path, [vectors.compute(ALL[name])])
     for path in (tmp_path / "cases").iterdir():
@@ -81,7 +90,9 @@ def test_the_small_suite_is_part_of_the_full_one_and_small():
     assert sum(p.stat().st_size for p in paths) < 1 << 20
     for path in (small / "cases").iterdir():
         assert path.read_bytes() == full[path.name].read_bytes()
-    assert {c.problem.id for c in vectors.small().cases} == {p.id for p in ALL.values() if problems.is_small(p)}
+    assert {c.problem.id for c in vectors.small().cases} == {
+        p.id for p in ALL.values() if problems.is_small(p)
+    }
     assert [c.problem.id for c in vectors.load(FULL).cases] == list(ALL)
     assert (FULL / "README.md").read_text() == (FOLDER / "vectors.md").read_text()
     assert (FULL / "schema.json").read_text() == schema.text()

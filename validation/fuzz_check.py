@@ -1,9 +1,9 @@
 """Damaged files for `check`: never a traceback, a hang or a pass that was not earned.
 
-`python -m validation.fuzz_check --count 10000`: random changes of a suite's files (manifest, npz) and
-of a candidate's results (npz, npy, json, conventions). Each must end in a report or in one line of
-ValueError, in under ten seconds; a changed suite must be refused, and results that changed a number by
-much must not pass.
+`python -m validation.fuzz_check --count 10000`: random changes of a suite's files (manifest, npz)
+and of a candidate's results (npz, npy, json, conventions). Each must end in a report or in one
+line of ValueError, in under ten seconds; a changed suite must be refused, and results that
+changed a number by much must not pass.
 """
 
 import argparse
@@ -25,13 +25,13 @@ from relgrad_np.oracle.commands import check_files
 KINDS = ("npz", "npy", "json")
 
 
-def prepare(folder: Path) -> None:
-    """Write a suite of three small cases, and right results in every format."""
+def prepare(folder: Path, wrong: Any = None) -> None:
+    """Write a suite of three small cases, and results in every format."""
     ids = ["depth-1-2", "generic-smooth_leaky_relu-logistic", "no-bias-softplus"]
     kept = vectors.small().where(id=ids).cases
     vectors.write(folder / "suite", kept)
     for kind, case in zip(KINDS, kept, strict=True):
-        made, name = formulas.run(case.problem), case.problem.id
+        made, name = formulas.run(case.problem, wrong), case.problem.id
         results = folder / "results"
         results.mkdir(exist_ok=True)
         if kind == "npz":
@@ -80,7 +80,7 @@ def attempt(folder: Path, path: Path, raw: bytes) -> str:
         said = "passed" if report.passed else "failed"
     except ValueError as error:
         said = "refused" if str(error) and "\n" not in str(error) else f"CRASH {error!r}"
-    except Exception as error:  # noqa: BLE001 - that is what is looked for
+    except Exception as error:  # that is what is looked for
         said = f"CRASH {type(error).__name__}: {error}"
     finally:
         path.write_bytes(kept)

@@ -1,4 +1,4 @@
-"""Mistakes planted in NumPy, torch and JAX candidates: is each detected, and called by its name?"""
+"""Mistakes planted in NumPy, torch and JAX candidates: each detected, and called by its name."""
 
 import itertools
 import random
@@ -119,7 +119,7 @@ def _first_place(name: str, suite: vectors.Suite, dtype: str) -> Any:
 
 
 def pair_table(count: int, suite: vectors.Suite, dtype: str = "float64") -> list[dict[str, Any]]:
-    """What is said of each pair: passed, named the first, or something else; cancelled pairs too."""
+    """What is said of each pair: passed, named the first, something else; cancelled pairs too."""
     chosen, rows = pairs(count), []
     alone = {name: _first_place(name, suite, dtype) for pair in chosen for name in pair}
     for one, two in chosen:
@@ -169,8 +169,6 @@ def hidden_at(name: str, problems: list[Problem]) -> tuple[str, ...]:
             if all(same):
                 hidden.append(kind)
     return tuple(hidden)
-
-
 
 
 def easy_problems(suite: vectors.Suite) -> list[Problem]:

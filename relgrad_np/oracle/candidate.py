@@ -73,9 +73,8 @@ def candidate(
     'parts: R_b'
     """
     if isinstance(made, Candidate):
-        changes = {"name": name, "conventions": conventions}
-        kept = {key: value for key, value in changes.items() if value is not None}
-        return Candidate(**{**made.__dict__, **kept})
+        how = conventions or made.conventions
+        return Candidate(name or made.name, made.run, made.parts, how)
     how = conventions or Conventions()
     if isinstance(made, Mapping):
         for stage, function in made.items():
@@ -85,7 +84,7 @@ def candidate(
         return Candidate(name or f"parts: {', '.join(made)}", None, dict(made), how)
     if not callable(made):
         raise TypeError(f"`candidate` must be a function or a mapping, got {type(made).__name__}")
-    return Candidate(name or getattr(made, "__name__", type(made).__name__), made, {}, how)
+    return Candidate(name or str(getattr(made, "__name__", type(made).__name__)), made, {}, how)
 
 
 def wanted(function: Callable[..., Any], stage: str) -> list[str]:

@@ -47,7 +47,9 @@ class Mistake(NamedTuple):
 
     def first_layer(self, L: int) -> int | None:
         """Return the layer in which it shows first in a net of L layers; None: no layer's own."""
-        return {"first": 0, "second": 1, "last": L - 1, "below last": L - 2, "net": None}[self.first]
+        return {"first": 0, "second": 1, "last": L - 1, "below last": L - 2, "net": None}[
+            self.first
+        ]
 
 
 def _swapped(m: Run) -> Any:
@@ -55,7 +57,7 @@ def _swapped(m: Run) -> Any:
 
 
 def _with_alpha(f: Any) -> Line:
-    """f with alpha and 1 - alpha exchanged, where the activation has one."""
+    """Return f with alpha and 1 - alpha exchanged, where the activation has one."""
 
     def line(m: Run, k: int) -> Array:
         if k >= m.hidden:
@@ -105,7 +107,7 @@ _TABLE: dict[str, tuple[str, str, str, str, str, dict[str, Line]]] = {
         "a loop over layers ends one too early",
         "L = 1", {"Z": lambda m, k: LINES["Z"](m, k) if k < m.L - 2 else m.Y[k]}),
     "Z_alpha_swapped": (
-        "alpha and 1 - alpha are exchanged in sigma", "Z", "first", "the slope on the left is 1 - a",
+        "alpha and 1 - alpha are exchanged in sigma", "Z", "first", "slope 1 - alpha on the left",
         "L = 1", {"Z": _with_alpha(e.sigma), "dsigma": _with_alpha(e.dsigma)}),
     # terms of the log-likelihood
     "log_dsigma_is_dsigma": (
@@ -210,7 +212,7 @@ _TABLE: dict[str, tuple[str, str, str, str, str, dict[str, Line]]] = {
         "sigma' at Z for at Y in Delta", "Delta", "below last", "the slope of another point",
         "L = 1", {"dsigma": lambda m, k: e.dsigma(m.xp, m.act, m.Z[k + 1])}),
     "slope_missing": (
-        "sigma' is missing in Delta", "Delta", "below last", "the chain rule without the activation",
+        "sigma' is missing in Delta", "Delta", "below last", "the chain rule without a link",
         "L = 1", {"dsigma": lambda m, k: 1 + 0 * m.Y[k]}),
     "backprop_transposed": (
         "Delta @ W' for Delta @ W", "Delta", "below last", "back through the transposed layer",

@@ -109,7 +109,8 @@ def entries(outcome: Outcome) -> list[Entry]:
 def first_wrong(found: Iterable[Entry]) -> Entry | None:
     """Return the first wrong array in order of propagation; of several cases, the worst.
 
-    >>> first_wrong([Entry("a", "Y_1", (0, 1, 0), 2.0, 1.0), Entry("a", "Y_0", (0, 0, 0), 0.0, 1.0)]).name
+    >>> good, bad = Entry("a", "Y_0", (0, 0, 0), 0.0, 1.0), Entry("a", "Y_1", (0, 1, 0), 2.0, 1.0)
+    >>> first_wrong([good, bad]).name
     'Y_1'
     """
     wrong = [entry for entry in found if entry.wrong]

@@ -68,7 +68,9 @@ def conventions(declared: Mapping[str, Any] | None) -> Conventions:
     declared = dict(declared or {})
     for key, value in declared.items():
         if key not in CHOICES:
-            raise ValueError(f"unknown convention {str(key)[:60]!r}; choose from {', '.join(CHOICES)}")
+            raise ValueError(
+                f"unknown convention {str(key)[:60]!r}; choose from {', '.join(CHOICES)}"
+            )
         if not isinstance(value, str) or value not in CHOICES[key]:
             shown = repr(value)[:60]
             raise ValueError(f"unknown {key} {shown}; choose from {', '.join(CHOICES[key])}")
@@ -126,7 +128,7 @@ def expected(case: Case, how: Conventions) -> Case:
         for k in range(case.problem.L):
             for target, source in zip(("R_W", "R_b"), OF_VARIANT[how.variant], strict=True):
                 for part in (arrays, tolerances):
-                    part[f"{target}_{k}"] = part[f"{source}_{k}"]  # type: ignore[index]
+                    part[f"{target}_{k}"] = part[f"{source}_{k}"]
     dropped = STEP if how.variant != "output augmented" else ()
     if how.bias == "none":
         dropped = (*dropped, "G_b", "R_b", "R_b_input", "b_plus", "b_exp")

@@ -11,35 +11,35 @@ Array = Any
 
 
 def positive(xp: Any, y: Array) -> Array:
-    """max(y, 0)."""
+    """Return max(y, 0)."""
     return (y + xp.abs(y)) / 2
 
 
 def softplus(xp: Any, y: Array) -> Array:
-    """log(1 + e^y)."""
+    """Return log(1 + e^y)."""
     return positive(xp, y) + xp.log1p(xp.exp(-xp.abs(y)))
 
 
 def logistic(xp: Any, y: Array) -> Array:
-    """1 / (1 + e^-y)."""
+    """Return 1 / (1 + e^-y)."""
     t = xp.exp(-xp.abs(y))
     return xp.where(y > 0, 1 / (1 + t), t / (1 + t))
 
 
 def bump(xp: Any, y: Array) -> Array:
-    """1 / cosh(y)^2."""
+    """Return 1 / cosh(y)^2."""
     t = xp.exp(-xp.abs(y))
     t = t * t
     return 4 * t / ((1 + t) * (1 + t))
 
 
 def negative(xp: Any, y: Array) -> Array:
-    """min(y, 0)."""
+    """Return min(y, 0)."""
     return (y - xp.abs(y)) / 2
 
 
 def sigma(xp: Any, act: Any, y: Array) -> Array:
-    """The activation."""
+    """Return the activation."""
     p = act.params
     if act.name == "smooth_leaky_relu":
         return p["alpha"] * y + (1 - p["alpha"]) * softplus(xp, y)
@@ -53,7 +53,7 @@ def sigma(xp: Any, act: Any, y: Array) -> Array:
 
 
 def dsigma(xp: Any, act: Any, y: Array) -> Array:
-    """Its slope."""
+    """Return its slope."""
     p = act.params
     if act.name == "smooth_leaky_relu":
         return p["alpha"] + (1 - p["alpha"]) * logistic(xp, y)
@@ -67,7 +67,7 @@ def dsigma(xp: Any, act: Any, y: Array) -> Array:
 
 
 def log_dsigma(xp: Any, act: Any, y: Array) -> Array:
-    """The log of its slope."""
+    """Return the log of its slope."""
     if act.name == "softplus":
         return -softplus(xp, -y)
     if act.name == "elu":
@@ -77,12 +77,12 @@ def log_dsigma(xp: Any, act: Any, y: Array) -> Array:
 
 
 def d2sigma(xp: Any, act: Any, y: Array) -> Array:
-    """Its second derivative."""
+    """Return its second derivative."""
     return dlog_dsigma(xp, act, y) * dsigma(xp, act, y)
 
 
 def dlog_dsigma(xp: Any, act: Any, y: Array) -> Array:
-    """The derivative of the log of its slope."""
+    """Return the derivative of the log of its slope."""
     p = act.params
     if act.name == "smooth_leaky_relu":
         s = logistic(xp, y) * logistic(xp, -y)
@@ -99,7 +99,7 @@ def dlog_dsigma(xp: Any, act: Any, y: Array) -> Array:
 
 
 def inverse(xp: Any, act: Any, z: Array) -> Array:
-    """The activation's inverse; a safeguarded Newton where there is no closed form."""
+    """Return the activation's inverse; a safeguarded Newton where there is no closed form."""
     p = act.params
     if act.name == "softplus":
         return z + xp.log(-xp.expm1(-z))
@@ -124,7 +124,7 @@ def inverse(xp: Any, act: Any, z: Array) -> Array:
 
 
 def constant(dens: Any) -> float:
-    """The log of the base density's normaliser."""
+    """Return the log of the base density's normaliser."""
     if dens.name == "student_t":
         nu = dens.params["nu"]
         gammas = math.lgamma((nu + 1) / 2) - math.lgamma(nu / 2)
@@ -134,7 +134,7 @@ def constant(dens: Any) -> float:
 
 
 def log_density(xp: Any, dens: Any, z: Array) -> Array:
-    """log p."""
+    """Return log p."""
     size = xp.abs(z)
     if dens.name == "normal":
         return -z * z / 2 + constant(dens)
@@ -149,7 +149,7 @@ def log_density(xp: Any, dens: Any, z: Array) -> Array:
 
 
 def score(xp: Any, dens: Any, z: Array) -> Array:
-    """The derivative of log p."""
+    """Return the derivative of log p."""
     if dens.name == "normal":
         return -z
     if dens.name == "logistic":

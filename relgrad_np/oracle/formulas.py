@@ -53,7 +53,7 @@ class Run:
         return line(self, *(() if k is None else (k,)), *rest)
 
     def eye(self) -> Array:
-        """The identity, in the library and dtype at hand."""
+        """Return the identity, in the library and dtype at hand."""
         return 0 * self.W[0] + self.xp.eye(self.D, dtype=self.W[0].dtype)
 
 

@@ -1,4 +1,4 @@
-"""PyTorch modules and JAX functions as candidates: their log-likelihood, and its autodiff gradients.
+"""PyTorch modules and JAX functions as candidates: their log-likelihood, gradients by autodiff.
 
 What comes back is judged like anything else: `log_prob`, `G_W_k` and `G_b_k`, and whatever other
 arrays of the case the function returns by name beside its log_prob. Where `Y_k` is among them,
@@ -27,7 +27,7 @@ def from_torch(
 ) -> Candidate:
     """Return a candidate of PyTorch code.
 
-    made: a `torch.nn.Module` with `log_prob(X)`, or whose call returns it, (N,): its square matrices
+    made: a `torch.nn.Module` with `log_prob(X)`, or whose call returns it, (N,): its matrices
     and vectors of parameters, in order, are W_0, b_0, W_1, ... (other cases than those of its L and
     D are left out); or a function of the problem that makes such a module; or a function
     (layers, X, problem) -> log_prob with layers [(W, b), ...]. Instead of log_prob any of them may
@@ -69,7 +69,9 @@ def from_torch(
         total = _objective(found["log_prob"], how)
         wanted = [*W, *b, *Ys.values()]
         grads = torch.autograd.grad(total, wanted, allow_unused=True)
-        zeros = [torch.zeros_like(x) if g is None else g for x, g in zip(wanted, grads, strict=True)]
+        zeros = [
+            torch.zeros_like(x) if g is None else g for x, g in zip(wanted, grads, strict=True)
+        ]
         keys = [f"G_W_{k}" for k in range(len(W))] + [f"G_b_{k}" for k in range(len(b))]
         keys += [f"Delta_{key[2:]}" for key in Ys]
         return found | {k: g for k, g in zip(keys, zeros, strict=True) if k not in found}

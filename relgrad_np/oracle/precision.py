@@ -1,4 +1,4 @@
-"""Wrong digits, not a wrong formula: which precision was a result computed in?
+"""Wrong digits, not a wrong formula: the precision that a result was computed in.
 
 All errors must stay within what that precision allows a right formula. For float32 in a float64
 claim that is evidence enough, nothing else errs so little. A coarser format needs a witness:

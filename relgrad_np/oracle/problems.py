@@ -153,7 +153,7 @@ def signed_weights(source: Iterator[int], D: int, sign: int) -> Rows:
 
 
 def conditioned_weights(source: Iterator[int], D: int, exponent: int) -> Rows:
-    """Draw W whose last row is, to 2^-exponent, half the sum of the first two: cond ~ 2^exponent."""
+    """Draw W of condition ~ 2^exponent: the last row is nearly half the sum of the first two."""
     W = weights(source, D, bits=10)
     W[-1] = [
         (x + y) / 2 + Fraction(next(source) % 15 - 7, 2 ** (exponent + 2))
@@ -210,8 +210,8 @@ def all_problems() -> Iterator[Problem]:
     >>> len(list(all_problems())) > 40
     True
     """
-    relu, tanh, line, softplus, elu = ACTIVATIONS
-    sech, normal, logistic, laplace, student = DENSITIES
+    relu, tanh, _, softplus, elu = ACTIVATIONS
+    sech, normal, logistic, _, student = DENSITIES
     sizes = [(4, 2, 3), (2, 4, 3), (5, 3, 2), (3, 4, 2), (6, 2, 3)]
     for i, act in enumerate(ACTIVATIONS):
         for j, dens in enumerate(DENSITIES):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from .compare import Entry
@@ -30,11 +32,11 @@ class Report(NamedTuple):
     mistake: str | None = None
     stage: str | None = None
     layer: int | None = None
-    undeclared: dict[str, str] = {}
+    undeclared: Mapping[str, str] = MappingProxyType({})
     notes: tuple[str, ...] = ()
     not_checked: tuple[str, ...] = ()
     explains_all: bool = False
-    conventions: dict[str, str] = {}
+    conventions: Mapping[str, str] = MappingProxyType({})
 
     @property
     def passed(self) -> bool:
@@ -51,10 +53,12 @@ class Report(NamedTuple):
         if not checked:
             return "FAIL: nothing was checked"
         wrong = sum(entry.wrong for entry in checked)
-        return f"FAIL: {wrong} of {len(checked)} arrays of {cases} cases are wrong; {self.diagnosis}"
+        return (
+            f"FAIL: {wrong} of {len(checked)} arrays of {cases} cases are wrong; {self.diagnosis}"
+        )
 
     def text(self) -> str:
-        """The table by stage and layer, the diagnosis in words, the verdict.
+        """Return the table by stage and layer, the diagnosis in words, the verdict.
 
         >>> print(Report("x", "float64", (), "nothing", "nothing was checked").text())
         candidate: x (float64)
@@ -62,17 +66,17 @@ class Report(NamedTuple):
         """
         lines = [f"candidate: {self.candidate} ({self.dtype})"]
         if self.conventions:
-            lines.append("declared: " + json.dumps(self.conventions))
+            lines.append("declared: " + json.dumps(dict(self.conventions)))
         if self.entries:
             lines += ["", *_table(self.entries, self.first), ""]
         lines += [f"note: {note}" for note in self.notes]
         lines += [f"not checked: {text}" for text in self.not_checked]
         if self.undeclared:
-            lines.append(f"to declare: {json.dumps(self.undeclared)}")
+            lines.append(f"to declare: {json.dumps(dict(self.undeclared))}")
         return "\n".join([*lines, self.verdict])
 
     def json(self) -> str:
-        """The same as one JSON object.
+        """Return the same as one JSON object.
 
         >>> json.loads(Report("x", "float64", (), "nothing", "nothing").json())["passed"]
         False
@@ -97,8 +101,8 @@ class Report(NamedTuple):
                 "stage": self.stage,
                 "layer": self.layer,
                 "first": first and {"case": first.case, "array": first.name},
-                "undeclared": self.undeclared,
-                "declared": self.conventions,
+                "undeclared": dict(self.undeclared),
+                "declared": dict(self.conventions),
                 "notes": list(self.notes),
                 "not_checked": list(self.not_checked),
                 "arrays": rows,

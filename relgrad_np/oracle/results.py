@@ -2,7 +2,7 @@
 
     RESULTS/<id>.npz               arrays by name
     RESULTS/<id>/<array>.npy       one file an array
-    RESULTS/<id>.json              {"dtype": "float64", "arrays": {"Y_0": {"shape": .., "data": ..}}}
+    RESULTS/<id>.json           {"dtype": "float64", "arrays": {"Y_0": {"shape": .., "data": ..}}}
     RESULTS/conventions.json       optional: {"weights": "transposed", "direction": "descent"}
 
 Any subset of cases and arrays. Bad input is a ValueError in one line, never a pass.
@@ -54,10 +54,10 @@ def read(folder: Path, suite: Suite) -> tuple[list[tuple[Case, dict[str, Any], s
         raise ValueError(f"{str(folder)!r} holds no results")
     found = []
     for case in suite.cases:
-        path = places.get(case.problem.id)
-        arrays = _arrays(path) if path is not None else {}
-        if path is not None and not arrays:
-            raise ValueError(f"{path.name} holds no arrays")
+        place = places.get(case.problem.id)
+        arrays = _arrays(place) if place is not None else {}
+        if place is not None and not arrays:
+            raise ValueError(f"{place.name} holds no arrays")
         coarse = any(x.dtype == np.float32 for x in arrays.values())
         found.append((case, settle(arrays, case, how), "float32" if coarse else "float64"))
     return found, how

@@ -13,9 +13,10 @@ S = 1 + |f| + |y f'|: the 1 for intermediate values of size 1, as in the logarit
 
 from typing import Any
 
-from . import truth
+from . import exact, truth
+from .exact import Matrix, ctx, product, transpose
 from .problems import Problem
-from .truth import Matrix, Values, ctx, product, transpose
+from .truth import Values
 
 C = 64
 REASONS = {
@@ -87,7 +88,7 @@ def tolerances(problem: Problem, found: Values, X_back: Matrix) -> dict[str, Tol
     >>> from .brute import Spec
     >>> one = np.ones((1, 1)); line, normal = Spec("identity", {}), Spec("normal", {})
     >>> p = Problem("", "", "", one, (2 * one,), (one[0],), line, normal, 0.5)
-    >>> tolerances(p, truth.truth(p), truth.matrix(one))["Y_0"]  # |Z| |W| + |b| = 3
+    >>> tolerances(p, truth.truth(p), exact.matrix(one))["Y_0"]  # |Z| |W| + |b| = 3
     {'S': 3.0, 'inherited': 0.0, 'size': 3.0}
     """
     with ctx.workdps(20):
@@ -103,12 +104,15 @@ class Scales:
         self.found: dict[str, Tolerance] = {}
         self.W = [_abs(W) for W in self.net.W]
         self.b = [[abs(t) for t in b] for b in self.net.b]
-        self.V = [_abs(transpose(truth.inverse(W))) for W in self.net.W]
+        self.V = [_abs(transpose(exact.inverse(W))) for W in self.net.W]
         self.cond = [
             ctx.sqrt(_flat(_map(lambda x: x * x, W)) * _flat(_map(lambda x: x * x, V)))
             for W, V in zip(self.W, self.V, strict=True)
         ]
-        self.Z = [_abs(truth.matrix(problem.X)), *(_abs(v[f"Z_{k + 1}"]) for k in range(self.net.L))]
+        self.Z = [
+            _abs(exact.matrix(problem.X)),
+            *(_abs(v[f"Z_{k + 1}"]) for k in range(self.net.L)),
+        ]
         self.Y = [v[f"Y_{k}"] for k in range(self.net.L)]
         self.forward()
         self.backward()
@@ -139,7 +143,9 @@ class Scales:
             ]
             self.e_Y.append(self.note(f"Y_{k}", S, product(self.e_Z[k], transpose(self.W[k]))))
             if k >= net.hidden:
-                self.e_Z.append(self.note(f"Z_{k + 1}", S, _map(lambda e, s: e - C * s, self.e_Y[k], S)))
+                self.e_Z.append(
+                    self.note(f"Z_{k + 1}", S, _map(lambda e, s: e - C * s, self.e_Y[k], S))
+                )
                 continue
             made = [
                 ("Z", k + 1, truth.sigma),
@@ -148,7 +154,7 @@ class Scales:
             ]
             errors = []
             for stage, index, f in made:
-                part = Elementwise(lambda y, f=f: f(act, y), self.Y[k])  # type: ignore[misc]
+                part = Elementwise(lambda y, f=f: f(act, y), self.Y[k])
                 inherited = _map(lambda s, e: s * e, part.slope, self.e_Y[k])
                 errors.append(self.note(f"{stage}_{index}", part.S, inherited))
                 if stage == "log_dsigma":
@@ -160,10 +166,10 @@ class Scales:
         e_p = [sum(row) for row in _map(lambda s, e: s * e, part.slope, self.e_Z[net.L])]
         S_p = [sum(row) for row in part.S]
         dets = [
-            _flat(_map(lambda x, y: x * y, V, W)) + abs(truth.log_abs_det(W_)) + self.p.D
+            _flat(_map(lambda x, y: x * y, V, W)) + abs(exact.log_abs_det(W_)) + self.p.D
             for V, W, W_ in zip(self.V, self.W, net.W, strict=True)
         ]
-        size = [abs(truth.log_abs_det(W)) + self.p.D for W in net.W]
+        size = [abs(exact.log_abs_det(W)) + self.p.D for W in net.W]
         self.note("L_p", S_p, e_p)
         self.note("L_J1", J1, e_J1)
         self.note("L_J2", sum(dets), 0, sum(size))
@@ -230,7 +236,7 @@ class Scales:
         self.note(f"R_b_input_{k}", product(WW, sums), product(WW, e_sums))
 
     def step(self, k: int) -> None:
-        """The plain and the exponential step of layer k."""
+        """Follow the plain and the exponential step of layer k."""
         eta, W, column = self.p.eta, self.W[k], [[t] for t in self.b[k]]
         (S_W, S_b), (e_W, e_b) = self.S_R, self.e_R
         grow = lambda w, s: w + eta * s  # noqa: E731
@@ -238,7 +244,7 @@ class Scales:
         e_plus = self.note(f"W_plus_{k}", _map(grow, W, S_W), _map(inherit, e_W, S_W))
         self.note(f"b_plus_{k}", _map(grow, column, S_b), _map(inherit, e_b, S_b))
         W_plus = self.v[f"W_plus_{k}"]
-        V = _abs(transpose(truth.inverse(W_plus)))
+        V = _abs(transpose(exact.inverse(W_plus)))
         size = abs(self.v[f"logdet_plus_{k}"]) + self.p.D
         S = _flat(_map(lambda x, y: x * y, V, _abs(W_plus))) + size
         self.note(f"logdet_plus_{k}", S, _flat(_map(lambda x, e: x * e, V, e_plus)), size)
@@ -246,20 +252,20 @@ class Scales:
             return
         D_T, e_T = transpose(_abs(self.v[f"Delta_{k}"])), transpose(self.e_Delta[k])
         Y = _abs(self.Y[k])
-        xi = _add(product(D_T, Y), truth.identity(self.p.D))
+        xi = _add(product(D_T, Y), exact.identity(self.p.D))
         e_xi = _add(product(e_T, Y), product(D_T, self.e_Y[k]))
         ones = [sum(row) for row in D_T], [sum(row) for row in e_T]
-        xi, e_xi = truth.augmented(xi, ones[0], 0), truth.augmented(e_xi, ones[1], 0)
-        M = truth.augmented(W, self.b[k])
+        xi, e_xi = exact.augmented(xi, ones[0], 0), exact.augmented(e_xi, ones[1], 0)
+        M = exact.augmented(W, self.b[k])
         grown = ctx.expm(ctx.matrix(_map(lambda x: eta * x, xi)), method="taylor").tolist()
-        S_W, S_b = truth.split_bias(product(grown, M))
+        S_W, S_b = exact.split_bias(product(grown, M))
         moved = product(_map(lambda x: eta * x, product(grown, e_xi)), product(grown, M))
-        e_W, e_b = truth.split_bias(moved)
+        e_W, e_b = exact.split_bias(moved)
         self.note(f"W_exp_{k}", S_W, e_W)
         self.note(f"b_exp_{k}", [[t] for t in S_b], [[t] for t in e_b])
 
     def back(self, X_back: Matrix) -> None:
-        """The inverse: each line's own error, carried through the lines below it."""
+        """Carry each line's own error of the inverse through the lines below it."""
         act, net = self.p.activation, self.net
         e = _map(lambda z: 0 * z, X_back)
         Ys = truth.outputs(net, X_back)
@@ -269,5 +275,5 @@ class Scales:
                 part = Elementwise(lambda y: truth.sigma(act, y), Y)
                 e = _map(lambda e, s, slope: (e + C * s) / slope, e, part.S, part.slope)
             S = [[abs(y) + t for y, t in zip(row, self.b[k], strict=True)] for row in Y]
-            e = product(_map(lambda e, s: e + C * self.cond[k] * s, e, S), self.V[k])
+            e = product(_map(lambda e, s, c=C * self.cond[k]: e + c * s, e, S), self.V[k])
         self.note("X_back", _map(lambda e: e / C, e), 0, _abs(X_back))

@@ -56,9 +56,7 @@ def _require(value: Any, rule: Any, name: str, root: Any) -> None:
         raise ValueError(f"{name} must be {rule['const']!r}, got {_short(value)}")
     if "enum" in rule and not (type(value) in (int, str) and value in rule["enum"]):
         raise ValueError(f"{name} must be one of {rule['enum']}, got {_short(value)}")
-    if "type" in rule and (
-        isinstance(value, bool) or not isinstance(value, TYPES[rule["type"]])
-    ):
+    if "type" in rule and (isinstance(value, bool) or not isinstance(value, TYPES[rule["type"]])):
         raise ValueError(f"{name} must be of type {rule['type']}, got {_short(value)}")
     if isinstance(value, str) and not re.search(rule.get("pattern", ""), value):
         raise ValueError(f"{name} must match {rule['pattern']}, got {_short(value)}")

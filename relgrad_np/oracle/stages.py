@@ -54,9 +54,7 @@ _ALL = [
     Stage("Delta", 7, "all", "N D", "d mean(L_p + L_J1) / d Y_k; with its 1/N", True),
     *_gradients(8, "G", "", "ordinary gradient of mean(log p)"),
     *_gradients(10, "R", "", "relative gradient, G~ W~' W~ (side output, bias augmented)"),
-    Stage(
-        "R_W_separate", 12, "all", "D D", "G_W W' W: the bias is not in the group", True, True
-    ),
+    Stage("R_W_separate", 12, "all", "D D", "G_W W' W: the bias is not in the group", True, True),
     *_gradients(13, "R", "_input", "W W' G: the input side"),
     Stage("W_plus", 15, "all", "D D", "W + eta R_W, the plain step", square=True),
     Stage("b_plus", 16, "all", "D", "b + eta R_b, the plain step"),
@@ -117,7 +115,7 @@ def order(name: str, L: int) -> tuple[int, int, int]:
     >>> order("Z_1", 3) < order("Y_1", 3), order("Delta_2", 3) < order("Delta_0", 3)
     (True, True)
     """
-    stage, k = split(name)
+    stage, _ = split(name)
     layer = layer_of(name) or 0
     place = L - 1 - layer if stage == "Delta" else layer
     return STAGES[stage].phase, place, int(stage == "Z")

@@ -1,4 +1,4 @@
-"""Arrays in files that are the same to the byte everywhere, and reading files that nobody vouches for.
+"""Arrays in files: the same to the byte everywhere, and read as if somebody had damaged them.
 
 Writing: .npz as an uncompressed zip with fixed dates, .npy headers of version 1.0, JSON with
 hexadecimal floats (C's %a, Python's float.hex). Reading: sizes are compared with what is there
@@ -29,7 +29,9 @@ def npy_bytes(x: Any) -> bytes:
     x = np.ascontiguousarray(x, dtype=x.dtype.newbyteorder("<")).reshape(x.shape)
     head = f"{{'descr': '{x.dtype.str}', 'fortran_order': False, 'shape': {x.shape!r}, }}"
     head = head.ljust(64 * math.ceil((10 + len(head) + 1) / 64) - 10 - 1) + "\n"
-    return b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head.encode() + x.tobytes()
+    return (
+        b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head.encode() + bytes(x.tobytes())
+    )
 
 
 def npz_bytes(arrays: Arrays) -> bytes:
@@ -133,7 +135,9 @@ def parse_npz(raw: bytes, name: str) -> Arrays:
             for info in file.infolist():
                 key = info.filename.removesuffix(".npy")
                 if key in found or key == info.filename:
-                    raise ValueError(f"{name}: unexpected or repeated member {info.filename[:60]!r}")
+                    raise ValueError(
+                        f"{name}: unexpected or repeated member {info.filename[:60]!r}"
+                    )
                 if info.file_size > LIMIT:
                     raise ValueError(f"{name}: {key[:60]} is larger than {LIMIT >> 20} MiB")
                 with file.open(info) as member:
@@ -162,7 +166,9 @@ def parse_hexadecimal(value: Any, name: str, dtype: str = "float64") -> Any:
     try:
         numbers = [float.fromhex(x) if isinstance(x, str) else _number(x) for x in data]
     except (ValueError, TypeError, OverflowError):
-        raise ValueError(f"{name}: 'data' must hold hexadecimal floats such as '0x1.8p+1'") from None
+        raise ValueError(
+            f"{name}: 'data' must hold hexadecimal floats such as '0x1.8p+1'"
+        ) from None
     with np.errstate(over="ignore"):
         return np.array(numbers, dtype="float64").astype(dtype).reshape(shape)
 

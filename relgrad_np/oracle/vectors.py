@@ -160,7 +160,7 @@ def write(path: Path, cases: Iterable[Case], json_up_to: int = JSON_UP_TO) -> No
         raw = storage.npz_bytes(arrays)
         entry |= {"file": f"cases/{case.problem.id}.npz", "sha256": hashlib.sha256(raw).hexdigest()}
         (path / entry["file"]).write_bytes(raw)
-        if case.problem.D <= json_up_to:
+        if json_up_to >= case.problem.D:
             both = (inputs(case.problem), case.expected)
             given, right = ({n: storage.hexadecimal(x) for n, x in part.items()} for part in both)
             text = {"schema": "relgrad-vectors/1", **_describe(case.problem)}

@@ -1,4 +1,4 @@
-"""Is this implementation right, and if not, what is wrong and where?
+"""Judge an implementation: is it right, and if not, what is wrong and where.
 
 Candidates are run on the suite (or their files read), brought to the house's conventions, compared
 stage by stage, and what is wrong is explained: a convention that was not declared, a mistake of
@@ -14,10 +14,10 @@ import numpy as np
 
 from . import precision
 from .candidate import Candidate, candidate
+from .catalogue import mistakes
 from .compare import EPS, Entry, Outcome, entries, first_wrong, outcomes
 from .conventions import MEANING, Conventions, applies
 from .diagnosis import Finding, explore
-from .catalogue import mistakes
 from .report import Report
 from .stages import STAGES, names, split
 from .vectors import Case, Suite, small
@@ -73,7 +73,7 @@ def judge(
     dtype = "float32" if any(o.eps == EPS["float32"] for o in results) else "float64"
     compared = {outcome.case.problem.id: entries(outcome) for outcome in results}
     rows = tuple(entry for part in compared.values() for entry in part)
-    base = {
+    base: dict[str, Any] = {
         "candidate": name, "dtype": dtype, "entries": rows, "conventions": how.changes(),
         "not_checked": _not_checked(found, results, rows),
     }  # fmt: skip
@@ -163,7 +163,9 @@ def _convention(key: str, value: str, how: Conventions) -> str:
 
 
 def _residuals(finding: Finding) -> str:
-    text = f"match of this explanation at the first error: {finding.residual:.2g} of what is allowed"
+    text = (
+        f"match of this explanation at the first error: {finding.residual:.2g} of what is allowed"
+    )
     if finding.runner_up:
         name, residual = finding.runner_up
         text += f"; next best: {mistakes[name].title} ({residual:.2g})"
@@ -188,7 +190,8 @@ def explore_parts(results: Sequence[Outcome], how: Conventions, first: Entry) ->
 
 def inverse_note(results: Sequence[Outcome], rows: Sequence[Entry]) -> str | None:
     """Say so if R_W loses digits with cond(W), as only a formula with an inverse does."""
-    quiet, loud = [], []
+    quiet: list[tuple[float, float]] = []
+    loud: list[tuple[float, float]] = []
     by_case = {outcome.case.problem.id: outcome for outcome in results}
     for entry in rows:
         if entry.stage not in ("R_W", "R_W_separate", "R_W_input") or not entry.checked:
@@ -222,9 +225,9 @@ def _not_checked(
 ) -> tuple[str, ...]:
     """List stages that nobody supplied, cases without results, arrays without enough digits."""
     supplied = {split(name)[0] for outcome in results for name in outcome.arrays}
-    possible = {
-        split(name)[0] for outcome in results for name in outcome.case.expected
-    } or {split(name)[0] for name in names(2)}
+    possible = {split(name)[0] for outcome in results for name in outcome.case.expected} or {
+        split(name)[0] for name in names(2)
+    }
     lines = []
     if missing := [stage for stage in STAGES if stage in possible - supplied]:
         lines.append("not supplied: " + ", ".join(missing))
