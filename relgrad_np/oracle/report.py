@@ -36,6 +36,7 @@ class Report(NamedTuple):
     notes: tuple[str, ...] = ()
     not_checked: tuple[str, ...] = ()
     explains_all: bool = False
+    isolated: bool = False
     conventions: Mapping[str, str] = MappingProxyType({})
 
     @property
@@ -68,7 +69,7 @@ class Report(NamedTuple):
         if self.conventions:
             lines.append("declared: " + json.dumps(dict(self.conventions)))
         if self.entries:
-            lines += ["", *_table(self.entries, self.first), ""]
+            lines += ["", *_table(self), ""]
         lines += [f"note: {note}" for note in self.notes]
         lines += [f"not checked: {text}" for text in self.not_checked]
         if self.undeclared:
@@ -114,11 +115,11 @@ def _finite(x: float) -> float | str:
     return x if math.isfinite(x) else str(x)
 
 
-def _table(found: tuple[Entry, ...], first: Entry | None) -> list[str]:
+def _table(report: Report) -> list[str]:
     """One line a stage: its verdict, its worst error by layer in units of what is allowed."""
     lines = [f"{'stage':<13} {'verdict':<18} worst error by layer, in units of what is allowed"]
     for stage in STAGES:
-        rows = [entry for entry in found if entry.stage == stage and entry.checked]
+        rows = [entry for entry in report.entries if entry.stage == stage and entry.checked]
         if not rows:
             continue
         worst: dict[Any, float] = {}
@@ -127,8 +128,8 @@ def _table(found: tuple[Entry, ...], first: Entry | None) -> list[str]:
         wrong = any(entry.wrong for entry in rows)
         verdict = "ok"
         if wrong:
-            at_first = first is not None and stage == first.stage
-            verdict = "WRONG" if at_first else "after first error"
+            at_first = report.first is not None and stage == report.first.stage
+            verdict = "WRONG" if at_first or report.isolated else "after first error"
         cells = [
             f"{value:.1e}" if layer is None else f"{layer}: {value:.1e}"
             for layer, value in sorted(worst.items(), key=lambda item: item[0] or 0)

@@ -75,7 +75,7 @@ def judge(
     rows = tuple(entry for part in compared.values() for entry in part)
     base: dict[str, Any] = {
         "candidate": name, "dtype": dtype, "entries": rows, "conventions": how.changes(),
-        "not_checked": _not_checked(found, results, rows),
+        "not_checked": _not_checked(found, results, rows), "isolated": isolated,
     }  # fmt: skip
     if not any(entry.checked for entry in rows):
         return Report(**base, kind="nothing", diagnosis="nothing was checked")
@@ -122,7 +122,8 @@ def _explained(
     if h.mistake is None:
         rest = "with that declared, everything supplied is right"
         if not finding.explains_all:
-            rest = "with that declared, results are right up to a later stage"
+            later = next(s.name for s in STAGES.values() if s.phase == finding.until[0])
+            rest = f"with that declared, results are right up to {later}"
         words.append(f"{rest}; declare it in {FILE} or as oracle.Conventions")
         return Report(**base, kind="convention", diagnosis="; ".join(words))
     mistake = mistakes[h.mistake]
