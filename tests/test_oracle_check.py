@@ -15,8 +15,7 @@ SUITE = vectors.small()
 # one case of each kind: what a test can afford; the whole suite is for validation.oracle_report
 FEW = SUITE.where(id=[
     "generic-smooth_leaky_relu-logistic", "generic-leaky_tanh-normal", "generic-softplus-laplace",
-    "depth-1-3", "depth-3-2", "one-sample", "many-samples", "condition-10-leaky_tanh", "optimum",
-    "no-bias-smooth_leaky_relu", "middling-smooth_leaky_relu", "last-activated-leaky_tanh-normal",
+    "depth-1-3", "depth-3-2", "one-sample", "many-samples", "optimum", "no-bias-smooth_leaky_relu",
 ])  # fmt: skip
 pytestmark = pytest.mark.filterwarnings("ignore:.*:RuntimeWarning")
 
@@ -41,7 +40,7 @@ def test_a_planted_mistake_is_named(name):
 @pytest.mark.parametrize("name", ["Y_without_b", "bend_next_layer", "R_b_without_b"])
 def test_a_mistake_planted_in_another_library_is_named(library, dtype, name):
     needs(library)
-    suite = FEW.where(id=["depth-3-2", "many-samples"])  # JAX compiles for each size
+    suite = FEW.where(id="depth-3-2")  # JAX compiles for each size
     report = verdict.check(
         planted.LIBRARIES[library](catalogue.mistakes[name].lines), suite, dtype=dtype
     )
@@ -96,9 +95,9 @@ def test_a_mistake_outside_the_catalogue_is_placed(stranger, monkeypatch):
 def test_right_candidates_pass(name, dtype):
     if "torch" in name or "JAX" in name:
         needs(name.split()[0] if "JAX" in name else "torch")
-    suite = FEW.where(id=["depth-3-2", "many-samples"]) if "JAX" in name else SUITE
+    suite = FEW.where(id="depth-3-2") if "JAX" in name else SUITE
     _, arrays, alarms, worst, which = right.alarms(name, suite, dtype)
-    assert arrays > 20
+    assert arrays > 10
     assert alarms == 0, which
     assert worst < 0.1
 
@@ -194,6 +193,16 @@ def test_an_inverse_is_noticed_and_does_not_fail_within_tolerance():
     assert mild.passed
     assert "forms an inverse" in mild.text()
     assert not verdict.check({"R_W": low_precision.without}, SUITE).notes
+
+
+def test_parts_are_judged_each_on_its_own():
+    wrong = {
+        "R_b": lambda Delta, Y, b: Delta.T @ (Y @ b + 1),
+        "R_W": lambda Delta, Y, W: Delta.T @ (Y @ W) - W,
+    }
+    report = verdict.check(wrong, FEW)
+    assert report.mistake == "R_W_negative_term"
+    assert "also wrong: layer 0, R_b: the term of log|det W| (+ b) is missing" in report.text()
 
 
 def test_a_run_that_checked_nothing_fails():

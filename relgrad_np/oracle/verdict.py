@@ -92,6 +92,7 @@ def judge(
     finding = None if isolated else explore(results, how, compared)
     if isolated:
         finding = explore_parts(results, how, first)
+        base["notes"] = notes + _other_parts(results, how, rows, first)
     if finding is None or not finding.explains_all:
         form = precision.diagnose(results, rows)
         if form is not None:
@@ -187,6 +188,21 @@ def explore_parts(results: Sequence[Outcome], how: Conventions, first: Entry) ->
         if kept:
             alone.append(outcome._replace(arrays=kept))
     return explore(alone, how, {o.case.problem.id: entries(o) for o in alone})
+
+
+def _other_parts(
+    results: Sequence[Outcome], how: Conventions, rows: Sequence[Entry], first: Entry
+) -> tuple[str, ...]:
+    """Explain each further part that is wrong: it owes nothing to the first."""
+    notes = []
+    for stage in STAGES:
+        wrong = first_wrong(entry for entry in rows if entry.stage == stage != first.stage)
+        if wrong is not None:
+            found = explore_parts(results, how, wrong)
+            name = found.hypothesis.mistake if found else None
+            said = mistakes[name].title if name else "no mistake of the catalogue explains it"
+            notes.append(f"also wrong: {_place(wrong)}: {said}")
+    return tuple(notes)
 
 
 def inverse_note(results: Sequence[Outcome], rows: Sequence[Entry]) -> str | None:
