@@ -10,6 +10,7 @@
 """
 
 import hashlib
+import importlib.util
 import json
 from collections.abc import Callable, Iterable
 from importlib import resources
@@ -139,6 +140,8 @@ def export(
     ['optimum']
     """
     path = Path(path)
+    if importlib.util.find_spec("mpmath") is None:
+        raise ImportError("exporting needs mpmath: pip install 'relgrad-np[vectors]'")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise FileExistsError(f"`{path}` exists: name a new or an empty folder")
     (path / "cases").mkdir(parents=True, exist_ok=True)
