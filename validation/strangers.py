@@ -112,7 +112,7 @@ STRANGERS = [
             m.D + np.sum(m.Delta[k] * m.Y[k]))}),
     Stranger("one step of Newton's method for the inverse activation", "X_back", "net", {
         "X_back": _one_newton_step}),
-    Stranger("log(1 + e^2) - style constant: log cosh with log 2 forgotten", "L_p", "net", {
+    Stranger("log cosh with its log 2 forgotten, whatever the density", "L_p", "net", {
         "L_p": lambda m: LINES["L_p"](m) + m.D * math.log(2)}),
 ]  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 A mistake replaces lines of `formulas.LINES`; `stage` and `first` say where it shows first in a
 case: in layer 0, in the last, in the one below the last, or in the whole net. `hidden_at` lists the
-easy inputs at which nothing shows at all; `tests/test_oracle_catalogue.py` proves each entry of it.
+easy inputs at which nothing shows at all; `tests/test_oracle_check.py` proves each entry of it.
 
     orthogonal   W orthogonal (b != 0, both signs of the determinant)
     b = 0        no bias anywhere
