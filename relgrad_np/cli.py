@@ -1,4 +1,4 @@
-"""The command line: demo, train, evaluate, sample, verify, info.
+"""The command line: demo, train, evaluate, sample, verify, vectors, check, info.
 
 Exit status: 0 success; 1 an honest negative (a check failed, the fit diverged); 2 unusable input,
 one line on stderr; 130 and 143 for signals.
@@ -22,6 +22,7 @@ import numpy as np
 from . import __version__
 from .fit import RULES, SCHEDULES
 from .history import FitDivergedError, fingerprint
+from .oracle.commands import register
 
 PROGRAM = "relgrad-np"
 _STATUS = """exit status: 0 success; 1 a check failed or the fit diverged; 2 unusable input;
@@ -90,6 +91,8 @@ def _parser() -> _Parser:
 
     check = command("verify", _verify, "check this installation against the definitions")
     check.add_argument("--json", action="store_true", help="one JSON object a line")
+
+    register(command)
 
     info = command("info", _info, "versions, BLAS, threads, devices")
     info.add_argument("--json", action="store_true")

@@ -22,6 +22,8 @@ from .network import Layer, Layers, forward
 from .objective import log_likelihood
 from .oracle import bounds, brute
 from .oracle.cases import PARAMS, Case, generic
+from .oracle.native import from_core
+from .oracle.verdict import check as oracle_check
 from .ordinary import ordinary_gradient
 from .relative import relative_gradient
 from .rules import Plain, init_state, train_step
@@ -61,7 +63,9 @@ def verify() -> tuple[Check, ...]:
     True
     """
     return tuple(
-        check for group in (elementwise, objective, gradients, steps, anchors) for check in group()
+        check
+        for group in (elementwise, objective, gradients, steps, anchors, truths)
+        for check in group()
     )
 
 
@@ -276,6 +280,19 @@ def anchors() -> Iterator[Check]:
         abs(best - published - gap),
         1e-6,
     )
+
+
+def truths() -> Iterator[Check]:
+    """Compare every array of the core with the small suite's 60-digit truths, both precisions.
+
+    >>> all(check.passed for check in truths())
+    True
+    """
+    for dtype in ("float64", "float32"):
+        report = oracle_check(from_core(), dtype=dtype)
+        worst = max(entry.units for entry in report.entries if entry.checked)
+        count = sum(entry.checked for entry in report.entries)
+        yield Check(f"{count} arrays = their 60-digit truths, {dtype}, in tolerances", worst, 1.0)
 
 
 MU = np.array([3.0, -2.0, 1.0, 5.0])

@@ -65,6 +65,33 @@ def test_brute_force_shares_no_code_with_what_it_checks():
     assert modules <= {"math", "collections.abc", "typing", "numpy"}
 
 
+ORACLE = [
+    "bounds", "brute", "cases", "stages", "problems", "tape", "exact", "truth", "scales", "schema", "storage",
+    "vectors", "elementwise", "formulas", "catalogue", "conventions", "compare", "candidate",
+    "precision", "hypotheses", "diagnosis", "report", "verdict", "native", "peers", "results", "commands",
+]  # fmt: skip
+# what truths and predictions rest on may know nothing of the core; `native` alone runs it
+KNOWS_THE_CORE = {"cases", "native"}
+
+
+def test_the_oracle_points_one_way_too_and_only_one_file_of_it_runs_the_core():
+    for path in (PACKAGE / "oracle").glob("*.py"):
+        if path.stem == "__init__":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level == 1:
+                for name in {(node.module or "").split(".")[0]} - {""} or {
+                    a.name for a in node.names
+                }:
+                    assert ORACLE.index(name) < ORACLE.index(path.stem), (
+                        f"{path.stem} imports {name}"
+                    )
+            if isinstance(node, ast.ImportFrom) and node.level == 2:
+                assert path.stem in KNOWS_THE_CORE, f"{path.stem} imports the core"
+        longest = 450 if path.stem == "catalogue" else 350
+        assert len(path.read_text().splitlines()) <= longest, path.stem
+
+
 def calls(path):
     """Attribute names that a file calls or reads."""
     return {n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)}
@@ -106,7 +133,7 @@ def test_no_forbidden_words_or_habits_in_the_core():
 def test_importing_is_light():
     code = (
         "import sys, time; t = time.perf_counter(); import relgrad_np;"
-        "heavy = {'numba', 'cupy', 'torch', 'jax', 'matplotlib', 'sklearn', 'tqdm', 'pandas'};"
+        "heavy = {'numba', 'cupy', 'torch', 'jax', 'mpmath', 'matplotlib', 'sklearn', 'tqdm', 'pandas'};"
         "print(sorted(heavy & {m.split('.')[0] for m in sys.modules}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

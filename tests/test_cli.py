@@ -201,7 +201,7 @@ def test_divergence_is_status_1_and_keeps_the_last_good_model(capsys, tmp_path, 
 def test_verify(capsys):
     status, out, _ = run(capsys, "verify")
     assert status == 0
-    assert out.splitlines()[-1] == "23 of 23 checks passed"
+    assert out.splitlines()[-1] == "25 of 25 checks passed"
     status, out, _ = run(capsys, "verify", "--json")
     assert all(json.loads(line)["passed"] for line in out.splitlines())
 
@@ -216,7 +216,7 @@ def test_verify_fails_when_the_installation_is_wrong(capsys, monkeypatch):
     status, out, _ = run(capsys, "verify")
     assert status == 1
     assert "FAIL" in out
-    assert out.splitlines()[-1] != "23 of 23 checks passed"
+    assert out.splitlines()[-1] != "25 of 25 checks passed"
 
 
 def test_info(capsys):
@@ -262,7 +262,7 @@ def test_the_demo_does_the_main_job(capsys, tmp_path, monkeypatch):
     status, out, _ = run(capsys, "demo", "--out", tmp_path / "demo")
     assert status == 0
     assert "nats above it" in out
-    assert "23 of 23 checks passed" in out
+    assert "25 of 25 checks passed" in out
     assert out.count("ordinary / relative") == 2
     pictures = {path.name for path in (tmp_path / "demo").glob("*.png")}
     assert pictures == {

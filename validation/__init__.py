@@ -1,1 +1,1 @@
-"""Experiments that reproduce what is claimed, one command each: `python -m validation.NAME`."""
+"""What is claimed, shown: each a command, `python -m validation.NAME`, its output kept beside it."""

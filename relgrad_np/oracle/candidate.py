@@ -1,0 +1,177 @@
+"""A candidate is whatever computes arrays of a case: a function of the problem, or parts of one.
+
+    function   candidate(problem) -> {"Y_0": ..., "R_W_0": ...}, any subset, any array library
+    parts      {"R_W": lambda Delta, Y, W: ...}: functions of the inputs that they name
+
+A part is given the true inputs of its stage, so that its verdict does not depend on what came
+before it. The core, each implementation and each array library are candidates like any other.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .conventions import Conventions, for_candidate, to_house
+from .problems import Problem
+from .stages import STAGES, shape, split
+from .vectors import Case
+
+Array = Any
+Arrays = dict[str, Array]
+_NET = (
+    "X, Zs, Ys, Ws, bs, Deltas, N, D, L, eta, activation, density, alpha, beta, nu, Z_L, Z_back, "
+    "L_p, L_J1, L_J2"
+)
+_LAYER = "Z, Y, W, b, Delta, Delta_next, W_next, G_W, G_b, R_W, R_b, W_plus, k, last"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A named implementation with its conventions; `run` or `parts`.
+
+    >>> double = Candidate("doubled", run=lambda problem: {"Y_0": 2 * problem.X})
+    >>> double.conventions.weights
+    'rows'
+    """
+
+    name: str
+    run: Callable[[Problem], Mapping[str, Array]] | None = None
+    parts: Mapping[str, Callable[..., Array]] = field(default_factory=dict)
+    conventions: Conventions = field(default_factory=Conventions)
+
+    def arrays(self, case: Case, dtype: str) -> Arrays:
+        """Return what the candidate computes for a case, in NumPy and in the house's terms.
+
+        NotImplementedError raised by a candidate means that this case is not for it: {}.
+        """
+        problem = for_candidate(case.problem.astype(dtype), self.conventions)
+        try:
+            found = dict(self.run(problem)) if self.run else self._parts(case, dtype, problem)
+        except NotImplementedError:
+            return {}
+        return settle(found, case, self.conventions)
+
+    def _parts(self, case: Case, dtype: str, problem: Problem) -> Arrays:
+        found = {}
+        for stage, function in self.parts.items():
+            for name in case.expected:
+                if split(name)[0] == stage:
+                    given = true_inputs(case, name, dtype, problem, self.conventions)
+                    found[name] = function(**{key: given[key] for key in wanted(function, stage)})
+        return found
+
+
+def candidate(
+    made: Any, *, name: str | None = None, conventions: Conventions | None = None
+) -> Candidate:
+    """Return a Candidate of a function, a mapping of parts, or one that is ready.
+
+    >>> candidate({"R_b": lambda G_b: G_b}).name
+    'parts: R_b'
+    """
+    if isinstance(made, Candidate):
+        how = conventions or made.conventions
+        return Candidate(name or made.name, made.run, made.parts, how)
+    how = conventions or Conventions()
+    if isinstance(made, Mapping):
+        for stage, function in made.items():
+            if stage not in STAGES or not callable(function):
+                raise ValueError(f"unknown stage {stage!r}; choose from {', '.join(STAGES)}")
+            wanted(function, stage)
+        return Candidate(name or f"parts: {', '.join(made)}", None, dict(made), how)
+    if not callable(made):
+        raise TypeError(f"`candidate` must be a function or a mapping, got {type(made).__name__}")
+    return Candidate(name or str(getattr(made, "__name__", type(made).__name__)), made, {}, how)
+
+
+def wanted(function: Callable[..., Any], stage: str) -> list[str]:
+    """Return the names of a part's inputs; ValueError for one that nobody can give.
+
+    >>> wanted(lambda Delta, Y, W: 0, "R_W")
+    ['Delta', 'Y', 'W']
+    """
+    choices = (_NET if STAGES[stage].layers == "net" else f"{_LAYER}, {_NET}").split(", ")
+    names = [
+        p.name
+        for p in inspect.signature(function).parameters.values()
+        if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+    ]
+    for name in names:
+        if name not in choices:
+            listed = ", ".join(choices)
+            raise ValueError(f"part {stage!r} asks for {name!r}; it can ask for {listed}")
+    return names
+
+
+def true_inputs(
+    case: Case, name: str, dtype: str, problem: Problem, how: Conventions
+) -> dict[str, Any]:
+    """Return the true inputs of the stage and layer of `name`, in the candidate's conventions."""
+    p, right, (_, index) = case.problem, case.expected, split(name)
+
+    def true(key: str) -> Array:
+        x = right[key].astype(dtype)
+        scale = p.N if how.reduction == "sum" else 1
+        return to_house(key, x, how._replace(reduction="mean"), p.N) * (
+            scale if STAGES[split(key)[0]].summed else 1
+        )
+
+    Zs = [problem.X, *(true(f"Z_{k + 1}") for k in range(p.L))]
+    given: dict[str, Any] = {
+        "X": problem.X, "Zs": Zs, "Ys": [true(f"Y_{k}") for k in range(p.L)],
+        "Ws": list(problem.W), "bs": list(problem.b), "N": p.N, "D": p.D, "L": p.L,
+        "Deltas": [true(f"Delta_{k}") for k in range(p.L)], "eta": problem.eta,
+        "activation": p.activation, "density": p.density, "Z_L": Zs[-1], "Z_back": problem.Z_back,
+        **{key: p.activation.params.get(key) for key in ("alpha", "beta")},
+        "nu": p.density.params.get("nu"), **{key: true(key) for key in ("L_p", "L_J1", "L_J2")},
+    }  # fmt: skip
+    if index is None:
+        return given
+    k = index - 1 if split(name)[0] == "Z" else index
+    up, last = min(k + 1, p.L - 1), k == p.L - 1
+    given |= {"Z": Zs[k], "Y": given["Ys"][k], "W": problem.W[k], "b": problem.b[k], "k": k}
+    given |= {"Delta": given["Deltas"][k], "last": last, "W_next": problem.W[up]}
+    given |= {"Delta_next": None if last else given["Deltas"][up]}
+    for key in ("G_W", "G_b", "R_W", "R_b", "W_plus"):
+        if f"{key}_{k}" in right:
+            given[key] = true(f"{key}_{k}")
+    return given
+
+
+def to_numpy(x: Any, name: str) -> Array:
+    """Return an array of any library, or a number, as NumPy float; TypeError, ValueError by name.
+
+    >>> to_numpy(1.5, "L_J2")
+    array(1.5)
+    """
+    for step in ("detach", "cpu", "get"):
+        if hasattr(x, step) and not isinstance(x, (np.ndarray, Mapping)):
+            x = getattr(x, step)()
+    if type(x).__module__.startswith("torch") and "float16" in str(x.dtype):
+        x = x.float()
+    try:
+        found = np.asarray(x)
+    except Exception as error:  # each array library raises its own kinds
+        raise TypeError(f"`{name}` is no array: {' '.join(str(error).split())[:120]}") from None
+    if "float" not in found.dtype.name:
+        raise ValueError(f"`{name}` must be float32 or float64, got {found.dtype}")
+    return found.astype(np.float32 if found.dtype.itemsize < 4 else found.dtype)
+
+
+def settle(found: Mapping[str, Any], case: Case, how: Conventions) -> Arrays:
+    """Check names and shapes of what a candidate returned; bring it to the house's terms."""
+    p, made = case.problem, {}
+    for name, value in found.items():
+        stage, index = split(name)
+        top = p.L if stage == "Z" else p.L - 1
+        low = 1 if stage == "Z" else 0
+        if index is not None and not low <= index <= top:
+            raise ValueError(f"{p.id}: `{name}`: the case has {p.L} layers, counted from 0")
+        x, right = to_numpy(value, name), shape(name, p.N, p.D)
+        if x.shape != right:
+            raise ValueError(f"{p.id}: `{name}` must have shape {right}, got {x.shape}")
+        made[name] = to_house(name, x, how, p.N)
+    return made

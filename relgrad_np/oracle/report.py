@@ -1,0 +1,138 @@
+"""The report of a check: a verdict, where it went wrong first, why, and what was not looked at."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from .compare import Entry
+from .stages import STAGES
+
+
+class Report(NamedTuple):
+    """What `check` found; `kind`: right, mistake, convention, precision, unknown or nothing.
+
+    `first`: the first wrong array in order of propagation. `mistake`: its name in the catalogue.
+    `undeclared`: conventions to declare. `notes`: what is worth knowing without being wrong.
+
+    >>> Report("x", "float64", (), "nothing", "nothing was checked").passed
+    False
+    """
+
+    candidate: str
+    dtype: str
+    entries: tuple[Entry, ...]
+    kind: str
+    diagnosis: str
+    first: Entry | None = None
+    layers: int = 0
+    mistake: str | None = None
+    stage: str | None = None
+    layer: int | None = None
+    undeclared: Mapping[str, str] = MappingProxyType({})
+    notes: tuple[str, ...] = ()
+    not_checked: tuple[str, ...] = ()
+    explains_all: bool = False
+    isolated: bool = False
+    conventions: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def passed(self) -> bool:
+        """True only if something was checked and all of it is right."""
+        return self.kind == "right" and any(entry.checked for entry in self.entries)
+
+    @property
+    def verdict(self) -> str:
+        """The last line of the report."""
+        checked = [entry for entry in self.entries if entry.checked]
+        cases = len({entry.case for entry in checked})
+        if self.passed:
+            return f"PASS: {len(checked)} arrays of {cases} cases are right ({self.dtype})"
+        if not checked:
+            return "FAIL: nothing was checked"
+        wrong = sum(entry.wrong for entry in checked)
+        return (
+            f"FAIL: {wrong} of {len(checked)} arrays of {cases} cases are wrong; {self.diagnosis}"
+        )
+
+    def text(self) -> str:
+        """Return the table by stage and layer, the diagnosis in words, the verdict.
+
+        >>> print(Report("x", "float64", (), "nothing", "nothing was checked").text())
+        candidate: x (float64)
+        FAIL: nothing was checked
+        """
+        lines = [f"candidate: {self.candidate} ({self.dtype})"]
+        if self.conventions:
+            lines.append("declared: " + json.dumps(dict(self.conventions)))
+        if self.entries:
+            lines += ["", *_table(self), ""]
+        lines += [f"note: {note}" for note in self.notes]
+        lines += [f"not checked: {text}" for text in self.not_checked]
+        if self.undeclared:
+            lines.append(f"to declare: {json.dumps(dict(self.undeclared))}")
+        return "\n".join([*lines, self.verdict])
+
+    def json(self) -> str:
+        """Return the same as one JSON object.
+
+        >>> json.loads(Report("x", "float64", (), "nothing", "nothing").json())["passed"]
+        False
+        """
+        rows = [
+            {
+                "case": e.case, "array": e.name, "error": _finite(e.error),
+                "allowed": _finite(e.allowed), "checked": e.checked, "wrong": e.wrong,
+            }
+            for e in self.entries
+        ]  # fmt: skip
+        first = self.first
+        return json.dumps(
+            {
+                "passed": self.passed,
+                "verdict": self.verdict,
+                "kind": self.kind,
+                "candidate": self.candidate,
+                "dtype": self.dtype,
+                "diagnosis": self.diagnosis,
+                "mistake": self.mistake,
+                "stage": self.stage,
+                "layer": self.layer,
+                "first": first and {"case": first.case, "array": first.name},
+                "undeclared": dict(self.undeclared),
+                "declared": dict(self.conventions),
+                "notes": list(self.notes),
+                "not_checked": list(self.not_checked),
+                "arrays": rows,
+            }
+        )
+
+
+def _finite(x: float) -> float | str:
+    return x if math.isfinite(x) else str(x)
+
+
+def _table(report: Report) -> list[str]:
+    """One line a stage: its verdict, its worst error by layer in units of what is allowed."""
+    lines = [f"{'stage':<13} {'verdict':<18} worst error by layer, in units of what is allowed"]
+    for stage in STAGES:
+        rows = [entry for entry in report.entries if entry.stage == stage and entry.checked]
+        if not rows:
+            continue
+        worst: dict[Any, float] = {}
+        for entry in rows:
+            worst[entry.layer] = max(worst.get(entry.layer, 0.0), entry.units)
+        wrong = any(entry.wrong for entry in rows)
+        verdict = "ok"
+        if wrong:
+            at_first = report.first is not None and stage == report.first.stage
+            verdict = "WRONG" if at_first or report.isolated else "after first error"
+        cells = [
+            f"{value:.1e}" if layer is None else f"{layer}: {value:.1e}"
+            for layer, value in sorted(worst.items(), key=lambda item: item[0] or 0)
+        ]
+        lines.append(f"{stage:<13} {verdict:<18} {'   '.join(cells)}")
+    return lines

@@ -1,0 +1,91 @@
+"""Reading what a foreign implementation wrote: RESULTS/<id>.npz, a folder of .npy, or JSON.
+
+    RESULTS/<id>.npz               arrays by name
+    RESULTS/<id>/<array>.npy       one file an array
+    RESULTS/<id>.json           {"dtype": "float64", "arrays": {"Y_0": {"shape": .., "data": ..}}}
+    RESULTS/conventions.json       optional: {"weights": "transposed", "direction": "descent"}
+
+Any subset of cases and arrays. Bad input is a ValueError in one line, never a pass.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import storage
+from .candidate import settle
+from .conventions import Conventions, applies, conventions
+from .vectors import Case, Suite
+
+FILE = "conventions.json"
+
+
+def read(folder: Path, suite: Suite) -> tuple[list[tuple[Case, dict[str, Any], str]], Conventions]:
+    """Return (case, arrays in the house's terms, dtype) of each case, and the conventions declared.
+
+    The dtype is the coarsest of a case's arrays: what it claims to be right to.
+
+    >>> read(Path("no such folder"), Suite("", ()))
+    Traceback (most recent call last):
+    ValueError: there is no folder 'no such folder'
+    """
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {str(folder)!r}")
+    how = Conventions()
+    if (folder / FILE).exists():
+        how = conventions(storage.parse_json(storage.read_bytes(folder / FILE), FILE))
+    known = {case.problem.id: case for case in suite.cases}
+    places: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name == FILE or path.name.startswith("."):
+            continue
+        key = path.name if path.is_dir() else path.stem
+        if not path.is_dir() and path.suffix not in (".npz", ".json"):
+            raise ValueError(f"{path.name}: results are <id>.npz, <id>.json or a folder of .npy")
+        if key not in known:
+            raise ValueError(f"{path.name}: the suite has no case {key[:60]!r}")
+        if key in places:
+            raise ValueError(f"{path.name}: the case has two results, see {places[key].name}")
+        if not applies(known[key].problem, how, supplied=True):
+            raise ValueError(f"{path.name}: no case for the conventions in {FILE}")
+        places[key] = path
+    if not places:
+        raise ValueError(f"{str(folder)!r} holds no results")
+    found = []
+    for case in suite.cases:
+        place = places.get(case.problem.id)
+        arrays = _arrays(place) if place is not None else {}
+        if place is not None and not arrays:
+            raise ValueError(f"{place.name} holds no arrays")
+        coarse = any(x.dtype == np.float32 for x in arrays.values())
+        found.append((case, settle(arrays, case, how), "float32" if coarse else "float64"))
+    return found, how
+
+
+def _arrays(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        found = {}
+        for part in sorted(path.iterdir()):
+            name = f"{path.name}/{part.name}"
+            if part.suffix != ".npy":
+                raise ValueError(f"{name}: a folder of results holds .npy files only")
+            found[part.stem] = storage.parse_npy(storage.read_bytes(part), name)
+        return found
+    raw = storage.read_bytes(path)
+    return storage.parse_npz(raw, path.name) if path.suffix == ".npz" else _json(raw, path.name)
+
+
+def _json(raw: bytes, name: str) -> dict[str, Any]:
+    text = storage.parse_json(raw, name)
+    if extra := set(text) - {"dtype", "arrays"}:
+        raise ValueError(f"{name}: unknown key {min(extra)[:60]!r}; it holds 'dtype' and 'arrays'")
+    dtype = text.get("dtype", "float64")
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"{name}: dtype must be float32 or float64, got {str(dtype)[:60]}")
+    if not isinstance(text.get("arrays"), dict):
+        raise ValueError(f"{name}: 'arrays' must be an object of arrays by name")
+    return {
+        key: storage.parse_hexadecimal(value, f"{name}: {key[:60]}", dtype)
+        for key, value in text["arrays"].items()
+    }

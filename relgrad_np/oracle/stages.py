@@ -1,0 +1,131 @@
+"""The arrays of a case, in the order in which an error propagates.
+
+An array is named `stage_k`, k the index it has in the formulas: `Y_0`, `Z_1`, `Delta_0`; those of
+the whole net have no index: `L_p`. `Z_0` is X; `Z_L` the latent.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+
+class Stage(NamedTuple):
+    """One kind of array: where it stands, which layers have it, its shape and its convention.
+
+    `layers`: "all", "hidden" (all but the last; all where the last is activated), "net".
+    `signed`: negated by who descends. `summed`: N times larger for who sums over samples.
+    `square`: transposed by who stores W so. `forms`: goes through an inverse or a determinant.
+
+    >>> STAGES["R_W"].shape, STAGES["R_W"].square
+    ('D D', True)
+    """
+
+    name: str
+    phase: int
+    layers: str
+    shape: str
+    meaning: str
+    signed: bool = False
+    square: bool = False
+    forms: bool = False
+
+    @property
+    def summed(self) -> bool:
+        """What carries the sign of a gradient carries the 1/N of the mean."""
+        return self.signed
+
+
+def _gradients(phase: int, letter: str, suffix: str, meaning: str) -> list[Stage]:
+    forms = letter == "G"
+    return [
+        Stage(f"{letter}_W{suffix}", phase, "all", "D D", meaning, True, True, forms),
+        Stage(f"{letter}_b{suffix}", phase + 1, "all", "D", meaning, True),
+    ]
+
+
+_ALL = [
+    Stage("Y", 0, "all", "N D", "output of layer k with its bias, Z_k @ W_k.T + b_k"),
+    Stage("Z", 0, "all", "N D", "Z_{k+1} = sigma(Y_k); the last layer is affine: Z_L = Y_{L-1}"),
+    Stage("log_dsigma", 1, "hidden", "N D", "log sigma'(Y_k)"),
+    Stage("dlog_dsigma", 2, "hidden", "N D", "(log sigma')'(Y_k)"),
+    Stage("L_p", 3, "net", "N", "sum_i log p(Z_L), of each sample"),
+    Stage("L_J1", 4, "net", "N", "sum_k sum_i log sigma'(Y_k), of each sample"),
+    Stage("L_J2", 5, "net", "", "sum_k log|det W_k|, once", forms=True),
+    Stage("log_prob", 6, "net", "N", "L_p + L_J1 + L_J2, of each sample", forms=True),
+    Stage("Delta", 7, "all", "N D", "d mean(L_p + L_J1) / d Y_k; with its 1/N", True),
+    *_gradients(8, "G", "", "ordinary gradient of mean(log p)"),
+    *_gradients(10, "R", "", "relative gradient, G~ W~' W~ (side output, bias augmented)"),
+    Stage("R_W_separate", 12, "all", "D D", "G_W W' W: the bias is not in the group", True, True),
+    *_gradients(13, "R", "_input", "W W' G: the input side"),
+    Stage("W_plus", 15, "all", "D D", "W + eta R_W, the plain step", square=True),
+    Stage("b_plus", 16, "all", "D", "b + eta R_b, the plain step"),
+    Stage("logdet_plus", 17, "all", "", "log|det W_plus|", forms=True),
+    Stage("W_exp", 18, "all", "D D", "exp(eta xi~) W~, the exponential step", square=True),
+    Stage("b_exp", 19, "all", "D", "the bias of exp(eta xi~) W~"),
+    Stage("X_back", 20, "net", "N D", "the samples whose latent is the input Z_back", forms=True),
+]
+STAGES: dict[str, Stage] = {stage.name: stage for stage in _ALL}
+"""Every stage by name, in order of propagation."""
+
+
+def split(name: str) -> tuple[str, int | None]:
+    """Return stage and index of an array's name; ValueError for an unknown one.
+
+    >>> split("R_W_input_2"), split("L_p")
+    (('R_W_input', 2), ('L_p', None))
+    """
+    if name in STAGES and STAGES[name].layers == "net":
+        return name, None
+    stage, _, index = name.rpartition("_")
+    known = stage in STAGES and STAGES[stage].layers != "net"
+    if not known or not index.isascii() or not index.isdigit() or str(int(index[:9])) != index:
+        raise ValueError(f"unknown array {name[:60]!r}")
+    return stage, int(index)
+
+
+def layer_of(name: str) -> int | None:
+    """Return the layer that makes an array: Z_{k+1} is made by layer k; None for the whole net.
+
+    >>> layer_of("Z_1"), layer_of("Y_1"), layer_of("L_p")
+    (0, 1, None)
+    """
+    stage, k = split(name)
+    return k - 1 if stage == "Z" and k is not None else k
+
+
+def names(L: int, activated: bool = False) -> Iterator[str]:
+    """Yield the names of all arrays of a net of L layers, in order of propagation.
+
+    >>> list(names(1))[:4]
+    ['Y_0', 'Z_1', 'L_p', 'L_J1']
+    """
+    found = []
+    for stage in _ALL:
+        if stage.layers == "net":
+            found.append(stage.name)
+        else:
+            hidden = stage.layers == "hidden" and not activated
+            first = 1 if stage.name == "Z" else 0
+            found += [f"{stage.name}_{k + first}" for k in range(L - 1 if hidden else L)]
+    yield from sorted(found, key=lambda name: order(name, L))
+
+
+def order(name: str, L: int) -> tuple[int, int, int]:
+    """Return where in the propagation an array stands: Y_0, Z_1, Y_1, ...; Deltas from the last.
+
+    >>> order("Z_1", 3) < order("Y_1", 3), order("Delta_2", 3) < order("Delta_0", 3)
+    (True, True)
+    """
+    stage, _ = split(name)
+    layer = layer_of(name) or 0
+    place = L - 1 - layer if stage == "Delta" else layer
+    return STAGES[stage].phase, place, int(stage == "Z")
+
+
+def shape(name: str, N: int, D: int) -> tuple[int, ...]:
+    """Return the shape of an array.
+
+    >>> shape("G_W_0", 4, 3), shape("L_J2", 4, 3)
+    ((3, 3), ())
+    """
+    sizes = {"N": N, "D": D}
+    return tuple(sizes[letter] for letter in STAGES[split(name)[0]].shape.split())

@@ -1,0 +1,52 @@
+"""Regenerate both suites, to the byte: `python -m validation.make_vectors`; about three minutes.
+
+The full one goes to validation/vectors, the small one into the package. `--check` writes nothing
+and fails unless the files are already what would be written.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from relgrad_np.oracle import problems, vectors
+
+HERE = Path(__file__).parent
+SMALL = Path(vectors.__file__).parent / "suite"
+
+
+def make(full: Path, small: Path) -> None:
+    """Write the full suite and the small one, whose cases are some of it."""
+    vectors.export(full, report=lambda name: print(name, file=sys.stderr))
+    kept = [case for case in vectors.load(full).cases if problems.is_small(case.problem)]
+    vectors.write(small, kept, json_up_to=0)
+    for name in ("README.md", "schema.json"):  # the package has its own
+        (small / name).unlink()
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, by its relative path."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def main() -> int:
+    """Regenerate; 1 if `--check` finds a difference."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder, "vectors"), Path(folder, "suite")
+        make(*made)
+        kept = HERE / "vectors", SMALL
+        differ = [str(b) for a, b in zip(made, kept, strict=True) if files(a) != files(b)]
+        if not options.check:
+            for a, b in zip(made, kept, strict=True):
+                shutil.rmtree(b, ignore_errors=True)
+                shutil.copytree(a, b)
+    print("changed: " + ", ".join(differ) if differ else "identical to the byte")
+    return 1 if options.check and differ else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""What the oracle must show about itself: `python -m validation.oracle_report [PART ...]`.
+
+Parts: catalogue, pairs, strangers, right, published, precision. Each prints its table and keeps it
+in validation/oracle/PART.txt; the exit status is 1 if a figure falls short. About fifteen minutes.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from relgrad_np.oracle import Conventions, vectors, verdict
+
+from . import low_precision, planted, random_cases, right, strangers
+from .published import published
+
+HERE = Path(__file__).parent
+Lines = Iterator[str | bool]
+
+
+def catalogue() -> Lines:
+    """Every mistake in every library and precision; all pairs told apart."""
+    suite = vectors.small()
+    apart = planted.distinguishable(suite)
+    n = len(planted.MISTAKES)
+    yield f"{n} mistakes, {n * (n - 1) // 2} pairs, not told apart by the suite: {len(apart)}"
+    yield not apart
+    found: dict[str, list[str]] = {name: [] for name in planted.MISTAKES}
+    for library in planted.LIBRARIES:
+        for dtype in ("float64", "float32"):
+            rows = planted.catalogue_table(library, dtype, suite)
+            detected, named = sum(row[1] for row in rows), sum(row[2] for row in rows)
+            yield f"{library:<6} {dtype}: detected {detected} of {n}, named right {named} of {n}"
+            yield detected == named == n
+            for name, one, two in rows:
+                found[name].append("named" if two else "DETECTED ONLY" if one else "MISSED")
+    yield ""
+    yield f"{'mistake':<26} {'stage':<12} {'first in':<11} {'hidden at':<34} in all 6"
+    for name, m in planted.MISTAKES.items():
+        hidden = ", ".join(m.hidden_at) or "-"
+        said = "named" if set(found[name]) == {"named"} else ", ".join(found[name])
+        yield f"{name:<26} {m.stage:<12} {m.first:<11} {hidden:<34} {said}"
+
+
+def pairs() -> Lines:
+    """Two mistakes at once: the first in propagation order is named, none passes."""
+    rows = planted.pair_table(200, vectors.small())
+    kept = [row for row in rows if not row["cancels"]]
+    named = sum(row["named"] for row in kept)
+    passed = sum(row["passed"] for row in rows)
+    yield f"200 pairs, {len(rows) - len(kept)} cancel in part, {passed} pass as right"
+    yield f"the first is found and named in {named} of {len(kept)}: {100 * named / len(kept):.1f} %"
+    yield named >= 0.95 * len(kept) and not passed
+    for row in rows:
+        if row["cancels"] or not row["named"]:
+            why = "cancel" if row["cancels"] else "not named"
+            yield f"  {why}: {' + '.join(row['pair'])}: {row['said']}"
+
+
+def unknown() -> Lines:
+    """Mistakes that are not in the catalogue."""
+    for dtype in ("float64", "float32"):
+        rows = strangers.table(vectors.small(), dtype)
+        detected, placed = sum(row[1] for row in rows), sum(row[2] for row in rows)
+        yield f"{dtype}: detected {detected} of {len(rows)}, stage and layer right {placed}"
+        yield detected == placed == len(rows)
+        for title, one, two, said in rows:
+            yield f"  {'ok' if one and two else 'NO':<3} {title}: {said}"
+
+
+def right_ones(count: int = 1000) -> Lines:
+    """Right candidates on random cases: no false alarm."""
+    made = tuple(random_cases.cases(count))
+    suites = vectors.Suite("random", made), vectors.load(HERE / "vectors")
+    kinds = {f: sum(case.problem.family == f for case in made) for f in ("condition", "optimum")}
+    yield f"{count} random cases, of which {kinds}; and the {len(suites[1].cases)} of the suite"
+    for name in right.candidates():
+        for dtype in ("float64", "float32"):
+            for label, suite in zip(("random", "suite"), suites, strict=True):
+                cases, arrays, alarms, worst, which = right.alarms(name, suite, dtype)
+                yield (
+                    f"{name:<29} {dtype} {label:<6} {cases:>4} cases {arrays:>5} arrays: "
+                    f"{alarms} false alarms, worst {worst:.3f} of what is allowed"
+                )
+                yield alarms == 0
+                yield from (f"  {line}" for line in which[:5])
+
+
+def conventions() -> Lines:
+    """The published code: first undeclared, then declared."""
+    suite = vectors.small()
+    report = verdict.check(published, suite)
+    yield f"undeclared: {report.verdict}"
+    yield f"            {report.undeclared}"
+    yield report.undeclared == {"weights": "transposed", "direction": "descent"}
+    how = Conventions(weights="transposed", direction="descent")
+
+    report = verdict.check(published, suite, conventions=how)
+    yield f"declared:   {report.verdict}"
+    yield report.mistake == "R_b_without_b" and not report.undeclared
+
+
+def precision() -> Lines:
+    """Wrong digits are told from wrong formulas, and an inverse is noticed."""
+    suite = vectors.small()
+    for what, run, dtype, wanted in low_precision.examples():
+        report = verdict.check(run, suite, dtype=dtype)
+        said = "right" if report.passed else report.mistake
+        yield f"{what}, claimed {dtype}: {said}; {report.diagnosis}"
+        yield said == wanted
+    for function in (low_precision.through_an_inverse, low_precision.without):
+        report = verdict.check({"R_W": function}, suite)
+        yield f"R_W {function.__name__}, true Y and Delta: {report.verdict}"
+        yield from (f"  note: {note}" for note in report.notes)
+        yield bool(report.notes) == (function is low_precision.through_an_inverse)
+    mild = suite.where(id=[c.problem.id for c in suite.cases if "condition-20" not in c.problem.id])
+    report = verdict.check({"R_W": low_precision.through_an_inverse}, mild)
+    yield f"the same up to cond(W) = 7e3: {report.verdict}"
+    yield from (f"  note: {note}" for note in report.notes)
+    yield report.passed and bool(report.notes)
+
+
+PARTS: dict[str, Callable[[], Lines]] = {
+    "catalogue": catalogue,
+    "pairs": pairs,
+    "strangers": unknown,
+    "right": right_ones,
+    "published": conventions,
+    "precision": precision,
+}
+
+
+def main() -> int:
+    """Run the parts; print and keep their tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", help=", ".join(PARTS))
+    options = parser.parse_args()
+    np.seterr(all="ignore")
+    good = True
+    for name in options.parts or PARTS:
+        lines = [f"== {name}"]
+        print(lines[0], flush=True)
+        mine = True
+        for line in PARTS[name]():
+            if isinstance(line, bool):
+                mine = mine and line
+            else:
+                lines.append(line)
+                print(line, flush=True)
+        lines.append("as it must be" if mine else "FALLS SHORT")
+        print(lines[-1], flush=True)
+        (HERE / "oracle").mkdir(exist_ok=True)
+        (HERE / "oracle" / f"{name}.txt").write_text("\n".join(lines) + "\n")
+        good = good and mine
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

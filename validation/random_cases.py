@@ -1,0 +1,56 @@
+"""Random cases with truths, for right candidates: not one of them may be called wrong.
+
+Four in five are generic, the rest ill-conditioned (2^8 to 2^20) or a maximum-likelihood Gaussian,
+where R = 0. Truths as for the suite, with the tape's gradients.
+"""
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+
+from relgrad_np.oracle import problems, truth, vectors
+from relgrad_np.oracle.brute import Spec
+
+
+def optimum(name: str) -> problems.Problem:
+    """A random maximum-likelihood Gaussian: W integer with an integer inverse, R = 0 exactly."""
+    source = problems.draws(name)
+    D = 4
+    W, A = np.eye(D), np.eye(D)
+    for _ in range(5):
+        i, j = next(source) % D, next(source) % D
+        if i != j:
+            sign = (-1) ** (next(source) % 2)
+            W[i] += sign * W[j]
+            A[:, j] -= sign * A[:, i]
+    assert np.array_equal(W @ A, np.eye(D))
+    mu = np.array([next(source) % 9 - 4.0 for _ in range(D)])
+    X = mu + 2 * np.concatenate([A.T, -A.T])
+    model = Spec("identity", {}), Spec("normal", {})
+    return problems.Problem(name, "optimum", "R = 0", X, (W,), (-(W @ mu),), *model)
+
+
+def draw(i: int) -> problems.Problem:
+    """Problem number i."""
+    name = f"random-{i}"
+    source = problems.draws(name + "/choice")
+    if i % 10 == 9:
+        return optimum(name)
+    D, L = 2 + next(source) % 3, 1 + next(source) % 3
+    N = next(n for n in iter(lambda: 1 + next(source) % 6, None) if n != D)
+    act = problems.ACTIVATIONS[next(source) % 5]
+    dens = problems.DENSITIES[next(source) % 5]
+    exponent = 8 + next(source) % 13 if i % 10 == 8 else 0
+    D = max(D, 3) if exponent else D
+    family = "condition" if exponent else "generic"
+    sign = (-1) ** (next(source) % 2)
+    scale = Fraction(1, 4 ** (next(source) % 2))
+    return problems.make(name, family, "", N, D, L, act, dens, sign, exponent, X_scale=scale)
+
+
+def cases(count: int) -> Iterator[vectors.Case]:
+    """The first cases, with their truths."""
+    truth.DIFFERENCED = 0  # the tape; compared with differencing in the tests
+    for i in range(count):
+        yield vectors.compute(draw(i))

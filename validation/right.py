@@ -1,0 +1,82 @@
+"""Right candidates: the core, other array libraries, autodiff of the log-likelihood alone."""
+
+from typing import Any
+
+from relgrad_np.oracle import Candidate, from_core, from_jax, from_torch, verdict
+from relgrad_np.oracle.formulas import Run
+from relgrad_np.oracle.vectors import Suite
+
+
+def terms(xp: Any, layers: Any, X: Any, problem: Any) -> dict[str, Any]:
+    """Forward pass and log-likelihood as one would write them: autodiff does the rest."""
+    W, b = zip(*layers, strict=True)
+    m = Run(xp, problem._replace(X=X, W=W, b=b))
+    found: dict[str, Any] = {}
+    for k in range(m.L):
+        found[f"Y_{k}"] = m.Z[k] @ W[k].T + b[k]
+        m.Y.append(found[f"Y_{k}"])
+        m.Z.append(m("Z", k))
+        found[f"Z_{k + 1}"] = m.Z[-1]
+    for k in range(m.hidden):
+        m.log_dsigma[k] = found[f"log_dsigma_{k}"] = m("log_dsigma", k)
+    for name in ("L_p", "L_J1", "L_J2"):
+        found[name] = m(name)
+    found["log_prob"] = found["L_p"] + found["L_J1"] + found["L_J2"]
+    return found
+
+
+def torch_autograd() -> Candidate:
+    """Gradients, and Deltas, by torch.autograd."""
+    import torch
+
+    def torch_terms(layers: Any, X: Any, problem: Any) -> Any:
+        return terms(torch, layers, X, problem)
+
+    return from_torch(torch_terms, name="torch autograd")
+
+
+def jax_autodiff() -> Candidate:
+    """Gradients by jax.grad."""
+    import jax
+
+    def jax_terms(layers: Any, X: Any, problem: Any) -> Any:
+        return terms(jax.numpy, layers, X, problem)
+
+    return from_jax(jax_terms, name="JAX autodiff")
+
+
+def candidates() -> dict[str, Any]:
+    """Makers of right candidates by name."""
+
+    def strict() -> Candidate:
+        import array_api_strict
+
+        return from_core(array_api_strict.asarray, "relgrad_np, array-api-strict")
+
+    def torch_arrays() -> Candidate:
+        import torch
+
+        return from_core(torch.tensor, "relgrad_np, torch arrays")
+
+    def table() -> Candidate:
+        from .planted import numpy_candidate
+
+        return numpy_candidate()
+
+    return {
+        "relgrad_np": from_core,
+        "relgrad_np, array-api-strict": strict,
+        "relgrad_np, torch arrays": torch_arrays,
+        "the table of lines, NumPy": table,
+        "torch autograd": torch_autograd,
+        "JAX autodiff": jax_autodiff,
+    }
+
+
+def alarms(name: str, suite: Suite, dtype: str) -> tuple[int, int, int, float, list[str]]:
+    """Cases judged, arrays checked, false alarms, worst error of what is allowed, and which."""
+    report = verdict.check(candidates()[name](), suite, dtype=dtype)
+    checked = [entry for entry in report.entries if entry.checked]
+    wrong = [f"{entry.case} {entry.name}" for entry in checked if entry.wrong]
+    worst = max((entry.units for entry in checked), default=0.0)
+    return len({entry.case for entry in checked}), len(checked), len(wrong), worst, wrong
