@@ -1,1 +1,1 @@
-"""What is claimed, shown: each a command, `python -m validation.NAME`, its output kept beside it."""
+"""What is claimed, shown: each a command, `python -m validation.NAME`, its output kept."""

@@ -11,11 +11,12 @@ from ..activations import activation
 from ..backprop import backprop
 from ..densities import density
 from ..generative import inverse
-from ..multiplicative import apply_step, factors, track, track_step
+from ..multiplicative import apply_step, factors
 from ..network import Layer, forward
 from ..objective import log_likelihood
 from ..ordinary import ordinary_gradient
 from ..relative import relative_gradient
+from ..tracking import track, track_step
 from .candidate import Candidate
 from .problems import Problem
 
