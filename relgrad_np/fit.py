@@ -164,13 +164,8 @@ def fit(
     elif patience is not None:
         raise ValueError("`patience` needs `X_val`")
     warmup, batch_size, epochs, patience = check_options(
-        schedule, warmup, batch_size, epochs, patience, implementation, rng
+        schedule, warmup, batch_size, epochs, patience, implementation, rng, average, undo, refresh
     )
-    if average is not None:
-        average = number("average", average, 0, 1 - 1e-12, "in (0, 1), or None")
-    if undo is not None:
-        undo = number("undo", undo, 0, math.inf, "positive, or None")
-    refresh = None if refresh is None else whole("refresh", refresh)
     base, factor = make_rule(rule, learning_rate), SCHEDULES[schedule]
     step = resolve(implementation)
     rows_in, weights = weighted(sample_weight, X.shape[0])
@@ -303,6 +298,9 @@ def check_options(
     patience: int | None,
     implementation: str | None,
     rng: Any,
+    average: float | None = None,
+    undo: float | None = None,
+    refresh: int | None = None,
 ) -> tuple[int, int, int, int | None]:
     """Refuse, by name, what `fit` could not use; so that a caller can ask before it begins.
 
@@ -318,6 +316,12 @@ def check_options(
     patience = None if patience is None else whole("patience", patience)
     generator(rng)
     resolve(implementation)
+    if average is not None:
+        number("average", average, 0, 1 - 1e-12, "in (0, 1), or None")
+    if undo is not None:
+        number("undo", undo, 0, math.inf, "positive, or None")
+    if refresh is not None:
+        whole("refresh", refresh)
     return int(warmup), batch_size, epochs, patience
 
 

@@ -229,9 +229,9 @@ def prepare(settings: Settings, data: Dataset) -> Prepared:
         "patience": settings.patience,
         "implementation": settings.implementation,
         "rng": rng,
+        "average": settings.average,
     }
     check_options(**options)
-    options["average"] = settings.average
     dtype = one_of("dtype", settings.dtype, ("float32", "float64"))
     first = to_model(data, data.train[:START_ROWS], "float64")
     notes = data.notes + require_full_rank(first, data.columns).advice

@@ -60,7 +60,7 @@ def library():
     for key, value in [
         ("X", bad_row), ("X_val", bad_row), ("X_val", PROBLEM.X[:, :2]), ("rule", "sgd"), ("schedule", "step"),
         ("learning_rate", 0.0), ("learning_rate", -1.0), ("learning_rate", float("nan")), ("learning_rate", "x"),
-        ("epochs", 0), ("epochs", 1.5), ("epochs", 10**30), ("batch_size", 0), ("batch_size", -3), ("warmup", -1),
+        ("epochs", 0), ("epochs", 1.5), ("epochs", 10**30), ("average", 0), ("average", "x"), ("undo", 0), ("undo", "x"), ("refresh", 0), ("refresh", 1.5), ("batch_size", 0), ("batch_size", -3), ("warmup", -1),
         ("warmup", None), ("patience", 0), ("patience", 3), ("rng", 0), ("rng", None), ("implementation", "gpu"),
         ("sample_weight", np.ones(4)), ("sample_weight", -np.ones(5)), ("sample_weight", np.zeros(5)),
         ("model", (rg.activation("softplus"), PROBLEM.density)), ("model", ("identity", PROBLEM.density)),

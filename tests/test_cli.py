@@ -133,6 +133,9 @@ BAD = [
     (["train", "mnist", "--data-dir", "nowhere"], "mnist"),
     (["train", "digits", "--warmup", "-1"], "`warmup` must be a number of steps, 0 or more"),
     (["train", "digits", "--patience", "0"], "`patience` must be a positive integer"),
+    (["train", "digits", "--average", "2"], "`average` must be in (0, 1), or None, got 2.0"),
+    (["train", "toy:moons", "--fresh-noise"], "`fresh_noise` is for images"),
+    (["train", "digits", "--beta", "1"], "beta"),
     (
         ["train", "digits", "--density", "student_t", "--alpha", "x"],
         "argument --alpha: invalid float value: 'x'",
