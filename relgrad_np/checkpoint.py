@@ -125,7 +125,7 @@ PLAIN = (  # the fields of a Snapshot that are JSON as they are
     *("epoch", "batch", "rng_epoch", "rng_now", "best_epoch", "best", "seconds", "n_rejected"),
     *("n_undone", "terms", "stop_reason"),
 )
-PACKED = ("average", "guard", "last")  # and those that are trees of arrays
+PACKED = ("average", "guard", "last", "drifts", "good_layers")  # and those that are trees of arrays
 
 
 def read_snapshot(path: Path, run: str) -> Snapshot:

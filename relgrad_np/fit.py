@@ -20,10 +20,10 @@ from .densities import Density
 from .generative import require_model
 from .history import Epoch, FitResult, Keeper, Snapshot, fingerprint
 from .implementations import resolve
-from .network import Layer, Layers
+from .network import Layers
 from .recipe import Recipe, Scalar
 from .rules import Exponential, Plain, Rule, State, init_state
-from .watch import Watch
+from .watch import Watch, copied
 
 RULES: dict[str, Callable[..., Any]] = {
     "recipe": Recipe,
@@ -102,7 +102,7 @@ def fit(
     batch_size : int
         Upper bound; the epoch is cut into equal parts.
     rng : numpy.random.Generator
-        Shuffles; nothing else is random.
+        Shuffles, and is what `transform` draws from; nothing else is random.
     patience : int
         Stop after so many epochs without a better validation; needs X_val.
     implementation : "reference" or None
@@ -113,14 +113,17 @@ def fit(
     sample_weight : (N,) numbers, not negative
         The weighted mean is maximised; weights are relative. A row of weight 2 counts as two rows,
         one of weight 0 is left out. A batch takes its step with its own weights, of mean 1, and
-        with eta times its share, so that the steps of an epoch add up to the whole.
+        with eta times its share, so that the steps of an epoch add up to the whole. With unequal
+        weights the recipe holds no outliers down: it would take heavy rows for such.
     average : float in (0, 1)
         The layers are averaged over about this last part of the steps, and the average, too, is a
-        candidate for the best layers (without X_val it is the best); None: no average.
+        candidate for the best layers (without X_val it is the best); the very last step, which no
+        batch has judged, is not in it. None: no average.
     undo : float
         A batch whose log-likelihood is not finite, or so many mean deviations below the running
         mean, tells that the step before it was bad: that is undone by its low-rank inverse,
-        counted, and the next steps are smaller. None: never.
+        counted, and the next steps are smaller: half, then 2 % more with each step. Judged once
+        for each batch, from the 21st on; without a tracked log|det W| never. None: never.
     refresh : int
         Steps between audits of the tracked log|det W| against slogdet, cubic; each epoch's end is
         one. Where it has drifted it starts afresh.
@@ -174,8 +177,16 @@ def fit(
         base = replace(base, clock=batches)
     total = epochs * batches
 
+    if weights is not None and getattr(base, "outliers", None) is not None:
+        base = replace(base, outliers=None)  # type: ignore[type-var]  # a heavy row is no outlier
+    if track_inverse and not base.tracks:
+        raise ValueError("`track_inverse` needs a multiplicative rule: nothing is tracked with it")
     terms = {
         "rule": repr(base),
+        "activation": f"{activation.name} {activation.params}",
+        "density": f"{density.name} {density.params}",
+        "transform": str(transform is not None),
+        "track_inverse": str(track_inverse),
         "schedule": schedule,
         "warmup": str(warmup),
         "batch_size": str(batch_size),
@@ -188,7 +199,7 @@ def fit(
         "X_val": fingerprint(X_val),
         "sample_weight": fingerprint(None if weights is None else weights[:, None]),
     }
-    own = tuple(Layer(xp.asarray(W, copy=True), xp.asarray(b, copy=True)) for W, b in layers)
+    own = copied(layers)
     watch = Watch(
         init_state(own, base, inverse=track_inverse),
         activation,

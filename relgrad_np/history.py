@@ -41,7 +41,9 @@ class Epoch(NamedTuple):
 
 
 class Average(NamedTuple):
-    """Running average of the layers, and how often it was taken; see `fit`.
+    """Running average of the layers, and of how many; see `fit`.
+
+    `waiting`: layers that join when the next batch has not found the step before them bad.
 
     >>> Average((), 3).taken
     3
@@ -49,6 +51,7 @@ class Average(NamedTuple):
 
     layers: Layers
     taken: int
+    waiting: Layers | None = None
 
 
 class Last(NamedTuple):
@@ -108,6 +111,8 @@ class Snapshot(NamedTuple):
     average: Average | None
     guard: Guard
     last: Last | None
+    drifts: tuple[float, ...]
+    good_layers: Layers
     terms: dict[str, str]
     stop_reason: str = ""
 

@@ -15,7 +15,7 @@ size       "noise": eta_k = learning_rate / L / max(xbar_k, x_k, 1), x = |xi|_F^
            (|xi|_F^2 + |G_b|^2) / D: one scalar for each layer, as in Riemannian adaptive methods
            on a product manifold (Becigneul & Ganea 2019); without the max the step would grow as
            xi goes to 0. "constant": eta_k = learning_rate.
-cap        tau, as in `Plain`.
+cap        tau, as in `Plain`. The first 20 samples only make the charts.
 
 All off, `Recipe(eta, "plain", memory=None, information=None, outliers=None, size="constant")` is
 the paper's step; "scalar" is that with the adaptive size. Charts, gains, weights and noise were
@@ -35,6 +35,7 @@ from .rules import State
 from .tracking import track_step
 
 SLOW = 0.99  # memory of the running x
+FEW = 20  # samples that a chart must have seen before a step is taken in it
 
 
 class Running(NamedTuple):
@@ -81,30 +82,35 @@ class Recipe:
     def step(self, state: State, tape: Tape, deltas: Deltas, finite: Array) -> Any:
         """Chart, weigh, size, step, track; where not finite nothing changes."""
         xp = check(state.layers)
-        L = len(state.layers)
+        L, (N, D) = len(state.layers), tape.Ys[0].shape
         before = state.rule_state or (None,) * L
         charts, moments = [], []
         for Y, old in zip(tape.Ys, before, strict=True):
-            chart, moment = self._chart(xp, Y, old)
+            chart, moment = self._chart(xp, Y, old, state.t)
             charts.append(chart)
             moments.append(moment)
         bare = tuple(Factors(*pair, None, None) for pair in zip(deltas, tape.Ys, strict=True))
         bare = self._weigh(xp, bare, charts)
         informed = [self._inform(xp, *parts) for parts in zip(bare, charts, before, strict=True)]
         fs = in_charts(state.layers, tuple(f for f, _ in informed), tuple(charts))
-        norms = tuple(norm_bound(f.K) + xp.sum(0 * f.A) + xp.sum(0 * f.u) for f in fs)
+        norms = tuple(
+            norm_bound(_own_K(f, S)) + xp.sum(0 * f.A) + xp.sum(0 * f.u)
+            for f, (S, _) in zip(fs, charts, strict=True)
+        )
         finite = finite & xp.isfinite(sum(norms))
         etas, running = [], []
         for f, norm, (S, _), moment, old, (_, F) in zip(
             fs, norms, charts, moments, before, informed, strict=True
         ):
             eta, x = self._size(xp, f, S, old, state.t, L)
-            etas.append(xp.where(finite, xp.minimum(eta, self.tau / norm), xp.zeros_like(x)))
+            known = finite & ((state.t + 1) * N >= FEW or self.memory is None)
+            etas.append(xp.where(known, xp.minimum(eta, self.tau / norm), xp.zeros_like(x)))
             kept = Running(moment[0], moment[1], x, F)
             running.append(kept if old is None else _keep(xp, finite, kept, old))
         fs = tuple(Factors(*(xp.where(finite, a, xp.zeros_like(a)) for a in f)) for f in fs)
         eta_k = tuple(etas)
-        bound = self.tau + self.learning_rate  # eta |K| <= tau, eta <= learning_rate
+        # eta |K| <= tau, eta <= learning_rate; K itself, (D, D), has another norm in the chart
+        bound = self.tau + self.learning_rate if tape.Ys[0].shape[0] < D else None
         layers = apply_step(state.layers, fs, eta_k, kind=self.kind, bound=bound)
         layers = tuple(
             _keep(xp, finite, new, old) for new, old in zip(layers, state.layers, strict=True)
@@ -112,15 +118,19 @@ class Recipe:
         tracked = state.tracked and track_step(state.tracked, fs, eta_k, kind=self.kind)
         return layers, tuple(running), tracked, eta_k, norms, fs
 
-    def _chart(self, xp: Any, Y: Array, old: Running | None) -> tuple[Chart, tuple[Array, Array]]:
+    def _chart(
+        self, xp: Any, Y: Array, old: Running | None, t: int
+    ) -> tuple[Chart, tuple[Array, Array]]:
         """Return the chart of a layer's output Y (N, D), and the running moments it comes from."""
         if self.memory is None:
             one, zero = xp.ones_like(Y[0, :]), xp.zeros_like(Y[0, :])
             return Chart(one, zero), (zero, one)
         mean, variance = xp.mean(Y, axis=0), xp.var(Y, axis=0)
         if old is not None:
-            mean = self.memory * old.mean + (1 - self.memory) * mean
-            variance = self.memory * old.variance + (1 - self.memory) * variance
+            memory = self.memory if t * Y.shape[0] >= FEW else t / (t + 1)
+            off = mean - old.mean  # of two parts the variance is also that of their means
+            mean = memory * old.mean + (1 - memory) * mean
+            variance = memory * old.variance + (1 - memory) * (variance + memory * off * off)
         variance = variance + xp.finfo(Y.dtype).smallest_normal
         return Chart(1 / xp.sqrt(variance), mean), (mean, variance)
 
@@ -183,6 +193,12 @@ class Scalar(Recipe):
     information: float | None = None
     outliers: float | None = None
     size: str = "adaptive"
+
+
+def _own_K(f: Factors, S: Array) -> Array:
+    """Return K of the factors in the chart itself: for N >= D it is S K / S; (N, N) has no S."""
+    N, D = f.Y.shape
+    return f.K if N < D else f.K * (S[:, None] / S[None, :])
 
 
 def squared_norm(f: Factors, S: Array) -> Array:

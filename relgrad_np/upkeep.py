@@ -47,7 +47,10 @@ def audit(tracked: Tracked, layers: Layers) -> Audit:
     fresh, Vs = track(layers), tracked.inverse
     exact = float(xp.sum(fresh.logdet))
     drift = float(xp.sum(tracked.logdet)) - exact
-    error = None if Vs is None else max(_error(V, W) for V, (W, _) in zip(Vs, layers, strict=True))
+    if tuple(fresh.logdet.shape) != tuple(tracked.logdet.shape):
+        raise ValueError(f"`tracked` must be of {len(layers)} layers")
+    pairs = [] if Vs is None else list(zip(Vs, layers, strict=True))
+    error = float(np.max([_error(V, W) for V, (W, _) in pairs])) if pairs else None  # NaN stays
     good = abs(drift) <= DRIFT[0] + DRIFT[1] * abs(exact)
     good = good and bool(xp.all(tracked.sign == fresh.sign)) and (error is None or error <= ERROR)
     if not good:
@@ -58,7 +61,8 @@ def audit(tracked: Tracked, layers: Layers) -> Audit:
 def _error(V: Array, W: Array) -> float:
     """Estimate |V W - I|_F / sqrt(D) by how V @ (W @ z) differs from random z."""
     z = from_numpy(np.random.default_rng(0).standard_normal((W.shape[0], 4)), W)
-    return float(check((Layer(W, W[:, 0]),)).sqrt(((V @ (W @ z) - z) ** 2).mean()))
+    xp = check((Layer(W, W[:, 0]),))
+    return float(xp.sqrt(xp.mean((V @ (W @ z) - z) ** 2)))
 
 
 def undo_step(layers: Layers, factors: Steps, eta: Any, *, kind: str = "plain") -> Layers:

@@ -45,7 +45,7 @@ class Watch:
         self.terms, self.kind, self.undo, self.refresh = terms, kind, undo, refresh
         self.every = max(1, round(horizon / MANY))  # steps between two layers of the average
         self.many = max(1, round(horizon / self.every))
-        self.average = Average(state.layers, 0) if horizon >= 1 else None
+        self.average = Average(state.layers, 0, None) if horizon >= 1 else None
         self.guard = Guard(0.0, 0.0, 0.0, 1.0)
         self.last: Last | None = None
         self.drifts: list[float] = []
@@ -90,9 +90,11 @@ class Watch:
         if not bool(info.rejected):
             layers = undo_step(layers, info.factors, info.eta, kind=self.kind)
         layers = undo_step(layers, self.last.factors, self.last.eta, kind=self.kind)
-        tracked = self.last.tracked
-        if self.state.tracked is not None and self.state.tracked.inverse is not None:
-            tracked = track(layers, inverse=True)
+        tracked, inverse = self.last.tracked, self.state.tracked and self.state.tracked.inverse
+        if tracked is None or inverse is not None:
+            tracked = track(layers, inverse=inverse is not None)
+        if self.average is not None:
+            self.average = self.average._replace(waiting=None)
         self.state = State(layers, self.last.rule_state, tracked, self.state.t)
         caution = float(self.guard.caution) / 2
         self.last, self.guard = None, self.guard._replace(caution=caution)
@@ -103,7 +105,9 @@ class Watch:
         """Note a step on a batch of this total weight."""
         value = math.nan if info.L_J2 is None else float(info.L_p + info.L_J1 + info.L_J2)
         self.seen.append((value, float(np.mean([float(e) for e in info.eta])), weight))
-        if self.undo is not None and info.factors and info.L_J2 is not None:
+        if self.average is not None and self.average.waiting is not None:
+            self.average = _averaged(self.average, self.many)
+        if self.undo is not None and self.kind and info.factors and info.L_J2 is not None:
             self.guard = _learn(self.guard, value)
             before = self.state.tracked
             self.last = Last(
@@ -115,16 +119,22 @@ class Watch:
         self.state, self.batch = state, self.batch + 1
         t = state.t
         if self.average is not None and t % self.every == 0:
-            self.average = _averaged(self.average, state.layers, self.many)
+            self.average = self.average._replace(waiting=copied(state.layers))
         if self.refresh is not None and t % self.refresh == 0:
             self.audit()
 
     def audit(self) -> None:
         """Compare the tracker with the layers, and start it afresh if it has drifted."""
         if self.state.tracked is not None:
-            found = audit(self.state.tracked, self.state.layers)
+            try:
+                found = audit(self.state.tracked, self.state.layers)
+            except np.linalg.LinAlgError:  # no inverse to track; the objective will say the rest
+                tracked = self.state.tracked._replace(inverse=None)
+                found = audit(tracked, self.state.layers)
             self.drifts.append(found.drift)
             self.state = self.state._replace(tracked=found.tracked)
+            if found.refreshed and self.last is not None:  # what it was before had drifted, too
+                self.last = self.last._replace(tracked=None)
 
     def record(self, eta: float) -> Epoch:
         """End the epoch: audit, validate, note it, keep the best layers."""
@@ -133,10 +143,11 @@ class Watch:
         train = validation = averaged = None
         if self.state.tracked is not None:
             train = float(np.average([s[0] for s in self.seen], weights=[s[2] for s in self.seen]))
-        average = layers if self.average is None else self.average.layers
+        taken = self.average is not None and self.average.taken > 0
+        average = self.average.layers if self.average is not None and taken else layers
         if self.X_val is not None:
             validation = self.validate(layers)
-            averaged = None if self.average is None else self.validate(average)
+            averaged = self.validate(average) if taken else None
         entry = Epoch(
             self.epoch,
             self.state.t,
@@ -180,6 +191,8 @@ class Watch:
             average=self.average,
             guard=self.guard,
             last=self.last,
+            drifts=tuple(self.drifts),
+            good_layers=self.good_layers,
             terms=self.terms,
             stop_reason=self.stop_reason,
         )
@@ -207,7 +220,8 @@ class Watch:
         self.epoch, self.batch = snapshot.epoch, snapshot.batch
         self.best_epoch, self.best = snapshot.best_epoch, snapshot.best
         self.history, self.seen = list(snapshot.history), list(snapshot.seen)
-        self.n_rejected, self.good_layers = snapshot.n_rejected, self.best_layers
+        self.n_rejected, self.drifts = snapshot.n_rejected, list(snapshot.drifts)
+        self.good_layers = _each_array(move, snapshot.good_layers)
         self.n_undone, self.guard = snapshot.n_undone, snapshot.guard
         self.average = _each_array(move, snapshot.average)
         self.last = _each_array(move, snapshot.last)
@@ -263,15 +277,26 @@ def _learn(guard: Guard, value: float) -> Guard:
     return Guard(seen, mean, deviation, min(1.0, 1.02 * float(guard.caution)))
 
 
-def _averaged(average: Average, layers: Layers, many: int) -> Average:
-    """Return the running average with these layers in it: of about the last `many`."""
+def _averaged(average: Average, many: int) -> Average:
+    """Return the running average with the waiting layers in it: of about the last `many`."""
     taken = average.taken + 1
     weight = 1 / min(taken, many)
     moved = (
         Layer(W + weight * (new_W - W), b + weight * (new_b - b))
-        for (W, b), (new_W, new_b) in zip(average.layers, layers, strict=True)
+        for (W, b), (new_W, new_b) in zip(average.layers, average.waiting or (), strict=True)
     )
-    return Average(tuple(moved), taken)
+    return Average(tuple(moved), taken, None)
+
+
+def copied(layers: Layers) -> Layers:
+    """Return a copy of the layers.
+
+    >>> layers = (Layer(np.eye(1), np.ones(1)),)
+    >>> copied(layers)[0].W is layers[0].W
+    False
+    """
+    xp = check(layers)
+    return tuple(Layer(xp.asarray(W, copy=True), xp.asarray(b, copy=True)) for W, b in layers)
 
 
 def worst_condition(layers: Layers) -> tuple[float | None, int | None]:

@@ -1,5 +1,7 @@
 """The recipe: what each part is for, equivariance over whole runs, and robustness."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -75,15 +77,21 @@ def test_the_mean_mode_is_what_charts_cure():
 
 
 def test_an_outlier_is_held_to_three_times_the_usual():
+    """q_n = |Delta_n| |U_n| in the chart: 3 times its median at most, exactly where it was more."""
     X = data(60)
-    X[7] *= 1e3
+    X[7] *= 30
     layers = rg.init_layers(np.random.default_rng(0), 5, 2, kind="whiten", X=data(), activation=ACT)
-    norms = {}
-    for outliers in (3.0, None):
-        rule = rg.Recipe(outliers=outliers)
-        _, info = run_steps(layers, [X], rule)
-        norms[outliers] = float(info.norms[0])
-    assert norms[None] > 2 * norms[3.0]
+    found = {}
+    for outliers in (3.0, 1.5, None):
+        rule = rg.Recipe(outliers=outliers, information=None)
+        state, info = run_steps(layers, [X], rule)
+        f, S = info.factors[0], 1 / np.sqrt(state.rule_state[0].variance)
+        found[outliers] = np.linalg.norm(f.Delta * S, axis=1) * np.linalg.norm(f.Y / S, axis=1)
+    bare = found[None]
+    middle = np.sort(bare)[30]
+    assert bare[7] > 6 * middle
+    for outliers in (3.0, 1.5):
+        np.testing.assert_allclose(found[outliers], np.minimum(bare, outliers * middle), rtol=1e-12)
 
 
 @pytest.mark.parametrize("factor", [1.0, 3.0])
@@ -159,8 +167,11 @@ def test_the_step_size_is_the_formula():
         if means is None:
             means, variances = ([a for a, _ in new], [b for _, b in new])
         else:
+            variances = [
+                0.95 * v + 0.05 * (b + 0.95 * (a - m) ** 2)
+                for v, m, (a, b) in zip(variances, means, new, strict=True)
+            ]
             means = [0.95 * m + 0.05 * a for m, (a, _) in zip(means, new, strict=True)]
-            variances = [0.95 * v + 0.05 * b for v, (_, b) in zip(variances, new, strict=True)]
         x = []
         for Y, Delta, m, v in zip(tape.Ys, deltas, means, variances, strict=True):
             xi = (Delta * np.sqrt(v)).T @ ((Y - m) / np.sqrt(v)) + np.eye(D)
@@ -176,17 +187,70 @@ def test_the_gain_is_the_formula():
     X, D = data(), 5
     layers = rg.init_layers(np.random.default_rng(0), D, 2, kind="whiten", X=X, activation=ACT)
     layers = (rg.Layer(layers[0].W, layers[0].b), rg.Layer(layers[1].W * 3, layers[1].b))
-    rule = rg.Recipe(0.001, memory=None, outliers=None)
+    rule = rg.Recipe(0.001, memory=0.95, outliers=None)
     state, F = rg.init_state(layers, rule), None
     rng = np.random.default_rng(1)
     for _ in range(4):
         batch = X[rng.integers(0, 400, 30)]
         tape = rg.forward(state.layers, batch, ACT)
         deltas = rg.backprop(state.layers, tape, ACT, DENS)
-        new = [30 * np.sum(Delta**2, axis=0) for Delta in deltas]
-        F = new if F is None else [0.98 * a + 0.02 * b for a, b in zip(F, new, strict=True)]
         state, info = rg.train_step(state, batch, activation=ACT, density=DENS, rule=rule)
-        for f, own, Delta in zip(info.factors, F, deltas, strict=True):
-            np.testing.assert_allclose(f.gain, 1 / np.maximum(own, 1), rtol=1e-12)
-            np.testing.assert_allclose(f.Delta, Delta / np.maximum(own, 1), rtol=1e-12)
+        S = [1 / np.sqrt(kept.variance) for kept in state.rule_state]
+        new = [30 * np.sum((Delta / s) ** 2, axis=0) for Delta, s in zip(deltas, S, strict=True)]
+        F = new if F is None else [0.98 * a + 0.02 * b for a, b in zip(F, new, strict=True)]
+        for f, own, Delta, s in zip(info.factors, F, deltas, S, strict=True):
+            np.testing.assert_allclose(f.gain, 1 / np.maximum(own, 1), rtol=1e-11)
+            np.testing.assert_allclose(f.Delta * s * s, Delta / np.maximum(own, 1), rtol=1e-11)
     assert any((f.gain < 0.9).any() for f in info.factors)  # it matters here
+
+
+def test_the_capped_size_does_not_depend_on_the_units_of_the_outputs():
+    """N >= D, too: the norm is taken in the chart."""
+    X = data(40)
+    sizes = []
+    for ratio in (1.0, 1e4):
+        layers = rg.init_layers(np.random.default_rng(0), 5, 1, kind="whiten", X=X, activation=ACT)
+        scale = np.geomspace(1, ratio, 5)
+        layers = (rg.Layer(layers[0].W * scale[:, None], layers[0].b * scale),)
+        density = rg.density("sech")
+
+        def stretched(z, scale=scale, density=density):
+            return density.score(z / scale) / scale
+
+        rule = rg.Recipe(4.0, information=None)
+        _, info = rg.train_step(
+            rg.init_state(layers, rule), X, activation=ACT,
+            density=replace(density, score=stretched), rule=rule,
+        )  # fmt: skip
+        sizes.append(float(info.eta[0]))
+    assert sizes[0] == pytest.approx(sizes[1], rel=1e-6)
+
+
+@pytest.mark.parametrize("N", [1, 2, 3, 5])
+@pytest.mark.parametrize("seed", range(3))
+def test_tiny_batches_are_no_trap(N, seed):
+    """A chart is not believed before it has seen 20 samples."""
+    X = data(100, seed=seed)
+    layers = rg.init_layers(np.random.default_rng(seed), 5, 2, kind="whiten", X=X, activation=ACT)
+    start = float(rg.log_likelihood(layers, X, ACT, DENS).mean)
+    result = rg.fit(layers, X, ACT, DENS, batch_size=N, epochs=3, rng=np.random.default_rng(seed))
+    assert float(rg.log_likelihood(result.layers, X, ACT, DENS).mean) > start - 1
+
+
+def test_heavy_rows_are_not_taken_for_outliers():
+    """Weights of 1 and 50: the weighted likelihood ends where repeated rows end, or near."""
+    X = data(300)
+    weights = np.where(np.arange(300) % 30, 1.0, 50.0)
+    layers = rg.init_layers(np.random.default_rng(0), 5, 2, kind="whiten", X=X, activation=ACT)
+    values = []
+    for options in (
+        {"X": X, "sample_weight": weights},
+        {"X": np.repeat(X, weights.astype(int), axis=0), "batch_size": 263},
+    ):
+        fitted = rg.fit(layers, options.pop("X"), ACT, DENS, epochs=8,
+                        rng=np.random.default_rng(0), **options).layers  # fmt: skip
+        per_sample = rg.log_likelihood(fitted, X, ACT, DENS).per_sample
+        values.append(np.average(per_sample, weights=weights))
+    start = np.average(rg.log_likelihood(layers, X, ACT, DENS).per_sample, weights=weights)
+    assert values[0] > start
+    assert values[0] > values[1] - 1

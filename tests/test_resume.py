@@ -85,6 +85,8 @@ def test_a_bad_step_is_undone_bitwise_even_after_a_resume(tmp_path):
         assert resumed.n_undone == 1
         same(whole.layers, resumed.layers)
         same(whole.best_layers, resumed.best_layers)
+        for V, again in zip(whole.tracked.inverse, resumed.tracked.inverse, strict=True):
+            assert np.array_equal(V, again)
 
 
 def test_a_lost_cursor_would_be_seen(tmp_path):
@@ -189,7 +191,13 @@ def test_every_mutation_of_a_checkpoint_is_refused_or_harmless(tmp_path):
         same(true.state.layers, again.state.layers)
         assert np.array_equal(again.seen, true.seen, equal_nan=True)
         same(true.average.layers, again.average.layers)
-        blank = {"state": None, "best_layers": None, "seen": None, "average": None}
+        blank = {
+            "state": None,
+            "best_layers": None,
+            "seen": None,
+            "average": None,
+            "good_layers": None,
+        }
         assert again._replace(**blank) == true._replace(**blank)
     assert outcomes["refused"] > 200
 
@@ -205,6 +213,11 @@ def test_every_mutation_of_a_checkpoint_is_refused_or_harmless(tmp_path):
         ({"rule": "exponential"}, "rule"),
         ({"patience": 3}, "patience"),
         ({"warmup": 5}, "warmup"),
+        ({"average": 0.5}, "average"),
+        ({"undo": None}, "undo"),
+        ({"refresh": 3}, "refresh"),
+        ({"track_inverse": True}, "track_inverse"),
+        ({"transform": jitter}, "transform"),
         ({"sample_weight": np.arange(1, 131)}, "sample_weight"),
         ({"X": data()[:60]}, "X"),
         ({"X": data() + 1}, "X"),
