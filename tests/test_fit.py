@@ -557,3 +557,76 @@ def test_a_fit_that_falls_and_falls_is_ended_with_that_line():
     result = info.value.result
     assert result.n_undone >= 10
     assert all(np.isfinite(W).all() for W, _ in result.layers)
+
+
+@pytest.mark.parametrize("kind", ["plain", "exponential"])
+def test_the_recipes_bad_step_is_undone_in_its_chart_and_caution_recovers(kind):
+    """Layers and the rule's state come back; sizes: half, then 2 % more with each step."""
+    seen = {}
+
+    @dataclass(frozen=True)
+    class StumbleRecipe(rg.Recipe):
+        def step(self, state, tape, deltas, finite):
+            seen.setdefault(state.t, []).append((state, self.learning_rate))
+            if state.t != 40:
+                return super().step(state, tape, deltas, finite)
+            wrong = tuple(-Delta for Delta in deltas)
+            _, rule_state, _, _, norms, fs = super().step(state, tape, wrong, finite)
+            etas = tuple(np.asarray(2.0) for _ in fs)
+            layers = rg.apply_step(state.layers, fs, etas, kind=self.kind)
+            tracked = rg.track_step(state.tracked, fs, etas, kind=self.kind)
+            return layers, rule_state, tracked, etas, norms, fs
+
+    rule = StumbleRecipe(0.05, kind=kind)
+    result = run(data(2000), rule=rule, batch_size=20, epochs=1, schedule="constant")
+    assert result.n_undone == 1
+    (before, _), (after, rate) = seen[40][0], seen[41][1]
+    for one, two in zip(before.layers, after.layers, strict=True):
+        np.testing.assert_allclose(one.W, two.W, rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(one.b, two.b, rtol=1e-11, atol=1e-12)
+    for one, two in zip(before.rule_state, after.rule_state, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+    rates = [rate, *(seen[t][-1][1] for t in (42, 43))]
+    np.testing.assert_allclose(rates, [0.025, 0.0255, 0.02601], rtol=1e-12)
+
+
+def test_the_average_has_no_layers_that_were_undone():
+    """Two undos in a fit that averages over nearly all of it: the average is a good one."""
+    options = {"rule": Stumble(0.05), "batch_size": 20, "epochs": 1, "average": 0.9}
+    result = run(data(2000), **options)
+    assert result.n_undone == 1
+    X = data(2000)
+    best, last = (
+        float(rg.log_likelihood(layers, X, *MODEL).mean)
+        for layers in (result.best_layers, result.layers)
+    )
+    assert best > last - 0.2
+
+
+def test_the_average_is_exactly_the_running_one():
+    """b counts the steps: weights 1, 1/2, ..., 1/many, then 1/many, every so many steps."""
+
+    @dataclass(frozen=True)
+    class Count(rg.Plain):
+        def step(self, state, tape, deltas, finite):
+            _, *rest = super().step(state, tape, deltas, finite)
+            W, b = state.layers[0]
+            return ((rg.Layer(W, 0 * b + state.t + 1.0),), *rest)
+
+    result = run(data(300), L=1, rule=Count(0.01), batch_size=3, epochs=10, average=0.2, undo=None)
+    expected, every, many = 0.0, 6, 33  # a horizon of 200 steps, 32 layers of it
+    for taken, t in enumerate(range(every, 1000, every), 1):  # the last step is not yet judged
+        expected += (t - expected) / min(taken, many)
+    assert float(result.best_layers[0].b[0]) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_first_twenty_batches_are_for_learning_what_is_usual():
+    result = run(data(2000), rule=Stumble(0.05, at=10), batch_size=20, epochs=1)
+    assert result.n_undone == 0
+    result = run(data(2000), rule=Stumble(0.05, at=25), batch_size=20, epochs=1)
+    assert result.n_undone == 1
+
+
+def test_a_rule_without_tracker_has_no_inverse_to_track():
+    with pytest.raises(ValueError, match="`track_inverse` needs a multiplicative rule"):
+        run(rule="adam", track_inverse=True)

@@ -66,3 +66,22 @@ def test_fresh_noise_reaches_the_fit():
 def test_fresh_noise_is_for_images():
     with pytest.raises(ValueError, match="`fresh_noise` is for images, and 'toy:moons' is none"):
         training.prepare(training.Settings(fresh_noise=True), load("toy:moons", n=50))
+
+
+def test_fresh_noise_differs_from_epoch_to_epoch():
+    """Each call draws from the fit's own generator: the same rows are never the same again."""
+    data = load("digits")
+    prepared = training.prepare(training.Settings(layers=1, fresh_noise=True, epochs=3), data)
+    drawn, transform = [], prepared.options["transform"]
+
+    def watched(rows, rng):
+        made = transform(rows, rng)
+        drawn.extend((row.tobytes(), z[0]) for row, z in zip(rows, made, strict=True))
+        return made
+
+    prepared.options["transform"] = watched
+    training.train(data, training.Settings(layers=1, epochs=3), prepared=prepared)
+    pixel = drawn[0][0]
+    values = [z for row, z in drawn if row == pixel]
+    assert len(values) >= 3
+    assert len(set(values)) == len(values)

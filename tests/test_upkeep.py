@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import relgrad_np as rg
+from relgrad_np.multiplicative import with_K
 from relgrad_np.upkeep import DRIFT
 
 from . import recording
@@ -81,12 +82,13 @@ def test_undo_is_quadratic(kind):
     problem = generic(7, N, D, L)
     new, fs = stepped(problem, kind, 0.01, False)
     wrapped, _ = recording.record(new, problem.X)
+    fs_plain = fs
     fs = tuple(rg.Factors(*(recording.wrap(x) for x in f)) for f in fs)
     etas = tuple(recording.wrap(np.asarray(0.01)) for _ in range(L))
     recording.LOG.clear()
-    if kind == "exponential":  # it reads the size of K
-        with pytest.raises(AssertionError, match="implicit conversion"):
-            rg.undo_step(wrapped, fs, etas, kind=kind)
+    if kind == "exponential":  # it reads the size of K, (N, N), so on a plain array
+        rg.undo_step(new, fs_plain, 0.01, kind=kind)
+        assert all(with_K(f).K.shape == (N, N) for f in fs_plain)
         return
     rg.undo_step(wrapped, fs, etas, kind=kind)
     products = [(a, b) for name, a, b in recording.LOG if name == "matmul" and len(b) == 2]
@@ -128,3 +130,14 @@ def test_the_error_of_an_audit_is_that_of_the_inverse():
     true = np.linalg.norm(V @ layers[0].W - np.eye(40)) / np.sqrt(40)
     assert true / 3 < found.error < 3 * true
     assert not found.refreshed
+
+
+def test_an_inverse_that_is_not_a_number_is_refreshed():
+    layers = generic(3, *SHAPES[0]).layers
+    tracked = rg.track(layers, inverse=True)
+    V = tracked.inverse
+    found = rg.audit(tracked._replace(inverse=(V[0], V[1] * np.nan)), layers)
+    assert found.refreshed
+    assert np.isfinite(found.tracked.inverse[1]).all()
+    with pytest.raises(ValueError, match="`tracked` must be of 1 layers"):
+        rg.audit(tracked, layers[:1])
