@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import carray, njit, types
 from numba.core import cgutils
 from numba.extending import get_cython_function_address, intrinsic
 
@@ -87,10 +87,12 @@ def split_exponent(context: Any, x: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _call_gemm(context: Any, *arguments: Any) -> Any:
+def _call_gemm(
+    context: Any, address: Any, ta: Any, tb: Any, m: Any, n: Any, k: Any, alpha: Any,
+    A: Any, lda: Any, B: Any, ldb: Any, beta: Any, C: Any, ldc: Any,
+) -> Any:  # fmt: skip
     """Call a Fortran ?gemm at this address; scalars by reference, matrices by address."""
-    real = arguments[6]
-    whole = types.intp
+    real, whole = alpha, types.intp
     signature = types.void(
         whole, types.int8, types.int8, types.int32, types.int32, types.int32, real,
         whole, types.int32, whole, types.int32, real, whole, types.int32,
@@ -117,19 +119,39 @@ def _call_gemm(context: Any, *arguments: Any) -> Any:
 def gemm(
     address: Any, shape: Any, alpha: Any, A: Any, ta: Any, B: Any, tb: Any, beta: Any, C: Any
 ) -> Any:
-    """C <- alpha op(A) @ op(B) + beta C by rows: A, B, C addresses, shape (m, n, k), ta, tb T or N.
+    """C <- alpha op(A) @ op(B) + beta C by rows: C (m, n), shape (m, n, k); ta, tb: transposed.
 
-    In Fortran's order that is C.T <- alpha op(B).T @ op(A).T + beta C.T. Leading dimensions follow
-    from the shape: the matrices are contiguous.
+    A, B, C are pairs of an address and the distance of two rows. In Fortran's order that is
+    C.T <- alpha op(B).T @ op(A).T + beta C.T.
     """
     m, n, k = shape
-    lda = m if ta else k
-    ldb = k if tb else n
     one, two = (84 if tb else 78), (84 if ta else 78)  # "T", "N"
     _call_gemm(
         address, np.int8(one), np.int8(two), np.int32(n), np.int32(m), np.int32(k), alpha,
-        B, np.int32(ldb), A, np.int32(lda), beta, C, np.int32(n),
+        B[0], np.int32(B[1]), A[0], np.int32(A[1]), beta, C[0], np.int32(C[1]),
     )  # fmt: skip
+
+
+@inlined  # type: ignore[untyped-decorator]
+def place(x: Any) -> Any:
+    """Return the address of a contiguous matrix and the distance of its rows."""
+    return np.intp(x.ctypes.data), x.shape[1]
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _pointer(context: Any, address: Any, like: Any) -> Any:
+    """Return a pointer to numbers of the dtype of the array `like`."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(like.dtype)(address, like), generate
+
+
+@inlined  # type: ignore[untyped-decorator]
+def matrix(address: Any, like: Any, rows: Any, columns: Any) -> Any:
+    """Return the matrix at this address, of the dtype of `like`."""
+    return carray(_pointer(address, like), (rows, columns))
 
 
 def blas(dtype: Any) -> int:

@@ -1,0 +1,121 @@
+"""Forward, backward and the factors of every layer's step, in one BLAS and a few sweeps.
+
+YD (L, 2, N, D) holds Y above Delta of each layer, so that one product with W serves both: W is
+read once. P (L, 2, N, D) is that product, A = Y @ W above Delta @ W.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ._compile import add, compiled, gemm, inlined, place
+from .sweep import density_sweep, leaky_forward
+
+
+@compiled  # type: ignore[untyped-decorator]
+def forward(
+    address: Any, X: Any, W: Any, B: Any, alpha: Any, code: Any, c: Any, share: Any,
+    Z: Any, YD: Any, S: Any, T: Any,
+) -> Any:  # fmt: skip
+    """Fill Ys, the last Delta, S = sigma'(Ys), T = (log sigma')'(Ys); return L_p and L_J1.
+
+    X: address; W: L addresses; B (L, D); share (N,) = weights / N; Z: scratch (N, D).
+    """
+    L, _, N, D = YD.shape
+    zero, one = Z.dtype.type(0), Z.dtype.type(1)
+    L_p, L_J1 = 0.0, 0.0
+    for k in range(L):
+        Y = YD[k, 0]
+        for n in range(N):
+            Y[n, :] = B[k]
+        above = (X, D) if k == 0 else place(Z)
+        gemm(address, (N, D, D), one, above, False, (W[k], D), True, one, place(Y))
+        if k < L - 1:
+            for n in range(N):
+                L_J1 += share[n] * leaky_forward(Y[n], alpha, Z[n], S[k, n], T[k, n])
+    Delta = YD[L - 1, 1]
+    density_sweep(YD[L - 1, 0].reshape(N * D), code, c, Z.reshape(N * D), Delta.reshape(N * D))
+    for n in range(N):
+        row, log_p, total = Delta[n], Z[n], zero
+        for i in range(D):
+            total = add(total, log_p[i])
+            row[i] = row[i] * share[n]
+        L_p += share[n] * total
+    return L_p, L_J1
+
+
+@inlined  # type: ignore[untyped-decorator]
+def product(address: Any, W: Any, YD: Any, P: Any, S: Any, T: Any, share: Any, k: Any) -> Any:
+    """P_k = [Y; Delta] @ W_k, and from it the Delta of layer k - 1."""
+    N, D = YD.shape[2:]
+    zero, one = YD.dtype.type(0), YD.dtype.type(1)
+    rows = 2 * N if k > 0 else N
+    gemm(
+        address, (rows, D, D), one, place(YD[k, 0]), False, (W[k], D), False, zero, place(P[k, 0])
+    )
+    if k > 0:
+        for n in range(N):
+            d_Z, slope, bend, Delta = P[k, 1, n], S[k - 1, n], T[k - 1, n], YD[k - 1, 1, n]
+            for i in range(D):
+                Delta[i] = d_Z[i] * slope[i] + bend[i] * share[n]
+
+
+@inlined  # type: ignore[untyped-decorator]
+def bounded(address: Any, Y: Any, Delta: Any, A: Any, b: Any, m: Any, K: Any, u: Any) -> Any:
+    """Fill K, the smaller of Y @ Delta.T and Delta.T @ Y, and u = Y @ (b - m) + 1.
+
+    Return the bound of |K| of `_numerics.norm_bound`; NaN if A or u is not finite.
+    """
+    N, D = Y.shape
+    zero, one = Y.dtype.type(0), Y.dtype.type(1)
+    if N < D:
+        gemm(address, (N, N, D), one, place(Y), False, place(Delta), True, zero, place(K))
+    else:
+        gemm(address, (D, D, N), one, place(Delta), True, place(Y), False, zero, place(K))
+    check = zero
+    for n in range(N):
+        y, a, total = Y[n], A[n], zero
+        for i in range(D):
+            total = add(total, y[i] * (b[i] - m[i]))
+            check = add(check, zero * a[i])
+        u[n] = total + one
+        check += zero * u[n]
+    return norm_bound(K) + check
+
+
+@inlined  # type: ignore[untyped-decorator]
+def norm_bound(K: Any) -> Any:
+    """Return min(|K|_F, sqrt(|K|_1 |K|_inf)) > 0, scaled so that nothing overflows."""
+    n = K.shape[0]
+    zero, one = K.dtype.type(0), K.dtype.type(1)
+    tiny = np.finfo(K.dtype).tiny
+    unit = zero
+    for i in range(n):
+        for j in range(n):
+            unit = max(unit, abs(K[i, j]))
+    unit = unit + tiny
+    if not np.isfinite(unit):
+        unit = one
+    square, most_rows, most_columns, columns = zero, zero, zero, np.zeros(n, K.dtype)
+    for i in range(n):
+        row = zero
+        for j in range(n):
+            x = abs(K[i, j] / unit)
+            columns[j] += x
+            row = add(row, x)
+            square = add(square, x * x)
+        most_rows = max(most_rows, row)
+    for j in range(n):
+        most_columns = max(most_columns, columns[j])
+    return unit * min(np.sqrt(square), np.sqrt(most_rows * most_columns)) + tiny + zero * square
+
+
+@compiled  # type: ignore[untyped-decorator]
+def backward(
+    address: Any, W: Any, B: Any, YD: Any, P: Any, S: Any, T: Any, share: Any, zeros: Any,
+    K: Any, u: Any, norms: Any,
+) -> Any:  # fmt: skip
+    """Fill the Deltas, P, K (L, n, n), u (L, N) and the norms (L,) of the bare step."""
+    for k in range(len(W) - 1, -1, -1):
+        product(address, W, YD, P, S, T, share, k)
+        norms[k] = bounded(address, YD[k, 0], YD[k, 1], P[k, 0], B[k], zeros, K[k], u[k])
