@@ -15,13 +15,14 @@ import numpy as np
 
 from .. import rules
 from ..activations import Activation
+from ..adam import Adam
 from ..densities import Density
 from ..multiplicative import Factors
 from ..network import Layer
 from ..recipe import Recipe, Running, Scalar
 from ..rules import Exponential, Plain, Rule, State, StepInfo
 from ..tracking import Tracked
-from . import charts, passes, update
+from . import charts, moments, passes, update
 from ._compile import blas
 from .sweep import DENSITIES, density_constants, density_sweep, leaky_constants, leaky_sweep
 
@@ -118,6 +119,12 @@ def train_step(
     L_J2 = None if state.tracked is None else state.tracked.logdet.sum()
     objective = terms[0] + terms[1] + (0.0 if L_J2 is None else L_J2)
 
+    if isinstance(rule, Adam):
+        return _adam(rule, state, room, address, places, Ws, B, (YD, P), back, terms, objective) or (
+            rules.train_step(
+                state, X, activation=activation, density=density, rule=rule, weights=weights
+            )
+        )
     if isinstance(rule, Recipe):
         Delta, gain, m, sizes, running = _charted(
             rule, state, room, address, places, B, back, K, norms
@@ -161,6 +168,47 @@ def train_step(
     return State(layers, running, tracked, state.t + 1), info
 
 
+def _adam(
+    rule: Adam, state: State, room: Room, address: int, places: Array, Ws: Any, B: Array,
+    pair: Any, back: tuple[Array, ...], terms: Any, objective: Any,
+) -> tuple[State, StepInfo] | None:  # fmt: skip
+    """Take Adam's step; None where R is so large that its squares might overflow."""
+    (YD, P), (L, D), dtype = pair, B.shape, B.dtype
+    sizes, norms = np.empty(L), np.full(L, np.nan, dtype)
+    moments.backward(address, places, B, *back, room.u, sizes)
+    finite = bool(np.isfinite(objective) and np.isfinite(sizes).all())
+    largest = float(np.finfo(dtype).max) ** 0.4
+    if finite and not (sizes < largest).all():
+        return None
+    layers, before = state.layers, state.rule_state
+    if finite:
+        if not before:  # later on W can't have grown so far: a step of Adam is small
+            if not all(float(max(W.max(), -W.min())) < largest for W in Ws):
+                return None
+            before = tuple(
+                (Layer(np.zeros_like(W), np.zeros_like(b)), Layer(np.zeros_like(W), np.zeros_like(b)))
+                for W, b in layers
+            )
+        tick = 1 + state.t // rule.clock
+        one, two = rule.beta1, rule.beta2
+        rate, scale = rule.learning_rate / (1 - one**tick), 1 / (1 - two**tick)
+        c = np.array([one, 1 - one, two, 1 - two, rate, scale, rule.epsilon], dtype)
+        own, after = dtype.type(rule.bias == "augmented"), []
+        for k, (m, v) in enumerate(before):
+            m_W, v_W, m_b, v_b = _own(m.W), _own(v.W), m.b.copy(), v.b.copy()
+            norms[k] = moments.adam(
+                address, places[k], m_W.ctypes.data, v_W.ctypes.data, B[k], m_b, v_b, YD[k, 1],
+                P[k, 0], room.u[k], c, own,
+            )  # fmt: skip
+            after.append((Layer(m_W, m_b), Layer(v_W, v_b)))
+        before = tuple(after)
+        layers = tuple(Layer(W, b) for W, b in zip(Ws, B, strict=True))
+    eta = np.full(L, rule.learning_rate if finite else 0.0, dtype)
+    etas, bounds = (tuple(x[k, ...] for k in range(L)) for x in (eta, norms))
+    info = StepInfo(*terms, None, etas, bounds, np.bool_(not finite), ())
+    return State(layers, before, None, state.t + 1), info
+
+
 def _charted(
     rule: Recipe, state: State, room: Room, address: int, places: Array, B: Array,
     back: tuple[Array, ...], K: Array, norms: Array,
@@ -202,6 +250,8 @@ def suits(
     """
     if type(rule) not in RULES or not state.layers:
         return False
+    if isinstance(rule, Adam) and (rule.side, rule.bias == "separate", rule.clock > 0) != OURS:
+        return False
     dtype, D = getattr(state.layers[0].W, "dtype", None), len(state.layers[0].b)
     if dtype not in (np.float32, np.float64):
         return False
@@ -225,7 +275,8 @@ def suits(
     )
 
 
-RULES = (Plain, Exponential, Recipe, Scalar)
+RULES = (Plain, Exponential, Recipe, Scalar, Adam)
+OURS = ("output", False, True)  # Adam's side, bias="separate", clock > 0
 POINTS = np.array([-40.0, -3.0, -0.5, 0.0, 0.7, 2.0, 30.0])
 
 
