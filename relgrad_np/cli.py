@@ -121,7 +121,7 @@ def _parser() -> _Parser:
     )
     train.add_argument("--seed", metavar="N", type=seed_number)
     train.add_argument("--dtype", help="float64 or float32")
-    train.add_argument("--implementation", help="reference")
+    train.add_argument("--implementation", help="numba or reference; default the fastest at hand")
     train.add_argument("--preset", help="published: the settings of the authors' code")
     train.add_argument("--rows", metavar="N", type=positive, help="use N training rows only")
     train.add_argument("--data-dir", type=Path, help="where the standard files are (RELGRAD_DATA)")

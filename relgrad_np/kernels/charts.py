@@ -16,7 +16,7 @@ def backward(
     norms: Any, options: Any, old: Any, t: Any, moments: Any, x: Any, gain: Any, Deltas: Any,
     sizes: Any,
 ) -> Any:  # fmt: skip
-    """As `passes.backward`, with Y in YD and `Deltas` those of the step in charts.
+    """As `passes.backward`, with Y in YD and Deltas[:, 0] those of the step in charts.
 
     `moments` (3, L, D): running mean, variance, information, and x (L,), all updated, if `old`;
     gain (L, D); sizes (L,): eta before the cap. `options`: learning rate; memory, information,
@@ -26,7 +26,7 @@ def backward(
     zero, one = YD.dtype.type(0), YD.dtype.type(1)
     U, root, scale = np.empty((N, D), YD.dtype), np.empty((N, D), YD.dtype), np.empty(D, YD.dtype)
     for k in range(L - 1, -1, -1):
-        Y, raw, Delta = YD[k, 0], YD[k, 1], Deltas[k]
+        Y, raw, Delta = YD[k, 0], YD[k, 1], Deltas[k, 0]
         mean, variance, information = moments[0, k], moments[1, k], moments[2, k]
         if options[1] >= 0:
             _moments(Y, mean, variance, options[1], old)

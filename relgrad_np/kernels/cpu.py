@@ -7,6 +7,7 @@ that can tell is computed before W is touched. The factors in `StepInfo` are nob
 """
 
 import functools
+import math
 import sys
 import threading
 from typing import Any, NamedTuple
@@ -38,9 +39,9 @@ class Room(NamedTuple):
     Z: Array
     S: Array
     T: Array
-    u: Array
     zeros: Array
     ones: Array
+    same: tuple[list[Array], list[Array]]  # read-only rows of them, to be handed out
     lent: list[Array]
 
     def buffer(self, L: int) -> Array:
@@ -64,8 +65,10 @@ class _Rooms(threading.local):
             while len(self.known) >= ROOMS:
                 del self.known[next(iter(self.known))]
             S, T = np.empty((2, max(L - 1, 1), N, D), dtype)
-            Z, u = np.empty((N, D), dtype), np.empty((L, N), dtype)
-            found = Room(Z, S, T, u, np.zeros(D, dtype), np.ones(D, dtype), [])
+            zeros, ones = np.zeros((L, D), dtype), np.ones((L, D), dtype)
+            same = [np.broadcast_to(x, (D,)) for x in (zeros[0], ones[0])]
+            same = ([same[0]] * L, [same[1]] * L)
+            found = Room(np.empty((N, D), dtype), S, T, zeros, ones, same, [])
         self.known[key] = found
         return found
 
@@ -106,77 +109,72 @@ def train_step(
     Ws = [_own(W) for W, _ in state.layers]
     places = np.array([W.ctypes.data for W in Ws])
     B = np.array([b for _, b in state.layers])  # (L, D)
-    YD, P = room.buffer(L), None
+    YD, u = room.buffer(L), np.empty((L, N), dtype)
     X = np.ascontiguousarray(X)
     L_p, L_J1 = passes.forward(
         address, X.ctypes.data, places, B, alpha, code, c, share, room.Z, YD, room.S, room.T
     )
     P = room.buffer(L)
-    n, norms = min(N, D), np.empty(L, dtype)
-    K = np.empty((L, n, n), dtype)
     back = YD, P, room.S, room.T, share
-    terms = dtype.type(L_p), dtype.type(L_J1)
     L_J2 = None if state.tracked is None else state.tracked.logdet.sum()
-    objective = terms[0] + terms[1] + (0.0 if L_J2 is None else L_J2)
-
+    terms = dtype.type(L_p), dtype.type(L_J1)
+    finite = math.isfinite(L_p + L_J1 + (0.0 if L_J2 is None else float(L_J2)))
     if isinstance(rule, Adam):
-        return _adam(rule, state, room, address, places, Ws, B, (YD, P), back, terms, objective) or (
+        return _adam(rule, state, address, places, Ws, B, back, u, terms, finite) or (
             rules.train_step(
                 state, X, activation=activation, density=density, rule=rule, weights=weights
             )
         )
+    n, norms = min(N, D), np.empty(L, dtype)
+    K = np.empty((L, n, n), dtype)
     if isinstance(rule, Recipe):
-        Delta, gain, m, sizes, running = _charted(
-            rule, state, room, address, places, B, back, K, norms
+        Deltas, m, gain, eta, running = _charted(
+            rule, state, room, address, places, B, back, K, u, norms
         )
-        ceiling = sizes
+        which, m_k, gain_k = 0, list(m), list(gain)
     else:
-        passes.backward(address, places, B, *back, room.zeros, K, room.u, norms)
-        Delta, gain, m, running = YD[:, 1], None, None, None
-        ceiling = np.full(L, rule.learning_rate, dtype)
-    finite = bool(np.isfinite(objective) and np.isfinite(norms.sum()))
-    eta = np.minimum(ceiling, dtype.type(rule.tau) / norms) if finite else np.zeros(L, dtype)
-    one, zero = room.ones, room.zeros
-    fs = tuple(
-        Factors(
-            Delta[k], YD[k, 0], P[k, 0], room.u[k].copy(), K[k],
-            0 * one if m is None else m[k], one.copy() if gain is None else gain[k],
-        )
-        for k in range(L)
-    )  # fmt: skip
+        passes.backward(address, places, B, *back, room.zeros, K, u, norms)
+        Deltas, which, m, gain, running = YD, 1, room.zeros, room.ones, None
+        eta = np.full(L, rule.learning_rate, dtype)
+        m_k, gain_k = room.same
+    finite = finite and math.isfinite(norms.sum())
     tracked, layers = state.tracked, state.layers
+    fs = tuple(
+        Factors(Deltas[k, which], YD[k, 0], P[k, 0], u[k], K[k], m_k[k], gain_k[k])
+        for k in range(L)
+    )
     if finite:
+        eta = np.minimum(eta, dtype.type(rule.tau) / norms)
         logdet = np.zeros(L) if tracked is None else tracked.logdet.copy()
         sign = np.ones(L) if tracked is None else tracked.sign.copy()
-        exponential = rule.kind == "exponential"
-        for k in range(L):
-            f = fs[k]
-            step = (
-                address, places[k], B[k], f.Y, f.Delta, f.A, f.K, f.u, eta[k],
-                zero if m is None else m[k], one if gain is None else gain[k],
-                logdet[k], sign[k], room.Z,
-            )  # fmt: skip
-            done = update.exponential(*step, norms[k]) if exponential else update.plain(*step)
-            logdet[k], sign[k] = done
-        layers = tuple(Layer(W, b) for W, b in zip(Ws, B, strict=True))
+        update.step(
+            address, places, B, YD, Deltas, which, P, K, u, eta, m, gain, norms, logdet, sign,
+            room.Z, int(rule.kind == "exponential"),
+        )  # fmt: skip
+        layers = tuple(map(Layer, Ws, B))
         tracked = None if tracked is None else Tracked(logdet, sign, None)
     else:
-        fs = tuple(Factors(*(np.zeros_like(x) for x in f)) for f in fs)
+        eta = np.zeros(L, dtype)
+        fs = tuple(Factors(*map(np.zeros_like, f)) for f in fs)
         running = state.rule_state if state.rule_state else running
-    etas, bounds = (tuple(x[k, ...] for k in range(L)) for x in (eta, norms))
-    info = StepInfo(*terms, L_J2, etas, bounds, np.bool_(not finite), fs)
+    info = StepInfo(*terms, L_J2, _each(eta), _each(norms), np.bool_(not finite), fs)
     return State(layers, running, tracked, state.t + 1), info
 
 
+def _each(x: Array) -> tuple[Array, ...]:
+    """Return the elements of x (L,) as arrays without axes."""
+    return tuple(x[k, ...] for k in range(len(x)))
+
+
 def _adam(
-    rule: Adam, state: State, room: Room, address: int, places: Array, Ws: Any, B: Array,
-    pair: Any, back: tuple[Array, ...], terms: Any, objective: Any,
+    rule: Adam, state: State, address: int, places: Array, Ws: Any, B: Array,
+    back: tuple[Array, ...], u: Array, terms: Any, finite: bool,
 ) -> tuple[State, StepInfo] | None:  # fmt: skip
     """Take Adam's step; None where R is so large that its squares might overflow."""
-    (YD, P), (L, D), dtype = pair, B.shape, B.dtype
+    (YD, P, *_), L, dtype = back, len(B), B.dtype
     sizes, norms = np.empty(L), np.full(L, np.nan, dtype)
-    moments.backward(address, places, B, *back, room.u, sizes)
-    finite = bool(np.isfinite(objective) and np.isfinite(sizes).all())
+    moments.backward(address, places, B, *back, u, sizes)
+    finite = finite and math.isfinite(sizes.sum())
     largest = float(np.finfo(dtype).max) ** 0.4
     if finite and not (sizes < largest).all():
         return None
@@ -198,29 +196,28 @@ def _adam(
             m_W, v_W, m_b, v_b = _own(m.W), _own(v.W), m.b.copy(), v.b.copy()
             norms[k] = moments.adam(
                 address, places[k], m_W.ctypes.data, v_W.ctypes.data, B[k], m_b, v_b, YD[k, 1],
-                P[k, 0], room.u[k], c, own,
+                P[k, 0], u[k], c, own,
             )  # fmt: skip
             after.append((Layer(m_W, m_b), Layer(v_W, v_b)))
         before = tuple(after)
         layers = tuple(Layer(W, b) for W, b in zip(Ws, B, strict=True))
     eta = np.full(L, rule.learning_rate if finite else 0.0, dtype)
-    etas, bounds = (tuple(x[k, ...] for k in range(L)) for x in (eta, norms))
-    info = StepInfo(*terms, None, etas, bounds, np.bool_(not finite), ())
+    info = StepInfo(*terms, None, _each(eta), _each(norms), np.bool_(not finite), ())
     return State(layers, before, None, state.t + 1), info
 
 
 def _charted(
     rule: Recipe, state: State, room: Room, address: int, places: Array, B: Array,
-    back: tuple[Array, ...], K: Array, norms: Array,
+    back: tuple[Array, ...], K: Array, u: Array, norms: Array,
 ) -> Any:  # fmt: skip
-    """Fill P, K, u and the norms of the step in charts; return Delta, gain, m, sizes, running."""
+    """Fill P, K, u and the norms of the step in charts; return Deltas, m, gain, sizes, running."""
     YD, (L, D), dtype = back[0], B.shape, B.dtype
     old, moments = state.rule_state, np.empty((3, L, D), dtype)
     x, gain = np.zeros(L, dtype), np.empty((L, D), dtype)
     if old:
         for k, r in enumerate(old):
             moments[0, k], moments[1, k], moments[2, k], x[k] = r.mean, r.variance, r.information, r.x
-    Delta, sizes = room.buffer(L)[:, 0], np.empty(L, dtype)
+    Deltas, sizes = room.buffer(L), np.empty(L, dtype)
     options = np.array(
         [
             rule.learning_rate,
@@ -231,13 +228,13 @@ def _charted(
         ]
     )
     charts.backward(
-        address, places, B, *back, K, room.u, norms, options, bool(old), state.t, moments, x,
-        gain, Delta, sizes,
+        address, places, B, *back, K, u, norms, options, bool(old), state.t, moments, x,
+        gain, Deltas, sizes,
     )  # fmt: skip
     running = tuple(
         Running(moments[0, k], moments[1, k], x[k, ...], moments[2, k]) for k in range(L)
     )
-    return Delta, gain, moments[0], sizes, running
+    return Deltas, moments[0], gain, sizes, running
 
 
 def suits(

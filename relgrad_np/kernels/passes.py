@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ._compile import add, compiled, gemm, inlined, place
+from ._compile import add, compiled, gemm, place
 from .sweep import density_sweep, leaky_forward
 
 
@@ -44,7 +44,7 @@ def forward(
     return L_p, L_J1
 
 
-@inlined  # type: ignore[untyped-decorator]
+@compiled  # type: ignore[untyped-decorator]
 def product(address: Any, W: Any, YD: Any, P: Any, S: Any, T: Any, share: Any, k: Any) -> Any:
     """P_k = [Y; Delta] @ W_k, and from it the Delta of layer k - 1."""
     N, D = YD.shape[2:]
@@ -60,7 +60,7 @@ def product(address: Any, W: Any, YD: Any, P: Any, S: Any, T: Any, share: Any, k
                 Delta[i] = d_Z[i] * slope[i] + bend[i] * share[n]
 
 
-@inlined  # type: ignore[untyped-decorator]
+@compiled  # type: ignore[untyped-decorator]
 def bounded(address: Any, Y: Any, Delta: Any, A: Any, b: Any, m: Any, K: Any, u: Any) -> Any:
     """Fill K, the smaller of Y @ Delta.T and Delta.T @ Y, and u = Y @ (b - m) + 1.
 
@@ -83,7 +83,7 @@ def bounded(address: Any, Y: Any, Delta: Any, A: Any, b: Any, m: Any, K: Any, u:
     return norm_bound(K) + check
 
 
-@inlined  # type: ignore[untyped-decorator]
+@compiled  # type: ignore[untyped-decorator]
 def norm_bound(K: Any) -> Any:
     """Return min(|K|_F, sqrt(|K|_1 |K|_inf)) > 0, scaled so that nothing overflows."""
     n = K.shape[0]
@@ -91,16 +91,19 @@ def norm_bound(K: Any) -> Any:
     tiny = np.finfo(K.dtype).tiny
     unit = zero
     for i in range(n):
+        values = K[i]
         for j in range(n):
-            unit = max(unit, abs(K[i, j]))
+            x = abs(values[j])
+            unit = x if x > unit else unit
     unit = unit + tiny
     if not np.isfinite(unit):
         unit = one
+    inverse = min(one / unit, np.finfo(K.dtype).max)
     square, most_rows, most_columns, columns = zero, zero, zero, np.zeros(n, K.dtype)
     for i in range(n):
-        row = zero
+        row, values = zero, K[i]
         for j in range(n):
-            x = abs(K[i, j] / unit)
+            x = abs(values[j] * inverse)
             columns[j] += x
             row = add(row, x)
             square = add(square, x * x)
@@ -118,4 +121,4 @@ def backward(
     """Fill the Deltas, P, K (L, n, n), u (L, N) and the norms (L,) of the bare step."""
     for k in range(len(W) - 1, -1, -1):
         product(address, W, YD, P, S, T, share, k)
-        norms[k] = bounded(address, YD[k, 0], YD[k, 1], P[k, 0], B[k], zeros, K[k], u[k])
+        norms[k] = bounded(address, YD[k, 0], YD[k, 1], P[k, 0], B[k], zeros[k], K[k], u[k])

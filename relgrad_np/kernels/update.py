@@ -10,7 +10,7 @@ from ._compile import add, compiled, gemm, inlined, matrix, place
 BLOCK = 1 << 18  # numbers of W scaled and added to while they are in the cache
 
 
-@inlined  # type: ignore[untyped-decorator]
+@compiled  # type: ignore[untyped-decorator]
 def add_product(address: Any, W: Any, scale: Any, Delta: Any, F: Any) -> Any:
     """W <- scale[:, None] * W + Delta.T @ F in place; W an address. Each row is touched once."""
     N, D = Delta.shape
@@ -38,42 +38,78 @@ def weigh_rows(Delta: Any, v: Any, total: Any) -> Any:
             total[i] += row[i] * x
 
 
-@inlined  # type: ignore[untyped-decorator]
+@compiled  # type: ignore[untyped-decorator]
 def log_det(K: Any, c: Any) -> Any:
-    """Return log|det(I + c K)| and its sign, in float64, by elimination with row exchanges."""
+    """Return log|det(I + c K)| and its sign, by elimination, four columns at a time.
+
+    In the dtype of K, but of what differs from I alone: no digit of c K is lost to the ones. No
+    row exchanges: the cap has |c K| <= tau < 1, so that the symmetric part of I + c K is positive
+    definite, and so is that of whatever is left after each column.
+    """
     n = K.shape[0]
-    M = np.empty((n, n))
+    M, one = np.empty_like(K), K.dtype.type(1)
     for i in range(n):
+        row, old = M[i], K[i]
         for j in range(n):
-            M[i, j] = np.float64(c) * np.float64(K[i, j])
-        M[i, i] += 1.0
-    total, sign = 0.0, 1.0
-    for k in range(n):
-        best = k
-        for i in range(k + 1, n):
-            if abs(M[i, k]) > abs(M[best, k]):
-                best = i
-        if abs(M[best, k]) > 4 * abs(M[k, k]):  # |c K| < 1: rarely needed
-            for j in range(k, n):
-                M[k, j], M[best, j] = M[best, j], M[k, j]
-            sign = -sign
-        pivot = M[k, k]
-        sign = -sign if pivot < 0 else sign
-        total += math.log(abs(pivot)) if pivot != 0 else -np.inf
-        for i in range(k + 1, n):
-            factor = M[i, k] / pivot
-            row, top = M[i], M[k]
-            for j in range(k + 1, n):
-                row[j] -= factor * top[j]
+            row[j] = c * old[j]
+    total, sign, product = 0.0, 1.0, 1.0
+    for start in range(0, n, 4):
+        stop = min(start + 4, n)
+        for k in range(start, stop):  # the four columns, and the four rows
+            pivot = one + M[k, k]
+            exact = 1.0 + np.float64(M[k, k])
+            sign = -sign if exact < 0 else sign
+            product *= abs(exact)
+            for i in range(k + 1, n):
+                M[i, k] /= pivot
+                for j in range(k + 1, stop):
+                    M[i, j] -= M[i, k] * M[k, j]
+            for i in range(k + 1, stop):
+                row, top, factor = M[i], M[k], M[i, k]
+                for j in range(stop, n):
+                    row[j] -= factor * top[j]
+        total += math.log(product) if product > 0 else -np.inf
+        product = 1.0
+        if stop == n:
+            break
+        r0, r1, r2, r3 = M[start], M[start + 1], M[start + 2], M[start + 3]
+        for i in range(stop, n):
+            row = M[i]
+            f0, f1, f2, f3 = row[start], row[start + 1], row[start + 2], row[start + 3]
+            for j in range(stop, n):
+                row[j] -= f0 * r0[j] + f1 * r1[j] + (f2 * r2[j] + f3 * r3[j])
     return total, sign
 
 
 @compiled  # type: ignore[untyped-decorator]
+def step(
+    address: Any, W: Any, B: Any, YD: Any, Deltas: Any, which: Any, P: Any, K: Any, u: Any,
+    eta: Any, m: Any, gain: Any, norms: Any, logdet: Any, sign: Any, scratch: Any, kind: Any,
+) -> Any:  # fmt: skip
+    """Take every layer's step in place: W (L addresses), B (L, D), log|det W| and its sign (L,).
+
+    Delta of layer k is Deltas[k, which], m and gain are (L, D); kind 0 is plain, 1 exponential.
+    """
+    for k in range(len(W)):
+        Y, Delta, A = YD[k, 0], Deltas[k, which], P[k, 0]
+        if kind == 0:
+            logdet[k], sign[k] = plain(
+                address, W[k], B[k], Y, Delta, A, K[k], u[k], eta[k], m[k], gain[k],
+                logdet[k], sign[k], scratch,
+            )  # fmt: skip
+        else:
+            logdet[k] = exponential(
+                address, W[k], B[k], Y, Delta, A, K[k], u[k], eta[k], m[k], gain[k], logdet[k],
+                scratch, norms[k],
+            )  # fmt: skip
+
+
+@inlined  # type: ignore[untyped-decorator]
 def plain(
     address: Any, W: Any, B: Any, Y: Any, Delta: Any, A: Any, K: Any, u: Any, eta: Any, m: Any,
     gain: Any, logdet: Any, sign: Any, scratch: Any,
 ) -> Any:  # fmt: skip
-    """One layer's plain step: W (address) and b in place, log|det W| and its sign.
+    """One layer's plain step: W (address) and b in place; return log|det W| and its sign.
 
     W+ = scale (W + Delta.T @ (c A)), scale = 1 + eta gain, c = eta / (1 + eta).
     """
@@ -95,7 +131,7 @@ def plain(
     return logdet + total, sign * s
 
 
-@inlined  # type: ignore[untyped-decorator]
+@compiled  # type: ignore[untyped-decorator]
 def phi1(address: Any, M: Any, bound: Any) -> Any:
     """Return phi1(M) = sum_j M^j / (j + 1)! of M (n, n), |M| <= bound: as `_numerics.phi1`.
 
@@ -146,7 +182,7 @@ def phi1(address: Any, M: Any, bound: Any) -> Any:
     return P
 
 
-@inlined  # type: ignore[untyped-decorator]
+@compiled  # type: ignore[untyped-decorator]
 def phi1_times(address: Any, M: Any, bound: Any, v: Any) -> Any:
     """Return phi1(M) @ v, as `_numerics.phi1_times`."""
     n = M.shape[0]
@@ -175,10 +211,10 @@ def times(M: Any, v: Any) -> Any:
     return result
 
 
-@compiled  # type: ignore[untyped-decorator]
+@inlined  # type: ignore[untyped-decorator]
 def exponential(
     address: Any, W: Any, B: Any, Y: Any, Delta: Any, A: Any, K: Any, u: Any, eta: Any, m: Any,
-    gain: Any, logdet: Any, sign: Any, scratch: Any, norm: Any,
+    gain: Any, logdet: Any, scratch: Any, norm: Any,
 ) -> Any:  # fmt: skip
     """One layer's exponential step, as `plain`; norm >= |K|.
 
@@ -230,4 +266,4 @@ def exponential(
         for i in range(D):
             for j in range(D):
                 F[i, j] *= scale[i]
-    return logdet, sign
+    return logdet
