@@ -21,10 +21,12 @@ def backward(
     `moments` (3, L, D): running mean, variance, information, and x (L,), all updated, if `old`;
     gain (L, D); sizes (L,): eta before the cap. `options`: learning rate; memory, information,
     outliers, negative for None; 0, 1, 2 for the size "noise", "adaptive", "constant".
+    Returns the sum of the norms.
     """
     L, _, N, D = YD.shape
     zero, one = YD.dtype.type(0), YD.dtype.type(1)
     U, root, scale = np.empty((N, D), YD.dtype), np.empty((N, D), YD.dtype), np.empty(D, YD.dtype)
+    total = 0.0
     for k in range(L - 1, -1, -1):
         Y, raw, Delta = YD[k, 0], YD[k, 1], Deltas[k, 0]
         mean, variance, information = moments[0, k], moments[1, k], moments[2, k]
@@ -50,6 +52,7 @@ def backward(
                 Delta[n, i] = root[n, i] * gain[k, i] / scale[i]
         product(address, W, YD, P, S, T, share, k)
         norms[k] = bounded(address, Y, Delta, P[k, 0], B[k], mean, K[k], u[k])
+        total += norms[k]
         if options[4] == 2:
             x[k], sizes[k] = zero, YD.dtype.type(options[0])
         else:
@@ -62,6 +65,7 @@ def backward(
             else:
                 x[k] = SLOW * x[k] + (1 - SLOW) * square if old else square
                 sizes[k] = options[0] / L / max(max(x[k], square), 1.0)
+    return total
 
 
 @inlined  # type: ignore[untyped-decorator]

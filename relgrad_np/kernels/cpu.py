@@ -39,6 +39,7 @@ class Room(NamedTuple):
     Z: Array
     S: Array
     T: Array
+    share: Array
     zeros: Array
     ones: Array
     same: tuple[list[Array], list[Array]]  # read-only rows of them, to be handed out
@@ -68,7 +69,8 @@ class _Rooms(threading.local):
             zeros, ones = np.zeros((L, D), dtype), np.ones((L, D), dtype)
             same = [np.broadcast_to(x, (D,)) for x in (zeros[0], ones[0])]
             same = ([same[0]] * L, [same[1]] * L)
-            found = Room(np.empty((N, D), dtype), S, T, zeros, ones, same, [])
+            Z, share = np.empty((N, D), dtype), np.full(N, 1.0 / N, dtype)
+            found = Room(Z, S, T, share, zeros, ones, same, [])
         self.known[key] = found
         return found
 
@@ -105,7 +107,7 @@ def train_step(
     dtype = W_0.dtype
     room, address = ROOM.room(L, N, D, dtype), blas(dtype)
     alpha, code, c = _constants(activation, density, dtype)
-    share = np.full(N, 1.0 / N, dtype) if weights is None else (weights / N).astype(dtype)
+    share = room.share if weights is None else (weights / N).astype(dtype)
     Ws = [_own(W) for W, _ in state.layers]
     places = np.array([W.ctypes.data for W in Ws])
     B = np.array([b for _, b in state.layers])  # (L, D)
@@ -128,27 +130,27 @@ def train_step(
     n, norms = min(N, D), np.empty(L, dtype)
     K = np.empty((L, n, n), dtype)
     if isinstance(rule, Recipe):
-        Deltas, m, gain, eta, running = _charted(
+        total, Deltas, m, gain, eta, running = _charted(
             rule, state, room, address, places, B, back, K, u, norms
         )
         which, m_k, gain_k = 0, list(m), list(gain)
     else:
-        passes.backward(address, places, B, *back, room.zeros, K, u, norms)
+        total = passes.backward(address, places, B, *back, room.zeros, K, u, norms)
         Deltas, which, m, gain, running = YD, 1, room.zeros, room.ones, None
-        eta = np.full(L, rule.learning_rate, dtype)
+        eta = np.empty(L, dtype)
+        eta.fill(rule.learning_rate)
         m_k, gain_k = room.same
-    finite = finite and math.isfinite(norms.sum())
+    finite = finite and math.isfinite(total)
     tracked, layers = state.tracked, state.layers
     fs = tuple(
         Factors(Deltas[k, which], YD[k, 0], P[k, 0], u[k], K[k], m_k[k], gain_k[k])
         for k in range(L)
     )
     if finite:
-        eta = np.minimum(eta, dtype.type(rule.tau) / norms)
         logdet = np.zeros(L) if tracked is None else tracked.logdet.copy()
         sign = np.ones(L) if tracked is None else tracked.sign.copy()
         update.step(
-            address, places, B, YD, Deltas, which, P, K, u, eta, m, gain, norms, logdet, sign,
+            address, places, B, YD, Deltas, which, P, K, u, eta, rule.tau, m, gain, norms, logdet, sign,
             room.Z, int(rule.kind == "exponential"),
         )  # fmt: skip
         layers = tuple(map(Layer, Ws, B))
@@ -210,7 +212,7 @@ def _charted(
     rule: Recipe, state: State, room: Room, address: int, places: Array, B: Array,
     back: tuple[Array, ...], K: Array, u: Array, norms: Array,
 ) -> Any:  # fmt: skip
-    """Fill P, K, u and the norms of the step in charts; return Deltas, m, gain, sizes, running."""
+    """Fill P, K, u and the norms of the step in charts; return the rest."""
     YD, (L, D), dtype = back[0], B.shape, B.dtype
     old, moments = state.rule_state, np.empty((3, L, D), dtype)
     x, gain = np.zeros(L, dtype), np.empty((L, D), dtype)
@@ -227,14 +229,14 @@ def _charted(
             ("noise", "adaptive", "constant").index(rule.size),
         ]
     )
-    charts.backward(
+    total = charts.backward(
         address, places, B, *back, K, u, norms, options, bool(old), state.t, moments, x,
         gain, Deltas, sizes,
     )  # fmt: skip
     running = tuple(
         Running(moments[0, k], moments[1, k], x[k, ...], moments[2, k]) for k in range(L)
     )
-    return Deltas, moments[0], gain, sizes, running
+    return total, Deltas, moments[0], gain, sizes, running
 
 
 def suits(

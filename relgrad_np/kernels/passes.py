@@ -118,7 +118,13 @@ def backward(
     address: Any, W: Any, B: Any, YD: Any, P: Any, S: Any, T: Any, share: Any, zeros: Any,
     K: Any, u: Any, norms: Any,
 ) -> Any:  # fmt: skip
-    """Fill the Deltas, P, K (L, n, n), u (L, N) and the norms (L,) of the bare step."""
+    """Fill the Deltas, P, K (L, n, n), u (L, N) and the norms (L,) of the bare step.
+
+    Return the sum of the norms, which is finite if everything is.
+    """
+    total = 0.0
     for k in range(len(W) - 1, -1, -1):
         product(address, W, YD, P, S, T, share, k)
         norms[k] = bounded(address, YD[k, 0], YD[k, 1], P[k, 0], B[k], zeros[k], K[k], u[k])
+        total += norms[k]
+    return total

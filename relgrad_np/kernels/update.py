@@ -82,20 +82,60 @@ def log_det(K: Any, c: Any) -> Any:
 
 
 @compiled  # type: ignore[untyped-decorator]
+def log_det_near(address: Any, K: Any, c: Any, norm: Any) -> Any:
+    """Return log|det(I + c K)| and its sign, norm >= |K|: by its series where four terms will do.
+
+    log det(I + M) = tr M - tr M^2 / 2 + tr M^3 / 3 - tr M^4 / 4 + ..., and the rest is below
+    |M|_F^2 |M|^3 / (5 (1 - |M|)): at small steps two products (n, n) x (n, n) for an elimination.
+    """
+    n = K.shape[0]
+    zero = K.dtype.type(0)
+    M, T = np.empty_like(K), np.empty_like(K)
+    square, trace, t_2, t_3, t_4 = zero, 0.0, zero, zero, zero
+    for i in range(n):
+        row, old = M[i], K[i]
+        for j in range(n):
+            row[j] = c * old[j]
+            square = add(square, row[j] * row[j])
+        trace += np.float64(row[i])
+    size = np.float64(c) * np.float64(norm)
+    rest = np.float64(square) * size**3 / (5.0 * (1.0 - size))
+    if n < 16 or not (size < 0.5 and rest < np.finfo(K.dtype).eps / 8):
+        return log_det(K, c)
+    M_2, T_2, shape = np.empty_like(K), np.empty_like(K), (n, n, n)
+    for i in range(n):
+        row = T[i]
+        for j in range(n):
+            row[j] = M[j, i]
+    one, near, far = K.dtype.type(1), place(M), place(T)
+    gemm(address, shape, one, near, False, near, False, zero, place(M_2))
+    gemm(address, shape, one, far, False, far, False, zero, place(T_2))
+    for i in range(n):
+        m, t, m_2, t_2_row = M[i], T[i], M_2[i], T_2[i]
+        for j in range(n):
+            t_2 = add(t_2, m[j] * t[j])
+            t_3 = add(t_3, m_2[j] * t[j])
+            t_4 = add(t_4, m_2[j] * t_2_row[j])
+    return trace - np.float64(t_2) / 2 + np.float64(t_3) / 3 - np.float64(t_4) / 4, 1.0
+
+
+@compiled  # type: ignore[untyped-decorator]
 def step(
     address: Any, W: Any, B: Any, YD: Any, Deltas: Any, which: Any, P: Any, K: Any, u: Any,
-    eta: Any, m: Any, gain: Any, norms: Any, logdet: Any, sign: Any, scratch: Any, kind: Any,
+    eta: Any, tau: Any, m: Any, gain: Any, norms: Any, logdet: Any, sign: Any, scratch: Any,
+    kind: Any,
 ) -> Any:  # fmt: skip
     """Take every layer's step in place: W (L addresses), B (L, D), log|det W| and its sign (L,).
 
-    Delta of layer k is Deltas[k, which], m and gain are (L, D); kind 0 is plain, 1 exponential.
+    eta (L,) is capped by tau / norms first. Delta of layer k is Deltas[k, which], m and gain are (L, D); kind 0 is plain, 1 exponential.
     """
     for k in range(len(W)):
         Y, Delta, A = YD[k, 0], Deltas[k, which], P[k, 0]
+        eta[k] = min(eta[k], eta.dtype.type(tau) / norms[k])
         if kind == 0:
             logdet[k], sign[k] = plain(
                 address, W[k], B[k], Y, Delta, A, K[k], u[k], eta[k], m[k], gain[k],
-                logdet[k], sign[k], scratch,
+                logdet[k], sign[k], scratch, norms[k],
             )  # fmt: skip
         else:
             logdet[k] = exponential(
@@ -107,7 +147,7 @@ def step(
 @inlined  # type: ignore[untyped-decorator]
 def plain(
     address: Any, W: Any, B: Any, Y: Any, Delta: Any, A: Any, K: Any, u: Any, eta: Any, m: Any,
-    gain: Any, logdet: Any, sign: Any, scratch: Any,
+    gain: Any, logdet: Any, sign: Any, scratch: Any, norm: Any,
 ) -> Any:  # fmt: skip
     """One layer's plain step: W (address) and b in place; return log|det W| and its sign.
 
@@ -127,7 +167,7 @@ def plain(
         for i in range(D):
             out[i] = row[i] * (scale[i] * c)
     add_product(address, W, scale, scratch, A)
-    total, s = log_det(K, c)
+    total, s = log_det_near(address, K, c, norm)
     return logdet + total, sign * s
 
 
