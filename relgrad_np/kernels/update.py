@@ -16,7 +16,7 @@ def add_product(address: Any, W: Any, scale: Any, Delta: Any, F: Any) -> Any:
     N, D = Delta.shape
     one = Delta.dtype.type(1)
     rows = matrix(W, Delta, D, D)
-    size = max(1, BLOCK // D)
+    size = max(32, BLOCK // D)
     for start in range(0, D, size):
         stop = min(D, start + size)
         for i in range(start, stop):
