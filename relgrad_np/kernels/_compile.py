@@ -26,7 +26,7 @@ def compiled(function: Callable[..., Any]) -> Any:
 inlined = njit(error_model="numpy", forceinline=True, **INLINE)
 
 
-@njit(fastmath={"reassoc", "nsz"}, nogil=True, forceinline=True)  # type: ignore[untyped-decorator]
+@njit(fastmath={"reassoc", "nsz", "contract"}, nogil=True, forceinline=True)  # type: ignore[untyped-decorator]
 def add(total: Any, x: Any) -> Any:
     """Add to a sum whose order does not matter, so that LLVM may sum in parallel lanes."""
     return total + x

@@ -114,8 +114,9 @@ def train_step(
     YD, u = room.buffer(L), np.empty((L, N), dtype)
     X = np.ascontiguousarray(X)
     L_p, L_J1 = passes.forward(
-        address, X.ctypes.data, places, B, alpha, code, c, share, room.Z, YD, room.S, room.T
-    )
+        address, X.ctypes.data, places, B, alpha, code, c, share, weights is None,
+        room.Z, YD, room.S, room.T,
+    )  # fmt: skip
     P = room.buffer(L)
     back = YD, P, room.S, room.T, share
     L_J2 = None if state.tracked is None else state.tracked.logdet.sum()

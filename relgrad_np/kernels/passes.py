@@ -8,29 +8,44 @@ from typing import Any
 
 import numpy as np
 
-from ._compile import add, compiled, gemm, place
+from ._compile import add, compiled, gemm, matrix, place
+from .skinny import SKINNY, times_transposed
 from .sweep import density_sweep, leaky_forward
+
+
+PIECE = 4096  # numbers summed in one go in the dtype
 
 
 @compiled  # type: ignore[untyped-decorator]
 def forward(
-    address: Any, X: Any, W: Any, B: Any, alpha: Any, code: Any, c: Any, share: Any,
+    address: Any, X: Any, W: Any, B: Any, alpha: Any, code: Any, c: Any, share: Any, equal: Any,
     Z: Any, YD: Any, S: Any, T: Any,
 ) -> Any:  # fmt: skip
     """Fill Ys, the last Delta, S = sigma'(Ys), T = (log sigma')'(Ys); return L_p and L_J1.
 
-    X: address; W: L addresses; B (L, D); share (N,) = weights / N; Z: scratch (N, D).
+    X: address; W: L addresses; B (L, D); share (N,) = weights / N, all `equal` or not; Z: scratch (N, D).
     """
     L, _, N, D = YD.shape
     zero, one = Z.dtype.type(0), Z.dtype.type(1)
     L_p, L_J1 = 0.0, 0.0
     for k in range(L):
         Y = YD[k, 0]
+        b = B[k]
         for n in range(N):
-            Y[n, :] = B[k]
+            row = Y[n]
+            for i in range(D):
+                row[i] = b[i]
         above = (X, D) if k == 0 else place(Z)
-        gemm(address, (N, D, D), one, above, False, (W[k], D), True, one, place(Y))
-        if k < L - 1:
+        if N <= SKINNY and D >= 128:
+            times_transposed(matrix(above[0], Z, N, D), matrix(W[k], Z, D, D), Y)
+        else:
+            gemm(address, (N, D, D), one, above, False, (W[k], D), True, one, place(Y))
+        if k < L - 1 and equal:
+            y, z, s, t = Y.reshape(N * D), Z.reshape(N * D), S[k].reshape(N * D), T[k].reshape(N * D)
+            for i in range(0, N * D, PIECE):
+                part = slice(i, min(i + PIECE, N * D))
+                L_J1 += share[0] * leaky_forward(y[part], alpha, z[part], s[part], t[part])
+        elif k < L - 1:
             for n in range(N):
                 L_J1 += share[n] * leaky_forward(Y[n], alpha, Z[n], S[k, n], T[k, n])
     Delta = YD[L - 1, 1]

@@ -83,7 +83,7 @@ def log_det(K: Any, c: Any) -> Any:
 
 @compiled  # type: ignore[untyped-decorator]
 def log_det_near(address: Any, K: Any, c: Any, norm: Any) -> Any:
-    """Return log|det(I + c K)| and its sign, norm >= |K|: by its series where four terms will do.
+    """Return log|det(I + c K)| and its sign, norm >= |K|: by its series where two or four terms will do.
 
     log det(I + M) = tr M - tr M^2 / 2 + tr M^3 / 3 - tr M^4 / 4 + ..., and the rest is below
     |M|_F^2 |M|^3 / (5 (1 - |M|)): at small steps two products (n, n) x (n, n) for an elimination.
@@ -98,25 +98,31 @@ def log_det_near(address: Any, K: Any, c: Any, norm: Any) -> Any:
             row[j] = c * old[j]
             square = add(square, row[j] * row[j])
         trace += np.float64(row[i])
-    size = np.float64(c) * np.float64(norm)
-    rest = np.float64(square) * size**3 / (5.0 * (1.0 - size))
-    if n < 16 or not (size < 0.5 and rest < np.finfo(K.dtype).eps / 8):
+    size, allowed = np.float64(c) * np.float64(norm), np.finfo(K.dtype).eps / 4
+    rest = np.float64(square) * size / (1.0 - size)  # times |M|^(p - 2) / (p + 1) after p terms
+    if n < 16 or not (size < 0.5 and rest * size * size / 5 < allowed):
         return log_det(K, c)
-    M_2, T_2, shape = np.empty_like(K), np.empty_like(K), (n, n, n)
     for i in range(n):
         row = T[i]
         for j in range(n):
             row[j] = M[j, i]
+    for i in range(n):
+        m, t = M[i], T[i]
+        for j in range(n):
+            t_2 = add(t_2, m[j] * t[j])
+    total = trace - np.float64(t_2) / 2
+    if rest / 3 < allowed:
+        return total, 1.0
+    M_2, T_2, shape = np.empty_like(K), np.empty_like(K), (n, n, n)
     one, near, far = K.dtype.type(1), place(M), place(T)
     gemm(address, shape, one, near, False, near, False, zero, place(M_2))
     gemm(address, shape, one, far, False, far, False, zero, place(T_2))
     for i in range(n):
-        m, t, m_2, t_2_row = M[i], T[i], M_2[i], T_2[i]
+        t, m_2, t_2_row = T[i], M_2[i], T_2[i]
         for j in range(n):
-            t_2 = add(t_2, m[j] * t[j])
             t_3 = add(t_3, m_2[j] * t[j])
             t_4 = add(t_4, m_2[j] * t_2_row[j])
-    return trace - np.float64(t_2) / 2 + np.float64(t_3) / 3 - np.float64(t_4) / 4, 1.0
+    return total + np.float64(t_3) / 3 - np.float64(t_4) / 4, 1.0
 
 
 @compiled  # type: ignore[untyped-decorator]
