@@ -53,7 +53,6 @@ TABLE = {
 }
 
 
-
 def make(name: str, layers: Any, **options: Any) -> Contender:
     """Return the contender of this name, made from NumPy layers; its library is imported here."""
     module, _, factory = TABLE[one_of("name", name, TABLE)].factory.partition(":")
@@ -117,9 +116,7 @@ def expected(name: str, layers: Any, batches: Any, *, alpha: float, learning_rat
     return layers
 
 
-def expected_exponential(
-    layers: Any, batches: Any, *, alpha: float, learning_rate: float
-) -> Any:
+def expected_exponential(layers: Any, batches: Any, *, alpha: float, learning_rate: float) -> Any:
     """Return the layers after exponential steps as the reference's `apply_step` takes them."""
     act, dens = rg.activation("smooth_leaky_relu", alpha=alpha), rg.density("normal")
     for X in batches:

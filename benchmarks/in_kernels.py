@@ -12,17 +12,17 @@ from .contenders import Contender
 
 
 def plain(layers: Any, *, alpha: float, learning_rate: float) -> Contender:
-    """The plain step, log|det W| tracked, with its cap: what `fit(rule="plain")` takes."""
+    """Take the plain step, log|det W| tracked, with its cap: what `fit(rule="plain")` takes."""
     return _contender(layers, alpha, rg.Plain(learning_rate))
 
 
 def exponential(layers: Any, *, alpha: float, learning_rate: float) -> Contender:
-    """The exponential step."""
+    """Take the exponential step."""
     return _contender(layers, alpha, rg.Exponential(learning_rate))
 
 
 def recipe(layers: Any, *, alpha: float, learning_rate: float) -> Contender:
-    """The recipe, the default of `fit`."""
+    """Take the recipe's step, the default of `fit`."""
     return _contender(layers, alpha, rg.Recipe(learning_rate))
 
 
@@ -34,7 +34,7 @@ def adam(
 
 
 def floor(layers: Any, *, alpha: float, learning_rate: float) -> Contender:
-    """The 4 L - 1 products of a step in their shapes, in place, and nothing else: no training."""
+    """Make the 4 L - 1 products of a step in their shapes, in place, and nothing else."""
     Ws = [W.copy() for W, _ in layers]
     (gemm,) = get_blas_funcs(("gemm",), (Ws[0],))
     shapes: dict[int, Any] = {}

@@ -47,7 +47,7 @@ def table(facts: Any, lines: Any) -> str:
     sizes = list(dict.fromkeys((x["D"], x["N"]) for x in lines))
     text = [
         "Milliseconds for one training step: median of rounds in turns; "
-        f"L = {facts['L']}, {facts['dtype']}, {facts['threads']} thread(s), load {facts['load'][0]}",
+        f"L = {facts['L']}, {facts['threads']} thread(s), load {facts['load'][0]}",
         "D features, N samples in the batch; float32; every contender has passed the gate",
         "",
         " " * 40 + "".join(f"{f'{D}, {N}':>12}" for D, N in sizes),
@@ -91,9 +91,7 @@ def draw(lines: Any, path: Path) -> Path | None:
     for N, axes in zip(Ns, np.atleast_1d(figure.subplots(1, len(Ns), sharey=True)), strict=True):
         top = max(x["D"] for x in lines)
         for name, words in WORDS.items():
-            points = {
-                x["D"]: x["median"] for x in lines if (x["contender"], x["N"]) == (name, N)
-            }
+            points = {x["D"]: x["median"] for x in lines if (x["contender"], x["N"]) == (name, N)}
             if not points:
                 continue
             (line,) = axes.plot(list(points), list(points.values()), "o-", ms=3, label=words)

@@ -10,7 +10,13 @@ import traceback
 from typing import Any
 
 ALPHA, ETA = 0.3, 1e-3
-LIBRARY = {"jax": "jax", "torch": "torch", "kernels": "kernels", "lapack": "kernels", "gemm": "kernels"}
+LIBRARY = {
+    "jax": "jax",
+    "torch": "torch",
+    "kernels": "kernels",
+    "lapack": "kernels",
+    "gemm": "kernels",
+}
 
 
 def start(D: int, L: int, seed: int) -> Any:

@@ -264,7 +264,16 @@ def test_products(rule, monkeypatch):
     state, _ = cpu.train_step(state, p.X, **model)
     log, integer, real = [], ctypes.POINTER(ctypes.c_int), ctypes.POINTER(ctypes.c_double)
     kinds = [ctypes.c_char_p] * 2 + [integer] * 3
-    kinds += [real, ctypes.c_void_p, integer, ctypes.c_void_p, integer, real, ctypes.c_void_p, integer]
+    kinds += [
+        real,
+        ctypes.c_void_p,
+        integer,
+        ctypes.c_void_p,
+        integer,
+        real,
+        ctypes.c_void_p,
+        integer,
+    ]
     signature = ctypes.CFUNCTYPE(None, *kinds)
     real_gemm = signature(_compile.blas(np.dtype("float64")))
 
@@ -336,7 +345,9 @@ class Collector:
         return True
 
     def write(self, snapshot):
-        self.snapshots.append((snapshot, [np.array(x) for _, x in leaves(snapshot.state) if x is not None]))
+        self.snapshots.append(
+            (snapshot, [np.array(x) for _, x in leaves(snapshot.state) if x is not None])
+        )
 
 
 @pytest.mark.parametrize("rule", ["recipe", "plain", "adam"])

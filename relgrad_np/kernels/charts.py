@@ -10,7 +10,7 @@ from .passes import bounded, product
 SLOW = 0.99  # `recipe.SLOW`
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def backward(
     address: Any, W: Any, B: Any, YD: Any, P: Any, S: Any, T: Any, share: Any, K: Any, u: Any,
     norms: Any, options: Any, old: Any, t: Any, moments: Any, x: Any, gain: Any, Deltas: Any,
@@ -70,7 +70,7 @@ def backward(
 
 @inlined  # type: ignore[untyped-decorator]
 def _moments(Y: Any, mean: Any, variance: Any, memory: Any, old: Any) -> Any:
-    """Running mean and variance of the columns; `memory` of what is there if `old`."""
+    """Update mean and variance of the columns; `memory` of what is there if `old`."""
     N, D = Y.shape
     number = Y.dtype.type
     keep, new, share = number(memory), number(1 - memory), number(1.0 / N)
@@ -113,7 +113,7 @@ def _weigh(Delta: Any, U: Any, outliers: Any) -> Any:
 
 @inlined  # type: ignore[untyped-decorator]
 def _inform(Delta: Any, information: Any, gain: Any, memory: Any, old: Any) -> Any:
-    """Running F = N sum_n Delta_ni^2, and gain = 1 / max(F, 1)."""
+    """Update F = N sum_n Delta_ni^2, and gain = 1 / max(F, 1)."""
     N, D = Delta.shape
     number = Delta.dtype.type
     one, keep, new = number(1), number(memory), number(1 - memory)
@@ -144,9 +144,7 @@ def _square(address: Any, U: Any, root: Any, gain: Any) -> Any:
     one_product = np.empty((n, n), U.dtype)
     if N < D:
         two_product = np.empty((n, n), U.dtype)
-        gemm(
-            address, (N, N, D), one, place(U), False, place(U), True, zero, place(one_product)
-        )
+        gemm(address, (N, N, D), one, place(U), False, place(U), True, zero, place(one_product))
         gemm(
             address, (N, N, D), one, place(root), False, place(root), True, zero,
             place(two_product),

@@ -67,8 +67,8 @@ class _Rooms(threading.local):
                 del self.known[next(iter(self.known))]
             S, T = np.empty((2, max(L - 1, 1), N, D), dtype)
             zeros, ones = np.zeros((L, D), dtype), np.ones((L, D), dtype)
-            same = [np.broadcast_to(x, (D,)) for x in (zeros[0], ones[0])]
-            same = ([same[0]] * L, [same[1]] * L)
+            zero, one = (np.broadcast_to(x[0], (D,)) for x in (zeros, ones))
+            same = ([zero] * L, [one] * L)
             Z, share = np.empty((N, D), dtype), np.full(N, 1.0 / N, dtype)
             found = Room(Z, S, T, share, zeros, ones, same, [])
         self.known[key] = found
@@ -84,7 +84,7 @@ def train_step(
     *,
     activation: Activation,
     density: Density,
-    rule: Rule,
+    rule: Any,
     weights: Array = None,
 ) -> tuple[State, StepInfo]:
     """Take one step on the batch X (N, D), as `rules.train_step`, in place.
@@ -151,7 +151,8 @@ def train_step(
         logdet = np.zeros(L) if tracked is None else tracked.logdet.copy()
         sign = np.ones(L) if tracked is None else tracked.sign.copy()
         update.step(
-            address, places, B, YD, Deltas, which, P, K, u, eta, rule.tau, m, gain, norms, logdet, sign,
+            address, places, B, YD, Deltas, which, P, K, u, eta, rule.tau, m, gain, norms,
+            logdet, sign,
             room.Z, int(rule.kind == "exponential"),
         )  # fmt: skip
         layers = tuple(map(Layer, Ws, B))
@@ -160,7 +161,7 @@ def train_step(
         eta = np.zeros(L, dtype)
         fs = tuple(Factors(*map(np.zeros_like, f)) for f in fs)
         running = state.rule_state if state.rule_state else running
-    info = StepInfo(*terms, L_J2, _each(eta), _each(norms), np.bool_(not finite), fs)
+    info = StepInfo(terms[0], terms[1], L_J2, _each(eta), _each(norms), np.bool_(not finite), fs)
     return State(layers, running, tracked, state.t + 1), info
 
 
@@ -187,7 +188,10 @@ def _adam(
             if not all(float(max(W.max(), -W.min())) < largest for W in Ws):
                 return None
             before = tuple(
-                (Layer(np.zeros_like(W), np.zeros_like(b)), Layer(np.zeros_like(W), np.zeros_like(b)))
+                (
+                    Layer(np.zeros_like(W), np.zeros_like(b)),
+                    Layer(np.zeros_like(W), np.zeros_like(b)),
+                )
                 for W, b in layers
             )
         tick = 1 + state.t // rule.clock
@@ -205,7 +209,7 @@ def _adam(
         before = tuple(after)
         layers = tuple(Layer(W, b) for W, b in zip(Ws, B, strict=True))
     eta = np.full(L, rule.learning_rate if finite else 0.0, dtype)
-    info = StepInfo(*terms, None, _each(eta), _each(norms), np.bool_(not finite), ())
+    info = StepInfo(terms[0], terms[1], None, _each(eta), _each(norms), np.bool_(not finite), ())
     return State(layers, before, None, state.t + 1), info
 
 
@@ -214,12 +218,17 @@ def _charted(
     back: tuple[Array, ...], K: Array, u: Array, norms: Array,
 ) -> Any:  # fmt: skip
     """Fill P, K, u and the norms of the step in charts; return the rest."""
-    YD, (L, D), dtype = back[0], B.shape, B.dtype
+    (L, D), dtype = B.shape, B.dtype
     old, moments = state.rule_state, np.empty((3, L, D), dtype)
     x, gain = np.zeros(L, dtype), np.empty((L, D), dtype)
     if old:
         for k, r in enumerate(old):
-            moments[0, k], moments[1, k], moments[2, k], x[k] = r.mean, r.variance, r.information, r.x
+            moments[0, k], moments[1, k], moments[2, k], x[k] = (
+                r.mean,
+                r.variance,
+                r.information,
+                r.x,
+            )
     Deltas, sizes = room.buffer(L), np.empty(L, dtype)
     options = np.array(
         [

@@ -13,7 +13,7 @@ from .passes import product
 BLOCK = 1 << 16  # numbers of R made at a time: with W, m and v they stay in the cache
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def backward(
     address: Any, W: Any, B: Any, YD: Any, P: Any, S: Any, T: Any, share: Any, u: Any, sizes: Any
 ) -> Any:
@@ -52,7 +52,7 @@ def _move(p: Any, r: Any, m: Any, v: Any, c: Any, own: Any) -> Any:
     return total
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def adam(
     address: Any, W: Any, m: Any, v: Any, b: Any, m_b: Any, v_b: Any, Delta: Any, A: Any, u: Any,
     c: Any, own: Any,

@@ -12,18 +12,18 @@ from ._compile import add, compiled, gemm, matrix, place
 from .skinny import SKINNY, times_transposed
 from .sweep import density_sweep, leaky_forward
 
-
 PIECE = 4096  # numbers summed in one go in the dtype
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def forward(
     address: Any, X: Any, W: Any, B: Any, alpha: Any, code: Any, c: Any, share: Any, equal: Any,
     Z: Any, YD: Any, S: Any, T: Any,
 ) -> Any:  # fmt: skip
     """Fill Ys, the last Delta, S = sigma'(Ys), T = (log sigma')'(Ys); return L_p and L_J1.
 
-    X: address; W: L addresses; B (L, D); share (N,) = weights / N, all `equal` or not; Z: scratch (N, D).
+    X: address; W: L addresses; B (L, D); share (N,) = weights / N, all `equal` or not; Z (N, D):
+    scratch.
     """
     L, _, N, D = YD.shape
     zero, one = Z.dtype.type(0), Z.dtype.type(1)
@@ -41,7 +41,12 @@ def forward(
         else:
             gemm(address, (N, D, D), one, above, False, (W[k], D), True, one, place(Y))
         if k < L - 1 and equal:
-            y, z, s, t = Y.reshape(N * D), Z.reshape(N * D), S[k].reshape(N * D), T[k].reshape(N * D)
+            y, z, s, t = (
+                Y.reshape(N * D),
+                Z.reshape(N * D),
+                S[k].reshape(N * D),
+                T[k].reshape(N * D),
+            )
             for i in range(0, N * D, PIECE):
                 part = slice(i, min(i + PIECE, N * D))
                 L_J1 += share[0] * leaky_forward(y[part], alpha, z[part], s[part], t[part])
@@ -59,15 +64,13 @@ def forward(
     return L_p, L_J1
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def product(address: Any, W: Any, YD: Any, P: Any, S: Any, T: Any, share: Any, k: Any) -> Any:
     """P_k = [Y; Delta] @ W_k, and from it the Delta of layer k - 1."""
     N, D = YD.shape[2:]
     zero, one = YD.dtype.type(0), YD.dtype.type(1)
     rows = 2 * N if k > 0 else N
-    gemm(
-        address, (rows, D, D), one, place(YD[k, 0]), False, (W[k], D), False, zero, place(P[k, 0])
-    )
+    gemm(address, (rows, D, D), one, place(YD[k, 0]), False, (W[k], D), False, zero, place(P[k, 0]))
     if k > 0:
         for n in range(N):
             d_Z, slope, bend, Delta = P[k, 1, n], S[k - 1, n], T[k - 1, n], YD[k - 1, 1, n]
@@ -75,7 +78,7 @@ def product(address: Any, W: Any, YD: Any, P: Any, S: Any, T: Any, share: Any, k
                 Delta[i] = d_Z[i] * slope[i] + bend[i] * share[n]
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def bounded(address: Any, Y: Any, Delta: Any, A: Any, b: Any, m: Any, K: Any, u: Any) -> Any:
     """Fill K, the smaller of Y @ Delta.T and Delta.T @ Y, and u = Y @ (b - m) + 1.
 
@@ -98,7 +101,7 @@ def bounded(address: Any, Y: Any, Delta: Any, A: Any, b: Any, m: Any, K: Any, u:
     return norm_bound(K) + check
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def norm_bound(K: Any) -> Any:
     """Return min(|K|_F, sqrt(|K|_1 |K|_inf)) > 0, scaled so that nothing overflows."""
     n = K.shape[0]
@@ -128,7 +131,7 @@ def norm_bound(K: Any) -> Any:
     return unit * min(np.sqrt(square), np.sqrt(most_rows * most_columns)) + tiny + zero * square
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def backward(
     address: Any, W: Any, B: Any, YD: Any, P: Any, S: Any, T: Any, share: Any, zeros: Any,
     K: Any, u: Any, norms: Any,

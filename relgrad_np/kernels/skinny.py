@@ -11,7 +11,7 @@ from ._compile import add, compiled
 SKINNY = 12  # samples at most
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def times_transposed(Z: Any, W: Any, Y: Any) -> Any:
     """Y <- Y + Z @ W.T: two rows of W against five samples at a time."""
     N, D = Z.shape

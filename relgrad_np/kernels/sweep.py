@@ -105,12 +105,12 @@ def log_sum(high: Any, low: Any) -> Any:
     """Return log(high + low) for high > 0 normal, |low| <= ulp(high): the digits below count."""
 
 
-@overload(exp_parts, inline="never", jit_options=INLINE | {"forceinline": True})  # type: ignore[untyped-decorator]
+@overload(exp_parts, inline="never", jit_options=INLINE | {"forceinline": True})
 def _(x):  # type: ignore[no-untyped-def]  # Numba compares the names with the annotations
     return (lambda x: _exp32(x)) if x == types.float32 else (lambda x: _exp64(x))
 
 
-@overload(log_sum, inline="never", jit_options=INLINE | {"forceinline": True})  # type: ignore[untyped-decorator]
+@overload(log_sum, inline="never", jit_options=INLINE | {"forceinline": True})
 def _(high, low):  # type: ignore[no-untyped-def]
     if high == types.float32:
         return lambda high, low: _log32(high, low)
@@ -144,7 +144,7 @@ def leaky(y: Any, a: Any, a_low: Any, c: Any, c_off: Any, zero: Any, one: Any) -
     return sigma, slope, log_sum(slope, low), ratio * power * power_2
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def leaky_sweep(y: Any, alpha: Any, sigma: Any, slope: Any, log_slope: Any, bend: Any) -> Any:
     """Fill sigma, sigma', log sigma', (log sigma')' from y, all (n,); alpha: `leaky_constants`.
 
@@ -197,7 +197,7 @@ def _student(z: Any, scale: Any, log_c: Any, power: Any, top: Any, zero: Any, on
     return log_c + power * logs, (-ratio if z > zero else ratio)
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def density_sweep(z: Any, code: Any, c: Any, log_p: Any, score: Any) -> Any:
     """Fill log p and its score from z, all (n,); code, c: `density_constants`."""
     zero, one = z.dtype.type(0), z.dtype.type(1)

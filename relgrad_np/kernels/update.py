@@ -10,7 +10,7 @@ from ._compile import add, compiled, gemm, inlined, matrix, place
 BLOCK = 1 << 18  # numbers of W scaled and added to while they are in the cache
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def add_product(address: Any, W: Any, scale: Any, Delta: Any, F: Any) -> Any:
     """W <- scale[:, None] * W + Delta.T @ F in place; W an address. Each row is touched once."""
     N, D = Delta.shape
@@ -30,7 +30,7 @@ def add_product(address: Any, W: Any, scale: Any, Delta: Any, F: Any) -> Any:
 
 @inlined  # type: ignore[untyped-decorator]
 def weigh_rows(Delta: Any, v: Any, total: Any) -> Any:
-    """total <- Delta.T @ v, (D,)."""
+    """Write Delta.T @ v to total, (D,)."""
     total[:] = Delta.dtype.type(0)
     for n in range(Delta.shape[0]):
         row, x = Delta[n], v[n]
@@ -38,7 +38,7 @@ def weigh_rows(Delta: Any, v: Any, total: Any) -> Any:
             total[i] += row[i] * x
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def log_det(K: Any, c: Any) -> Any:
     """Return log|det(I + c K)| and its sign, by elimination, four columns at a time.
 
@@ -81,12 +81,13 @@ def log_det(K: Any, c: Any) -> Any:
     return total, sign
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def log_det_near(address: Any, K: Any, c: Any, norm: Any) -> Any:
-    """Return log|det(I + c K)| and its sign, norm >= |K|: by its series where two or four terms will do.
+    """Return log|det(I + c K)| and its sign, norm >= |K|, by its series if that will do.
 
     log det(I + M) = tr M - tr M^2 / 2 + tr M^3 / 3 - tr M^4 / 4 + ..., and the rest is below
-    |M|_F^2 |M|^3 / (5 (1 - |M|)): at small steps two products (n, n) x (n, n) for an elimination.
+    |M|_F^2 |M|^(p-1) / ((p + 1) (1 - |M|)) after p = 2 or 4 terms: at small
+    steps none or two products (n, n) x (n, n) in place of an elimination.
     """
     n = K.shape[0]
     zero = K.dtype.type(0)
@@ -125,7 +126,7 @@ def log_det_near(address: Any, K: Any, c: Any, norm: Any) -> Any:
     return total + np.float64(t_3) / 3 - np.float64(t_4) / 4, 1.0
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def step(
     address: Any, W: Any, B: Any, YD: Any, Deltas: Any, which: Any, P: Any, K: Any, u: Any,
     eta: Any, tau: Any, m: Any, gain: Any, norms: Any, logdet: Any, sign: Any, scratch: Any,
@@ -133,7 +134,8 @@ def step(
 ) -> Any:  # fmt: skip
     """Take every layer's step in place: W (L addresses), B (L, D), log|det W| and its sign (L,).
 
-    eta (L,) is capped by tau / norms first. Delta of layer k is Deltas[k, which], m and gain are (L, D); kind 0 is plain, 1 exponential.
+    eta (L,) is capped by tau / norms first. Delta of layer k is Deltas[k, which], m and gain are
+    (L, D); kind 0 is plain, 1 exponential.
     """
     for k in range(len(W)):
         Y, Delta, A = YD[k, 0], Deltas[k, which], P[k, 0]
@@ -177,7 +179,7 @@ def plain(
     return logdet + total, sign * s
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def phi1(address: Any, M: Any, bound: Any) -> Any:
     """Return phi1(M) = sum_j M^j / (j + 1)! of M (n, n), |M| <= bound: as `_numerics.phi1`.
 
@@ -228,7 +230,7 @@ def phi1(address: Any, M: Any, bound: Any) -> Any:
     return P
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def phi1_times(address: Any, M: Any, bound: Any, v: Any) -> Any:
     """Return phi1(M) @ v, as `_numerics.phi1_times`."""
     n = M.shape[0]
