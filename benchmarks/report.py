@@ -65,14 +65,27 @@ def table(facts: Any, lines: Any) -> str:
             row = (f"{v[1]:12.2f}" if (v := values.get(s)) else " " * 12 for s in sizes)
             mean = math.exp(np.mean(np.log(middle)))
             text.append(f"{words:44.44}"[:40] + "".join(row) + f"   {mean:.2f}")
-    for name in ("kernels-plain", *WORDS):
-        for N in (100,):
+    for N in sorted({N for _, N in sizes}):
+        for name, words in WORDS.items():
             points = {x["D"]: x["median"] for x in lines if (x["contender"], x["N"]) == (name, N)}
             points = {D: t for D, t in points.items() if D >= 512}
-            if len(points) >= 3 and name in WORDS:
-                slope = exponent(points)
-                text.append(f"exponent in D of {WORDS[name]}, N = {N}, D >= 512: {slope:.2f}")
-    return "\n".join(dict.fromkeys(text)) if len(sizes) > 10 else "\n".join(text)
+            if len(points) >= 3:
+                text.append(f"exponent in D, N = {N}, D >= 512, {words}: {exponent(points):.2f}")
+        text += crossovers(lines, N)
+    return "\n".join(text)
+
+
+def crossovers(lines: Any, N: int) -> list[str]:
+    """Return a line for each cubic contender: the least D from which ours is the faster."""
+    text = []
+    for top in ("jax-autodiff", "torch-autograd", "lapack-inverse"):
+        Ds = sorted({x["D"] for x in lines if x["N"] == N})
+        found = {D: r[1] for D in Ds if (r := ratio(lines, D, N, top, "kernels-plain"))}
+        slower = [D for D, r in found.items() if r < 1]
+        later = [D for D in found if max(slower, default=0) < D]
+        if later:
+            text.append(f"faster than {WORDS[top]} at N = {N} from D = {min(later)} on")
+    return text
 
 
 def exponent(points: dict[int, float]) -> float:

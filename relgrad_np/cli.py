@@ -91,6 +91,12 @@ def _parser() -> _Parser:
     check = command("verify", _verify, "check this installation against the definitions")
     check.add_argument("--json", action="store_true", help="one JSON object a line")
 
+    bench = command("bench", _bench, "time a step against the peers, each gated first")
+    bench.add_argument("--quick", action="store_true", help="small sizes, under two minutes")
+    bench.add_argument("--cells", default="table", choices=("table", "scaling"))
+    bench.add_argument("--threads", metavar="N", type=int, default=1, help="0: all; default 1")
+    bench.add_argument("--out", type=Path, help="file of JSON lines, appended to")
+
     info = command("info", _info, "versions, BLAS, threads, devices")
     info.add_argument("--json", action="store_true")
 
@@ -419,6 +425,23 @@ def _progress() -> bool:
     import importlib.util
 
     return sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
+
+
+def _bench(options: argparse.Namespace) -> int:
+    """Run the benchmarks of a checkout: they are no part of the wheel."""
+    import importlib
+
+    root = Path(__file__).resolve().parent.parent
+    if not (root / "benchmarks" / "run.py").exists():
+        raise ModuleNotFoundError(
+            "the benchmarks come with the repository, not with the package: clone it, then "
+            "pip install -e '.[fast,peers]'"
+        )
+    sys.path.insert(0, str(root))
+    asked = ["--cells", options.cells, "--threads", str(options.threads)]
+    asked += ["--quick"] if options.quick else []
+    asked += ["--out", str(options.out)] if options.out else []
+    return int(importlib.import_module("benchmarks.run").main(asked))
 
 
 def _info(options: argparse.Namespace) -> int:
