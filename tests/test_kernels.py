@@ -178,6 +178,35 @@ def test_twins(rule, dtype):
         assert not info.rejected
 
 
+@pytest.mark.parametrize("rule", ["plain", "recipe", "adam"])
+def test_a_few_samples_at_a_larger_D(rule):
+    """N <= 12: products that the BLAS does not make; odd D, and a number of samples off 5 and 8."""
+    for N, D, dtype in ((7, 515, "float32"), (12, 131, "float64"), (3, 513, "float64")):
+        p = generic(5, N, D, 2, "smooth_leaky_relu", "normal", dtype=dtype)
+        model = {"activation": p.activation, "density": p.density, "rule": RULES[rule]}
+        reference = rg.init_state(p.layers, RULES[rule])
+        state, _ = cpu.train_step(copy(reference), p.X, **model)
+        reference, _ = rg.train_step(reference, p.X, **model)
+        assert_same(state, reference, 1e-11 if dtype == "float64" else 2e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_determinant_of_the_small_matrix(dtype):
+    """Elimination and series against slogdet, from no terms to all: |c K| from 1e-9 to 0.69."""
+    from relgrad_np.kernels import passes, update
+
+    eps = np.finfo(dtype).eps
+    for n, size in itertools.product((3, 17, 40), (0.69, 0.3, 0.1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-9)):
+        K = np.random.default_rng(n).standard_normal((n, n)).astype(dtype)
+        norm = passes.norm_bound(K)
+        assert norm >= np.linalg.norm(K.astype("float64"), 2) * (1 - 1e-6)
+        c = K.dtype.type(size) / norm
+        sign, truth = np.linalg.slogdet(np.eye(n) + np.float64(c) * K.astype("float64"))
+        for got in (update.log_det(K, c), update.log_det_near(_compile.blas(K.dtype), K, c, norm)):
+            assert got[1] == sign == 1
+            assert abs(got[0] - truth) <= 8 * eps * size * n + n * 2.0**-52  # slogdet's own
+
+
 def test_a_thousand_steps_agree_to_1e_9():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((200, 16)) @ rng.standard_normal((16, 16)) + 1.0

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ._compile import add, compiled, gemm, matrix, place
-from .skinny import SKINNY, times_transposed
+from .skinny import LEAST, SKINNY, times, times_transposed
 from .sweep import density_sweep, leaky_forward
 
 PIECE = 4096  # numbers summed in one go in the dtype
@@ -36,7 +36,7 @@ def forward(
             for i in range(D):
                 row[i] = b[i]
         above = (X, D) if k == 0 else place(Z)
-        if N <= SKINNY and D >= 128:
+        if N <= SKINNY and D >= LEAST[0]:
             times_transposed(matrix(above[0], Z, N, D), matrix(W[k], Z, D, D), Y)
         else:
             gemm(address, (N, D, D), one, above, False, (W[k], D), True, one, place(Y))
@@ -70,7 +70,11 @@ def product(address: Any, W: Any, YD: Any, P: Any, S: Any, T: Any, share: Any, k
     N, D = YD.shape[2:]
     zero, one = YD.dtype.type(0), YD.dtype.type(1)
     rows = 2 * N if k > 0 else N
-    gemm(address, (rows, D, D), one, place(YD[k, 0]), False, (W[k], D), False, zero, place(P[k, 0]))
+    left, out = place(YD[k, 0]), place(P[k, 0])
+    if rows <= SKINNY and D >= LEAST[1]:
+        times(matrix(left[0], P, rows, D), matrix(W[k], P, D, D), matrix(out[0], P, rows, D))
+    else:
+        gemm(address, (rows, D, D), one, left, False, (W[k], D), False, zero, out)
     if k > 0:
         for n in range(N):
             d_Z, slope, bend, Delta = P[k, 1, n], S[k - 1, n], T[k - 1, n], YD[k - 1, 1, n]

@@ -86,8 +86,8 @@ def log_det_near(address: Any, K: Any, c: Any, norm: Any) -> Any:
     """Return log|det(I + c K)| and its sign, norm >= |K|, by its series if that will do.
 
     log det(I + M) = tr M - tr M^2 / 2 + tr M^3 / 3 - tr M^4 / 4 + ..., and the rest is below
-    |M|_F^2 |M|^(p-1) / ((p + 1) (1 - |M|)) after p = 2 or 4 terms: at small
-    steps none or two products (n, n) x (n, n) in place of an elimination.
+    |M|_F^2 |M|^(p-1) / ((p + 1) (1 - |M|)) after p = 2, 3 or 4 terms: at
+    small steps none, one or two products (n, n) x (n, n) in place of an elimination.
     """
     n = K.shape[0]
     zero = K.dtype.type(0)
@@ -117,13 +117,19 @@ def log_det_near(address: Any, K: Any, c: Any, norm: Any) -> Any:
     M_2, T_2, shape = np.empty_like(K), np.empty_like(K), (n, n, n)
     one, near, far = K.dtype.type(1), place(M), place(T)
     gemm(address, shape, one, near, False, near, False, zero, place(M_2))
-    gemm(address, shape, one, far, False, far, False, zero, place(T_2))
     for i in range(n):
-        t, m_2, t_2_row = T[i], M_2[i], T_2[i]
+        t, m_2 = T[i], M_2[i]
         for j in range(n):
             t_3 = add(t_3, m_2[j] * t[j])
-            t_4 = add(t_4, m_2[j] * t_2_row[j])
-    return total + np.float64(t_3) / 3 - np.float64(t_4) / 4, 1.0
+    total += np.float64(t_3) / 3
+    if rest * size / 4 < allowed:
+        return total, 1.0
+    gemm(address, shape, one, far, False, far, False, zero, place(T_2))
+    for i in range(n):
+        m_2, other = M_2[i], T_2[i]
+        for j in range(n):
+            t_4 = add(t_4, m_2[j] * other[j])
+    return total - np.float64(t_4) / 4, 1.0
 
 
 @compiled
