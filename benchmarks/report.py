@@ -83,7 +83,7 @@ def crossovers(lines: Any, N: int) -> list[str]:
         found = {D: r[1] for D in Ds if (r := ratio(lines, D, N, top, "kernels-plain"))}
         slower = [D for D, r in found.items() if r < 1]
         later = [D for D in found if max(slower, default=0) < D]
-        if later:
+        if later and len(found) > 2:
             text.append(f"faster than {WORDS[top]} at N = {N} from D = {min(later)} on")
     return text
 

@@ -260,6 +260,15 @@ def test_inputs_that_are_read_only_are_copied():
         np.testing.assert_array_equal(x, y)
 
 
+def test_layers_that_share_one_array_part():
+    p = generic(1, 5, 11, 2, "smooth_leaky_relu", "normal")
+    model = {"activation": p.activation, "density": p.density, "rule": rg.Plain(0.05)}
+    reference = rg.init_state((p.layers[0], p.layers[0]), rg.Plain(0.05))
+    state, _ = cpu.train_step(reference, p.X, **model)
+    reference, _ = rg.train_step(reference, p.X, **model)
+    assert_same(state, reference, 1e-12)
+
+
 def test_W_is_updated_in_place():
     p = generic(1, 5, 11, 2, "smooth_leaky_relu", "normal")
     for rule in (rg.Plain(0.05), rg.Exponential(0.05), rg.Adam(1e-3)):

@@ -109,6 +109,8 @@ def train_step(
     alpha, code, c = _constants(activation, density, dtype)
     share = room.share if weights is None else (weights / N).astype(dtype)
     Ws = [_own(W) for W, _ in state.layers]
+    if len(set(map(id, Ws))) < L:  # one array as the W of two layers
+        Ws = [W.copy() for W in Ws]
     places = np.array([W.ctypes.data for W in Ws])
     B = np.array([b for _, b in state.layers])  # (L, D)
     YD, u = room.buffer(L), np.empty((L, N), dtype)
@@ -261,7 +263,10 @@ def suits(
         return False
     if isinstance(rule, Adam) and (rule.side, rule.bias == "separate", rule.clock > 0) != OURS:
         return False
-    dtype, D = getattr(state.layers[0].W, "dtype", None), len(state.layers[0].b)
+    first = state.layers[0].W
+    if type(first) is not np.ndarray or first.ndim != 2:
+        return False
+    dtype, D = first.dtype, first.shape[0]
     if dtype not in (np.float32, np.float64):
         return False
     if type(X) is not np.ndarray or X.ndim != 2 or X.dtype != dtype or X.shape[1] != D:
@@ -273,7 +278,9 @@ def suits(
             return False
     if len(X) == 0 or (state.tracked is not None and state.tracked.inverse is not None):
         return False
-    if weights is not None and (type(weights) is not np.ndarray or weights.shape != (len(X),)):
+    if weights is not None and (type(weights) is not np.ndarray or weights.dtype != dtype):
+        return False
+    if weights is not None and weights.shape != (len(X),):
         return False
     known = knows_activation(
         activation.name, activation.params.get("alpha", 1.0), activation.sigma,

@@ -36,7 +36,7 @@ def forward(
             for i in range(D):
                 row[i] = b[i]
         above = (X, D) if k == 0 else place(Z)
-        if N <= SKINNY and D >= LEAST[0]:
+        if N <= SKINNY and LEAST[0] <= D:
             times_transposed(matrix(above[0], Z, N, D), matrix(W[k], Z, D, D), Y)
         else:
             gemm(address, (N, D, D), one, above, False, (W[k], D), True, one, place(Y))
@@ -71,7 +71,7 @@ def product(address: Any, W: Any, YD: Any, P: Any, S: Any, T: Any, share: Any, k
     zero, one = YD.dtype.type(0), YD.dtype.type(1)
     rows = 2 * N if k > 0 else N
     left, out = place(YD[k, 0]), place(P[k, 0])
-    if rows <= SKINNY and D >= LEAST[1]:
+    if rows <= SKINNY and LEAST[1] <= D:
         times(matrix(left[0], P, rows, D), matrix(W[k], P, D, D), matrix(out[0], P, rows, D))
     else:
         gemm(address, (rows, D, D), one, left, False, (W[k], D), False, zero, out)
