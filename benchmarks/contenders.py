@@ -47,6 +47,9 @@ TABLE = {
     "torch-autograd": Entry("in_torch:autograd", "ordinary", "torch"),
     "torch-backprop": Entry("in_torch:backprop", "no determinant", "torch"),
     "lapack-inverse": Entry("contenders:lapack_inverse", "ordinary"),
+    "kernels-plain": Entry("in_kernels:plain", "relative", "numba"),
+    "kernels-adam": Entry("in_kernels:adam", "adam", "numba"),
+    "kernels-exponential": Entry("in_kernels:exponential", "exponential", "numba"),
 }
 
 
@@ -113,6 +116,16 @@ def expected(name: str, layers: Any, batches: Any, *, alpha: float, learning_rat
     return layers
 
 
+def expected_exponential(layers: Any, batches: Any, *, alpha: float, learning_rate: float) -> Any:
+    """Return the layers after exponential steps as the reference's `apply_step` takes them."""
+    act, dens = rg.activation("smooth_leaky_relu", alpha=alpha), rg.density("normal")
+    for X in batches:
+        tape = rg.forward(layers, X, act)
+        fs = rg.factors(layers, tape, rg.backprop(layers, tape, act, dens))
+        layers = rg.apply_step(layers, fs, learning_rate, kind="exponential")
+    return layers
+
+
 def expected_adam(
     layers: Any, batches: Any, *, alpha: float, learning_rate: float, bias: str, clock: int
 ) -> Any:
@@ -135,12 +148,13 @@ def gate(name: str, layers: Any, batches: Any, *, rtol: float, **options: Any) -
 
     for each W and b, after one step and after a step on each of `batches`.
     """
-    adam = TABLE[one_of("name", name, TABLE)].move == "adam"
+    move = TABLE[one_of("name", name, TABLE)].move
+    special = {"adam": expected_adam, "exponential": expected_exponential}
     for count in (1, len(batches)):
         contender = make(name, layers, **options)
         for X in batches[:count]:
             contender.step(X)
-        reference = expected_adam if adam else lambda *a, **kw: expected(name, *a, **kw)
+        reference = special.get(move, lambda *a, **kw: expected(name, *a, **kw))
         truth = reference(layers, batches[:count], **options)
         for k, (got, want, old) in enumerate(zip(contender.layers(), truth, layers, strict=True)):
             for part, a, c, o in zip("Wb", got, want, old, strict=True):

@@ -94,6 +94,12 @@ def _parser() -> _Parser:
 
     register(command)
 
+    bench = command("bench", _bench, "time a step against the peers, each gated first")
+    bench.add_argument("--quick", action="store_true", help="small sizes, under two minutes")
+    bench.add_argument("--cells", default="table", choices=("table", "scaling"))
+    bench.add_argument("--threads", metavar="N", type=int, default=1, help="0: all; default 1")
+    bench.add_argument("--out", type=Path, help="file of JSON lines, appended to")
+
     info = command("info", _info, "versions, BLAS, threads, devices")
     info.add_argument("--json", action="store_true")
 
@@ -124,7 +130,7 @@ def _parser() -> _Parser:
     )
     train.add_argument("--seed", metavar="N", type=seed_number)
     train.add_argument("--dtype", help="float64 or float32")
-    train.add_argument("--implementation", help="reference")
+    train.add_argument("--implementation", help="numba or reference; default the fastest at hand")
     train.add_argument("--preset", help="published: the settings of the authors' code")
     train.add_argument("--rows", metavar="N", type=positive, help="use N training rows only")
     train.add_argument("--data-dir", type=Path, help="where the standard files are (RELGRAD_DATA)")
@@ -422,6 +428,23 @@ def _progress() -> bool:
     import importlib.util
 
     return sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
+
+
+def _bench(options: argparse.Namespace) -> int:
+    """Run the benchmarks of a checkout: they are no part of the wheel."""
+    import importlib
+
+    root = Path(__file__).resolve().parent.parent
+    if not (root / "benchmarks" / "run.py").exists():
+        raise ModuleNotFoundError(
+            "the benchmarks come with the repository, not with the package: clone it, then "
+            "pip install -e '.[fast,peers]'"
+        )
+    sys.path.insert(0, str(root))
+    asked = ["--cells", options.cells, "--threads", str(options.threads)]
+    asked += ["--quick"] if options.quick else []
+    asked += ["--out", str(options.out)] if options.out else []
+    return int(importlib.import_module("benchmarks.run").main(asked))
 
 
 def _info(options: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ from .adam import Adam
 from .densities import Density
 from .generative import require_model
 from .history import Epoch, FitResult, Keeper, Snapshot, fingerprint
-from .implementations import resolve
+from .implementations import consumes, known, resolve
 from .network import Layers
 from .recipe import Recipe, Scalar
 from .rules import Exponential, Plain, Rule, State, init_state
@@ -105,8 +105,9 @@ def fit(
         Shuffles, and is what `transform` draws from; nothing else is random.
     patience : int
         Stop after so many epochs without a better validation; needs X_val.
-    implementation : "reference" or None
-        Which twin of `train_step` takes the steps; None: the fastest at hand.
+    implementation : "reference", "numba" or None
+        Which twin of `train_step` takes the steps; None: the fastest at hand, which is "numba" for
+        NumPy arrays where Numba is installed. Their results differ by rounding.
     transform : function of (rows of X, rng)
         Brings each batch to model space; X may then be anything with rows, such as a memory-mapped
         file of integers.
@@ -170,7 +171,7 @@ def fit(
         schedule, warmup, batch_size, epochs, patience, implementation, rng, average, undo, refresh
     )
     base, factor = make_rule(rule, learning_rate), SCHEDULES[schedule]
-    step = resolve(implementation)
+    step = resolve(implementation, layers[0].W)
     rows_in, weights = weighted(sample_weight, X.shape[0])
     batches = math.ceil(len(rows_in) / batch_size)
     if isinstance(base, Adam) and base.clock == 0:
@@ -210,6 +211,7 @@ def fit(
         undo=undo,
         horizon=(average or 0.0) * total,
         refresh=refresh,
+        consumed=consumes(step),
     )
     if resume is not None:
         watch.restore(resume, own)
@@ -256,7 +258,7 @@ def fit(
                 end = watch.batch == batches
                 if end:
                     record = watch.record(eta)
-                    stops = [callback(record, state) for callback in callbacks]
+                    stops = [callback(record, watch.kept(state)) for callback in callbacks]
                     if any(stops):
                         watch.stop_reason = "callback"
                     elif patience is not None and record.epoch - watch.best_epoch >= patience:
@@ -326,7 +328,8 @@ def check_options(
     batch_size, epochs = whole("batch_size", batch_size), whole("epochs", epochs)
     patience = None if patience is None else whole("patience", patience)
     generator(rng)
-    resolve(implementation)
+    if implementation is not None:
+        known(implementation)
     if average is not None:
         number("average", average, 0, 1 - 1e-12, "in (0, 1), or None")
     if undo is not None:

@@ -1,23 +1,60 @@
 """Which code takes the steps: a lazy table, resolved by `fit` and the command line.
 
 The module-level functions of the core are always the reference; an entry here is a twin of
-`train_step` with the same signature, imported when asked for. There is no global switch.
+`train_step` with the same signature, imported when asked for. There is no global switch. A twin
+may consume the state that it is given, see `consumes`.
 """
 
 import importlib
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ._arguments import one_of
 
-TABLE = {"reference": "relgrad_np.rules:train_step"}
+TABLE = {
+    "reference": "relgrad_np.rules:train_step",
+    "numba": "relgrad_np.kernels.cpu:train_step",
+}
 
 
-def resolve(name: str | None) -> Callable[..., Any]:
-    """Return the `train_step` of this implementation; None is the fastest at hand.
+def resolve(name: str | None, like: Any = None) -> Callable[..., Any]:
+    """Return the `train_step` of this implementation; None is the fastest at hand for `like`.
+
+    That is "numba" for NumPy arrays where Numba is installed, else "reference".
+    ModuleNotFoundError where "numba" is asked for and Numba is missing.
 
     >>> resolve("reference").__name__
     'train_step'
     """
-    module, _, function = TABLE[one_of("implementation", name or "reference", TABLE)].partition(":")
+    if name is None:
+        try:
+            return resolve("numba" if isinstance(like, np.ndarray) else "reference")
+        except ImportError:
+            return resolve("reference")
+    module, _, function = TABLE[known(name)].partition(":")
+    if name == "numba" and importlib.util.find_spec("numba") is None:
+        raise ModuleNotFoundError(
+            "implementation 'numba' needs Numba: pip install 'relgrad-np[fast]'"
+        )
     return getattr(importlib.import_module(module), function)  # type: ignore[no-any-return]
+
+
+def known(name: str) -> str:
+    """Return the name if it is in the table, else list the choices.
+
+    >>> known("numba")
+    'numba'
+    """
+    return one_of("implementation", name, TABLE)  # type: ignore[no-any-return]
+
+
+def consumes(step: Callable[..., Any]) -> bool:
+    """Say whether this `train_step` may change the arrays of the state that it is given.
+
+    >>> consumes(resolve("reference"))
+    False
+    """
+    return step.__module__ != "relgrad_np.rules"

@@ -40,12 +40,15 @@ class Watch:
         undo: float | None,
         horizon: float,
         refresh: int | None,
+        consumed: bool = False,
     ) -> None:
         self.activation, self.density, self.X_val = activation, density, X_val
         self.terms, self.kind, self.undo, self.refresh = terms, kind, undo, refresh
+        self.consumed = consumed  # steps change W in place: what is kept must be a copy
         self.every = max(1, round(horizon / MANY))  # steps between two layers of the average
         self.many = max(1, round(horizon / self.every))
-        self.average = Average(state.layers, 0, None) if horizon >= 1 else None
+        start = self.kept(state.layers)
+        self.average = Average(start, 0, None) if horizon >= 1 else None
         self.guard = Guard(0.0, 0.0, 0.0, 1.0)
         self.last: Last | None = None
         self.drifts: list[float] = []
@@ -55,11 +58,15 @@ class Watch:
         self.seen: list[tuple[float, float, float]] = []
         self.stop_reason, self.n_rejected, self.n_undone = "", 0, 0
         self.started = time.perf_counter()
-        self.best_layers, self.best_epoch, self.best = state.layers, 0, -math.inf
-        self.good_layers = state.layers
+        self.best_layers, self.best_epoch, self.best = start, 0, -math.inf
+        self.good_layers = start
         if X_val is not None:  # the start may be better than all that follows
             with np.errstate(all="ignore"):
                 self.best = self.validate(state.layers)
+
+    def kept(self, tree: Any) -> Any:
+        """Return what later steps will not change: a copy of the arrays, if they would."""
+        return _each_array(np.array, tree) if self.consumed else tree
 
     def validate(self, layers: Layers) -> float:
         """Return the mean log-likelihood of X_val, -inf for NaN."""
@@ -139,7 +146,7 @@ class Watch:
     def record(self, eta: float) -> Epoch:
         """End the epoch: audit, validate, note it, keep the best layers."""
         self.audit()
-        layers = self.state.layers
+        layers = self.kept(self.state.layers)
         train = validation = averaged = None
         if self.state.tracked is not None:
             train = float(np.average([s[0] for s in self.seen], weights=[s[2] for s in self.seen]))
@@ -175,7 +182,7 @@ class Watch:
         """Return where we are."""
         now = rng.bit_generator.state
         return Snapshot(
-            state=self.state,
+            state=self.kept(self.state),
             epoch=self.epoch,
             batch=self.batch,
             rng_epoch=self.rng_epoch if self.batch else now,
@@ -215,7 +222,7 @@ class Watch:
         def move(x: Any) -> Any:
             return xp.asarray(x, device=compat.device(own[0].W))
 
-        self.state = _each_array(move, snapshot.state)
+        self.state = self.kept(_each_array(move, snapshot.state))
         self.best_layers = _each_array(move, snapshot.best_layers)
         self.epoch, self.batch = snapshot.epoch, snapshot.batch
         self.best_epoch, self.best = snapshot.best_epoch, snapshot.best

@@ -115,6 +115,17 @@ def test_only_one_core_file_knows_array_libraries():
         assert not {"cupy", "torch", "numba"} & {m.split(".")[0] for m in modules if m}
 
 
+def test_only_the_kernels_know_numba_and_nobody_imports_them():
+    """They are handed over by name, see `implementations`."""
+    for path in PACKAGE.rglob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        names = {a.name for n in nodes if isinstance(n, ast.Import) for a in n.names}
+        names |= {n.module or "" for n in nodes if isinstance(n, ast.ImportFrom)}
+        if path.parent.name != "kernels":
+            assert not {"numba", "llvmlite"} & {name.split(".")[0] for name in names}, path
+            assert not any("kernels" in name.split(".") for name in names), path
+
+
 def test_the_core_is_short():
     lines = {name: len((PACKAGE / f"{name}.py").read_text().splitlines()) for name in CORE}
     assert sum(lines.values()) <= 920, lines

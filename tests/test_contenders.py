@@ -47,7 +47,7 @@ def float64(name):
 VARIANTS = [
     pytest.param(name, extra, id="-".join([name, *map(str, extra.values())]))
     for name in TABLE
-    for extra in (ADAM if name == "jax-adam" else [{}])
+    for extra in (ADAM if TABLE[name].move == "adam" else [{}])
 ]
 
 
@@ -64,7 +64,7 @@ def test_same_step_in_float32(name):
     needs = TABLE[name].needs
     pytest.importorskip(needs, reason=f"{needs} is not installed")
     layers, batches = case(2, "float32")
-    extra = ADAM[0] if name == "jax-adam" else {}
+    extra = ADAM[0] if TABLE[name].move == "adam" else {}
     gate(name, layers, batches, rtol=2e-3, alpha=ALPHA, learning_rate=ETA, **extra)
     contender = make(name, layers, alpha=ALPHA, learning_rate=ETA)
     contender.step(batches[0])
