@@ -45,6 +45,36 @@ def jax_autodiff() -> Candidate:
     return from_jax(jax_terms, name="JAX autodiff")
 
 
+def kernels() -> Candidate:
+    """The compiled `train_step`: Y, Delta, both steps; what it leaves to the core is no case."""
+    import relgrad_np as rg
+    from relgrad_np.kernels import cpu
+
+    def run(problem: Any) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        act = rg.activation(problem.activation.name, **problem.activation.params)
+        dens = rg.density(problem.density.name, **problem.density.params)
+        for rule, stage in ((rg.Plain, "plus"), (rg.Exponential, "exp")):
+            layers = tuple(
+                rg.Layer(W.copy(), b.copy()) for W, b in zip(problem.W, problem.b, strict=True)
+            )
+            made, state = rule(problem.eta, tau=1 - 2**-24), rg.init_state(layers, rule())
+            known = cpu.suits(state, problem.X, act, dens, made, None)
+            if problem.last_layer != "affine" or not known:
+                raise NotImplementedError("the core takes this step")
+            state, info = cpu.train_step(state, problem.X, activation=act, density=dens, rule=made)
+            capped = any(float(e) != float(problem.X.dtype.type(problem.eta)) for e in info.eta)
+            for k, (W, b) in enumerate(state.layers):
+                found[f"Y_{k}"], found[f"Delta_{k}"] = info.factors[k].Y, info.factors[k].Delta
+                if not capped:
+                    found |= {f"W_{stage}_{k}": W, f"b_{stage}_{k}": b}
+                if not capped and stage == "plus":
+                    found[f"logdet_plus_{k}"] = state.tracked.logdet[k]
+        return found
+
+    return Candidate("the kernels", run=run)
+
+
 def candidates() -> dict[str, Any]:
     """Makers of right candidates by name."""
 
@@ -67,6 +97,7 @@ def candidates() -> dict[str, Any]:
         "relgrad_np": from_core,
         "relgrad_np, array-api-strict": strict,
         "relgrad_np, torch arrays": torch_arrays,
+        "the kernels": kernels,
         "the table of lines, NumPy": table,
         "torch autograd": torch_autograd,
         "JAX autodiff": jax_autodiff,
