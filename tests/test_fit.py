@@ -562,7 +562,7 @@ def test_a_fit_that_falls_and_falls_is_ended_with_that_line():
 @pytest.mark.parametrize("kind", ["plain", "exponential"])
 def test_the_recipes_bad_step_is_undone_in_its_chart_and_caution_recovers(kind):
     """Layers and the rule's state come back; sizes: half, then 2 % more with each step."""
-    seen = {}
+    seen, gains = {}, []
 
     @dataclass(frozen=True)
     class StumbleRecipe(rg.Recipe):
@@ -572,14 +572,20 @@ def test_the_recipes_bad_step_is_undone_in_its_chart_and_caution_recovers(kind):
                 return super().step(state, tape, deltas, finite)
             wrong = tuple(-Delta for Delta in deltas)
             _, rule_state, _, _, norms, fs = super().step(state, tape, wrong, finite)
-            etas = tuple(np.asarray(2.0) for _ in fs)
+            gains.extend(f.gain for f in fs)
+            etas = tuple(np.asarray(6.0) for _ in fs)
             layers = rg.apply_step(state.layers, fs, etas, kind=self.kind)
             tracked = rg.track_step(state.tracked, fs, etas, kind=self.kind)
             return layers, rule_state, tracked, etas, norms, fs
 
     rule = StumbleRecipe(0.05, kind=kind)
-    result = run(data(2000), rule=rule, batch_size=20, epochs=1, schedule="constant")
+    X, rng = data(2000), np.random.default_rng(0)
+    layers = rg.init_layers(rng, 3, 2, kind="whiten", X=X, activation=MODEL[0])
+    layers = (layers[0], rg.Layer(layers[1].W * 3, layers[1].b))  # so that gains matter
+    options = {"batch_size": 20, "epochs": 1, "schedule": "constant"}
+    result = rg.fit(layers, X, *MODEL, rule=rule, rng=rng, **options)
     assert result.n_undone == 1
+    assert any((factors_gain < 0.9).any() for factors_gain in gains)
     (before, _), (after, rate) = seen[40][0], seen[41][1]
     for one, two in zip(before.layers, after.layers, strict=True):
         np.testing.assert_allclose(one.W, two.W, rtol=1e-11, atol=1e-12)

@@ -154,12 +154,11 @@ def test_the_step_size_is_the_formula():
     """eta = c / L / max(xbar, x), x = |xi|^2 / D in the chart, xbar its running mean of .99."""
     X, L, D = data(), 2, 5
     layers = rg.init_layers(np.random.default_rng(0), D, L, kind="whiten", X=X, activation=ACT)
-    rule = rg.Recipe(
-        0.001, information=None, outliers=None, kind="plain"
-    )  # small enough for the cap to be idle
+    layers = (layers[0], rg.Layer(layers[1].W * 6, layers[1].b))  # x is large, and varies
+    rule = rg.Recipe(1e-4, information=None, outliers=None, kind="plain")  # the cap is idle
     state, xbar, means, variances = rg.init_state(layers, rule), None, None, None
     rng = np.random.default_rng(1)
-    for _ in range(4):
+    for _ in range(12):
         batch = X[rng.integers(0, 400, 30)]
         tape = rg.forward(state.layers, batch, ACT)
         deltas = rg.backprop(state.layers, tape, ACT, DENS)
@@ -178,7 +177,7 @@ def test_the_step_size_is_the_formula():
             x.append(np.sum(xi**2) / D)
         xbar = x if xbar is None else [0.99 * a + 0.01 * b for a, b in zip(xbar, x, strict=True)]
         state, info = rg.train_step(state, batch, activation=ACT, density=DENS, rule=rule)
-        expected = [0.001 / L / max(a, b, 1) for a, b in zip(xbar, x, strict=True)]
+        expected = [1e-4 / L / max(a, b, 1) for a, b in zip(xbar, x, strict=True)]
         np.testing.assert_allclose([float(e) for e in info.eta], expected, rtol=1e-10)
 
 
