@@ -20,10 +20,10 @@ from .densities import Density
 from .generative import require_model
 from .history import Epoch, FitResult, Keeper, Snapshot, fingerprint
 from .implementations import consumes, known, resolve
-from .network import Layers
+from .network import Layer, Layers
 from .recipe import Recipe, Scalar
 from .rules import Exponential, Plain, Rule, State, init_state
-from .watch import Watch, copied
+from .watch import Watch
 
 RULES: dict[str, Callable[..., Any]] = {
     "recipe": Recipe,
@@ -200,7 +200,7 @@ def fit(
         "X_val": fingerprint(X_val),
         "sample_weight": fingerprint(None if weights is None else weights[:, None]),
     }
-    own = copied(layers)
+    own = tuple(Layer(xp.asarray(W, copy=True), xp.asarray(b, copy=True)) for W, b in layers)
     watch = Watch(
         init_state(own, base, inverse=track_inverse),
         activation,

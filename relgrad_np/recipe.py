@@ -110,7 +110,7 @@ class Recipe:
         fs = tuple(Factors(*(xp.where(finite, a, xp.zeros_like(a)) for a in f)) for f in fs)
         eta_k = tuple(etas)
         # eta |K| <= tau, eta <= learning_rate; K itself, (D, D), has another norm in the chart
-        bound = self.tau + self.learning_rate if tape.Ys[0].shape[0] < D else None
+        bound = self.tau + self.learning_rate if N < D else None
         layers = apply_step(state.layers, fs, eta_k, kind=self.kind, bound=bound)
         layers = tuple(
             _keep(xp, finite, new, old) for new, old in zip(layers, state.layers, strict=True)

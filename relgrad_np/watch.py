@@ -110,11 +110,12 @@ class Watch:
 
     def step(self, state: State, info: StepInfo, weight: float) -> None:
         """Note a step on a batch of this total weight."""
-        value = math.nan if info.L_J2 is None else float(info.L_p + info.L_J1 + info.L_J2)
+        known = info.log_likelihood
+        value = math.nan if known is None else float(known)
         self.seen.append((value, float(np.mean([float(e) for e in info.eta])), weight))
         if self.average is not None and self.average.waiting is not None:
             self.average = _averaged(self.average, self.many)
-        if self.undo is not None and self.kind and info.factors and info.L_J2 is not None:
+        if self.undo is not None and self.kind and info.factors and known is not None:
             self.guard = _learn(self.guard, value)
             before = self.state.tracked
             self.last = Last(
@@ -126,7 +127,7 @@ class Watch:
         self.state, self.batch = state, self.batch + 1
         t = state.t
         if self.average is not None and t % self.every == 0:
-            self.average = self.average._replace(waiting=copied(state.layers))
+            self.average = self.average._replace(waiting=self.kept(state.layers))
         if self.refresh is not None and t % self.refresh == 0:
             self.audit()
 
@@ -293,17 +294,6 @@ def _averaged(average: Average, many: int) -> Average:
         for (W, b), (new_W, new_b) in zip(average.layers, average.waiting or (), strict=True)
     )
     return Average(tuple(moved), taken, None)
-
-
-def copied(layers: Layers) -> Layers:
-    """Return a copy of the layers.
-
-    >>> layers = (Layer(np.eye(1), np.ones(1)),)
-    >>> copied(layers)[0].W is layers[0].W
-    False
-    """
-    xp = check(layers)
-    return tuple(Layer(xp.asarray(W, copy=True), xp.asarray(b, copy=True)) for W, b in layers)
 
 
 def worst_condition(layers: Layers) -> tuple[float | None, int | None]:

@@ -4,10 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from ..recipe import SLOW
 from ._compile import add, compiled, gemm, inlined, place
 from .passes import bounded, product
-
-SLOW = 0.99  # `recipe.SLOW`
 
 
 @compiled
