@@ -86,13 +86,12 @@ def log_det_near(address: Any, K: Any, c: Any, norm: Any) -> Any:
     """Return log|det(I + c K)| and its sign, norm >= |K|, by its series if that will do.
 
     log det(I + M) = tr M - tr M^2 / 2 + tr M^3 / 3 - tr M^4 / 4 + ..., and the rest is below
-    |M|_F^2 |M|^(p-1) / ((p + 1) (1 - |M|)) after p = 2, 3 or 4 terms: at
-    small steps none, one or two products (n, n) x (n, n) in place of an elimination.
+    |M|_F^2 |M|^(p-1) / ((p + 1) (1 - |M|)) after p = 2 to 6 terms: at small steps none, one or two
+    products (n, n) x (n, n) in place of an elimination.
     """
-    n = K.shape[0]
-    zero = K.dtype.type(0)
+    n, zero, one = K.shape[0], K.dtype.type(0), K.dtype.type(1)
     M, T = np.empty_like(K), np.empty_like(K)
-    square, trace, t_2, t_3, t_4 = zero, 0.0, zero, zero, zero
+    square, trace, shape = zero, 0.0, (n, n, n)
     for i in range(n):
         row, old = M[i], K[i]
         for j in range(n):
@@ -101,47 +100,51 @@ def log_det_near(address: Any, K: Any, c: Any, norm: Any) -> Any:
         trace += np.float64(row[i])
     size, allowed = np.float64(c) * np.float64(norm), np.finfo(K.dtype).eps / 4
     rest = np.float64(square) * size / (1.0 - size)  # times |M|^(p - 2) / (p + 1) after p terms
-    if n < 16 or not (size < 0.5 and rest * size * size / 5 < allowed):
+    if n < 16 or not (size < 0.5 and rest * size**4 / 7 < allowed):
         return log_det(K, c)
-    for i in range(n):
-        row = T[i]
-        for j in range(n):
-            row[j] = M[j, i]
-    for i in range(n):
-        m, t = M[i], T[i]
-        for j in range(n):
-            t_2 = add(t_2, m[j] * t[j])
-    total = trace - np.float64(t_2) / 2
+    total = trace - np.float64(_trace(M, M, T)) / 2
     if rest / 3 < allowed:
         return total, 1.0
-    M_2, T_2, shape = np.empty_like(K), np.empty_like(K), (n, n, n)
-    one, near, far = K.dtype.type(1), place(M), place(T)
+    M_2, near = np.empty_like(K), place(M)
     gemm(address, shape, one, near, False, near, False, zero, place(M_2))
-    for i in range(n):
-        t, m_2 = T[i], M_2[i]
-        for j in range(n):
-            t_3 = add(t_3, m_2[j] * t[j])
-    total += np.float64(t_3) / 3
+    total += np.float64(_trace(M_2, M, T)) / 3
     if rest * size / 4 < allowed:
         return total, 1.0
-    gemm(address, shape, one, far, False, far, False, zero, place(T_2))
+    total -= np.float64(_trace(M_2, M_2, T)) / 4
+    if rest * size**2 / 5 < allowed:
+        return total, 1.0
+    M_3 = np.empty_like(K)
+    gemm(address, shape, one, place(M_2), False, near, False, zero, place(M_3))
+    total += np.float64(_trace(M_3, M_2, T)) / 5
+    return total - np.float64(_trace(M_3, M_3, T)) / 6, 1.0
+
+
+@inlined  # type: ignore[untyped-decorator]
+def _trace(A: Any, B: Any, T: Any) -> Any:
+    """Return tr(A @ B); T is scratch for B.T."""
+    n, total = A.shape[0], A.dtype.type(0)
+    for start in range(0, n, 16):  # in strips: a column at a time would miss the cache
+        stop = min(start + 16, n)
+        for i in range(n):
+            for j in range(start, stop):
+                T[j, i] = B[i, j]
     for i in range(n):
-        m_2, other = M_2[i], T_2[i]
+        a, t = A[i], T[i]
         for j in range(n):
-            t_4 = add(t_4, m_2[j] * other[j])
-    return total - np.float64(t_4) / 4, 1.0
+            total = add(total, a[j] * t[j])
+    return total
 
 
 @compiled
 def step(
     address: Any, W: Any, B: Any, YD: Any, Deltas: Any, which: Any, P: Any, K: Any, u: Any,
-    eta: Any, tau: Any, m: Any, gain: Any, norms: Any, logdet: Any, sign: Any, scratch: Any,
-    kind: Any,
+    eta: Any, tau: Any, m: Any, gain: Any, norms: Any, inner: Any, logdet: Any, sign: Any,
+    scratch: Any, kind: Any,
 ) -> Any:  # fmt: skip
     """Take every layer's step in place: W (L addresses), B (L, D), log|det W| and its sign (L,).
 
-    eta (L,) is capped by tau / norms first. Delta of layer k is Deltas[k, which], m and gain are
-    (L, D); kind 0 is plain, 1 exponential.
+    eta (L,) is capped by tau / norms first; inner (L,) >= |K|, norms the same in a chart. Delta of
+    layer k is Deltas[k, which], m and gain are (L, D); kind 0 is plain, 1 exponential.
     """
     for k in range(len(W)):
         Y, Delta, A = YD[k, 0], Deltas[k, which], P[k, 0]
@@ -149,12 +152,12 @@ def step(
         if kind == 0:
             logdet[k], sign[k] = plain(
                 address, W[k], B[k], Y, Delta, A, K[k], u[k], eta[k], m[k], gain[k],
-                logdet[k], sign[k], scratch, norms[k],
+                logdet[k], sign[k], scratch, inner[k],
             )  # fmt: skip
         else:
             logdet[k] = exponential(
                 address, W[k], B[k], Y, Delta, A, K[k], u[k], eta[k], m[k], gain[k], logdet[k],
-                scratch, norms[k],
+                scratch, inner[k],
             )  # fmt: skip
 
 
