@@ -98,6 +98,7 @@ def _multiplicative(
         parts, K, u, sizes, tracks,
     )  # fmt: skip
     running: Any = None
+    still: Any = room.same  # m and gain of each layer
     if charted:
         old = state.rule_state
         before = plan.moments if plan.running is old and old else _stacked(old, plan)
@@ -114,7 +115,7 @@ def _multiplicative(
         L_p, L_J1, L_J2, finite = whole.bare(
             *common, room.zeros, room.ones, rule.learning_rate, rule.tau, kind
         )
-        Deltas, still = parts[0, :, 1], room.same
+        Deltas = parts[0, :, 1]
     Ys, As = parts[0, :, 0], parts[1, :, 0]
     fs = tuple(map(Factors, Deltas, Ys, As, u, K, *still))
     if not finite:
