@@ -225,13 +225,16 @@ def test_the_determinant_of_the_small_matrix(dtype):
     from relgrad_np.kernels import passes, update
 
     eps = np.finfo(dtype).eps
-    for n, size in itertools.product((3, 17, 40), (0.69, 0.3, 0.1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-9)):
+    for n, size in itertools.product(
+        (3, 17, 40, 82), (0.69, 0.3, 0.1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-9)
+    ):
         K = np.random.default_rng(n).standard_normal((n, n)).astype(dtype)
         norm = passes.norm_bound(K)
         assert norm >= np.linalg.norm(K.astype("float64"), 2) * (1 - 1e-6)
         c = K.dtype.type(size) / norm
         sign, truth = np.linalg.slogdet(np.eye(n) + np.float64(c) * K.astype("float64"))
-        for got in (update.log_det(K, c), update.log_det_near(_compile.blas(K.dtype), K, c, norm)):
+        blas = _compile.blas(K.dtype)
+        for got in (update.log_det(blas, K, c), update.log_det_near(blas, K, c, norm)):
             assert got[1] == sign == 1
             assert abs(got[0] - truth) <= 8 * eps * size * n + n * 2.0**-52  # slogdet's own
 
