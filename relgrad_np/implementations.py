@@ -20,10 +20,11 @@ TABLE = {
 }
 
 
-def resolve(name: str | None, like: Any = None) -> Callable[..., Any]:
-    """Return the `train_step` of this implementation; None is the fastest at hand for `like`.
+def resolve(name: str | Callable[..., Any] | None, like: Any = None) -> Callable[..., Any]:
+    """Return the `train_step` of this name, or the function itself if it is one.
 
-    That is "numba" for NumPy arrays where Numba is installed, else "reference".
+    None is the fastest at hand for `like`: "numba" for NumPy arrays where Numba is installed,
+    else "reference".
     ModuleNotFoundError where "numba" is asked for and Numba is missing.
 
     >>> resolve("reference").__name__
@@ -34,6 +35,8 @@ def resolve(name: str | None, like: Any = None) -> Callable[..., Any]:
             return resolve("numba" if isinstance(like, np.ndarray) else "reference")
         except ImportError:
             return resolve("reference")
+    if callable(name):
+        return name
     module, _, function = TABLE[known(name)].partition(":")
     if name == "numba" and importlib.util.find_spec("numba") is None:
         raise ModuleNotFoundError(
