@@ -203,9 +203,7 @@ class RelativeGradientFlow(
         model = {"activation": activation, "density": density, "rule": rule}
         with np.errstate(all="ignore"):  # a step that is not finite is refused below
             for rows in np.array_split(np.arange(len(X)), parts):
-                state, info = step(
-                    state, X[rows], activation=activation, density=density, rule=rule
-                )
+                state, info = step(state, X[rows], **model)
                 if rejected := bool(info.rejected):
                     break
         self._keep(tuple(Layer(*map(np.array, x)) for x in state.layers), (state, rule))
