@@ -2,12 +2,14 @@
 
 import doctest
 import importlib
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import relgrad_np as rg
@@ -166,3 +168,43 @@ def test_an_example_runs(name, tmp_path):
         assert float(re.search(r"mixing: ([\d.]+)", done.stdout)[1]) < 0.02
     if name == "own_csv.py":  # the first wrong row of the table that it makes
         assert done.stdout.split("the least likely rows:\n")[1].splitlines()[1].startswith("597")
+
+
+def test_the_commands_of_the_first_page_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = np.random.default_rng(0).laplace(size=(300, 2)) @ [[1, 2], [0, 1]]
+    np.savetxt("my.csv", rows, delimiter=",", header="a,b", comments="")
+    text = (DOCS / "index.md").read_text()
+    commands = re.findall(r"^    relgrad-np (.+)$", text, re.M)
+    assert [command.split()[0] for command in commands] == ["train", "evaluate", "sample"]
+    for command in commands:
+        assert main(command.split()) == 0, capsys.readouterr().err
+    assert np.load("samples.npy").shape == (100, 2)
+
+
+def test_the_figures_of_the_scaling_page_are_those_of_the_files(tmp_path, monkeypatch):
+    """Planted: a file in which one time is doubled gives another table."""
+    from benchmarks import pages
+
+    text = (DOCS / "scaling.md").read_text()
+    names = re.findall(r"<!-- figures: (.*) -->", text)
+    assert names
+    made = pages.on_page_markdown(text)
+    assert "figures:" not in made
+    assert "No results" not in made
+    assert "No results of this name" in pages.figures("nothing")
+    name = next(n for n in names if n.startswith("table"))
+    lines = (pages.RESULTS / f"{name}.jsonl").read_text().splitlines()
+    last = json.loads(lines[-1])
+    (tmp_path / f"{name}.jsonl").write_text(
+        "\n".join([*lines[:-1], json.dumps(last | {"median": 2 * last["median"]})])
+    )
+    monkeypatch.setattr(pages, "RESULTS", tmp_path)
+    cell, doubled = (f" {1e3 * factor * last['median']:.3g} " for factor in (1, 2))
+    assert cell in made
+    assert doubled in pages.figures(name)
+
+
+def test_each_page_is_in_the_navigation():
+    text = (ROOT / "mkdocs.yml").read_text()
+    assert set(re.findall(r": ([\w/]+\.md)$", text, re.M)) == set(PAGES)
