@@ -20,7 +20,7 @@ ROOT = TESTS.parent
 DOCS = ROOT / "docs"
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
 pytestmark = pytest.mark.skipif(not PAGES, reason="no docs beside an installed package")
-NEEDS = {"check.md": ("torch", "jax")}
+OPTIONAL = re.compile(r"^(?:import|from) (torch|jax|cupy|dask|mpi4py)\b", re.M)
 BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.M | re.S)
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -44,9 +44,9 @@ def run(text, name):
 @pytest.mark.filterwarnings("ignore:.*:RuntimeWarning")
 @pytest.mark.parametrize("page", PAGES)
 def test_the_blocks_of_a_page_run(page, capsys):
-    for module in NEEDS.get(page, ()):
-        pytest.importorskip(module, reason=f"the page uses {module}")
     text = (DOCS / page).read_text()
+    for module in set(OPTIONAL.findall(text)):
+        pytest.importorskip(module, reason=f"the page uses {module}")
     run(text, page)
     out = capsys.readouterr().out
     if page == "check.md":
@@ -208,3 +208,12 @@ def test_the_figures_of_the_scaling_page_are_those_of_the_files(tmp_path, monkey
 def test_each_page_is_in_the_navigation():
     text = (ROOT / "mkdocs.yml").read_text()
     assert set(re.findall(r": ([\w/]+\.md)$", text, re.M)) == set(PAGES)
+
+
+def test_the_tools_of_the_site_do_what_they_say(monkeypatch):
+    pytest.importorskip("griffe", reason="the site's tools are not installed")
+    monkeypatch.syspath_prepend(str(DOCS))
+    for name in ("docstrings", "benchmarks.pages"):
+        results = doctest.testmod(importlib.import_module(name), optionflags=OPTIONS)
+        assert results.attempted > 0
+        assert results.failed == 0
