@@ -1,5 +1,6 @@
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -7,3 +8,21 @@ settings.register_profile(
 )
 settings.register_profile("ci", settings.get_profile("relgrad"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "relgrad")
+
+
+def at_hand():
+    """Whether a CUDA device answers; asked only where a test needs it."""
+    try:
+        import cupy
+
+        return cupy.cuda.runtime.getDeviceCount() > 0
+    except Exception:  # no CuPy, no driver, no device: each its own error
+        return False
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what is marked gpu where there is none."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if marked and not at_hand():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device at hand"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import array_api_strict
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 import relgrad_np as rg
@@ -43,22 +44,65 @@ def readonly(x):
     return x
 
 
+def strict_on(name):
+    """array-api-strict on one of its devices; two of them have no float64."""
+
+    def to(x):
+        return array_api_strict.asarray(np.array(x), device=array_api_strict.Device(name))
+
+    return to
+
+
+def torch_on(device):
+    def to(x):
+        return pytest.importorskip("torch").asarray(np.array(x), device=device)
+
+    return to
+
+
+def cupy_array(x):
+    return pytest.importorskip("cupy").asarray(x)
+
+
 LIBRARIES = {
     "numpy": np.asarray,
     "readonly": readonly,
-    "strict": lambda x: array_api_strict.asarray(np.array(x)),
+    "strict": strict_on("CPU_DEVICE"),
+    "strict-device1": strict_on("device1"),
+    "strict-no_float64": strict_on("no_float64"),
+    "strict-no_x64": strict_on("no_x64"),
+    "torch": torch_on("cpu"),
 }
+NARROW = ("strict-no_float64", "strict-no_x64")  # float32 is the widest there
+DEVICES = {"cupy": cupy_array, "torch-cuda": torch_on("cuda")}  # with the marker gpu
+OTHERS = ("strict-device1", "strict-no_x64")  # every law, on a few fixed problems
+EVERY = [pytest.param(name, id=name) for name in LIBRARIES if name not in OTHERS]
+EVERY += [pytest.param(name, id=name, marks=pytest.mark.gpu) for name in DEVICES]
+
+
+def suited(problem, library):
+    """The problem in a dtype that the library's device has, in NumPy: what a law starts from."""
+    if library not in NARROW:
+        return problem
+    layers = tuple(rg.Layer(W.astype("f4"), b.astype("f4")) for W, b in problem.layers)
+    return problem._replace(layers=layers, X=problem.X.astype("f4"))
+
+
+def eps_of(problem):
+    return float(np.finfo(problem.X.dtype).eps)
 
 
 def convert(problem, library):
     """The same problem in another library."""
-    to = LIBRARIES[library]
+    to = (LIBRARIES | DEVICES)[library]
     layers = tuple(rg.Layer(to(W), to(b)) for W, b in problem.layers)
     return problem._replace(layers=layers, X=to(problem.X))
 
 
-def tolerances(problem, eps=EPS):
-    return bounds.tolerances(problem.layers, problem.X, *problem.model, eps)
+def tolerances(problem, eps=None):
+    eps = eps_of(problem) if eps is None else eps
+    layers = [rg.Layer(W.astype("f8"), b.astype("f8")) for W, b in problem.layers]
+    return bounds.tolerances(layers, problem.X.astype("f8"), *problem.model, eps)
 
 
 def assert_close(actual, expected, tolerance, what):
