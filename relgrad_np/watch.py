@@ -38,23 +38,21 @@ class Status(NamedTuple):
     eta: float
 
 
-def read(info: StepInfo) -> Status:
-    """Read the step's numbers, from a device all in one transfer.
+def read(infos: list[StepInfo]) -> list[Status]:
+    """Read the steps' numbers, from a device all in one transfer.
 
-    >>> read(StepInfo(np.float64(-2.0), np.float64(0.5), None, (np.asarray(0.1),), (), False))
-    Status(rejected=False, value=nan, eta=0.1)
+    >>> read([StepInfo(np.float64(-2.0), np.float64(0.5), None, (np.asarray(0.1),), (), False)])
+    [Status(rejected=False, value=nan, eta=0.1)]
     """
-    known, eta = info.log_likelihood, info.eta
-    if on_device(info.L_p):
-        xp, wide = namespace(info.L_p, "L_p"), widest(info.L_p)
-        parts = (info.rejected, info.L_p if known is None else known, *eta)
-        numbers = to_numpy(xp.stack([xp.astype(x, wide) for x in parts]))
-        return Status(
-            bool(numbers[0]), math.nan if known is None else float(numbers[1]),
-            float(numbers[2:].mean()),
-        )  # fmt: skip
-    value = math.nan if known is None else float(known)
-    return Status(bool(info.rejected), value, float(np.mean([float(e) for e in eta])))
+    rows: list[Any] = []
+    for info in infos:
+        known = info.log_likelihood
+        rows.append((info.rejected, math.nan if known is None else known, *info.eta))
+    if infos and on_device(first := infos[0].L_p):
+        xp, wide = namespace(first, "L_p"), widest(first)
+        numbers = [first + x if isinstance(x, float) else x for row in rows for x in row]
+        rows = to_numpy(xp.stack([xp.astype(x, wide) for x in numbers])).reshape(len(infos), -1)
+    return [Status(bool(r), float(v), float(np.mean([float(e) for e in es]))) for r, v, *es in rows]
 
 
 def on_device(x: Any) -> bool:
@@ -125,7 +123,7 @@ class Watch:
         """
         if self.late:
             return False
-        self.status = read(info)
+        (self.status,) = read([info])
         if self.status.rejected:
             return True
         if self.undo is None or self.last is None or self.guard.seen < EARLY:
@@ -183,8 +181,8 @@ class Watch:
     def catch_up(self) -> None:
         """Read the steps not read yet; FitDivergedError for one that was rejected."""
         waiting, self.waiting = self.waiting, []
-        for info, weight, t, batch in waiting:
-            status = read(info)
+        statuses = read([info for info, *_ in waiting])
+        for status, (_, weight, t, batch) in zip(statuses, waiting, strict=True):
             if status.rejected:
                 self.n_rejected += 1
                 raise self.diverged(batch, t)

@@ -6,7 +6,7 @@ Kernels are the NumPy twins, or whatever `kernels` names; GEMMs are logged with 
 """
 
 import contextlib
-import importlib
+import importlib.machinery
 import sys
 import types
 
@@ -380,8 +380,10 @@ def build():
     cupyx.empty_pinned = lambda shape, dtype=float: np.empty(shape, dtype)
     device = types.ModuleType("cupy.cuda.device")
     device.Device = Device
-    modules = {"cupy": cupy, "cupyx": cupyx}
-    return modules | {m.__name__: m for m in (linalg, fft, cublas, cuda, device)}
+    made = (cupy, cupyx, linalg, fft, cublas, cuda, device)
+    for module in made:
+        module.__spec__ = importlib.machinery.ModuleSpec(module.__name__, None)
+    return {module.__name__: module for module in made}
 
 
 MINE = ("cupy", "cupyx", "array_api_compat.cupy", "relgrad_np.kernels.gpu")

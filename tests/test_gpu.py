@@ -19,7 +19,6 @@ import pytest
 import relgrad_np as rg
 from relgrad_np import implementations
 from relgrad_np._array import to_numpy
-from relgrad_np.fit import fit
 from relgrad_np.kernels import sources, twins
 from relgrad_np.oracle.cases import generic
 from relgrad_np.recipe import Scalar
@@ -226,7 +225,9 @@ def test_sweeps_are_the_core_functions(kind, dtype):
         Y, total = y[:, None].copy(), np.empty(n)
         Z, S, T = np.full((3, n, 1), np.nan, dtype)
         run.leaky_sweep(Y, zero, *twins.leaky_numbers(alpha, dtype), Z, S, T, total, n, 1)
-        for f, x in zip(("sigma", "dsigma", "log_dsigma", "dlog_dsigma"), (Z, S, total, T), strict=True):
+        for f, x in zip(
+            ("sigma", "dsigma", "log_dsigma", "dlog_dsigma"), (Z, S, total, T), strict=True
+        ):
             want = getattr(act, f)(y).astype(float)
             scale = np.abs(want) + (np.abs(y) + 1 if f == "sigma" else np.finfo(dtype).tiny)
             assert (np.abs(x.reshape(-1) - want) <= 16 * eps * scale).all(), (f, alpha)
@@ -286,7 +287,9 @@ def test_the_cuda_c_is_its_twin(dtype):
         getattr(run, name)(*two)
         for i, (a, b) in enumerate(zip(one, two, strict=True)):
             if isinstance(a, np.ndarray) and not (name == "track" and i == 7):  # its scratch
-                np.testing.assert_allclose(b, a, rtol=64 * eps, atol=64 * eps, err_msg=f"{name} {i}")
+                np.testing.assert_allclose(
+                    b, a, rtol=64 * eps, atol=64 * eps, err_msg=f"{name} {i}"
+                )
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e200])
@@ -353,7 +356,9 @@ def test_a_step_that_waits_is_seen(double):
         x + np.ones(3)
 
 
-@pytest.mark.parametrize("rule", [rg.Plain(0.05), rg.Exponential(0.05), rg.Recipe(kind="plain"), rg.Adam(0.01)])
+@pytest.mark.parametrize(
+    "rule", [rg.Plain(0.05), rg.Exponential(0.05), rg.Recipe(kind="plain"), rg.Adam(0.01)]
+)
 def test_the_reference_does_not_wait_either(double, rule):
     """What the kernels do not know goes to the reference, on the device, and waits for nothing."""
     cupy, gpu = double
@@ -429,7 +434,9 @@ def test_without_cupy_it_says_what_to_install(monkeypatch):
 def nvrtc():
     """The compiler's library, from the loader's path or from NVIDIA's wheels; None if neither."""
     wheels = [Path(p) / "nvidia" for p in sys.path]
-    found = [f for w in wheels for f in sorted(glob.glob(str(w / "**/libnvrtc.so*"), recursive=True))]
+    found = [
+        f for w in wheels for f in sorted(glob.glob(str(w / "**/libnvrtc.so*"), recursive=True))
+    ]
     for name in [*found, "libnvrtc.so", "libnvrtc.so.13", "libnvrtc.so.12"]:
         try:
             return ctypes.CDLL(name)
@@ -464,7 +471,9 @@ def test_the_sources_compile(arch, dtype, tmp_path):
     elif shutil.which("nvcc") is not None:
         text, out = tmp_path / "k.cu", tmp_path / "k.cubin"
         text.write_text(sources.CODE)
-        subprocess.run(["nvcc", "--cubin", *options, "-Werror", "all-warnings", "-o", out, text], check=True)
+        subprocess.run(
+            ["nvcc", "--cubin", *options, "-Werror", "all-warnings", "-o", out, text], check=True
+        )
         binary = out.read_bytes()
     else:
         pytest.skip("neither NVRTC nor nvcc at hand")
@@ -482,14 +491,10 @@ def test_names_of_kernels_and_twins():
 
 def test_real_cupy_has_what_the_kernels_use():
     """Names and signatures only: importing CuPy needs no device."""
-    import inspect
-
     cupy = pytest.importorskip("cupy")
-    from cupy import cublas
-
-    assert list(inspect.signature(cublas.gemm).parameters) == [
-        "transa", "transb", "a", "b", "out", "alpha", "beta",
-    ]  # fmt: skip
+    text = (Path(cupy.__file__).parent / "cublas.py").read_text()  # to import it takes cuBLAS
+    assert "def gemm(transa, transb, a, b, out=None, alpha=1.0, beta=0.0):" in text
+    assert "CUBLAS_POINTER_MODE_DEVICE" in text
     for name in ("RawModule", "empty", "ones", "full", "ascontiguousarray", "concatenate", "stack"):
         assert hasattr(cupy, name), name
     for name in ("Stream", "Event", "Device", "get_current_stream", "get_elapsed_time"):
