@@ -7,7 +7,9 @@ settings.register_profile(
     "relgrad", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("ci", settings.get_profile("relgrad"), derandomize=True)
-settings.load_profile("ci" if os.environ.get("CI") else "relgrad")
+settings.register_profile("device", settings.get_profile("ci"), max_examples=12)  # it takes a lease
+default = "ci" if os.environ.get("CI") else "relgrad"
+settings.load_profile(os.environ.get("RELGRAD_PROFILE", default))
 
 
 def at_hand():
