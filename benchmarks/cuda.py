@@ -476,7 +476,7 @@ def run_part(name: str, place: Place, write: Callable[[Any], None]) -> None:
 
 
 def verdicts(lines: list[dict[str, Any]]) -> list[tuple[str, str, bool | None]]:
-    """Return target, what was reached, and whether that will do; None: not measured, or no target."""
+    """Return target, what was reached, and whether that will do; None: nothing to judge."""
     times = {(x["D"], x["N"], x["contender"]): x for x in lines if "median" in x}
     cells = sorted({key[:2] for key in times})
 
@@ -603,10 +603,15 @@ def main(arguments: list[str] | None = None) -> int:
                 run_part(name, Place(options.rehearse, options.seconds, options.quick), write)
     else:
         end = time.monotonic() + options.seconds
+        asked = ["facts", *(name for name in asked if name != "facts")]
         for i, name in enumerate(asked):
             later = sum(0.5 * PARTS[x] for x in asked[i + 1 :])
             limit = max(15.0, min(1.3 * PARTS[name], end - time.monotonic() - later))
             for line in _in_process(name, limit, options.quick):
+                if name == "facts" and "error" in line:
+                    print(f"no CUDA device answers CuPy: {line['error']}", file=sys.stderr)
+                    print("without one: python -m benchmarks.cuda --rehearse", file=sys.stderr)
+                    return 2
                 write(line)
     if options.inside:
         return 0

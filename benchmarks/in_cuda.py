@@ -8,7 +8,6 @@ from typing import Any
 import relgrad_np as rg
 
 from .contenders import Contender
-from .in_torch import log_likelihood
 
 
 def cupy_layers(layers: Any) -> Any:
@@ -118,6 +117,8 @@ def torch_contender(kind: str, device: str) -> Any:
 
     def make(layers: Any, *, alpha: float, learning_rate: float) -> Contender:
         import torch
+
+        from .in_torch import log_likelihood
 
         torch.set_float32_matmul_precision("highest")  # no TF32
         own = [tuple(torch.tensor(x, device=device) for x in layer) for layer in layers]

@@ -59,6 +59,25 @@ def outside(x):
     return [outside(v) for v in x] if isinstance(x, list) else x
 
 
+def picks(index):
+    """Indexing by booleans asks how many are true."""
+    for i in index if isinstance(index, tuple) else (index,):
+        if getattr(i, "dtype", None) == np.dtype(bool):
+            wait("an index of booleans")
+
+
+WAITING = (
+    "sort",
+    "argsort",
+    "nonzero",
+    "flatnonzero",
+    "argwhere",
+    "unique",
+    "array_equal",
+    "median",
+)
+
+
 class Device:
     def __init__(self, device=None):
         self.id = 0
@@ -147,9 +166,11 @@ class ndarray:
     data = property(lambda self: types.SimpleNamespace(ptr=self.hidden.ctypes.data))
 
     def __getitem__(self, index):
+        picks(index)
         return ndarray(np.asarray(self.hidden[inside(index)]))
 
     def __setitem__(self, index, value):
+        picks(index)
         self.hidden[inside(index)] = inside(value)
 
     def __matmul__(self, other):
@@ -210,6 +231,8 @@ for _name in ("astype", "reshape", "ravel", "copy", "sum", "mean", "max", "min",
 
 def _function(name, real):
     def call(*args, **kwargs):
+        if name in WAITING:
+            wait(name)
         with np.errstate(all="ignore"):
             return outside(real(*inside(args), **{k: inside(v) for k, v in kwargs.items()}))
 

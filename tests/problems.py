@@ -12,7 +12,7 @@ import pytest
 from hypothesis import strategies as st
 
 import relgrad_np as rg
-from relgrad_np._array import to_numpy
+from relgrad_np._array import from_numpy, to_numpy
 from relgrad_np.oracle import bounds
 from relgrad_np.oracle.cases import PARAMS, generic
 
@@ -127,6 +127,6 @@ class Stumble(rg.Plain):
         if state.t != self.at:
             return super().step(state, tape, deltas, finite)
         fs = rg.factors(state.layers, tape, tuple(-Delta for Delta in deltas))
-        etas = tuple(np.asarray(3.0) for _ in fs)
+        etas = tuple(from_numpy(np.asarray(3.0), f.Y) for f in fs)
         layers = rg.apply_step(state.layers, fs, etas)
         return layers, None, rg.track_step(state.tracked, fs, etas), etas, etas, fs

@@ -18,7 +18,7 @@ from relgrad_np.watch import LATE
 
 from . import fake_cupy as fake
 from . import recording
-from .problems import EPS, EVERYWHERE, NARROW, STRICT, convert, suited
+from .problems import EPS, EVERYWHERE, NARROW, STRICT, Stumble, convert, suited
 
 ELSEWHERE = ("strict", "torch", *STRICT)
 ACT, DENS = rg.activation("smooth_leaky_relu"), rg.density("logistic")
@@ -113,9 +113,26 @@ def test_fit_on_the_double(double, rule):
     assert isinstance(got.layers[0].W, cupy.ndarray)
     for a, c in zip(got.history, want.history, strict=True):
         assert math.isclose(a.validation, c.validation, rel_tol=1e-9)
+    terms = rg.log_likelihood(got.best_layers, Y, ACT, DENS)
+    assert math.isclose(float(terms.mean), got.history[-1].validation, rel_tol=1)
+    drawn, log_p = rg.sample(got.layers, np.random.default_rng(0), 6, ACT, DENS)
+    back = rg.log_likelihood(got.layers, drawn, ACT, DENS).per_sample
+    np.testing.assert_allclose(back.get(), log_p.get(), rtol=1e-9)
     for (W, b), (V, c) in zip(moved, start, strict=True):  # the start is never changed
         np.testing.assert_array_equal(W.get(), V)
         np.testing.assert_array_equal(b.get(), c)
+
+
+def test_a_bad_step_is_undone_on_the_double(double):
+    """The same batches, the same steps undone, the same end, as on NumPy."""
+    cupy, _ = double
+    start, X = data()
+    options = {"batch_size": 2, "epochs": 2, "rule": Stumble(0.05)}
+    want = run(None, start, X, **options)
+    got = run(None, to_cupy(cupy, start), cupy.asarray(X), **options)
+    assert got.n_undone == want.n_undone >= 1
+    for (W, _), (V, _) in zip(got.layers, want.layers, strict=True):
+        np.testing.assert_allclose(W.get(), V, rtol=1e-9, atol=1e-9)
 
 
 def waits(cupy, epochs, **options):

@@ -42,6 +42,15 @@ def test_a_contender_that_takes_another_step_is_not_timed(capsys, monkeypatch):
     assert "contender gemm-floor  burst" in said
 
 
+def test_without_a_device_it_says_so(capsys, monkeypatch, tmp_path):
+    """Exit status 2, one line of what is missing, nothing written."""
+    lost = {"part": "facts", "ok": False, "error": "ModuleNotFoundError: No module named 'cupy'"}
+    monkeypatch.setattr(cuda, "_in_process", lambda name, limit, quick: iter([lost]))
+    assert cuda.main(["--out", str(tmp_path / "x")]) == 2
+    assert "no CUDA device answers CuPy: ModuleNotFoundError" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
 def test_the_verdicts():
     medians = {"ours-plain": 1.2, "gemm-floor": 1.0, "jax-published": 3.0, "torch-plain": 1.5}
     lines = [

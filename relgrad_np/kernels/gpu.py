@@ -22,7 +22,7 @@ from .._numerics import eye, phi1, phi1_times
 from ..activations import Activation
 from ..adam import Adam
 from ..densities import Density
-from ..multiplicative import Factors
+from ..multiplicative import Chart, Factors
 from ..network import Layer
 from ..recipe import FEW, Recipe, Running, Scalar, _keep, _own_K
 from ..rules import Exponential, Plain, Rule, State, StepInfo
@@ -292,12 +292,24 @@ def _chart(step: Pass, state: State, rule: Recipe, k: int) -> Any:
     xp, Y = compat.array_namespace(step.YD), step.YD[k, 0]
     old = state.rule_state[k] if state.rule_state else None
     chart, moment = rule._chart(xp, Y, old, state.t)
-    (bare,) = rule._weigh(xp, (Factors(step.YD[k, 1], Y, None, None),), (chart,))
+    bare = Factors(step.YD[k, 1], Y, None, None)
+    if rule.outliers is not None:
+        bare = _weighed(rule.outliers, bare, chart)
     f, F = rule._inform(xp, bare, chart, old)
     S, m = chart
     Delta = f.Delta / (S * S)
     Y[...] = (Y - m) * (S * S)
     return Delta, m, xp.ones_like(m) * f.gain, S, (moment, F)
+
+
+def _weighed(outliers: float, f: Factors, chart: Chart) -> Factors:
+    """Hold outliers down as `Recipe._weigh`; median by a kernel: CuPy waits when it sorts."""
+    Delta_u, U = f.Delta / chart.S, (f.Y - chart.m) * chart.S
+    q = cupy.sqrt((Delta_u * Delta_u).sum(axis=1) * (U * U).sum(axis=1))  # (N,)
+    middle, N = cupy.empty(1, q.dtype), q.shape[0]
+    _launch(q.dtype, "median", _sweep_blocks(N), q, middle, N)
+    weight = outliers * middle / (q + float(np.finfo(q.dtype).tiny))
+    return f._replace(Delta=f.Delta * cupy.minimum(weight, cupy.ones_like(q))[:, None])
 
 
 def _sized(

@@ -116,6 +116,20 @@ extern "C" __global__ void delta_sweep(
 """
 
 FACTORS = """
+// middle[0] = the element of q (N) that has N / 2 before it in order; NaN comes last.
+extern "C" __global__ void median(const real* q, real* middle, whole N) {
+  STRIDE(n, N) {
+    real x = q[n];
+    whole before = 0;
+    for (whole m = 0; m < N; m++) {
+      bool less = q[m] < x || (x != x && q[m] == q[m]);
+      bool same = q[m] == x || (x != x && q[m] != q[m]);
+      if (less || (same && m < n)) before++;
+    }
+    if (before == N / 2) middle[0] = x;
+  }
+}
+
 // A block for each row n. u[n] = Y[n] . (b - m) + 1; mark[n] is 0, NaN if A[n] or u[n] is not
 // finite.
 extern "C" __global__ void dots(
@@ -365,8 +379,8 @@ extern "C" __global__ void adam(
 
 CODE = HEAD + SWEEPS + FACTORS + STEP + ADAM
 NAMES = (
-    "leaky_sweep", "density_sweep", "delta_sweep", "dots", "extents", "decide", "clear_unless",
-    "scales", "weigh", "scale_rows", "move_bias", "track", "square_rows", "adam",
+    "leaky_sweep", "density_sweep", "delta_sweep", "median", "dots", "extents", "decide",
+    "clear_unless", "scales", "weigh", "scale_rows", "move_bias", "track", "square_rows", "adam",
 )  # fmt: skip
 REALS = {"float32": "float", "float64": "double"}
 

@@ -58,6 +58,11 @@ def delta_sweep(
     Delta[...] = d_Z * S + T * share[:, None]
 
 
+def median(q: Array, middle: Array, N: int) -> None:
+    """Find the element of q with N / 2 before it in order; NaN comes last."""
+    middle[0] = np.sort(q)[N // 2]
+
+
 def dots(Y: Array, A: Array, b: Array, m: Array, u: Array, mark: Array, N: int, D: int) -> None:
     """U = Y @ (b - m) + 1; mark = 0, NaN where A or u is not finite."""
     u[...] = (Y.astype(np.float64) * (b - m)).sum(axis=1) + 1
