@@ -1,7 +1,7 @@
 """The CUDA C itself, run on the CPU: g++ compiles it, every thread of a block is a thread.
 
 What CUDA adds to C++ is defined away: a block's shared memory is static, a barrier is a barrier,
-blocks come one after another. Blocks here are of 4 threads: the kernels are right for any block.
+blocks come one after another. Blocks of `threads`: the kernels are right for any power of two.
 """
 
 import ctypes
@@ -61,8 +61,8 @@ TYPES = {"whole": ctypes.c_longlong, "float": ctypes.c_float, "double": ctypes.c
 class Compiled:
     """The kernels for one dtype; attributes are called with NumPy arrays, as the twins are."""
 
-    def __init__(self, dtype, folder, blocks=3):
-        self.real, self.blocks = sources.REALS[dtype], blocks
+    def __init__(self, dtype, folder):
+        self.real, self.blocks, self.threads = sources.REALS[dtype], 3, 1
         entries = []
         for name, kinds in signatures().items():
             args = ", ".join(f"{kind} a{i}" for i, kind in enumerate(kinds))
@@ -102,8 +102,8 @@ class Compiled:
                     passed.append(ctypes.c_void_p(value.ctypes.data))
                 else:
                     passed.append(TYPES[self.real if kind == "real" else kind](value))
-            y = 2 if name == "move_bias" else 1
-            entry(1 if name == "decide" else self.blocks, 4 // y, y, *passed)
+            y = 2 if name == "move_bias" and self.threads > 1 else 1
+            entry(1 if name == "decide" else self.blocks, self.threads // y, y, *passed)
 
         return call
 

@@ -38,7 +38,7 @@ RULES = {
     "adam": rg.Adam(1e-3),
     "adam-published": rg.Adam(1e-3, bias="published", clock=3),
 }
-SHAPES = [(5, 11, 3), (23, 7, 2), (4, 9, 1)]  # N, D, L
+SHAPES = [(5, 11, 3), (23, 7, 2), (4, 9, 1), (3, 1, 2)]  # N, D, L
 MODELS = [("smooth_leaky_relu", name) for name in twins.DENSITIES] + [("identity", "sech")]
 
 
@@ -171,7 +171,7 @@ def test_every_density_and_the_identity(device):
         compare_step(cupy, gpu, RULES["plain"], 6, 9, 2, *model, "float64")
 
 
-@pytest.mark.parametrize("n", [(150, 140), (140, 150)])
+@pytest.mark.parametrize("n", [(135, 130), (130, 135)])
 def test_large_batches_take_the_determinant_by_cholesky(double, n):
     compare_step(*double, RULES["plain"], *n, 2, "smooth_leaky_relu", "sech", "float64")
     compare_step(*double, RULES["capped"], *n, 2, "smooth_leaky_relu", "sech", "float64")
@@ -243,9 +243,10 @@ def test_sweeps_are_the_core_functions(kind, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_cuda_c_is_its_twin(dtype):
+def test_the_cuda_c_is_its_twin(dtype, monkeypatch):
     """Each kernel by itself on the same numbers; what is not finite, too."""
     run, real = kernels("cuda-c", dtype), np.dtype(dtype).type
+    monkeypatch.setattr(run, "threads", 4)  # with barriers between them
     rng, eps = np.random.default_rng(0), float(np.finfo(dtype).eps)
     N, D, L, n = 6, 9, 2, 6
 

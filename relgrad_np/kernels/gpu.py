@@ -79,7 +79,6 @@ class Room(NamedTuple):
     zeros: Array
     ones: Array
     one: Array
-    zero: Array
     wide: Array  # float64 zeros (L,)
     terms: Array
     marks: Array
@@ -112,7 +111,7 @@ def _made(L: int, N: int, D: int, dtype: Any) -> Room:
     return Room(
         Z=cupy.empty((N, D), dtype), S=S, T=T, F=cupy.empty((N, D), dtype),
         share=cupy.full(N, 1.0 / N, dtype), zeros=cupy.zeros(max(N, D), dtype), ones=ones,
-        one=ones[0], zero=cupy.zeros((), dtype), wide=cupy.zeros(L, wide),
+        one=ones[0], wide=cupy.zeros(L, wide),
         terms=cupy.empty((L, N), wide), marks=cupy.empty((L, N), wide),
         sums=cupy.empty((L, 2 * n), wide), most=cupy.empty((L, n), wide),
         squares=cupy.empty((L, D), wide), finite=cupy.zeros(1, np.int32),
@@ -260,6 +259,7 @@ def _multiplicative(
     count = step.arena.size
     _launch(dtype, "clear_unless", _sweep_blocks(count), room.finite, step.arena, count)
     fs, layers, scale_of = [], [], []
+    each = isinstance(rule, Recipe) and rule.information is not None
     for k, (W, b) in enumerate(zip(Ws, bs, strict=True)):
         Delta = Deltas[k]
         if isinstance(rule, Recipe):  # charts that are not finite must not reach W
@@ -268,13 +268,12 @@ def _multiplicative(
             ms[k], gains[k] = (cupy.where(rejected, zeros, x) for x in (ms[k], gains[k]))
             _launch(dtype, "clear_unless", _sweep_blocks(N * D), room.finite, Delta, N * D)
         f = Factors(Delta, step.YD[k, 0], step.P[k, 0], step.u[k], step.K[k], ms[k], gains[k])
-        each = isinstance(rule, Recipe) and rule.information is not None
         b_1, scale = _move(step, rule, f, W, b, out, k, each, Ss[k])
         layers.append(Layer(W, b_1))
         scale_of.append(scale)
         fs.append(f)
     if tracked is not None:
-        tracked = _tracked(step, tracked, out, scale_of, kind)
+        tracked = _tracked(step, tracked, out, scale_of, kind, each)
     if isinstance(rule, Recipe):
         fine = ~rejected
         running = [
@@ -347,10 +346,9 @@ def _move(
                 W *= scale
     if kind == 0 or N < D:
         if each:
-            weight = c if kind == 0 else room.ones
             F = room.Z  # free since the forward pass
             parts = _parts(D)
-            _launch(dtype, "weigh", N * parts, f.Delta, scale, weight, F, N, D, parts)
+            _launch(dtype, "weigh", N * parts, f.Delta, scale, c, F, N, D, parts)
             _launch(dtype, "scale_rows", D * parts, W, scale, D, parts)
             gemm("T", "N", F, A, W, room.one, room.one)
         else:
@@ -366,7 +364,7 @@ def _move(
 def _exponentiated(
     step: Pass, rule: Any, f: Factors, eta: Array, scale: Array, S: Array
 ) -> tuple[Array, Array, Array]:
-    """Return u and the other term of b's step, and F = phi1(eta K) @ (eta A) for that of W.
+    """Return u and the other term of b's step, and F = phi1(eta K) @ A for that of W.
 
     In a chart with N >= D it is S K / S whose size the cap knows: phi1 of that, brought back.
     """
@@ -377,7 +375,7 @@ def _exponentiated(
     M, more = eta * own + eta * eye(xp, own), bound + rule.learning_rate
     if N < D:
         F = room.F
-        gemm("N", "N", P, f.A, F, eta, room.zero)
+        gemm("N", "N", P, f.A, F)
         other = f.Delta.T @ phi1_times(M, more, eta * room.ones[:N])
         return P @ (f.u - 1), other, F
     into = room.ones[:D] if S is None else S
@@ -388,17 +386,19 @@ def _exponentiated(
     return room.zeros[:N], other + scale * own_b, F
 
 
-def _tracked(step: Pass, tracked: Tracked, out: Array, scale_of: Any, kind: int) -> Tracked:
+def _tracked(
+    step: Pass, tracked: Tracked, out: Array, scale_of: Any, kind: int, each: bool
+) -> Tracked:
     """Follow log|det W| and its sign, with the scale and c that the step used."""
     room, (L, _, N, D) = step.room, step.YD.shape
-    n, each = min(N, D), int(scale_of[0].size > 1)
+    n = min(N, D)
     scale = cupy.concatenate(scale_of) if each else out[2 + 4 * L :]
     c = out[2 + 2 * L : 2 + 3 * L]
     logdet, sign = cupy.empty(L, np.float64), cupy.empty(L, np.float64)
     way = 2 if kind == 0 and n > SMALL else kind
     _launch(
-        step.dtype, "track", L, step.K, c, scale, each, tracked.logdet, tracked.sign, way, room.M,
-        logdet, sign, L, n, D,
+        step.dtype, "track", L, step.K, c, scale, int(each), tracked.logdet, tracked.sign, way,
+        room.M, logdet, sign, L, n, D,
     )  # fmt: skip
     if way == 2:
         logdet += cupy.stack([_log_det(step.K[k], c[k]) for k in range(L)])

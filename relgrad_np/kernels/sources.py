@@ -183,7 +183,7 @@ extern "C" __global__ void extents(
 // One block. out (2 + 5 L): L_p, L_J1, then L each of eta, norm, c, alpha, beta; wide: L_J2;
 // finite, rejected: flags.
 //   kind 0: eta = min(rate size, tau / norm), c = eta / beta, alpha = beta c, beta = 1 + eta
-//   kind 1: eta alike, c = eta, alpha = beta = e^eta
+//   kind 1: eta alike, c = eta, alpha = beta c, beta = e^eta
 //   kind 2: Adam, eta = rate size, norm = sqrt(sum of squares (L, n))
 // norm: of K, min(|K|_F, sqrt(|K|_1 |K|_inf)); terms (L, N): log sigma', and log p in the last row.
 // What is not finite makes every eta 0.
@@ -240,7 +240,7 @@ extern "C" __global__ void decide(
       c = kind == 0 ? eta / beta : eta;
       out[2 + k] = eta;
       out[2 + 2 * L + k] = c;
-      out[2 + 3 * L + k] = kind == 0 ? beta * c : beta;
+      out[2 + 3 * L + k] = beta * c;
       out[2 + 4 * L + k] = beta;
     }
   }

@@ -109,7 +109,7 @@ def decide(
         beta = {0: real(1) + eta, 1: np.exp(eta), 2: real(1)}[kind]
         c = eta / beta if kind == 0 else eta
         out[2 + k], out[2 + L + k], out[2 + 2 * L + k] = eta, norm[k], c
-        out[2 + 3 * L + k], out[2 + 4 * L + k] = (beta * c if kind == 0 else beta), beta
+        out[2 + 3 * L + k], out[2 + 4 * L + k] = beta * c, beta
 
 
 def clear_unless(finite: Array, x: Array, count: int) -> None:
