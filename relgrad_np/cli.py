@@ -98,6 +98,7 @@ def _parser() -> _Parser:
     bench.add_argument("--quick", action="store_true", help="small sizes, under two minutes")
     bench.add_argument("--cells", default="table", choices=("table", "scaling", "batch"))
     bench.add_argument("--threads", metavar="N", type=int, default=1, help="0: all; default 1")
+    bench.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     bench.add_argument("--out", type=Path, help="file of JSON lines, appended to")
 
     info = command("info", _info, "versions, BLAS, threads, devices")
@@ -130,7 +131,10 @@ def _parser() -> _Parser:
     )
     train.add_argument("--seed", metavar="N", type=seed_number)
     train.add_argument("--dtype", help="float64 or float32")
-    train.add_argument("--implementation", help="numba or reference; default the fastest at hand")
+    train.add_argument("--device", help="cpu, cuda (CuPy) or torch:NAME, such as torch:cuda")
+    train.add_argument(
+        "--implementation", help="numba, cupy or reference; default the fastest at hand"
+    )
     train.add_argument("--preset", help="published: the settings of the authors' code")
     train.add_argument("--rows", metavar="N", type=positive, help="use N training rows only")
     train.add_argument("--data-dir", type=Path, help="where the standard files are (RELGRAD_DATA)")
@@ -306,7 +310,8 @@ def _unchanged(options: argparse.Namespace, config: dict[str, Any]) -> Any:
     from . import training
 
     kept = config["settings"]
-    given = {name: getattr(options, name) for name in kept}
+    device = options.device or kept.get("device", "cpu")  # checkpoints move between devices
+    given = {name: getattr(options, name) for name in kept if name != "device"}
     given |= {"data": options.data and _resolved(options.data), "rows": options.rows}
     for name, value in given.items():
         before = kept.get(name, config.get(name))
@@ -314,7 +319,7 @@ def _unchanged(options: argparse.Namespace, config: dict[str, Any]) -> Any:
             raise ValueError(
                 f"`--{name.replace('_', '-')}` can't change on --resume: it is {before}"
             )
-    return training.Settings(**kept)
+    return training.Settings(**(kept | {"device": device}))
 
 
 def _resolved(data: str) -> str:
@@ -441,6 +446,10 @@ def _bench(options: argparse.Namespace) -> int:
             "pip install -e '.[fast,peers]'"
         )
     sys.path.insert(0, str(root))
+    if options.device == "cuda":
+        asked = ["--out", str(options.out)] if options.out else []
+        asked += ["--quick"] if options.quick else []
+        return int(importlib.import_module("benchmarks.cuda").main(asked))
     asked = ["--cells", options.cells, "--threads", str(options.threads)]
     asked += ["--quick"] if options.quick else []
     asked += ["--out", str(options.out)] if options.out else []

@@ -23,7 +23,8 @@ from .implementations import consumes, known, resolve
 from .network import Layer, Layers
 from .recipe import Recipe, Scalar
 from .rules import Exponential, Plain, Rule, State, init_state
-from .watch import Watch
+from .staging import Feed, Staged
+from .watch import Watch, copied
 
 RULES: dict[str, Callable[..., Any]] = {
     "recipe": Recipe,
@@ -105,13 +106,13 @@ def fit(
         Shuffles, and is what `transform` draws from; nothing else is random.
     patience : int
         Stop after so many epochs without a better validation; needs X_val.
-    implementation : "reference", "numba", a function, or None
+    implementation : "reference", "numba", "cupy", a function, or None
         Which twin of `train_step` takes the steps; None: the fastest at hand, which is "numba" for
-        NumPy arrays where Numba is installed. Their results differ by rounding. A function is a
-        twin of your own, see `extend.backend`.
+        NumPy arrays where Numba is installed, "cupy" for CuPy arrays. Their results differ by
+        rounding. A function is a twin of your own, see `extend.backend`.
     transform : function of (rows of X, rng)
         Brings each batch to model space; X may then be anything with rows, such as a memory-mapped
-        file of integers.
+        file of integers. Rows that stay on the host while the layers are on a device: `Staged`.
     sample_weight : (N,) numbers, not negative
         The weighted mean is maximised; weights are relative. A row of weight 2 counts as two rows,
         one of weight 0 is left out. A batch takes its step with its own weights, of mean 1, and
@@ -125,7 +126,8 @@ def fit(
         A batch whose log-likelihood is not finite, or so many mean deviations below the running
         mean, tells that the step before it was bad: that is undone by its low-rank inverse,
         counted, and the next steps are smaller: half, then 2 % more with each step. Judged once
-        for each batch, from the 21st on; without a tracked log|det W| never. None: never.
+        for each batch, from the 21st on; without a tracked log|det W| never. None: never, and a
+        device is asked only every 32 steps how they went.
     refresh : int
         Steps between audits of the tracked log|det W| against slogdet, cubic; each epoch's end is
         one. Where it has drifted it starts afresh.
@@ -161,7 +163,8 @@ def fit(
     (True, 'epochs')
     """
     require_model(activation, density)
-    xp = check(layers) if transform else check(layers, X=X)
+    apart = transform is not None or isinstance(X, Staged)
+    check(layers, **({} if apart else {"X": X}))
     require_finite("X", X)
     if X_val is not None:
         check(layers, X_val=X_val)
@@ -201,7 +204,7 @@ def fit(
         "X_val": fingerprint(X_val),
         "sample_weight": fingerprint(None if weights is None else weights[:, None]),
     }
-    own = tuple(Layer(xp.asarray(W, copy=True), xp.asarray(b, copy=True)) for W, b in layers)
+    own = tuple(Layer(copied(W), copied(b)) for W, b in layers)
     watch = Watch(
         init_state(own, base, inverse=track_inverse),
         activation,
@@ -225,7 +228,9 @@ def fit(
             if resume is not None and watch.batch > 0:  # the batches done may have drawn, too
                 rng.bit_generator.state = resume.rng_now
             resume = None
-            for rows in np.array_split(order, batches)[watch.batch :]:
+            parts = np.array_split(order, batches)[watch.batch :]
+            feed = Feed(X, parts, transform, rng)
+            for rows in parts:
                 t = watch.state.t
                 eta = base.learning_rate * factor(t / total) * min(1.0, (t + 1) / (warmup + 1))
                 share, extra = 1.0, {}
@@ -233,9 +238,7 @@ def fit(
                     share = float(weights[rows].mean())
                     like = watch.state.layers[0].W
                     extra = {"weights": from_numpy(weights[rows] / share, like)}
-                batch = _rows(X, rows, xp)
-                if transform is not None:
-                    batch = transform(batch, rng)
+                batch = feed.take()
                 while True:
                     size = eta * share * float(watch.guard.caution)
                     state, info = step(
@@ -246,11 +249,13 @@ def fit(
                         rule=replace(base, learning_rate=size),  # type: ignore[type-var]
                         **extra,
                     )
+                    feed.ahead()  # while the device is at work
                     if not watch.is_bad(info):
                         break
                     if not watch.take_back(state, info):
                         raise watch.diverged(batch)
-                watch.step(state, info, share * len(rows))
+                lasts = not isinstance(X, Staged)  # else its memory will hold another batch
+                watch.step(state, info, share * len(rows), batch if lasts else None)
                 state = watch.state
                 if bar is not None:
                     bar.update()
@@ -295,13 +300,6 @@ def weighted(sample_weight: Any, N: int) -> tuple[Any, Any]:
         raise ValueError("`sample_weight` must be finite, not negative, and not all 0")
     rows = np.flatnonzero(weights > 0)
     return rows, None if np.ptp(weights[rows]) == 0 else weights / weights[rows].mean()
-
-
-def _rows(X: Array, rows: Any, xp: Any) -> Array:
-    """Return these rows of X, in X's library; a memory-mapped file is read no further."""
-    if isinstance(X, np.ndarray):
-        return np.asarray(X[rows])
-    return xp.take(X, xp.asarray(rows, device=compat.device(X)), axis=0)
 
 
 def check_options(

@@ -73,6 +73,10 @@ def missing(text):
         path = TESTS / f"{file}.py"
         if not path.exists() or f"\ndef {name}(" not in path.read_text():
             found.add(f"{file}.{name}")
+    known = "".join(path.read_text() for path in TESTS.glob("test_*.py"))
+    for name in re.findall(r"`(test_\w+)`", text):
+        if f"def {name}(" not in known:
+            found.add(name)
     for module, name in re.findall(r"`([a-z]\w*)\.([A-Za-z]\w*)`", text):
         if (Path(rg.__file__).parent / f"{module}.py").exists() and not hasattr(
             importlib.import_module(f"relgrad_np.{module}"), name
@@ -81,7 +85,7 @@ def missing(text):
     for name in re.findall(r"\brg\.([A-Za-z]\w*)", text):
         if not hasattr(rg, name):
             found.add(f"rg.{name}")
-    for path in re.findall(r"`((?:tests|examples|validation|benchmarks|docs)/[\w./]+)", text):
+    for path in re.findall(r"`((?:tests|examples|validation|benchmarks(?!/results)|docs)/[\w./]+)", text):
         if not (ROOT / path).exists():
             found.add(path)
     for path in re.findall(r"`([A-Z]+\.(?:md|cff))`", text):
