@@ -85,7 +85,9 @@ def missing(text):
     for name in re.findall(r"\brg\.([A-Za-z]\w*)", text):
         if not hasattr(rg, name):
             found.add(f"rg.{name}")
-    for path in re.findall(r"`((?:tests|examples|validation|benchmarks(?!/results)|docs)/[\w./]+)", text):
+    for path in re.findall(
+        r"`((?:tests|examples|validation|benchmarks(?!/results)|docs)/[\w./]+)", text
+    ):
         if not (ROOT / path).exists():
             found.add(path)
     for path in re.findall(r"`([A-Z]+\.(?:md|cff))`", text):
