@@ -126,6 +126,23 @@ def test_each_formula_of_the_paper_has_a_function_and_a_test():
         assert re.fullmatch(r"`test_\w+\.test_\w+`(, `test_\w+\.test_\w+`)*", held), held
 
 
+def test_each_part_of_ones_own_takes_under_20_lines():
+    sections = (DOCS / "extend.md").read_text().split("\n## A new ")[1:]
+    assert [section.split()[0] for section in sections] == [
+        "activation",
+        "density",
+        "rule",
+        "backend",
+    ]
+    for section in sections:
+        _, block = BLOCK.findall(section)[0]
+        made = [line for line in block.splitlines() if line and "import" not in line]
+        called = [i for i, line in enumerate(made) if "extend." in line and "lambda" not in line]
+        assert called, "the part is not brought to the door"
+        assert called[0] < 20
+        assert any(language == "pycon" for language, _ in BLOCK.findall(section))
+
+
 def test_commands_of_the_pages_exist():
     names = {
         name
