@@ -41,9 +41,11 @@ class Watch:
         horizon: float,
         refresh: int | None,
         consumed: bool = False,
+        mean: Callable[[Array], float] | None = None,
     ) -> None:
         self.activation, self.density, self.X_val = activation, density, X_val
         self.terms, self.kind, self.undo, self.refresh = terms, kind, undo, refresh
+        self.mean = mean or (lambda values: float(np.mean(to_numpy(values))))
         self.consumed = consumed  # steps change W in place: what is kept must be a copy
         self.every = max(1, round(horizon / MANY))  # steps between two layers of the average
         self.many = max(1, round(horizon / self.every))
@@ -72,7 +74,7 @@ class Watch:
         """Return the mean log-likelihood of X_val, -inf for NaN."""
         tape = forward(layers, self.X_val, self.activation)
         L_p, L_J1 = data_terms(layers, tape, self.activation, self.density)
-        value = float(np.mean(to_numpy(L_p + L_J1))) + float(log_abs_det(layers))
+        value = self.mean(L_p + L_J1) + float(log_abs_det(layers))
         return value if math.isfinite(value) else -math.inf
 
     def is_bad(self, info: StepInfo) -> bool:
