@@ -92,6 +92,47 @@ def needs_Z(rule: Rule) -> bool:
     return not ours and not (type(rule) is Adam and rule.side == "output")
 
 
+class Work(NamedTuple):
+    """What a step asks of one rank: flops, bytes touched, bytes sent, messages times hops.
+
+    >>> Work(8.0, 16.0, 4, 1).sent
+    4
+    """
+
+    flops: float
+    touched: float
+    sent: int
+    hops: int
+
+
+def work(exchange: str, rule: Rule, N: int, D: int, L: int, n: int, *, itemsize: int = 8) -> Work:
+    """Return what a step on N samples asks of each of n ranks.
+
+    >>> work("factors", Plain(), 256, 2048, 2, 2).sent  # 2 N D L / n numbers of 8 bytes, 3 more
+    8388632
+    """
+    one_of("exchange", exchange, EXCHANGES)
+    own = math.ceil(N / n)
+    rows = D + 1 if exchange == "sums" else N  # that the rule is given
+    # forward L, backpropagation L - 1 products; then A and the update, and what a rule does with K
+    flops = 2.0 * (2 * L - 1) * own * D**2
+    if exchange == "sums":
+        flops += L * 2.0 * own * D**2  # K of the own rows
+    flops += L * 2.0 * ((own if exchange == "products" else rows) + rows) * D**2
+    flops += L * _small(rule, rows, D)
+    touched = L * itemsize * (20.0 * own * D + 6.0 * rows * D + _passes(rule) * D**2)
+    short = math.ceil(math.log2(n)) if n > 1 else 0
+    sent, hops = (n - 1) * HEADER * 8, short
+    if exchange == "sums":
+        messages, numbers = 2 * L, math.ceil(D * (D + 1) / n)
+    else:
+        messages, numbers = (2 + (exchange == "products")) * L + needs_Z(rule), own * D
+    sent += messages * (n - 1) * numbers * itemsize
+    long = exchange == "sums" or n * numbers * itemsize >= LONG
+    hops += messages * (n - 1 if long else short)
+    return Work(flops * itemsize / 8, touched, sent, hops)
+
+
 def cost(
     exchange: str,
     rule: Rule,
@@ -105,32 +146,14 @@ def cost(
 ) -> Cost:
     """Return what a step on N samples costs each of n ranks.
 
-    >>> cost("factors", Plain(), 256, 2048, 2, 2).sent  # 2 N D L / n numbers of 8 bytes, 3 more
-    8388632
+    >>> cost("sums", Plain(), 256, 64, 2, 1).communication
+    0.0
     """
-    one_of("exchange", exchange, EXCHANGES)
     machine = Machine() if machine is None else machine
-    own = math.ceil(N / n)
-    # forward L, backpropagation L - 1 products; what each layer's step takes comes below
-    flops = 2.0 * (2 * L - 1) * own * D**2
-    rows = D + 1 if exchange == "sums" else N  # that the rule is given
-    if exchange == "sums":
-        flops += L * 2.0 * own * D**2  # K of the own rows
-    product = own if exchange == "products" else rows
-    flops += L * 2.0 * (product + rows) * D**2  # A, and the update
-    flops += L * _small(rule, rows, D)
-    touched = L * itemsize * (20.0 * own * D + 6.0 * rows * D + _passes(rule) * D**2)
-    compute = flops * (itemsize / 8) / machine.flops + touched / machine.memory
-    sent, seconds = 0, 0.0
-    for numbers, hops in _messages(exchange, rule, N, D, L, n):
-        part = (n - 1) * numbers * itemsize
-        long = n * numbers * itemsize >= LONG
-        sent += part
-        seconds += part / machine.bandwidth
-        seconds += machine.latency * (hops if long or n == 1 else math.ceil(math.log2(n)))
-    sent += (n - 1) * HEADER * 8
-    seconds += machine.latency * math.ceil(math.log2(n))
-    return Cost(compute, seconds, sent)
+    asked = work(exchange, rule, N, D, L, n, itemsize=itemsize)
+    compute = asked.flops / machine.flops + asked.touched / machine.memory
+    seconds = asked.hops * machine.latency + asked.sent / machine.bandwidth
+    return Cost(compute, seconds, asked.sent)
 
 
 def choose(
@@ -145,15 +168,6 @@ def choose(
         possible(rule),
         key=lambda name: cost(name, rule, N, D, L, n, itemsize=itemsize, machine=machine).seconds,
     )
-
-
-def _messages(exchange: str, rule: Rule, N: int, D: int, L: int, n: int) -> list[tuple[int, int]]:
-    """Return, for each message, how many numbers a rank sends to each other, and the hops."""
-    own = math.ceil(N / n)
-    if exchange == "sums":
-        return [(math.ceil(D * (D + 1) / n), n - 1)] * (2 * L)
-    arrays = (2 + (exchange == "products")) * L + needs_Z(rule)
-    return [(own * D, n - 1)] * arrays
 
 
 def _small(rule: Rule, rows: int, D: int) -> float:

@@ -8,6 +8,7 @@ same. From then on an error on one rank ends the job: it can't be mended without
 import functools
 import hashlib
 import json
+import os
 import sys
 import time
 import traceback
@@ -174,8 +175,10 @@ class Ranks(Alone):
         """End on all ranks: with this error, told to those in `gather`; or by ending the job."""
         if not self.meeting:
             self.abort(error)
-        self._same_end([e for e, _ in self._patiently((_line(error), None))])
-        raise error
+        told = [e for e, _ in self._patiently((_line(error), None))]
+        if len(set(told)) > 1:
+            self._same_end(told)
+        raise error  # all have met it
 
     def abort(self, error: BaseException) -> NoReturn:
         """End the job from here: the others wait for this rank, and can't be told otherwise."""
@@ -185,16 +188,14 @@ class Ranks(Alone):
         line = f"relgrad-np: rank {self.rank}: {name}: {_line(error)}{at}"
         print(line, file=sys.__stderr__, flush=True)
         code = getattr(error, "code", 1)  # SystemExit has one
-        self.comm.Abort(code if isinstance(code, int) and code else 1)
-        raise error
+        code = code if isinstance(code, int) and code else 1
+        self.comm.Abort(code)
+        os._exit(code)  # an Abort may return before the job is gone
 
     def _same_end(self, errors: Sequence[str | None]) -> None:
-        met = [(rank, error) for rank, error in enumerate(errors) if error is not None]
-        if not met:
-            return
-        if len(met) == len(errors) and len({error for _, error in met}) == 1:
-            raise RanksDifferError(met[0][1])
-        raise RanksDifferError(f"rank {met[0][0]}: {met[0][1]}")
+        for rank, error in enumerate(errors):
+            if error is not None:
+                raise RanksDifferError(f"rank {rank}: {error}") from None
 
     def require_same(self, what: dict[str, str]) -> None:
         """Compare what every rank has, by name; RanksDifferError names the first that differs."""
@@ -236,7 +237,7 @@ class Ranks(Alone):
             "check_every": str(self.check_every),
             "machine": str(self.machine),
             **{name: term for name, term in terms.items() if name not in own},
-            "rng": json.dumps(rng.bit_generator.state, sort_keys=True, default=str),
+            "rng": _state_of(rng),
         }
         self.require_same(facts)
         if own and terms["sample_weight"] != "None":
@@ -257,7 +258,7 @@ class Ranks(Alone):
             )
         self.same_layers(state)
         D, L = state.layers[0].b.shape[0], len(state.layers)
-        itemsize = state.layers[0].W.dtype.itemsize
+        itemsize = 4 if "float32" in str(state.layers[0].W.dtype) else 8
         self.chosen = self.exchange
         if self.exchange == "auto":
             self.chosen = choose(rule, N, D, L, self.n, itemsize=itemsize, machine=self.machine)
@@ -482,6 +483,12 @@ def _hash(tree: Any) -> int:
 
     add(tree)
     return int.from_bytes(found.digest(), "little")
+
+
+def _state_of(rng: np.random.Generator) -> str:
+    """Name the state of a generator in a few letters."""
+    state = json.dumps(rng.bit_generator.state, sort_keys=True, default=str)
+    return f"{type(rng.bit_generator).__name__} {hashlib.sha256(state.encode()).hexdigest()[:16]}"
 
 
 def _line(error: BaseException) -> str:

@@ -22,6 +22,9 @@ AWARE = {  # what tells that an MPI reads device memory: a variable and its valu
 }
 
 
+SPINS = 200  # questions that a rank asks before it leaves the processor to others
+
+
 class Waited(NamedTuple):
     """One wait, in seconds of the machine's clock: sent off, first waited for, there.
 
@@ -112,9 +115,13 @@ class Pending:
         return self.buffer if type(self.buffer) is type(like) else from_numpy(self.buffer, like)
 
     def _wait(self) -> None:
-        entered = time.perf_counter()
+        entered, tries = time.perf_counter(), 0
         while not self.request.Test():
-            os.sched_yield()  # there may be more ranks than processors
+            tries += 1
+            if tries < SPINS:
+                os.sched_yield()
+            else:  # there may be more ranks than processors
+                time.sleep(2e-5)
         if self.wire.waits is not None:
             there = time.perf_counter()
             self.wire.waits.append(Waited(self.posted, entered, there))
