@@ -227,22 +227,24 @@ def fit(lines):
         wall = np.array(line["seconds"])
         idle, moved = (np.array(line.get(key, 0.0)) for key in ("idle", "communication"))
         compute = float(np.median(wall - idle - moved))
-        rows["compute"].append((asked.flops / compute, asked.touched / compute))
+        rows["compute"].append(
+            [amount / compute for amount in (asked.flops, asked.elements, asked.touched)]
+        )
         if line["n"] > 1:
             seconds = float(np.median(moved))
             rows["communication"].append((asked.sent / seconds, asked.hops / seconds))
-    (flop, byte), _ = nnls(np.array(rows["compute"]), np.ones(len(rows["compute"])))
+    (flop, element, byte), _ = nnls(np.array(rows["compute"]), np.ones(len(rows["compute"])))
     (sent, hop), _ = nnls(np.array(rows["communication"]), np.ones(len(rows["communication"])))
     small = 1e-30
-    return Machine(1 / max(flop, small), 1 / max(byte, small), 1 / max(sent, small), hop)
+    rates = (1 / max(each, small) for each in (flop, element, byte, sent))
+    return Machine(*rates, hop)
 
 
-def switch(machine, D, n, rule=None, low=2, high=2**24):
+def switch(machine, D, n, low=2, high=2**24):
     """Return the N from which on the model takes sums."""
-    rule = rule or rg.Plain()
     while high - low > 1:
         middle = (low + high) // 2
-        if choose(rule, middle, D, L, n, machine=machine) == "sums":
+        if choose(rg.Plain(), middle, D, L, n, machine=machine) == "sums":
             high = middle
         else:
             low = middle
@@ -270,7 +272,8 @@ def report(lines):
     info = next((x for x in lines if "machine" in x), {})
     said.append(f"{info.get('machine', '')}; load at the start {info.get('load')}")
     said.append(
-        f"fitted: {machine.flops / 1e9:.3g} Gflop/s, {machine.memory / 1e9:.3g} GB/s touched, "
+        f"fitted: {machine.flops / 1e9:.3g} Gflop/s, {machine.elements / 1e6:.3g} million elements "
+        f"a second, {machine.memory / 1e9:.3g} GB/s touched, "
         f"{machine.bandwidth / 1e9:.3g} GB/s sent, {machine.latency * 1e6:.3g} us a hop"
     )
     said.append(
@@ -318,7 +321,9 @@ def draw(lines, path):
     from matplotlib.figure import Figure
 
     machine = fit(lines)
-    node = Machine(CORES * machine.flops, CORES * machine.memory, **NETWORK)
+    node = Machine(
+        CORES * machine.flops, CORES * machine.elements, CORES * machine.memory, **NETWORK
+    )
     figure = Figure(figsize=(15, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
     left, middle, right = figure.subplots(1, 3)
@@ -337,7 +342,7 @@ def draw(lines, path):
     left.legend(fontsize=7)
     Ds = np.geomspace(64, 16384, 25).astype(int)
     for n, style in ((8, "-"), (64, "--"), (1024, ":")):
-        where = [switch(node, int(D), n) for D in Ds]
+        where = [switch(node, int(D), n, low=n - 1) for D in Ds]
         middle.plot(Ds, where, style, color=colours["sums"], label=f"{n} ranks")
     middle.set(xscale="log", yscale="log", xlabel="D", ylabel="N, samples in the batch",
                title=f"Projection: above the line sums win\n{HDR}")  # fmt: skip
@@ -360,7 +365,9 @@ def draw(lines, path):
     right.plot(counts, counts, color="lightgrey", lw=1)
     right.set(xscale="log", yscale="log", ylim=(0.7, 200))
     right.set(xlabel="ranks, one node each", ylabel="times faster than one rank")
-    right.set_title(f"Projection: where scaling ends (triangles)\n{HDR}; node: {CORES} cores")
+    right.set_title(
+        f"Projection: where scaling ends (triangles)\n{HDR}; node: {CORES} cores", fontsize=10
+    )
     right.legend(fontsize=7)
     figure.savefig(path, dpi=130)
 

@@ -523,7 +523,7 @@ def information() -> dict[str, Any]:
         "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} processors",
     }
     extras = ("numpy", "scipy", "array-api-compat", "numba", "scikit-learn", "matplotlib", "tqdm")
-    for package in (*extras, "cupy-cuda13x", "torch", "jax"):
+    for package in (*extras, "mpi4py", "cupy-cuda13x", "torch", "jax"):
         try:
             facts[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

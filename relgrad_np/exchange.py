@@ -11,8 +11,10 @@ Nothing else is needed: norms, charts, exponentials and determinants of a step f
 Y, and those of the rules that ask of the rows no more than their sum (plain, exponential, scalar,
 Adam) from K~. A gather sends a rank's own rows to n - 1 others, a sum 2 (n - 1) / n of its numbers.
 
-    seconds = flops / machine.flops + bytes touched / machine.memory
+    seconds = flops / machine.flops + elements / machine.elements + bytes touched / machine.memory
             + messages (hops machine.latency) + bytes sent / machine.bandwidth
+
+elements: of the own rows in all layers, of which activations and densities are computed.
 
 hops is log2 n, for gathers above 512 KiB and for sums n - 1, as in MPICH. Nothing overlaps in the
 model, which is the worst case.
@@ -32,7 +34,7 @@ HEADER = 3  # float64 numbers that a rank tells the others at each step: L_p, L_
 
 
 class Machine(NamedTuple):
-    """What a rank and its network do in a second: float64 flops, bytes touched, bytes sent.
+    """What a rank does in a second: float64 flops, elements, bytes touched, bytes sent.
 
     `latency`: seconds for a message to a neighbour. The default is what
     `python -m benchmarks.distributed` fitted to one core each of the machine it was run on.
@@ -42,6 +44,7 @@ class Machine(NamedTuple):
     """
 
     flops: float = 4.0e10
+    elements: float = 3.0e7
     memory: float = 4.0e9
     bandwidth: float = 2.0e9
     latency: float = 5.0e-6
@@ -93,13 +96,14 @@ def needs_Z(rule: Rule) -> bool:
 
 
 class Work(NamedTuple):
-    """What a step asks of one rank: flops, bytes touched, bytes sent, messages times hops.
+    """What a step asks of one rank: flops, elements, bytes touched and sent, messages times hops.
 
-    >>> Work(8.0, 16.0, 4, 1).sent
+    >>> Work(8.0, 2.0, 16.0, 4, 1).sent
     4
     """
 
     flops: float
+    elements: float
     touched: float
     sent: int
     hops: int
@@ -120,7 +124,7 @@ def work(exchange: str, rule: Rule, N: int, D: int, L: int, n: int, *, itemsize:
         flops += L * 2.0 * own * D**2  # K of the own rows
     flops += L * 2.0 * ((own if exchange == "products" else rows) + rows) * D**2
     flops += L * _small(rule, rows, D)
-    touched = L * itemsize * (20.0 * own * D + 6.0 * rows * D + _passes(rule) * D**2)
+    touched = L * itemsize * (8.0 * rows * D + _passes(rule) * D**2)
     short = math.ceil(math.log2(n)) if n > 1 else 0
     sent, hops = (n - 1) * HEADER * 8, short
     if exchange == "sums":
@@ -130,7 +134,7 @@ def work(exchange: str, rule: Rule, N: int, D: int, L: int, n: int, *, itemsize:
     sent += messages * (n - 1) * numbers * itemsize
     long = exchange == "sums" or n * numbers * itemsize >= LONG
     hops += messages * (n - 1 if long else short)
-    return Work(flops * itemsize / 8, touched, sent, hops)
+    return Work(flops * itemsize / 8, float(L * own * D), touched, sent, hops)
 
 
 def cost(
@@ -151,7 +155,8 @@ def cost(
     """
     machine = Machine() if machine is None else machine
     asked = work(exchange, rule, N, D, L, n, itemsize=itemsize)
-    compute = asked.flops / machine.flops + asked.touched / machine.memory
+    compute = asked.flops / machine.flops + asked.elements / machine.elements
+    compute += asked.touched / machine.memory
     seconds = asked.hops * machine.latency + asked.sent / machine.bandwidth
     return Cost(compute, seconds, asked.sent)
 
