@@ -43,6 +43,8 @@ class Entry(NamedTuple):
 TABLE = {
     "jax-adam": Entry("in_jax:adam", "adam", "jax"),
     "jax-plain": Entry("in_jax:plain", "relative", "jax"),
+    "jax-published": Entry("in_jax:published", "relative", "jax"),
+    "jax-published-adam": Entry("in_jax:published_adam", "adam", "jax"),
     "jax-autodiff": Entry("in_jax:autodiff", "ordinary", "jax"),
     "torch-autograd": Entry("in_torch:autograd", "ordinary", "torch"),
     "torch-backprop": Entry("in_torch:backprop", "no determinant", "torch"),

@@ -21,13 +21,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import report
 from .contenders import TABLE
 from .worker import LIBRARY, serve
 
 RESULTS = Path(__file__).parent / "results"
 OWN = ("kernels-plain", "kernels-exponential", "kernels-recipe", "kernels-adam", "gemm-floor")
-CUBIC = ("jax-autodiff", "torch-autograd", "lapack-inverse")
-PEERS = ("jax-plain", "jax-adam", "torch-backprop")
+JAX = ("jax-published", "jax-plain")
+PEERS = ("jax-published", "jax-published-adam", "jax-plain", "jax-adam", "torch-backprop")
 
 
 class Cell(NamedTuple):
@@ -39,23 +40,29 @@ class Cell(NamedTuple):
 
 
 def cells(which: str) -> list[Cell]:
-    """Return the cells of a run: quick, table (the grid), scaling."""
+    """Return the cells of a run: quick, table (the grid), scaling (by D), batch (by N)."""
     if which == "quick":
-        found = [Cell(D, N, OWN + PEERS + CUBIC) for D in (64, 256) for N in (10, 100)]
-        return [*found, Cell(784, 100, OWN + PEERS + CUBIC)]
+        found = [Cell(D, N, OWN + PEERS + report.CUBIC) for D in (64, 256) for N in (10, 100)]
+        return [*found, Cell(784, 100, OWN + PEERS + report.CUBIC)]
     if which == "table":
         return [
-            Cell(D, N, OWN + PEERS + (CUBIC if D == 2048 else ()))
+            Cell(D, N, OWN + PEERS + (report.CUBIC if D == 2048 else ()))
             for D in (64, 256, 784, 2048, 4096)
             for N in (10, 100)
         ]
-    sizes = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
     ours = ("kernels-plain", "gemm-floor")
+    if which == "batch":  # from N much smaller than D to much larger
+        return [
+            Cell(D, N, (*ours, *report.CUBIC))
+            for D in (256, 1024, 2048)
+            for N in (10, 32, 100, 316, 1000, 3162)
+        ]
+    sizes = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 14000, 20000)
     return [
-        Cell(D, N, ours + (CUBIC if D <= 2048 else ()) + (("jax-plain",) if D <= 4096 else ()))
+        Cell(D, N, ours + (report.CUBIC if D <= 2048 else ()) + (JAX if D <= 8192 else ()))
         for N in (10, 100)
         for D in sizes
-    ]
+    ] + [Cell(D, 1000, ours + report.CUBIC) for D in (128, 256, 512, 1024, 2048)]
 
 
 class Process:
@@ -157,7 +164,7 @@ def time_cell(
                 times[n].append(float(np.median(taken)))
     for p in processes.values():
         p.ask("free")
-    lines = []
+    lines: list[dict[str, Any]] = []
     for n, values in times.items():
         if values:
             low, middle, high = np.percentile(values, [25, 50, 75])
@@ -175,7 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Gate, time, keep, report; 0, or 1 if the gate failed."""
     parser = argparse.ArgumentParser(prog="relgrad-np bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, under two minutes")
-    parser.add_argument("--cells", default="table", choices=("table", "scaling"))
+    parser.add_argument("--cells", default="table", choices=("table", "scaling", "batch"))
     parser.add_argument("--threads", type=int, default=1, help="of each library; 0: all")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seed", type=int, default=0)
@@ -208,12 +215,11 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         for p in processes.values():
             p.process.terminate()
-    from . import report
-
     print(report.table(facts, lines))
     print(f"\nEvery time, JSON lines: {out}")
-    if (figure := report.draw(lines, out.with_suffix(".png"))) is not None:
-        print(f"Time of a step against D: {figure}")
+    draw = report.draw_batch if which == "batch" else report.draw
+    if (figure := draw(lines, out.with_suffix(".png"))) is not None:
+        print(f"As a figure: {figure}")
     return 0
 
 

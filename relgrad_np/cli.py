@@ -99,7 +99,7 @@ def _parser() -> _Parser:
 
     bench = command("bench", _bench, "time a step against the peers, each gated first")
     bench.add_argument("--quick", action="store_true", help="small sizes, under two minutes")
-    bench.add_argument("--cells", default="table", choices=("table", "scaling"))
+    bench.add_argument("--cells", default="table", choices=("table", "scaling", "batch"))
     bench.add_argument("--threads", metavar="N", type=int, default=1, help="0: all; default 1")
     bench.add_argument("--out", type=Path, help="file of JSON lines, appended to")
 

@@ -117,7 +117,9 @@ def test_gate_rejects_another_adam(planted, monkeypatch):
             gate("jax-adam", layers, batches, rtol=1e-9, **options)
 
 
-@pytest.mark.parametrize("name", ["jax-plain", "jax-autodiff", "torch-autograd", "torch-backprop"])
+@pytest.mark.parametrize(
+    "name", ["jax-published", "jax-plain", "jax-autodiff", "torch-autograd", "torch-backprop"]
+)
 def test_gate_rejects_another_gradient(name, monkeypatch):
     other = "ordinary" if TABLE[name].move != "ordinary" else "relative"
     with float64(name):

@@ -32,6 +32,12 @@ def add(total: Any, x: Any) -> Any:
     return total + x
 
 
+@njit(fastmath={"reassoc", "nsz", "nnan"}, nogil=True, forceinline=True)  # type: ignore[untyped-decorator]
+def largest(one: Any, other: Any) -> Any:
+    """Return the larger of two, in parallel lanes as `add`; NaN may or may not be passed over."""
+    return one if one > other else other
+
+
 def _width(x: Any) -> tuple[ir.IntType, ir.Type, int, int]:
     """Return the integer and float type of LLVM, mantissa bits and exponent bias of this type."""
     if x == types.float32:
@@ -84,6 +90,16 @@ def split_exponent(context: Any, x: Any) -> Any:
         return context.make_tuple(builder, signature.return_type, parts)
 
     return types.UniTuple(x, 3)(x), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def fma(context: Any, x: Any, y: Any, z: Any) -> Any:
+    """Return x y + z, rounded once: fma(x, y, -(x y)) is what the product's rounding dropped."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fma(*args)
+
+    return x(x, x, x), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]

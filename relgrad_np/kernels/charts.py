@@ -6,21 +6,22 @@ import numpy as np
 
 from ..recipe import SLOW
 from ._compile import add, compiled, gemm, inlined, place
-from .passes import bounded, product
+from .passes import bounded, norm_bound, product
 
 
 @compiled
 def backward(
     address: Any, W: Any, B: Any, YD: Any, P: Any, S: Any, T: Any, share: Any, K: Any, u: Any,
-    norms: Any, options: Any, old: Any, t: Any, moments: Any, x: Any, gain: Any, Deltas: Any,
-    sizes: Any,
+    norms: Any, inner: Any, options: Any, old: Any, t: Any, moments: Any, x: Any, gain: Any,
+    Deltas: Any, sizes: Any,
 ) -> Any:  # fmt: skip
     """As `passes.backward`, with Y in YD and Deltas[:, 0] those of the step in charts.
 
     `moments` (3, L, D): running mean, variance, information, and x (L,), all updated, if `old`;
-    gain (L, D); sizes (L,): eta before the cap. `options`: learning rate; memory, information,
+    gain (L, D); sizes (L,): eta before the cap. norms (L,): of K in the chart, inner (L,): of K
+    itself, which is another for N >= D. `options`: learning rate; memory, information,
     outliers, negative for None; 0, 1, 2 for the size "noise", "adaptive", "constant".
-    Returns the sum of the norms.
+    Returns the sum of all norms.
     """
     L, _, N, D = YD.shape
     zero, one = YD.dtype.type(0), YD.dtype.type(1)
@@ -50,8 +51,9 @@ def backward(
                 Y[n, i] = U[n, i] * scale[i]
                 Delta[n, i] = root[n, i] * gain[k, i] / scale[i]
         product(address, W, YD, P, S, T, share, k)
-        norms[k] = bounded(address, Y, Delta, P[k, 0], B[k], mean, K[k], u[k])
-        total += norms[k]
+        inner[k] = bounded(address, Y, Delta, P[k, 0], B[k], mean, K[k], u[k])
+        norms[k] = inner[k] if N < D else _norm_in_chart(K[k], scale)
+        total += norms[k] + inner[k]
         if options[4] == 2:
             x[k], sizes[k] = zero, YD.dtype.type(options[0])
         else:
@@ -65,6 +67,16 @@ def backward(
                 x[k] = SLOW * x[k] + (1 - SLOW) * square if old else square
                 sizes[k] = options[0] / L / max(max(x[k], square), 1.0)
     return total
+
+
+@inlined  # type: ignore[untyped-decorator]
+def _norm_in_chart(K: Any, scale: Any) -> Any:
+    """Return the norm bound of S K / S, S = diag(scale): what K (D, D) is in the chart."""
+    charted = np.empty_like(K)
+    for i in range(K.shape[0]):
+        for j in range(K.shape[0]):
+            charted[i, j] = K[i, j] * (scale[i] / scale[j])
+    return norm_bound(charted)
 
 
 @inlined  # type: ignore[untyped-decorator]

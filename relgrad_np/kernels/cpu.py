@@ -7,10 +7,7 @@ that can tell is computed before W is touched. The factors in `StepInfo` are nob
 """
 
 import functools
-import math
-import sys
-import threading
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -23,59 +20,20 @@ from ..network import Layer
 from ..recipe import FEW, Recipe, Running, Scalar
 from ..rules import Exponential, Plain, Rule, State, StepInfo
 from ..tracking import Tracked
-from . import charts, moments, passes, update
+from . import moments, passes, whole
 from ._compile import blas
-from .sweep import DENSITIES, density_constants, density_sweep, leaky_constants, leaky_sweep
+from .rooms import Plan, Rooms, changeable
+from .sweep import (
+    DENSITIES,
+    activation_constants,
+    activation_sweep,
+    density_constants,
+    density_sweep,
+)
 
 Array = Any
-_LENT = [np.empty(0)]
-FREE = sys.getrefcount(_LENT[0])  # of an array that only a list holds
-ROOMS = 4  # shapes for which scratch memory is kept: batches come in two sizes
-
-
-class Room(NamedTuple):
-    """Scratch memory for one shape, and buffers that are handed out while nobody holds them."""
-
-    Z: Array
-    S: Array
-    T: Array
-    share: Array
-    zeros: Array
-    ones: Array
-    same: tuple[list[Array], list[Array]]  # read-only rows of them, to be handed out
-    lent: list[Array]
-
-    def buffer(self, L: int) -> Array:
-        """Return an array (L, 2, N, D) that nobody else holds, old if there is one."""
-        for i in range(len(self.lent)):
-            if sys.getrefcount(self.lent[i]) == FREE:
-                return self.lent[i]
-        made = np.empty((L, 2, *self.Z.shape), self.Z.dtype)
-        if len(self.lent) < 6:
-            self.lent.append(made)
-        return made
-
-
-class _Rooms(threading.local):
-    def __init__(self) -> None:
-        self.known: dict[Any, Room] = {}
-
-    def room(self, L: int, N: int, D: int, dtype: Any) -> Room:
-        key = L, N, D, dtype.char
-        if (found := self.known.pop(key, None)) is None:
-            while len(self.known) >= ROOMS:
-                del self.known[next(iter(self.known))]
-            S, T = np.empty((2, max(L - 1, 1), N, D), dtype)
-            zeros, ones = np.zeros((L, D), dtype), np.ones((L, D), dtype)
-            zero, one = (np.broadcast_to(x[0], (D,)) for x in (zeros, ones))
-            same = ([zero] * L, [one] * L)
-            Z, share = np.empty((N, D), dtype), np.full(N, 1.0 / N, dtype)
-            found = Room(Z, S, T, share, zeros, ones, same, [])
-        self.known[key] = found
-        return found
-
-
-ROOM = _Rooms()
+ROOM = Rooms()
+SIZES = ("noise", "adaptive", "constant")
 
 
 def train_step(
@@ -99,72 +57,96 @@ def train_step(
     >>> state.layers[0].b, state.t
     (array([-0.1, -0.1]), 1)
     """
-    if not suits(state, X, activation, density, rule, weights):
-        return rules.train_step(
-            state, X, activation=activation, density=density, rule=rule, weights=weights
-        )
-    W_0, (N, D), L = state.layers[0].W, X.shape, len(state.layers)
-    dtype = W_0.dtype
-    room, address = ROOM.room(L, N, D, dtype), blas(dtype)
-    alpha, code, c = _constants(activation, density, dtype)
-    share = room.share if weights is None else (weights / N).astype(dtype)
-    Ws = [_own(W) for W, _ in state.layers]
-    if len(set(map(id, Ws))) < L:  # one array as the W of two layers
-        Ws = [W.copy() for W in Ws]
-    places = np.array([W.ctypes.data for W in Ws])
-    B = np.array([b for _, b in state.layers])  # (L, D)
-    YD, u = room.buffer(L), np.empty((L, N), dtype)
-    X = np.ascontiguousarray(X)
-    L_p, L_J1 = passes.forward(
-        address, X.ctypes.data, places, B, alpha, code, c, share, weights is None,
-        room.Z, YD, room.S, room.T,
-    )  # fmt: skip
-    P = room.buffer(L)
-    back = YD, P, room.S, room.T, share
-    L_J2 = None if state.tracked is None else state.tracked.logdet.sum()
-    terms = dtype.type(L_p), dtype.type(L_J1)
-    finite = math.isfinite(L_p + L_J1 + (0.0 if L_J2 is None else float(L_J2)))
-    if isinstance(rule, Adam):
-        return _adam(rule, state, address, places, Ws, B, back, u, terms, finite) or (
-            rules.train_step(
+    plan, layers = ROOM.plan, state.layers
+    if (
+        plan is None
+        or weights is not None
+        or not plan.holds(state, X, activation, density, rule)
+        or (isinstance(rule, Recipe) and state.t * len(X) < FEW)
+        or not ours(rule)
+    ):
+        if not suits(state, X, activation, density, rule, weights):
+            return rules.train_step(
                 state, X, activation=activation, density=density, rule=rule, weights=weights
             )
-        )
-    n, norms = min(N, D), np.empty(L, dtype)
-    K = np.empty((L, n, n), dtype)
-    if isinstance(rule, Recipe):
-        total, Deltas, m, gain, eta, running = _charted(
-            rule, state, room, address, places, B, back, K, u, norms
-        )
-        which, m_k, gain_k = 0, list(m), list(gain)
-    else:
-        total = passes.backward(address, places, B, *back, room.zeros, K, u, norms)
-        Deltas, which, m, gain, running = YD, 1, room.zeros, room.ones, None
-        eta = np.empty(L, dtype)
-        eta.fill(rule.learning_rate)
-        m_k, gain_k = room.same
-    finite = finite and math.isfinite(total)
-    tracked, layers = state.tracked, state.layers
-    fs = tuple(
-        Factors(Deltas[k, which], YD[k, 0], P[k, 0], u[k], K[k], m_k[k], gain_k[k])
-        for k in range(L)
-    )
-    if finite:
-        logdet = np.zeros(L) if tracked is None else tracked.logdet.copy()
-        sign = np.ones(L) if tracked is None else tracked.sign.copy()
-        update.step(
-            address, places, B, YD, Deltas, which, P, K, u, eta, rule.tau, m, gain, norms,
-            logdet, sign,
-            room.Z, int(rule.kind == "exponential"),
+        constants = _constants(activation, density, layers[0].W.dtype)
+        plan, layers = ROOM.planned(layers, X, activation, density, rule, constants)
+    if not X.flags.carray:
+        X = np.array(X, order="C")  # what is read-only would be another type to Numba
+    if isinstance(rule, Adam):
+        return _adam(rule, state, layers, X, plan, weights)
+    return _multiplicative(rule, state, layers, X, plan, weights)
+
+
+def _multiplicative(
+    rule: Any, state: State, layers: Any, X: Array, plan: Plan, weights: Array
+) -> tuple[State, StepInfo]:
+    """Take the step of every rule but Adam."""
+    room, B, dtype, tracked = plan.room, plan.B, plan.dtype, state.tracked
+    (L, D), N = B.shape, len(X)
+    n = min(N, D)
+    K, u, sizes = np.empty((L, n, n), dtype), np.empty((L, N), dtype), np.empty((3, L), dtype)
+    tracks = np.zeros((2, L))
+    if tracked is not None:
+        tracks[0], tracks[1] = tracked.logdet, tracked.sign
+    share = room.share if weights is None else (weights / N).astype(dtype)
+    kind = 0 if rule.kind == "plain" else 1
+    charted = isinstance(rule, Recipe)
+    parts = room.buffer(3 if charted else 2, L)
+    common = (
+        blas(dtype), X, plan.places, B, *plan.constants, share, weights is None, room.scratch,
+        parts, K, u, sizes, tracks,
+    )  # fmt: skip
+    running: Any = None
+    still: Any = room.same  # m and gain of each layer
+    if charted:
+        old = state.rule_state
+        before = plan.moments if plan.running is old and old else _stacked(old, plan)
+        new, gain = np.empty((4, L, D), dtype), np.empty((L, D), dtype)
+        L_p, L_J1, L_J2, finite = whole.charted(
+            *common, _options(rule.learning_rate, rule.memory, rule.information, rule.outliers,
+            rule.size), bool(old), state.t, before, new, gain, rule.tau, kind,
         )  # fmt: skip
-        layers = tuple(map(Layer, Ws, B))
-        tracked = None if tracked is None else Tracked(logdet, sign, None)
+        running = tuple(
+            Running(new[0, k], new[1, k], new[3, k, 0, ...], new[2, k]) for k in range(L)
+        )
+        Deltas, still = parts[2, :, 0], (new[0], gain)
     else:
-        eta = np.zeros(L, dtype)
+        L_p, L_J1, L_J2, finite = whole.bare(
+            *common, room.zeros, room.ones, rule.learning_rate, rule.tau, kind
+        )
+        Deltas = parts[0, :, 1]
+    Ys, As = parts[0, :, 0], parts[1, :, 0]
+    fs = tuple(map(Factors, Deltas, Ys, As, u, K, *still))
+    if not finite:
+        sizes[0] = 0
         fs = tuple(Factors(*map(np.zeros_like, f)) for f in fs)
-        running = state.rule_state if state.rule_state else running
-    info = StepInfo(terms[0], terms[1], L_J2, _each(eta), _each(norms), np.bool_(not finite), fs)
+        running = state.rule_state or running
+        layers = state.layers
+    elif tracked is not None:
+        tracked = Tracked(tracks[0], tracks[1], None)
+    ROOM.plan = plan._replace(running=running, moments=new) if charted else plan
+    info = StepInfo(
+        dtype.type(L_p), dtype.type(L_J1), None if tracked is None else np.float64(L_J2),
+        _each(sizes[0]), _each(sizes[1]), np.bool_(not finite), fs,
+    )  # fmt: skip
     return State(layers, running, tracked, state.t + 1), info
+
+
+@functools.lru_cache(maxsize=16)
+def _options(*values: Any) -> Array:
+    """Return a recipe's options as the kernel reads them."""
+    numbers = (-1.0 if x is None else x for x in values[:-1])
+    return np.array([*numbers, SIZES.index(values[-1])], np.float64)
+
+
+def _stacked(old: Any, plan: Plan) -> Array:
+    """Return the running moments of all layers as one array (4, L, D); see `whole.charted`."""
+    moments = np.zeros((4, *plan.B.shape), plan.dtype)
+    for k, r in enumerate(old or ()):
+        moments[0, k], moments[1, k], moments[2, k] = r.mean, r.variance, r.information
+        moments[3, k, 0] = r.x
+    return moments
 
 
 def _each(x: Array) -> tuple[Array, ...]:
@@ -173,82 +155,52 @@ def _each(x: Array) -> tuple[Array, ...]:
 
 
 def _adam(
-    rule: Adam, state: State, address: int, places: Array, Ws: Any, B: Array,
-    back: tuple[Array, ...], u: Array, terms: Any, finite: bool,
-) -> tuple[State, StepInfo] | None:  # fmt: skip
-    """Take Adam's step; None where R is so large that its squares might overflow."""
-    (YD, P, *_), L, dtype = back, len(B), B.dtype
+    rule: Adam, state: State, layers: Any, X: Array, plan: Plan, weights: Array
+) -> tuple[State, StepInfo]:
+    """Take Adam's step; the reference does where squares of R might overflow."""
+    room, B, dtype, address, L = plan.room, plan.B, plan.dtype, blas(plan.dtype), len(plan.B)
+    N, Z, hidden = len(X), room.scratch[0], max(L - 1, 1)
+    S, T = room.scratch[1 : 1 + hidden], room.scratch[1 + hidden :]
+    (YD, P), u = room.buffer(2, L), np.empty((L, N), dtype)
+    share = room.share if weights is None else (weights / N).astype(dtype)
+    L_p, L_J1 = passes.forward(
+        address, X.ctypes.data, plan.places, B, *plan.constants, share, weights is None, Z, YD, S, T
+    )
     sizes, norms = np.empty(L), np.full(L, np.nan, dtype)
-    moments.backward(address, places, B, *back, u, sizes)
-    finite = finite and math.isfinite(sizes.sum())
-    largest = float(np.finfo(dtype).max) ** 0.4
+    moments.backward(address, plan.places, B, YD, P, S, T, share, u, sizes)
+    finite = np.isfinite(sizes.sum() + L_p + L_J1)
+    largest, before = float(np.finfo(dtype).max) ** 0.4, state.rule_state
+    if finite and not before:  # later on W can't have grown so far: a step of Adam is small
+        sizes = np.array([*sizes, *(max(W.max(), -W.min()) for W, _ in layers)])
     if finite and not (sizes < largest).all():
-        return None
-    layers, before = state.layers, state.rule_state
+        return rules.train_step(
+            state, X, activation=plan.activation, density=plan.density, rule=rule, weights=weights
+        )
     if finite:
-        if not before:  # later on W can't have grown so far: a step of Adam is small
-            if not all(float(max(W.max(), -W.min())) < largest for W in Ws):
-                return None
-            before = tuple(
-                (
-                    Layer(np.zeros_like(W), np.zeros_like(b)),
-                    Layer(np.zeros_like(W), np.zeros_like(b)),
-                )
-                for W, b in layers
-            )
+        before = before or tuple(
+            tuple(Layer(np.zeros_like(W), np.zeros_like(b)) for _ in "mv") for W, b in layers
+        )
         tick = 1 + state.t // rule.clock
         one, two = rule.beta1, rule.beta2
         rate, scale = rule.learning_rate / (1 - one**tick), 1 / (1 - two**tick)
         c = np.array([one, 1 - one, two, 1 - two, rate, scale, rule.epsilon], dtype)
         own, after = dtype.type(rule.bias == "augmented"), []
         for k, (m, v) in enumerate(before):
-            m_W, v_W, m_b, v_b = _own(m.W), _own(v.W), m.b.copy(), v.b.copy()
+            m_W, v_W, m_b, v_b = changeable(m.W), changeable(v.W), m.b.copy(), v.b.copy()
             norms[k] = moments.adam(
-                address, places[k], m_W.ctypes.data, v_W.ctypes.data, B[k], m_b, v_b, YD[k, 1],
-                P[k, 0], u[k], c, own,
+                address, plan.places[k], m_W.ctypes.data, v_W.ctypes.data, B[k], m_b, v_b,
+                YD[k, 1], P[k, 0], u[k], c, own,
             )  # fmt: skip
             after.append((Layer(m_W, m_b), Layer(v_W, v_b)))
         before = tuple(after)
-        layers = tuple(Layer(W, b) for W, b in zip(Ws, B, strict=True))
+    else:
+        layers = state.layers
+    ROOM.plan = plan
     eta = np.full(L, rule.learning_rate if finite else 0.0, dtype)
-    info = StepInfo(terms[0], terms[1], None, _each(eta), _each(norms), np.bool_(not finite), ())
+    info = StepInfo(
+        dtype.type(L_p), dtype.type(L_J1), None, _each(eta), _each(norms), np.bool_(not finite), ()
+    )
     return State(layers, before, None, state.t + 1), info
-
-
-def _charted(
-    rule: Recipe, state: State, room: Room, address: int, places: Array, B: Array,
-    back: tuple[Array, ...], K: Array, u: Array, norms: Array,
-) -> Any:  # fmt: skip
-    """Fill P, K, u and the norms of the step in charts; return the rest."""
-    (L, D), dtype = B.shape, B.dtype
-    old, moments = state.rule_state, np.empty((3, L, D), dtype)
-    x, gain = np.zeros(L, dtype), np.empty((L, D), dtype)
-    if old:
-        for k, r in enumerate(old):
-            moments[0, k], moments[1, k], moments[2, k], x[k] = (
-                r.mean,
-                r.variance,
-                r.information,
-                r.x,
-            )
-    Deltas, sizes = room.buffer(L), np.empty(L, dtype)
-    options = np.array(
-        [
-            rule.learning_rate,
-            -1.0 if rule.memory is None else rule.memory,
-            -1.0 if rule.information is None else rule.information,
-            -1.0 if rule.outliers is None else rule.outliers,
-            ("noise", "adaptive", "constant").index(rule.size),
-        ]
-    )
-    total = charts.backward(
-        address, places, B, *back, K, u, norms, options, bool(old), state.t, moments, x,
-        gain, Deltas, sizes,
-    )  # fmt: skip
-    running = tuple(
-        Running(moments[0, k], moments[1, k], x[k, ...], moments[2, k]) for k in range(L)
-    )
-    return total, Deltas, moments[0], gain, sizes, running
 
 
 def suits(
@@ -256,13 +208,11 @@ def suits(
 ) -> bool:
     """Say whether the kernels know all of this; else the reference takes the step.
 
-    NumPy arrays of one dtype that fit together, contiguous W; smooth_leaky_relu or identity (any
-    activation if L = 1), the five densities; the package's rules; no tracked inverse. Charts: only
-    N < D, and not the first 20 samples.
+    NumPy arrays of one dtype that fit together, contiguous W; smooth_leaky_relu, leaky_tanh or
+    identity (any activation if L = 1), the five densities; the package's rules; no tracked inverse.
+    Charts: not the first 20 samples.
     """
-    if type(rule) not in RULES or not state.layers:
-        return False
-    if isinstance(rule, Adam) and (rule.side, rule.bias == "separate", rule.clock > 0) != OURS:
+    if type(rule) not in RULES or not ours(rule) or not state.layers:
         return False
     first = state.layers[0].W
     if type(first) is not np.ndarray or first.ndim != 2:
@@ -279,7 +229,7 @@ def suits(
             return False
     if isinstance(rule, Recipe) and rule.memory is not None:
         N, t = len(X), state.t
-        if N >= D or (t + 1) * N < FEW or (t > 0 and t * N < FEW):
+        if (t + 1) * N < FEW or (t > 0 and t * N < FEW):
             return False
     if len(X) == 0 or (state.tracked is not None and state.tracked.inverse is not None):
         return False
@@ -288,7 +238,7 @@ def suits(
     if weights is not None and weights.shape != (len(X),):
         return False
     known = knows_activation(
-        activation.name, activation.params.get("alpha", 1.0), activation.sigma,
+        activation.name, tuple(activation.params.items()), activation.sigma,
         activation.dsigma, activation.log_dsigma, activation.dlog_dsigma,
     )  # fmt: skip
     return (known or len(state.layers) == 1) and knows_density(
@@ -296,18 +246,24 @@ def suits(
     )
 
 
+def ours(rule: Any) -> bool:
+    """Say whether Adam's variant is one that the kernels know."""
+    return not isinstance(rule, Adam) or (
+        rule.side == "output" and rule.bias != "separate" and rule.clock > 0
+    )
+
+
 RULES = (Plain, Exponential, Recipe, Scalar, Adam)
-OURS = ("output", False, True)  # Adam's side, bias="separate", clock > 0
 POINTS = np.array([-40.0, -3.0, -0.5, 0.0, 0.7, 2.0, 30.0])
 
 
 @functools.lru_cache(maxsize=16)
-def knows_activation(name: str, alpha: float, *functions: Any) -> bool:
+def knows_activation(name: str, params: tuple[tuple[str, float], ...], *functions: Any) -> bool:
     """Say whether the kernel of this name computes what these functions of an activation do."""
-    if name not in ("smooth_leaky_relu", "identity"):
+    if name not in ("smooth_leaky_relu", "leaky_tanh", "identity"):
         return False
     made = [np.empty_like(POINTS) for _ in functions]
-    leaky_sweep(POINTS, leaky_constants(alpha, "float64"), *made)
+    activation_sweep(POINTS, *activation_constants(name, dict(params), "float64"), *made)
     return all(np.allclose(f(POINTS), x, rtol=1e-12) for f, x in zip(functions, made, strict=True))
 
 
@@ -321,16 +277,15 @@ def knows_density(name: str, nu: float, *functions: Any) -> bool:
     return all(np.allclose(f(POINTS), x, rtol=1e-12) for f, x in zip(functions, made, strict=True))
 
 
-def _constants(activation: Activation, density: Density, dtype: Any) -> tuple[Any, int, Any]:
-    alpha, nu = activation.params.get("alpha", 1.0), density.params.get("nu", 1.0)
-    return _rounded(alpha, density.name, nu, dtype)
+def _constants(activation: Activation, density: Density, dtype: Any) -> tuple[int, Any, int, Any]:
+    """Return the codes and constants of both, kept."""
+    parts = (activation.name, tuple(activation.params.items()))
+    return _rounded(*parts, density.name, tuple(density.params.items()), dtype)
 
 
 @functools.lru_cache(maxsize=64)
-def _rounded(alpha: float, name: str, nu: float, dtype: Any) -> tuple[Any, int, Any]:
-    return leaky_constants(alpha, dtype), *density_constants(name, {"nu": nu}, dtype)
-
-
-def _own(W: Array) -> Array:
-    """Return W itself if it may be changed in place, else a copy."""
-    return W if W.flags.carray else np.array(W, order="C")
+def _rounded(
+    name: str, params: Any, density: str, others: Any, dtype: Any
+) -> tuple[int, Any, int, Any]:
+    bent = activation_constants(name, dict(params), dtype)
+    return *bent, *density_constants(density, dict(others), dtype)

@@ -8,22 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from ._compile import add, compiled, gemm, matrix, place
+from ._compile import add, compiled, gemm, largest, matrix, place
 from .skinny import LEAST, SKINNY, times, times_transposed
-from .sweep import density_sweep, leaky_forward
+from .sweep import density_sweep, forward_sweep
 
 PIECE = 4096  # numbers summed in one go in the dtype
 
 
 @compiled
 def forward(
-    address: Any, X: Any, W: Any, B: Any, alpha: Any, code: Any, c: Any, share: Any, equal: Any,
-    Z: Any, YD: Any, S: Any, T: Any,
+    address: Any, X: Any, W: Any, B: Any, bent: Any, a: Any, code: Any, c: Any, share: Any,
+    equal: Any, Z: Any, YD: Any, S: Any, T: Any,
 ) -> Any:  # fmt: skip
     """Fill Ys, the last Delta, S = sigma'(Ys), T = (log sigma')'(Ys); return L_p and L_J1.
 
     X: address; W: L addresses; B (L, D); share (N,) = weights / N, all `equal` or not; Z (N, D):
-    scratch.
+    scratch; bent, a and code, c: the constants of the activation and of the density.
     """
     L, _, N, D = YD.shape
     zero, one = Z.dtype.type(0), Z.dtype.type(1)
@@ -49,10 +49,10 @@ def forward(
             )
             for i in range(0, N * D, PIECE):
                 part = slice(i, min(i + PIECE, N * D))
-                L_J1 += share[0] * leaky_forward(y[part], alpha, z[part], s[part], t[part])
+                L_J1 += share[0] * forward_sweep(y[part], bent, a, z[part], s[part], t[part])
         elif k < L - 1:
             for n in range(N):
-                L_J1 += share[n] * leaky_forward(Y[n], alpha, Z[n], S[k, n], T[k, n])
+                L_J1 += share[n] * forward_sweep(Y[n], bent, a, Z[n], S[k, n], T[k, n])
     Delta = YD[L - 1, 1]
     density_sweep(YD[L - 1, 0].reshape(N * D), code, c, Z.reshape(N * D), Delta.reshape(N * D))
     for n in range(N):
@@ -113,10 +113,10 @@ def norm_bound(K: Any) -> Any:
     tiny = np.finfo(K.dtype).tiny
     unit = zero
     for i in range(n):
-        values = K[i]
+        values, most = K[i], zero
         for j in range(n):
-            x = abs(values[j])
-            unit = x if x > unit else unit
+            most = largest(most, abs(values[j]))
+        unit = largest(unit, most)
     unit = unit + tiny
     if not np.isfinite(unit):
         unit = one

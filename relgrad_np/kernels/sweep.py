@@ -11,14 +11,14 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from ._compile import INLINE, add, compiled, inlined, powers_of_two, split_exponent
+from ._compile import INLINE, add, compiled, fma, inlined, powers_of_two, split_exponent
 
-# float64 and float32: 1.5 2^mantissa, log2 e, log 2 in two parts, where exp is 0
+# float64 and float32: 1.5 2^mantissa, log2 e, log 2 in two parts, where exp is 0 for good
 MAGIC64, MAGIC32 = 1.5 * 2.0**52, np.float32(1.5 * 2.0**23)
 LOG2E64, LOG2E32 = 1 / math.log(2), np.float32(1 / math.log(2))
 HIGH64, HIGH32 = 6.93147180369123816490e-01, np.float32(6.9314575195e-01)
 LOW64, LOW32 = 1.90821492927058770002e-10, np.float32(1.4286067653e-06)
-LEAST64, LEAST32 = -746.0, np.float32(-105.0)
+LEAST64, LEAST32 = -1000.0, np.float32(-150.0)
 ONE32, TWO32, HALF32 = np.float32(1), np.float32(2), np.float32(0.5)
 # r^-2 (e^r - 1 - r), the Taylor coefficients 1/2!, 1/3! ...: |r| <= log(2)/2
 E64 = tuple(1 / math.factorial(j) for j in range(2, 14))
@@ -144,30 +144,75 @@ def leaky(y: Any, a: Any, a_low: Any, c: Any, c_off: Any, zero: Any, one: Any) -
     return sigma, slope, log_sum(slope, low), ratio * power * power_2
 
 
+@inlined  # type: ignore[untyped-decorator]
+def tanh(y: Any, a: Any, a_low: Any, b: Any, b_low: Any, most: Any, zero: Any, one: Any) -> Any:
+    """Return sigma, sigma', log sigma', (log sigma')' of leaky_tanh; a + a_low = 2 alpha.
+
+    With t = e^(-2 alpha |y|): tanh = (1 - t) / (1 + t), its slope alpha 4 t / (1 + t)^2. What the
+    rounding of 2 alpha |y| drops, it would lose t digit by digit in the tails, is put back; from
+    |y| = most on t is 0.
+    """
+    size = abs(y)
+    size = most if size > most else size  # NaN stays
+    x = a * size
+    dropped = fma(a, size, -x) + a_low * size
+    p, power, power_2 = exp_parts(-x)
+    p = p - dropped * (one + p)
+    both = power * power_2
+    m = one + p
+    t = m * power * power_2
+    h = one + t
+    value = ((one - both) - both * p) / h  # (1 - t) / (1 + t) without its cancellation
+    two_a = a + a
+    ratio = two_a * m / (h * h)
+    bend = ratio * power * power_2
+    slope = b + bend
+    part = slope - b
+    low = (b - (slope - part)) + (bend - part) + b_low
+    fall = -a * value * (ratio / slope)
+    h_low = (t - (h - one)) / h
+    fall = fall + fall * ((a_low + a_low) / a - (h_low + h_low + h_low))  # a and h were rounded
+    signed = -value if y < zero else value
+    fall = (-fall if y < zero else fall) * power * power_2
+    return signed + b * y, slope, log_sum(slope, low), fall
+
+
 @compiled
-def leaky_sweep(y: Any, alpha: Any, sigma: Any, slope: Any, log_slope: Any, bend: Any) -> Any:
-    """Fill sigma, sigma', log sigma', (log sigma')' from y, all (n,); alpha: `leaky_constants`.
+def activation_sweep(
+    y: Any, code: Any, c: Any, sigma: Any, slope: Any, log_slope: Any, bend: Any
+) -> Any:
+    """Fill sigma, sigma', log sigma', (log sigma')' from y, all (n,); `activation_constants`.
 
     Two loops, because LLVM compares no more than a few pairs of addresses to be sure that arrays
     don't overlap, and makes no vectors where it would have to. The step needs the sum of the logs.
     """
-    leaky_forward(y, alpha, sigma, slope, bend)
-    a, a_low, c, c_off = alpha[0], alpha[1], alpha[2], alpha[3]
+    forward_sweep(y, code, c, sigma, slope, bend)
+    c0, c1, c2, c3, c4 = c[0], c[1], c[2], c[3], c[4]
     zero, one = y.dtype.type(0), y.dtype.type(1)
-    for i in range(y.shape[0]):
-        _, _, log_slope[i], _ = leaky(y[i], a, a_low, c, c_off, zero, one)
+    if code == 0:
+        for i in range(y.shape[0]):
+            _, _, log_slope[i], _ = leaky(y[i], c0, c1, c2, c3, zero, one)
+    else:
+        for i in range(y.shape[0]):
+            _, _, log_slope[i], _ = tanh(y[i], c0, c1, c2, c3, c4, zero, one)
 
 
 @inlined  # type: ignore[untyped-decorator]
-def leaky_forward(y: Any, alpha: Any, sigma: Any, slope: Any, bend: Any) -> Any:
+def forward_sweep(y: Any, code: Any, c: Any, sigma: Any, slope: Any, bend: Any) -> Any:
     """Fill sigma, sigma', (log sigma')' from y, all (n,); return the sum of log sigma'."""
-    a, a_low, c, c_off = alpha[0], alpha[1], alpha[2], alpha[3]
+    c0, c1, c2, c3, c4 = c[0], c[1], c[2], c[3], c[4]
     zero, one = y.dtype.type(0), y.dtype.type(1)
     total = zero
-    for i in range(y.shape[0]):
-        s, d, log_d, b = leaky(y[i], a, a_low, c, c_off, zero, one)
-        sigma[i], slope[i], bend[i] = s, d, b
-        total = add(total, log_d)
+    if code == 0:
+        for i in range(y.shape[0]):
+            s, d, log_d, b = leaky(y[i], c0, c1, c2, c3, zero, one)
+            sigma[i], slope[i], bend[i] = s, d, b
+            total = add(total, log_d)
+    else:
+        for i in range(y.shape[0]):
+            s, d, log_d, b = tanh(y[i], c0, c1, c2, c3, c4, zero, one)
+            sigma[i], slope[i], bend[i] = s, d, b
+            total = add(total, log_d)
     return total
 
 
@@ -219,16 +264,25 @@ def density_sweep(z: Any, code: Any, c: Any, log_p: Any, score: Any) -> Any:
             log_p[i], score[i] = _tails(z[i], c0, c1, c2, one)
 
 
-def leaky_constants(alpha: float, dtype: Any) -> Any:
-    """Return a, a_low, c and c's relative error: a + a_low = alpha, c = 1 - alpha, in the dtype.
+def activation_constants(name: str, params: dict[str, float], dtype: Any) -> tuple[int, Any]:
+    """Return the code of an activation in `activation_sweep`, and its constants in the dtype.
 
-    >>> leaky_constants(0.5, "float32")
-    array([0.5, 0. , 0.5, 0. ], dtype=float32)
+    A number and what its rounding drops; for the leaky ReLU 1 - alpha and the relative error of
+    that, for leaky_tanh the |y| from which on e^(-2 alpha |y|) is 0.
+
+    >>> activation_constants("smooth_leaky_relu", {"alpha": 0.5}, "float32")
+    (0, array([0.5, 0. , 0.5, 0. , 0. ], dtype=float32))
     """
     real = np.dtype(dtype).type
+    if name == "leaky_tanh":
+        a, b = 2 * params["alpha"], params["beta"]
+        least = LEAST32 if real is np.float32 else LEAST64
+        values = (a, a - float(real(a)), b, b - float(real(b)), -float(least) / a)
+        return 1, np.array(values, dtype)
+    alpha = params.get("alpha", 1.0)
     c = float(real(1 - alpha))
     off = (1 - alpha) / c - 1 if c else 0.0
-    return np.array([alpha, alpha - float(real(alpha)), c, off], dtype)
+    return 0, np.array([alpha, alpha - float(real(alpha)), c, off, 0.0], dtype)
 
 
 def density_constants(name: str, params: dict[str, float], dtype: Any) -> tuple[int, Any]:

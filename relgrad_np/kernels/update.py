@@ -7,6 +7,7 @@ import numpy as np
 
 from ._compile import add, compiled, gemm, inlined, matrix, place
 
+PANEL = 16  # columns eliminated at a time
 BLOCK = 1 << 18  # numbers of W scaled and added to while they are in the cache
 
 
@@ -39,109 +40,113 @@ def weigh_rows(Delta: Any, v: Any, total: Any) -> Any:
 
 
 @compiled
-def log_det(K: Any, c: Any) -> Any:
-    """Return log|det(I + c K)| and its sign, by elimination, four columns at a time.
+def log_det(address: Any, K: Any, c: Any) -> Any:
+    """Return log|det(I + c K)| and its sign, by elimination in panels of 16 columns.
 
     In the dtype of K, but of what differs from I alone: no digit of c K is lost to the ones. No
     row exchanges: the cap has |c K| <= tau < 1, so that the symmetric part of I + c K is positive
     definite, and so is that of whatever is left after each column.
     """
-    n = K.shape[0]
-    M, one = np.empty_like(K), K.dtype.type(1)
+    n, one = K.shape[0], K.dtype.type(1)
+    M = np.empty_like(K)
     for i in range(n):
         row, old = M[i], K[i]
         for j in range(n):
             row[j] = c * old[j]
-    total, sign, product = 0.0, 1.0, 1.0
-    for start in range(0, n, 4):
-        stop = min(start + 4, n)
-        for k in range(start, stop):  # the four columns, and the four rows
-            pivot = one + M[k, k]
-            exact = 1.0 + np.float64(M[k, k])
-            sign = -sign if exact < 0 else sign
-            product *= abs(exact)
-            for i in range(k + 1, n):
-                M[i, k] /= pivot
-                for j in range(k + 1, stop):
-                    M[i, j] -= M[i, k] * M[k, j]
-            for i in range(k + 1, stop):
-                row, top, factor = M[i], M[k], M[i, k]
-                for j in range(stop, n):
-                    row[j] -= factor * top[j]
-        total += math.log(product) if product > 0 else -np.inf
+    total, sign, inverse = 0.0, 1.0, np.empty(4, K.dtype)
+    base, size = np.intp(M.ctypes.data), M.itemsize
+    for start in range(0, n, PANEL):
+        stop = min(start + PANEL, n)
+        for first in range(start, stop, 4):
+            _eliminate(M, first, min(first + 4, stop), stop, inverse)
         product = 1.0
-        if stop == n:
-            break
-        r0, r1, r2, r3 = M[start], M[start + 1], M[start + 2], M[start + 3]
-        for i in range(stop, n):
-            row = M[i]
-            f0, f1, f2, f3 = row[start], row[start + 1], row[start + 2], row[start + 3]
-            for j in range(stop, n):
-                row[j] -= f0 * r0[j] + f1 * r1[j] + (f2 * r2[j] + f3 * r3[j])
+        for k in range(start, stop):
+            pivot = 1.0 + np.float64(M[k, k])
+            sign, product = (-sign if pivot < 0 else sign), product * abs(pivot)
+        total += math.log(product) if product > 0 else -np.inf
+        if stop < n:
+            for k in range(start, stop):  # the panel's rows to the right of it
+                for i in range(k + 1, stop):
+                    row, top, factor = M[i], M[k], M[i, k]
+                    for j in range(stop, n):
+                        row[j] -= factor * top[j]
+            below, right = (base + (stop * n + start) * size, n), base + (start * n + stop) * size
+            rest, shape = (base + (stop * n + stop) * size, n), (n - stop, n - stop, stop - start)
+            gemm(address, shape, -one, below, False, (right, n), False, one, rest)
     return total, sign
+
+
+@inlined  # type: ignore[untyped-decorator]
+def _eliminate(M: Any, first: Any, end: Any, right: Any, inverse: Any) -> Any:
+    """Eliminate up to four columns of I + M below the diagonal, in the columns up to `right`.
+
+    The factors stay where the zeros would be. inverse (4,): scratch.
+    """
+    n, one = M.shape[0], M.dtype.type(1)
+    for k in range(first, end):
+        inverse[k - first] = one / (one + M[k, k])
+        for i in range(k + 1, end):
+            row, top, factor = M[i], M[k], M[i, k] * inverse[k - first]
+            row[k] = factor
+            for j in range(k + 1, right):
+                row[j] -= factor * top[j]
+    if end - first < 4:  # the last columns: there are no rows below
+        return
+    r0, r1, r2, r3 = M[first], M[first + 1], M[first + 2], M[first + 3]
+    u01, u02, u03 = r0[first + 1], r0[first + 2], r0[first + 3]
+    u12, u13, u23 = r1[first + 2], r1[first + 3], r2[first + 3]
+    v0, v1, v2, v3 = inverse[0], inverse[1], inverse[2], inverse[3]
+    for i in range(end, n):
+        row = M[i]
+        f0 = row[first] * v0
+        f1 = (row[first + 1] - f0 * u01) * v1
+        f2 = (row[first + 2] - f0 * u02 - f1 * u12) * v2
+        f3 = (row[first + 3] - f0 * u03 - f1 * u13 - f2 * u23) * v3
+        row[first], row[first + 1], row[first + 2], row[first + 3] = f0, f1, f2, f3
+        for j in range(end, right):
+            row[j] -= f0 * r0[j] + f1 * r1[j] + (f2 * r2[j] + f3 * r3[j])
 
 
 @compiled
 def log_det_near(address: Any, K: Any, c: Any, norm: Any) -> Any:
-    """Return log|det(I + c K)| and its sign, norm >= |K|, by its series if that will do.
+    """Return log|det(I + c K)| and its sign, norm >= |K|, by its series if two terms will do.
 
-    log det(I + M) = tr M - tr M^2 / 2 + tr M^3 / 3 - tr M^4 / 4 + ..., and the rest is below
-    |M|_F^2 |M|^(p-1) / ((p + 1) (1 - |M|)) after p = 2, 3 or 4 terms: at
-    small steps none, one or two products (n, n) x (n, n) in place of an elimination.
+    log det(I + M) = tr M - tr M^2 / 2 + ..., the rest below |M|_F^2 |M| / (3 (1 - |M|)). A third
+    term would take a product (n, n) x (n, n), and that takes as long as the elimination.
     """
     n = K.shape[0]
-    zero = K.dtype.type(0)
-    M, T = np.empty_like(K), np.empty_like(K)
-    square, trace, t_2, t_3, t_4 = zero, 0.0, zero, zero, zero
+    size, trace, square, t_2 = np.float64(c) * np.float64(norm), 0.0, 0.0, K.dtype.type(0)
     for i in range(n):
-        row, old = M[i], K[i]
-        for j in range(n):
-            row[j] = c * old[j]
-            square = add(square, row[j] * row[j])
+        row, total = K[i], K.dtype.type(0)
         trace += np.float64(row[i])
-    size, allowed = np.float64(c) * np.float64(norm), np.finfo(K.dtype).eps / 4
-    rest = np.float64(square) * size / (1.0 - size)  # times |M|^(p - 2) / (p + 1) after p terms
-    if n < 16 or not (size < 0.5 and rest * size * size / 5 < allowed):
-        return log_det(K, c)
-    for i in range(n):
-        row = T[i]
         for j in range(n):
-            row[j] = M[j, i]
+            total = add(total, row[j] * row[j])
+        square += np.float64(total)
+    c_2 = np.float64(c) * np.float64(c)
+    allowed = np.finfo(K.dtype).eps / 4
+    if not (size < 0.5 and c_2 * square * size / (3 * (1 - size)) < allowed):
+        return log_det(address, K, c)
+    T = np.empty_like(K)
     for i in range(n):
-        m, t = M[i], T[i]
         for j in range(n):
-            t_2 = add(t_2, m[j] * t[j])
-    total = trace - np.float64(t_2) / 2
-    if rest / 3 < allowed:
-        return total, 1.0
-    M_2, T_2, shape = np.empty_like(K), np.empty_like(K), (n, n, n)
-    one, near, far = K.dtype.type(1), place(M), place(T)
-    gemm(address, shape, one, near, False, near, False, zero, place(M_2))
+            T[i, j] = K[j, i]
     for i in range(n):
-        t, m_2 = T[i], M_2[i]
+        row, t = K[i], T[i]
         for j in range(n):
-            t_3 = add(t_3, m_2[j] * t[j])
-    total += np.float64(t_3) / 3
-    if rest * size / 4 < allowed:
-        return total, 1.0
-    gemm(address, shape, one, far, False, far, False, zero, place(T_2))
-    for i in range(n):
-        m_2, other = M_2[i], T_2[i]
-        for j in range(n):
-            t_4 = add(t_4, m_2[j] * other[j])
-    return total - np.float64(t_4) / 4, 1.0
+            t_2 = add(t_2, row[j] * t[j])
+    return np.float64(c) * trace - c_2 * np.float64(t_2) / 2, 1.0
 
 
 @compiled
 def step(
     address: Any, W: Any, B: Any, YD: Any, Deltas: Any, which: Any, P: Any, K: Any, u: Any,
-    eta: Any, tau: Any, m: Any, gain: Any, norms: Any, logdet: Any, sign: Any, scratch: Any,
-    kind: Any,
+    eta: Any, tau: Any, m: Any, gain: Any, norms: Any, inner: Any, logdet: Any, sign: Any,
+    scratch: Any, kind: Any,
 ) -> Any:  # fmt: skip
     """Take every layer's step in place: W (L addresses), B (L, D), log|det W| and its sign (L,).
 
-    eta (L,) is capped by tau / norms first. Delta of layer k is Deltas[k, which], m and gain are
-    (L, D); kind 0 is plain, 1 exponential.
+    eta (L,) is capped by tau / norms first; inner (L,) >= |K|, norms the same in a chart. Delta of
+    layer k is Deltas[k, which], m and gain are (L, D); kind 0 is plain, 1 exponential.
     """
     for k in range(len(W)):
         Y, Delta, A = YD[k, 0], Deltas[k, which], P[k, 0]
@@ -149,12 +154,12 @@ def step(
         if kind == 0:
             logdet[k], sign[k] = plain(
                 address, W[k], B[k], Y, Delta, A, K[k], u[k], eta[k], m[k], gain[k],
-                logdet[k], sign[k], scratch, norms[k],
+                logdet[k], sign[k], scratch, inner[k],
             )  # fmt: skip
         else:
             logdet[k] = exponential(
                 address, W[k], B[k], Y, Delta, A, K[k], u[k], eta[k], m[k], gain[k], logdet[k],
-                scratch, norms[k],
+                scratch, inner[k],
             )  # fmt: skip
 
 
