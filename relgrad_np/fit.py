@@ -210,7 +210,7 @@ def fit(
     }
     own = tuple(Layer(xp.asarray(W, copy=True), xp.asarray(b, copy=True)) for W, b in layers)
     state = init_state(own, base, inverse=track_inverse)
-    team.meet(terms, state, rng, base, N, batches)
+    team.meet(terms, state, rng, base, N, batches, resume)
     watch = Watch(
         state,
         activation,

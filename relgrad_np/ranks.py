@@ -52,7 +52,14 @@ class Alone:
         return count
 
     def meet(
-        self, terms: dict[str, str], state: State, rng: Any, rule: Rule, N: int, batches: int
+        self,
+        terms: dict[str, str],
+        state: State,
+        rng: Any,
+        rule: Rule,
+        N: int,
+        batches: int,
+        resume: Snapshot | None,
     ) -> None:
         """Agree on everything before the first step."""
 
@@ -216,7 +223,14 @@ class Ranks(Alone):
         return sum(self.sizes)
 
     def meet(
-        self, terms: dict[str, str], state: State, rng: Any, rule: Rule, N: int, batches: int
+        self,
+        terms: dict[str, str],
+        state: State,
+        rng: Any,
+        rule: Rule,
+        N: int,
+        batches: int,
+        resume: Snapshot | None,
     ) -> None:
         """Agree on everything before the first step; N: the samples of all the batches.
 
@@ -238,12 +252,16 @@ class Ranks(Alone):
             "machine": str(self.machine),
             **{name: term for name, term in terms.items() if name not in own},
             "rng": _state_of(rng),
+            "resume": _state_of(resume),
         }
         self.require_same(facts)
         if own and terms["sample_weight"] != "None":
             raise ValueError("`sample_weight` needs shards='shared'")
         for name in own:
-            terms[name] = "; ".join(self.gather(terms[name]))
+            all_of_them = self.gather(terms[name])
+            if "None" in all_of_them and len(set(all_of_them)) > 1:
+                raise RanksDifferError(f"`{name}` must be given on all ranks, or on none")
+            terms[name] = "; ".join(all_of_them)
         few = min(self.sizes, default=N)
         if own and few < batches:
             raise RanksDifferError(
@@ -262,7 +280,6 @@ class Ranks(Alone):
         self.chosen = self.exchange
         if self.exchange == "auto":
             self.chosen = choose(rule, N, D, L, self.n, itemsize=itemsize, machine=self.machine)
-        self.meeting = False
 
     def same_layers(self, state: State) -> None:
         """Compare hashes of the layers, and of the rest of the state; names rank and layer."""
@@ -303,6 +320,7 @@ class Ranks(Alone):
 
     def parts(self, rows_in: Any, rng: np.random.Generator, batches: int) -> list[Any]:
         """Shuffle an epoch and cut it; all ranks draw all the permutations."""
+        self.meeting = False  # from here on nobody can be told of an error
         if self.shards == "shared":
             order = rows_in[rng.permutation(len(rows_in))]
             cut = np.array_split(order, batches)
@@ -479,16 +497,31 @@ def _hash(tree: Any) -> int:
             for each in part:
                 add(each)
         elif part is not None:
-            found.update(np.ascontiguousarray(to_numpy(part)).view(np.uint8).data)
+            found.update(_array(part).tobytes())
 
     add(tree)
     return int.from_bytes(found.digest(), "little")
 
 
-def _state_of(rng: np.random.Generator) -> str:
-    """Name the state of a generator in a few letters."""
-    state = json.dumps(rng.bit_generator.state, sort_keys=True, default=str)
-    return f"{type(rng.bit_generator).__name__} {hashlib.sha256(state.encode()).hexdigest()[:16]}"
+def _state_of(thing: np.random.Generator | Snapshot | None) -> str:
+    """Name the state of a generator, or what a snapshot goes on from, in a few letters."""
+    if thing is None:
+        return "None"
+    if isinstance(thing, np.random.Generator):
+        state = json.dumps(thing.bit_generator.state, sort_keys=True, default=str)
+        return f"{type(thing.bit_generator).__name__} {_digest(state)}"
+    parts = (thing.state.layers, thing.state.rule_state, thing.average, thing.guard, thing.last)
+    where = str((_hash(parts), thing.rng_epoch, thing.rng_now, thing.terms, thing.stop_reason))
+    return f"step {thing.state.t}, {_digest(where)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _array(x: Any) -> Any:
+    """Return an array, or a number of a state, as NumPy."""
+    return np.asarray(x) if isinstance(x, (int, float)) else to_numpy(x)
 
 
 def _line(error: BaseException) -> str:

@@ -19,6 +19,7 @@ from relgrad_np import distributed, ranks
 from relgrad_np.exchange import cost, possible
 from relgrad_np.fit import make_rule
 from relgrad_np.ranks import Ranks
+from tests.problems import Stumble
 
 COMM = MPI.COMM_WORLD
 RATES = {"plain": 0.03, "exponential": 0.03, "scalar": 0.03, "adam": 1e-2, "recipe": 0.4}
@@ -33,10 +34,10 @@ def start(rows=1000, seed=0):
 
 
 def fitted(comm=None, rule="plain", epochs=12, batch_size=25, rows=1000, layers=None, **options):
-    """25 rows in a batch: no number of ranks but 1 divides them. The second half weighs more."""
+    """25 rows in a batch: no number of ranks but 1 divides them."""
     rng, X, own = start(rows)
     return rg.fit(
-        layers or own, X, ACT, DENS, rng=rng, rule=rule, learning_rate=RATES[rule], epochs=epochs,
+        layers or own, X, ACT, DENS, rng=rng, rule=rule, learning_rate=RATES.get(str(rule)), epochs=epochs,
         batch_size=batch_size, X_val=X[:103], implementation="reference", comm=comm, **options,
     )  # fmt: skip
 
@@ -69,20 +70,23 @@ def same():
 
 
 def weighted():
-    """Weights, a transform that draws, float32: the batches are those of one process."""
+    """Weights, transforms that draw, a rule of one's own with an undone step, Adam on Z."""
     weight = np.arange(1000) % 3
 
     def noisy(X, rng):
         return X + 0.1 * rng.standard_normal(X.shape)
 
-    found = {}
+    found = {"undone steps": 0}
     for name, options in (
         ("weights", {"sample_weight": weight}),
         ("transform", {"transform": noisy}),
+        ("undone", {"rule": Stumble(0.03)}),
+        ("input", {"rule": rg.Adam(1e-2, side="input")}),
     ):
         result = fitted(Ranks(COMM, check_every=1), epochs=3, **options)
         if COMM.rank == 0:
             found[name] = apart(result.layers, fitted(epochs=3, **options).layers)
+            found["undone steps"] += result.n_undone
     return found
 
 
@@ -138,6 +142,18 @@ def said(function):
     else:
         told = "no error"
     return COMM.gather(told)
+
+
+class Keeps:
+    """A keeper in memory; rank 0 alone is asked to write."""
+
+    stop = kept = None
+
+    def due(self, t, end):
+        return t == 7
+
+    def write(self, snapshot):
+        self.kept = snapshot
 
 
 def errors():
@@ -199,6 +215,9 @@ def errors():
     found["small"] = said(lambda: fit(batch_size=last))
     found["empty"] = said(lambda: fit(X[: 0 if mine else 100], team=Ranks(COMM, shards="own")))
     found["poor"] = said(lambda: fit(X[: 3 if mine else 500], team=Ranks(COMM, shards="own")))
+    found["X_val"] = said(
+        lambda: fit(team=Ranks(COMM, shards="own"), X_val=X[:9] if mine else None)
+    )
     found["exchange"] = said(lambda: fit(rule="recipe", team=Ranks(COMM, exchange="sums")))
     found["implementation"] = said(lambda: fit(implementation="numba"))
     true = ranks.versions
@@ -214,6 +233,12 @@ def errors():
     found["drift"] = said(
         lambda: fit(epochs=3, callbacks=(drifts,), team=Ranks(COMM, check_every=5))
     )
+    kept = Keeps()
+    fit(keeper=kept)
+    others = COMM.bcast(kept.kept)
+    assert (kept.kept is None) == (rank > 0)
+    found["resume"] = said(lambda: fit(resume=None if mine else others))
+    found["other"] = said(lambda: fit(resume=others, epochs=2))
     stopped = fit(epochs=5, callbacks=(lambda epoch, state: mine and epoch.epoch == 2,))
     found["callback"] = COMM.gather([stopped.stop_reason, len(stopped.history)])
     diverged = said(lambda: fit(rule=rg.Adam(1e300), undo=None))

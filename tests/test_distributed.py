@@ -59,7 +59,8 @@ def test_the_same_layers_as_one_process_after_500_steps_and_the_bytes_of_the_mod
 @pytest.mark.parametrize("n", [2, 4])
 def test_weights_transforms_own_shards_and_other_libraries(n):
     found = on_ranks(n, "weighted", "own_shards", "staged", "mistake")
-    assert found["weighted"].keys() == {"weights", "transform"}
+    assert found["weighted"].pop("undone steps") == 1
+    assert found["weighted"].keys() == {"weights", "transform", "undone", "input"}
     assert max(found["weighted"].values()) <= 1e-12
     assert found["own_shards"]["own"] <= 1e-12
     assert len(found["own_shards"]["rows"]) == n
@@ -96,6 +97,9 @@ def test_every_rank_says_the_same_when_they_do_not_fit_together():
     assert start["small"].startswith("a batch of 2 samples can't be shared by 4 ranks")
     assert start["empty"].startswith("rank 3: `X` must have shape (N, 6) with N >= 1")
     assert start["poor"].startswith("rank 3 has 3 rows for 31 batches")
+    assert start["X_val"] == "`X_val` must be given on all ranks, or on none"
+    assert start["resume"].startswith("`resume` differs between ranks: step 7, ")
+    assert start["other"].startswith("`epochs` can't change on resume")
     assert start["exchange"].startswith("`exchange` 'sums' is not for this rule")
     assert start["implementation"].startswith("`implementation` 'numba'")
     assert found["diverged"][0].startswith("FitDivergedError: the objective is not finite")
