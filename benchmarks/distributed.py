@@ -98,7 +98,7 @@ def one_step(comm, state, X, rule, how):
 
 
 def shares(told):
-    """Return seconds of a step, idling and communicating: means over ranks, to the last one's end."""
+    """Return seconds of a step, of idling, of communicating: means over ranks, to the end."""
     end = max(t[1] for t in told)
     last = [max(w[0] for w in column) for column in zip(*(t[3] for t in told), strict=True)]
     idle = communication = 0.0
