@@ -37,17 +37,17 @@ class Machine(NamedTuple):
     """What a rank does in a second: float64 flops, elements, bytes touched, bytes sent.
 
     `latency`: seconds for a message to a neighbour. The default is what
-    `python -m benchmarks.distributed` fitted to one core each of the machine it was run on.
+    `python -m benchmarks.distributed` fitted to one core each of a busy machine.
 
     >>> Machine().latency < 1e-3
     True
     """
 
-    flops: float = 4.0e10
-    elements: float = 3.0e7
-    memory: float = 4.0e9
-    bandwidth: float = 2.0e9
-    latency: float = 5.0e-6
+    flops: float = 1.8e10
+    elements: float = 2.8e7
+    memory: float = 9.1e9
+    bandwidth: float = 5.2e8
+    latency: float = 1.9e-4
 
 
 class Cost(NamedTuple):
