@@ -30,7 +30,7 @@ needs_mpi = pytest.mark.skipif(
 RULES = ("plain", "exponential", "scalar", "adam", "recipe")
 
 
-def on_ranks(n, *cases, limit=120):
+def on_ranks(n, *cases, limit=300):
     """Run cases on n ranks; return what rank 0 printed, by case."""
     done = subprocess.run(
         [*MPIEXEC, "-n", str(n), sys.executable, "-m", "tests.on_ranks", *cases],
