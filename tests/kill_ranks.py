@@ -26,7 +26,13 @@ ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 30.0  # seconds in which a job has to end
 # steps so small that the fit is no chaos, in which the ranks' other rounding would grow
 RULES = {"plain": 1e-3, "exponential": 1e-3, "scalar": 1e-3, "adam": 1e-3, "recipe": 0.1}
-ENVIRONMENT = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+ENVIRONMENT = {
+    **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",  # Open MPI: more ranks than processors, as root
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+}
 
 
 def mpiexec():

@@ -11,13 +11,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import relgrad_np as rg
-from relgrad_np import exchange, ranks, wire
+from relgrad_np import distributed, exchange, ranks, wire
 from relgrad_np.exchange import Machine, choose, cost, possible
 from relgrad_np.fit import make_rule
 from tests import kill_ranks
@@ -35,6 +36,7 @@ def on_ranks(n, *cases, limit=300):
     done = subprocess.run(
         [*MPIEXEC, "-n", str(n), sys.executable, "-m", "tests.on_ranks", *cases],
         capture_output=True, text=True, timeout=limit, cwd=ROOT, check=False,
+        env=os.environ | kill_ranks.ENVIRONMENT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
@@ -197,6 +199,53 @@ def test_the_wire_counts_what_leaves_a_rank():
     pending.result(np.ones((3, 3)))
     assert line.sent == 3 * 6 * 8 + 2 * 3 * 3 * 8  # three of four parts, ceil(9 / 4) numbers, twice
     assert not line._open
+
+
+def test_sums_are_taken_in_the_order_of_ranks():
+    """The mistake: any other order, or a tree; then two ranks might hold other bits."""
+
+    class Told(Loop):
+        def Ialltoall(self, parts, theirs):
+            theirs[:] = np.array([1e16, 1.0, -1e16, 1.0])[:, None]
+            return self
+
+    pending = wire.Wire(Told(4)).add(np.zeros(4))
+    pending.settle()
+    assert (pending.result(np.zeros(4)) == ((1e16 + 1.0) - 1e16) + 1.0).all()
+
+
+@pytest.mark.parametrize("how", exchange.EXCHANGES)
+def test_a_layer_is_sent_before_the_delta_below_it_is_computed(how):
+    """The mistake: to send when all deltas are there; then nothing overlaps."""
+    rng, events = np.random.default_rng(0), []
+    layers, act = rg.init_layers(rng, 4, 3), rg.activation("smooth_leaky_relu")
+
+    def dsigma(y):
+        events.append("delta")
+        return act.dsigma(y)
+
+    class Heard(wire.Wire):
+        def gather(self, x, counts):
+            events.append("sent")
+            return super().gather(x, counts)
+
+        def add(self, x):
+            events.append("sent")
+            return super().add(x)
+
+    state, rule, X = rg.init_state(layers, rg.Plain()), rg.Plain(), rng.standard_normal((7, 4))
+    model = {"activation": act, "density": rg.density("sech"), "rule": rule}
+    after, info, _ = distributed.train_step(
+        state, X, **(model | {"activation": replace(act, dsigma=dsigma)}), counts=(7,),
+        wire=Heard(Loop(1)), exchange=how,
+    )  # fmt: skip
+    one = ["sent"] * {"factors": 2, "products": 3, "sums": 1}[how]
+    assert events == ["sent", *one, "delta", *one, "delta", *one]  # the first: three numbers
+    truth, known = rg.train_step(state, X, **model)
+    for a, b in zip(after.layers, truth.layers, strict=True):
+        np.testing.assert_allclose(a.W, b.W, rtol=0, atol=1e-14)
+        np.testing.assert_allclose(a.b, b.b, rtol=0, atol=1e-14)
+    assert float(info.log_likelihood) == pytest.approx(float(known.log_likelihood), abs=1e-13)
 
 
 class Card:
