@@ -12,7 +12,6 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import array_api_strict
 import numpy as np
-from mpi4py import MPI
 
 import relgrad_np as rg
 from relgrad_np import distributed, ranks
@@ -21,7 +20,7 @@ from relgrad_np.fit import make_rule
 from relgrad_np.ranks import Ranks
 from tests.problems import Stumble
 
-COMM = MPI.COMM_WORLD
+COMM = None  # set where this is run, see below: importing mpi4py.MPI starts MPI
 RATES = {"plain": 0.03, "exponential": 0.03, "scalar": 0.03, "adam": 1e-2, "recipe": 0.4}
 ACT, DENS = rg.activation("smooth_leaky_relu", alpha=0.3), rg.density("sech")
 D, L = 6, 3
@@ -275,6 +274,9 @@ def breaks():
 
 
 if __name__ == "__main__":
+    from mpi4py import MPI
+
+    COMM = MPI.COMM_WORLD
     result = {name: globals()[name]() for name in sys.argv[1:]}
     if COMM.rank == 0:
         print(json.dumps(result))
