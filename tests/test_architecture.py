@@ -20,7 +20,7 @@ ORDER = [
     "_arguments", "_array", "_numerics", "activations", "other_activations", "densities", "student_t", "network", "objective",
     "backprop", "ordinary", "relative", "multiplicative", "tracking", "upkeep", "generative", "initial", "rules", "adam", "recipe",
     "presets", "implementations", "history", "exchange", "wire", "distributed", "ranks",
-    "watch", "fit", "datasets", "_store", "checkpoint", "oracle", "verify", "training",
+    "watch", "fit", "estimator", "datasets", "_store", "checkpoint", "oracle", "verify", "training",
     "evaluation", "plots", "runs", "demo", "cli",
 ]  # fmt: skip
 LAZY = {

@@ -332,3 +332,20 @@ def test_what_is_not_onto_is_refused_before_a_draw(name):
     with pytest.raises(ValueError, match=f"`activation` {name} is not onto R"):
         rg.sample(p.layers, rng, 6, *p.model)
     assert rng.random() == np.random.default_rng(0).random()
+
+
+def test_a_tracked_determinant_is_taken_as_it_is():
+    """Not computed again, which is cubic: one that is off by 1 shows in log p by as much."""
+    p = generic(4, 5, 3, 2)
+    tracked = rg.track(p.layers, inverse=True)
+    off = tracked._replace(logdet=tracked.logdet + np.array([1.0, 0.0]))
+    draws = (
+        rg.sample(p.layers, np.random.default_rng(0), 6, *p.model, tracked=t)
+        for t in (tracked, off)
+    )
+    (X, log_p), (X_off, log_p_off) = draws
+    np.testing.assert_allclose(
+        X, rg.sample(p.layers, np.random.default_rng(0), 6, *p.model)[0], rtol=1e-10
+    )
+    np.testing.assert_array_equal(X, X_off)
+    np.testing.assert_allclose(log_p_off - log_p, 1.0, rtol=1e-12)

@@ -16,6 +16,7 @@ from relgrad_np.fit import fit
 from relgrad_np.kernels import _compile, cpu, sweep
 from relgrad_np.oracle.cases import generic
 from relgrad_np.recipe import Scalar
+from relgrad_np.watch import _each_array
 
 RULES = {
     "plain": rg.Plain(0.05),
@@ -276,6 +277,48 @@ def test_a_rejected_step_changes_nothing(rule, bad):
         if path != ".t":
             np.testing.assert_array_equal(x, y, err_msg=path)
     assert all(not np.asarray(e).any() for e in info.eta)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_whatever_comes_between_two_steps(rule):
+    """A rejected batch, another size of batch, other layers, a copy: each step is the reference's.
+
+    What the last step found out must not be used for another: W, b, charts, density, rule.
+    """
+    p = generic(1, 60, 11, 2, "smooth_leaky_relu", "normal")
+    other = rg.density("sech")
+    state, reference = (copy(rg.init_state(p.layers, RULES[rule])._replace(t=20)) for _ in range(2))
+    bad = p.X[:20].copy()
+    bad[3, 2] = np.nan
+    kept = None
+    events = [
+        p.X[:20],
+        p.X[20:40],
+        bad,
+        p.X[:20],
+        p.X[:7],
+        p.X[:20],
+        "keep",
+        p.X[20:40],
+        "back",
+        p.X[40:],
+    ]
+    for event in [*events, other, p.X[:20]]:
+        if isinstance(event, str):
+            if event == "keep":
+                kept = _each_array(np.array, (state, reference))  # Adam's moments, too
+            else:
+                state, reference = kept
+            continue
+        if not isinstance(event, np.ndarray):
+            p = p._replace(density=event)
+            continue
+        model = {"activation": p.activation, "density": p.density, "rule": RULES[rule]}
+        with np.errstate(all="ignore"):
+            reference, wanted = rg.train_step(reference, event, **model)
+            state, info = cpu.train_step(state, event, **model)
+        assert info.rejected == wanted.rejected
+        assert_same(state, reference, 1e-9)
 
 
 def test_inputs_that_are_read_only_are_copied():

@@ -73,6 +73,28 @@ def test_interrupted_anywhere_and_resumed_is_bitwise_the_same(tmp_path, dtype, r
             assert np.array_equal(whole.tracked.logdet, resumed.tracked.logdet)
 
 
+class Fall(rg.Plain):
+    """A rule whose steps make the layers overflow from t = 13 on."""
+
+    def step(self, state, tape, deltas, finite):
+        layers, *rest = super().step(state, tape, deltas, finite)
+        if state.t >= 13:
+            layers = tuple(rg.Layer(W * 1e200, b) for W, b in layers)
+        return layers, *rest
+
+
+def test_the_last_good_layers_survive_a_resume(tmp_path):
+    """Those of the end of epoch 2 are what a divergence in epoch 3 leaves, resumed or not."""
+    run("float64", Fall(0.05), keeper=StopAt(tmp_path, 10))
+    good = read_snapshot(tmp_path / "step-1.npz", "run").state.layers
+    run("float64", Fall(0.05), keeper=StopAt(tmp_path, 12))
+    snapshot = read_snapshot(tmp_path / "step-1.npz", "run")
+    for resume in (None, snapshot):
+        with pytest.raises(rg.FitDivergedError) as info:
+            run("float64", Fall(0.05), resume=resume)
+        same(info.value.result.layers, good)
+
+
 def test_a_bad_step_is_undone_bitwise_even_after_a_resume(tmp_path):
     """Stopped between the bad step and the batch that tells: the snapshot holds what undo needs."""
     options = {"average": 0.5, "track_inverse": True}

@@ -123,9 +123,10 @@ def _multiplicative(
         fs = tuple(Factors(*map(np.zeros_like, f)) for f in fs)
         running = state.rule_state or running
         layers = state.layers
-    elif tracked is not None:
-        tracked = Tracked(tracks[0], tracks[1], None)
-    ROOM.plan = plan._replace(running=running, moments=new) if charted else plan
+        ROOM.plan = None
+    else:
+        tracked = None if tracked is None else Tracked(tracks[0], tracks[1], None)
+        ROOM.plan = plan._replace(running=running, moments=new) if charted else plan
     info = StepInfo(
         dtype.type(L_p), dtype.type(L_J1), None if tracked is None else np.float64(L_J2),
         _each(sizes[0]), _each(sizes[1]), np.bool_(not finite), fs,
@@ -195,7 +196,7 @@ def _adam(
         before = tuple(after)
     else:
         layers = state.layers
-    ROOM.plan = plan
+    ROOM.plan = plan if finite else None
     eta = np.full(L, rule.learning_rate if finite else 0.0, dtype)
     info = StepInfo(
         dtype.type(L_p), dtype.type(L_J1), None, _each(eta), _each(norms), np.bool_(not finite), ()

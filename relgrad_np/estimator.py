@@ -1,0 +1,330 @@
+"""The model as a scikit-learn estimator: a density, a transformer, and for one layer ICA.
+
+Needs scikit-learn. Everything here only translates: `init_layers`, `fit`, `forward`, `inverse` and
+`log_likelihood` do the work. What is fitted is in `layers_`.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    DensityMixin,
+    TransformerMixin,
+)
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from ._arguments import number, one_of, whole
+from .activations import Activation
+from .activations import activation as make_activation
+from .densities import Density
+from .densities import density as make_density
+from .fit import fit as fit_layers
+from .fit import make_rule
+from .generative import inverse, require_model, sample
+from .implementations import resolve
+from .initial import KINDS, init_layers
+from .network import Layer, Layers, forward
+from .objective import log_likelihood
+from .rules import State, init_state
+
+Array = Any
+REPEATS = 10  # rows for each row, at most, that whole-number weights may make
+
+
+class RelativeGradientFlow(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator
+):
+    """Density of invertible layers y = W z + b with an activation between, by maximum likelihood.
+
+    Parameters
+    ----------
+    n_layers : int
+        1 is a linear model: a Gaussian with density="normal", ICA with any other.
+    activation : str or Activation
+        Between the layers: "smooth_leaky_relu", "leaky_tanh", or what `relgrad_np.activation` made.
+    density : str or Density
+        Base density of the latent: "normal", "logistic", "laplace", "sech", "student_t", or what
+        `relgrad_np.density` made.
+    rule : str or rule
+        "recipe", "plain", "exponential", "scalar", "adam", or a rule; see `relgrad_np.fit`.
+    learning_rate : float, optional
+        Default: the rule's own.
+    schedule : str
+        "linear", "constant", "cosine" or "harmonic"; `partial_fit` is constant.
+    batch_size, epochs : int
+    init : str
+        "gaussianize", "whiten", "orthogonal" or "identity", see `relgrad_np.init_layers`.
+    validation_fraction : float in (0, 1), optional
+        Part of the rows kept for validation: the best layers on them are chosen.
+    patience : int, optional
+        Stop after so many epochs without a better validation.
+    implementation : str, optional
+        "reference" or "numba"; default: the fastest at hand.
+    random_state : int, RandomState or None
+    verbose : int
+        1: a progress bar.
+    warm_start : bool
+        `fit` goes on from `layers_`.
+
+    Attributes
+    ----------
+    layers_ : tuple of Layer
+    history_ : tuple of Epoch
+        Of the last call of `fit`; log-likelihoods in nats per row.
+    n_iter_ : int
+        Epochs of the last `fit`.
+    n_features_in_, feature_names_in_
+    components_, mixing_, mean_ : arrays (D, D), (D, D), (D,)
+        For n_layers=1: sources = (X - mean_) @ components_.T, X = sources @ mixing_.T + mean_.
+
+    Data may come in any affine coordinates: the default start whitens, and the steps are
+    equivariant. A column that repeats others, or is constant, has no density, nor have fewer rows
+    than columns: ValueError.
+
+    >>> import numpy as np
+    >>> from relgrad_np.estimator import RelativeGradientFlow
+    >>> X = np.random.default_rng(0).standard_normal((200, 2)) @ [[2, 0], [1, 1]] + 5
+    >>> flow = RelativeGradientFlow(random_state=0).fit(X)
+    >>> Z = flow.transform(X)
+    >>> bool(np.allclose(flow.inverse_transform(Z), X)), flow.score_samples(X).shape
+    (True, (200,))
+    """
+
+    def __init__(
+        self,
+        n_layers: int = 2,
+        *,
+        activation: str | Activation = "smooth_leaky_relu",
+        density: str | Density = "normal",
+        rule: Any = "recipe",
+        learning_rate: float | None = None,
+        schedule: str = "linear",
+        batch_size: int = 100,
+        epochs: int = 15,
+        init: str = "gaussianize",
+        validation_fraction: float | None = None,
+        patience: int | None = None,
+        implementation: str | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+        warm_start: bool = False,
+    ) -> None:
+        self.n_layers = n_layers
+        self.activation = activation
+        self.density = density
+        self.rule = rule
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.init = init
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.implementation = implementation
+        self.random_state = random_state
+        self.verbose = verbose
+        self.warm_start = warm_start
+
+    def fit(self, X: Array, y: Any = None, sample_weight: Any = None) -> "RelativeGradientFlow":
+        """Maximise the mean log-likelihood of X (N, D); `y` is ignored.
+
+        `sample_weight` (N,): relative, not negative. Whole numbers are taken at their word, as
+        repeated rows, while that makes no more than ten times the rows; other weights are left to
+        `relgrad_np.fit`. The start looks at the rows of positive weight alike.
+
+        Raises ValueError for X not finite, of deficient rank or fewer than two rows, and
+        `FitDivergedError` (a FloatingPointError) where the fit left the finite numbers.
+        """
+        X = self._validated(X, reset=True, ensure_min_samples=2)
+        rng, model = self._generator(), self._model()
+        weights = None
+        if sample_weight is not None:
+            weights = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+            X, weights = _repeated(X, weights)
+        rows = np.arange(len(X))
+        held: Array = rows[:0]
+        if self.validation_fraction is not None:
+            fraction = number("validation_fraction", self.validation_fraction, 0, 1, "in (0, 1)")
+            held = rng.permutation(rows)[: math.ceil(fraction * len(X))]
+            rows = np.setdiff1d(rows, held)
+            if len(rows) < 2:
+                raise ValueError("`validation_fraction` leaves fewer than 2 rows to fit")
+        start = getattr(self, "layers_", None) if self.warm_start else None
+        if start is None or start[0].b.shape[0] != X.shape[1] or len(start) != self.n_layers:
+            positive = rows if weights is None else rows[weights[rows] > 0]
+            start = self._start(rng, X[positive], model[0])
+        else:
+            start = tuple(Layer(*(x.astype(X.dtype) for x in layer)) for layer in start)
+        result = fit_layers(
+            start,
+            X[rows],
+            *model,
+            rule=self.rule,
+            learning_rate=self.learning_rate,
+            schedule=self.schedule,
+            batch_size=whole("batch_size", self.batch_size),
+            epochs=whole("epochs", self.epochs),
+            rng=rng,
+            X_val=X[held] if len(held) else None,
+            patience=self.patience,
+            implementation=self.implementation,
+            sample_weight=None if weights is None else weights[rows],
+            progress=bool(self.verbose),
+        )
+        self._keep(result.best_layers)
+        self.history_ = result.history
+        self.n_iter_ = len(result.history)
+        return self
+
+    def partial_fit(self, X: Array, y: Any = None) -> "RelativeGradientFlow":
+        """Go on with steps on X (N, D), one pass in batches as they lie, at the constant rate.
+
+        The first call makes the start from its X, which must have more rows than columns; later
+        ones may be as small as one row. What the rule carries from step to step is kept.
+        """
+        first = not hasattr(self, "layers_")
+        X = self._validated(X, reset=first, ensure_min_samples=2 if first else 1)
+        activation, density = self._model()
+        if first:
+            self._keep(self._start(self._generator(), X, activation))
+        rule = make_rule(self.rule, self.learning_rate)
+        state, last = self._stepped
+        if state is None or type(last) is not type(rule):
+            state = init_state(tuple(Layer(*map(np.array, x)) for x in self.layers_), rule)
+        step = resolve(self.implementation, X)
+        parts = math.ceil(len(X) / whole("batch_size", self.batch_size))
+        state, rejected = _own(state), False
+        model = {"activation": activation, "density": density, "rule": rule}
+        with np.errstate(all="ignore"):  # a step that is not finite is refused below
+            for rows in np.array_split(np.arange(len(X)), parts):
+                state, info = step(state, X[rows], **model)
+                if rejected := bool(info.rejected):
+                    break
+        self._keep(tuple(Layer(*map(np.array, x)) for x in state.layers), (state, rule))
+        if rejected:
+            raise FloatingPointError(f"step {state.t} of `partial_fit` was not finite: not taken")
+        return self
+
+    def transform(self, X: Array) -> Array:
+        """Return the latent of X (N, D), an array (N, D)."""
+        check_is_fitted(self)
+        X = self._validated(X, reset=False)
+        return forward(self.layers_, X, self._model()[0]).Zs[-1]
+
+    def inverse_transform(self, X: Array) -> Array:
+        """Return the samples (N, D) whose latent is X (N, D)."""
+        check_is_fitted(self)
+        Z = self._latent(X)
+        return inverse(self.layers_, Z, self._model()[0])
+
+    def score_samples(self, X: Array) -> Array:
+        """Return the log-likelihood of each row of X (N, D), in nats, (N,)."""
+        check_is_fitted(self)
+        X = self._validated(X, reset=False)
+        return log_likelihood(self.layers_, X, *self._model()).per_sample
+
+    def score(self, X: Array, y: Any = None) -> float:
+        """Return the mean log-likelihood of the rows of X (N, D), in nats; `y` is ignored."""
+        return float(np.mean(self.score_samples(X), dtype=np.float64))
+
+    def sample(self, n_samples: int = 1, random_state: Any = None) -> Array:
+        """Draw samples (n_samples, D) from the model; `random_state` None: that of the model."""
+        check_is_fitted(self)
+        rng = self._generator(random_state)
+        return sample(self.layers_, rng, whole("n_samples", n_samples), *self._model())[0]
+
+    @property
+    def components_(self) -> Array:
+        """The unmixing matrix W (D, D) of a model of one layer."""
+        return self._only_layer("components_").W
+
+    @property
+    def mixing_(self) -> Array:
+        """The mixing matrix inv(W) (D, D) of a model of one layer."""
+        W = self._only_layer("mixing_").W
+        return np.linalg.inv(W.astype(np.float64)).astype(W.dtype)
+
+    @property
+    def mean_(self) -> Array:
+        """What is mapped to the latent 0 by a model of one layer, (D,)."""
+        W, b = self._only_layer("mean_")
+        return np.linalg.solve(W.astype(np.float64), -b.astype(np.float64)).astype(b.dtype)
+
+    def _only_layer(self, name: str) -> Layer:
+        if len(layers := self.__dict__.get("layers_", ())) != 1:
+            raise AttributeError(f"`{name}` is there after fitting with n_layers=1 only")
+        return Layer(*layers[0])
+
+    def _model(self) -> tuple[Activation, Density]:
+        """Return activation and density as they are to be used."""
+        act, dens = self.activation, self.density
+        if isinstance(act, str):
+            act = make_activation(act)
+        if isinstance(dens, str):
+            dens = make_density(dens)
+        require_model(act, dens)
+        return act, dens
+
+    def _generator(self, random_state: Any = None) -> np.random.Generator:
+        """Return a generator that follows `random_state`, or the model's own."""
+        source = self.random_state if random_state is None else random_state
+        return np.random.default_rng(check_random_state(source).randint(2**31 - 1))
+
+    def _start(self, rng: np.random.Generator, X: Array, activation: Activation) -> Layers:
+        """Return the layers that a fit of X starts from."""
+        kind, L = one_of("init", self.init, KINDS), whole("n_layers", self.n_layers)
+        return init_layers(rng, X.shape[1], L, kind=kind, X=X, activation=activation)
+
+    def _validated(self, X: Array, *, reset: bool, ensure_min_samples: int = 1) -> Array:
+        """Return X as a finite array (N, D), float32 or float64."""
+        dtypes = [np.float64, np.float32]
+        if not reset:
+            dtypes = [self.layers_[0].b.dtype]
+        return validate_data(
+            self, X, reset=reset, dtype=dtypes, ensure_min_samples=ensure_min_samples
+        )
+
+    def _latent(self, Z: Array) -> Array:
+        """Return Z as an array (N, D) of the model's dtype; its columns have other names."""
+        Z = np.asarray(Z, dtype=self.layers_[0].b.dtype)
+        if Z.ndim != 2 or Z.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"`X` must have shape (N, {self.n_features_in_}), the latent's, got {Z.shape}"
+            )
+        if not np.isfinite(Z).all():
+            raise ValueError("`X` must be finite")
+        return Z
+
+    def _keep(self, layers: Layers, stepped: tuple[State | None, Any] = (None, None)) -> None:
+        """Keep the layers; and the state and rule that the next steps go on from, if any."""
+        self.layers_, self._stepped = layers, stepped
+        self._n_features_out = layers[0].b.shape[0]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _own(state: State) -> State:
+    """Return the state with writable layers of its own: after pickling they may be neither."""
+    if all(x.flags.writeable for layer in state.layers for x in layer):
+        return state
+    return state._replace(layers=tuple(Layer(*map(np.array, x)) for x in state.layers))
+
+
+def _repeated(X: Array, weights: Array) -> tuple[Array, Array | None]:
+    """Return X and weights, or the rows as often as whole-number weights say, and None.
+
+    >>> _repeated(np.array([[1.0], [2.0]]), np.array([2.0, 0.0]))[0].tolist()
+    [[1.0], [1.0]]
+    """
+    if (weights == np.round(weights)).all() and weights.sum() <= REPEATS * len(X):
+        return np.repeat(X, weights.astype(int), axis=0), None
+    return X, weights

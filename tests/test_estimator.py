@@ -1,0 +1,211 @@
+"""scikit-learn's own checks, and what they do not know of: likelihoods, latents, ICA."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import relgrad_np as rg
+from relgrad_np.estimator import RelativeGradientFlow
+
+FEW = {"epochs": 3, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def X():
+    rng = np.random.default_rng(0)
+    Z = rng.laplace(size=(400, 3))
+    return np.tanh(Z @ rng.standard_normal((3, 3))) + Z @ rng.standard_normal((3, 3)) + 7.0
+
+
+def expected_failures(estimator):
+    """The one that scikit-learn's KernelDensity declares, too: 15 rows of 30 columns have no density."""
+    return {"check_sample_weight_equivalence_on_dense_data": "needs data of full rank"}
+
+
+@parametrize_with_checks(
+    [RelativeGradientFlow(epochs=3), RelativeGradientFlow(n_layers=1, epochs=3)],
+    expected_failed_checks=expected_failures,
+)
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+def dense_log_likelihood(layers, x, act, dens):
+    """log p of one row x (D,): J = W_L diag(sigma'(y_(L-1))) ... W_1, written out."""
+    J, v = np.eye(len(x)), x
+    for k, (W, b) in enumerate(layers):
+        y = W @ v + b
+        J = W @ J
+        if k < len(layers) - 1:
+            J, v = act.dsigma(y)[:, None] * J, act.sigma(y)
+        else:
+            v = y
+    return dens.log_prob(v).sum() + np.linalg.slogdet(J)[1]
+
+
+def test_the_score_is_base_density_plus_slogdet_of_the_dense_jacobian(X):
+    flow = RelativeGradientFlow(n_layers=3, density="logistic", **FEW).fit(X)
+    act, dens = rg.activation("smooth_leaky_relu"), rg.density("logistic")
+    truth = [dense_log_likelihood(flow.layers_, x, act, dens) for x in X[:50]]
+    np.testing.assert_allclose(flow.score_samples(X[:50]), truth, rtol=1e-12)
+    assert flow.score(X[:50]) == pytest.approx(np.mean(truth), rel=1e-12)
+
+
+def test_there_and_back(X):
+    flow = RelativeGradientFlow(n_layers=4, **FEW).fit(X)
+    assert np.abs(flow.inverse_transform(flow.transform(X)) - X).max() < 1e-8
+
+
+def test_pipeline_and_search(X):
+    pipe = make_pipeline(StandardScaler(), RelativeGradientFlow(**FEW))
+    scores = cross_val_score(pipe, X, cv=3)
+    assert np.isfinite(scores).all()
+    grid = {
+        "relativegradientflow__n_layers": [1, 2],
+        "relativegradientflow__density": ["normal", "sech"],
+    }
+    search = GridSearchCV(pipe, grid, cv=2).fit(X)
+    assert search.best_score_ == max(search.cv_results_["mean_test_score"])
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_pandas_in_pandas_out(X):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(X, columns=["a", "b", "c"], index=range(5, 405))
+    flow = RelativeGradientFlow(**FEW).set_output(transform="pandas").fit(frame)
+    out = flow.transform(frame)
+    assert list(out.columns) == list(flow.get_feature_names_out())
+    assert list(out.index) == list(frame.index)
+    assert list(flow.feature_names_in_) == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="feature names"):
+        flow.transform(frame[["b", "a", "c"]])
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_clone_and_pickle(X, partial):
+    """Bitwise, and a pickled model goes on as the model itself would."""
+    flow = RelativeGradientFlow(rule="exponential", **FEW).fit(X)
+    if partial:
+        flow.partial_fit(X[:200])
+    other = pickle.loads(pickle.dumps(flow))
+    np.testing.assert_array_equal(other.score_samples(X), flow.score_samples(X))
+    again = clone(flow).fit(X)
+    assert again.get_params() == flow.get_params()
+    if partial:
+        again.partial_fit(X[:200])
+    np.testing.assert_array_equal(again.transform(X), flow.transform(X))
+    for one in (flow, other):
+        one.partial_fit(X[200:])
+    np.testing.assert_array_equal(other.layers_[1].W, flow.layers_[1].W)
+
+
+def test_partial_fit_is_train_step(X):
+    """Steps as they lie, charts carried on, layers_ never changed behind one's back."""
+    flow = RelativeGradientFlow(rule="recipe", learning_rate=0.2, batch_size=50, random_state=0)
+    flow.partial_fit(X[:100])
+    held = [np.array(x) for layer in flow.layers_ for x in layer]
+    kept = [x for layer in flow.layers_ for x in layer]
+    rule, model = (
+        rg.Recipe(0.2),
+        {"activation": rg.activation("smooth_leaky_relu"), "density": rg.density("normal")},
+    )
+    start = clone(flow).partial_fit(X[:100])._stepped[0]
+    for rows in (X[100:150], X[150:200], X[200:250]):
+        start, _ = rg.train_step(start, rows, rule=rule, **model)
+    flow.partial_fit(X[100:250])
+    for a, c in zip(start.layers, flow.layers_, strict=True):
+        np.testing.assert_allclose(a.W, c.W, rtol=1e-9)
+    for x, y in zip(kept, held, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_a_rejected_step_says_so_and_changes_nothing(X):
+    flow = RelativeGradientFlow(**FEW).fit(X)
+    before = flow.score_samples(X)
+    with pytest.raises(FloatingPointError, match="not finite"):
+        flow.partial_fit(np.full((3, 3), 1e300))
+    np.testing.assert_array_equal(flow.score_samples(X), before)
+
+
+def test_warm_start_goes_on(X):
+    flow = RelativeGradientFlow(warm_start=True, **FEW).fit(X)
+    first = [np.array(layer.W) for layer in flow.layers_]
+    flow.fit(X)
+    assert any((a != layer.W).any() for a, layer in zip(first, flow.layers_, strict=True))
+    cold = RelativeGradientFlow(**FEW).fit(X)
+    np.testing.assert_array_equal(cold.layers_[0].W, first[0])
+
+
+def test_whole_number_weights_are_repeated_rows(X):
+    weights = np.random.default_rng(1).integers(0, 4, len(X))
+    a = RelativeGradientFlow(**FEW).fit(X, sample_weight=weights)
+    c = RelativeGradientFlow(**FEW).fit(np.repeat(X, weights, axis=0))
+    np.testing.assert_array_equal(a.layers_[0].W, c.layers_[0].W)
+    d = RelativeGradientFlow(**FEW).fit(X, sample_weight=weights + 0.5)
+    assert (d.layers_[0].W != a.layers_[0].W).any()
+
+
+def test_ica():
+    """One layer, super-Gaussian density: the sources come back, whatever the mixing's condition."""
+    rng = np.random.default_rng(0)
+    S = rng.laplace(size=(4000, 3))
+    A = rng.standard_normal((3, 3)) * np.array([1.0, 1e3, 1e-3])
+    flow = RelativeGradientFlow(n_layers=1, density="sech", epochs=30, random_state=0)
+    found = flow.fit(S @ A.T + 5.0).transform(S @ A.T + 5.0)
+    C = np.abs(np.corrcoef(found.T, S.T)[:3, 3:])
+    assert sorted(C.argmax(axis=1)) == [0, 1, 2]
+    assert C.max(axis=1).min() > 0.99
+    np.testing.assert_allclose(flow.components_ @ flow.mixing_, np.eye(3), atol=1e-9)
+    np.testing.assert_allclose((S @ A.T + 5.0 - flow.mean_) @ flow.components_.T, found, atol=1e-9)
+    P = np.abs(flow.components_ @ A)  # a scaled permutation
+    assert (np.sort(P / P.max(axis=1, keepdims=True), axis=1)[:, :-1] < 0.1).all()
+    with pytest.raises(AttributeError, match="n_layers=1"):
+        _ = RelativeGradientFlow(n_layers=2, **FEW).fit(S).components_
+
+
+def test_samples(X):
+    flow = RelativeGradientFlow(**FEW).fit(X)
+    drawn = flow.sample(5000, random_state=1)
+    np.testing.assert_array_equal(drawn, flow.sample(5000, random_state=1))
+    assert np.abs(drawn.mean(axis=0) - X.mean(axis=0)).max() < 0.5 * X.std()
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"n_layers": 0}, "`n_layers` must be a positive integer"),
+        ({"activation": "relu"}, "unknown activation 'relu'"),
+        ({"density": "cauchy"}, "unknown density 'cauchy'"),
+        ({"activation": "softplus"}, "not onto R"),
+        ({"rule": "sgd"}, "unknown rule 'sgd'"),
+        ({"init": "random"}, "unknown init 'random'"),
+        ({"validation_fraction": 1.5}, "`validation_fraction`"),
+        ({"epochs": 0}, "`epochs`"),
+        ({"batch_size": 2.5}, "`batch_size`"),
+        ({"learning_rate": -1.0}, "`learning_rate`"),
+    ],
+)
+def test_bad_parameters(X, params, message):
+    with pytest.raises(ValueError, match=message):
+        RelativeGradientFlow(**params).fit(X)
+
+
+def test_bad_data(X):
+    with pytest.raises(ValueError, match="rank 3 of 4"):
+        RelativeGradientFlow(**FEW).fit(np.column_stack([X, X[:, 0]]))
+    flow = RelativeGradientFlow(**FEW).fit(X)
+    with pytest.raises(ValueError, match="must have shape"):
+        flow.inverse_transform(X[:, :2])
+    with pytest.raises(ValueError, match="must be finite"):
+        flow.inverse_transform(np.full((2, 3), np.nan))
+    with pytest.raises(ValueError, match="at least one non-zero"):
+        flow.fit(X, sample_weight=np.zeros(len(X)))
