@@ -17,6 +17,9 @@ from benchmarks import report
 RESULTS = Path(__file__).parent / "results"
 MARK = re.compile(r"^<!-- figures: ([\w-]+) -->$", re.M)
 
+PICTURE = re.compile(r"\]\(\.\./benchmarks/results/([\w-]+\.png)\)")
+OUTSIDE = re.compile(r"\[([^]]+)\]\(\.\./([^)]+)\)")
+
 
 def on_files(files: Any, config: Any) -> Any:
     """Add the pictures to the site (called by mkdocs)."""
@@ -27,8 +30,17 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Replace each mark of a page by its figures (called by mkdocs)."""
+def on_page_markdown(markdown: str, page: Any = None, **_: Any) -> str:
+    """Replace each mark of a page by its figures (called by mkdocs).
+
+    Links to the repository's other files are of use there only: pictures are shown, others named.
+
+    >>> on_page_markdown("![a](../benchmarks/results/a.png) [the lines](../relgrad_np/fit.py)")
+    '![a](figures/a.png) the lines (`relgrad_np/fit.py`)'
+    """
+    if page is None or "/" not in page.file.src_uri:
+        markdown = PICTURE.sub(r"](figures/\1)", markdown)
+        markdown = OUTSIDE.sub(r"\1 (`\2`)", markdown)
     return MARK.sub(lambda found: figures(found[1]), markdown)
 
 

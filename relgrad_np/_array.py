@@ -82,15 +82,6 @@ def from_numpy(x: Any, like: Array) -> Array:
     return compat.array_namespace(like).asarray(x, dtype=like.dtype, device=compat.device(like))
 
 
-def widest(x: Array) -> Any:
-    """Return float64, or float32 where the device of `x` has nothing wider."""
-    xp = namespace(x, "x")
-    try:
-        return xp.empty(0, dtype=xp.float64, device=compat.device(x)).dtype
-    except (TypeError, ValueError, RuntimeError):  # each library its own
-        return xp.float32
-
-
 def to_numpy(x: Array) -> Any:
     """Return an array of any library as NumPy: the only way back, and always asked for."""
     if compat.is_cupy_array(x):

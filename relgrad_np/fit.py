@@ -21,6 +21,7 @@ from .generative import require_model
 from .history import Epoch, FitResult, Keeper, Snapshot, fingerprint
 from .implementations import consumes, known, resolve
 from .network import Layer, Layers
+from .ranks import Alone, together
 from .recipe import Recipe, Scalar
 from .rules import Exponential, Plain, Rule, State, init_state
 from .staging import Feed, Staged
@@ -56,6 +57,7 @@ def make_rule(rule: str | Rule, learning_rate: float | None = None) -> Rule:
     return replace(made, learning_rate=float(learning_rate))  # type: ignore[type-var]
 
 
+@together
 def fit(
     layers: Layers,
     X: Array,
@@ -82,6 +84,7 @@ def fit(
     callbacks: Sequence[Callable[[Epoch, State], Any]] = (),
     keeper: Keeper | None = None,
     resume: Snapshot | None = None,
+    comm: Any = None,
 ) -> FitResult:
     """Maximise the mean log-likelihood of X (N, D) from `layers` on, by minibatch steps.
 
@@ -139,6 +142,9 @@ def fit(
         Called after each epoch; one that returns something true stops the fit.
     keeper, resume : Keeper, Snapshot
         Who writes snapshots, and the one to go on from: the same arguments, then the same result.
+    comm : mpi4py.MPI.Comm, or Ranks
+        Fit on several ranks, each called with the same arguments: the batches are shared, the
+        result is the same on all and that of one process but for rounding. See `ranks.Ranks`.
 
     Returns
     -------
@@ -162,6 +168,7 @@ def fit(
     >>> result.history[0].train < result.history[-1].train, result.stop_reason
     (True, 'epochs')
     """
+    team = Alone() if comm is None else comm
     require_model(activation, density)
     apart = transform is not None or isinstance(X, Staged)
     check(layers, **({} if apart else {"X": X}))
@@ -175,9 +182,10 @@ def fit(
         schedule, warmup, batch_size, epochs, patience, implementation, rng, average, undo, refresh
     )
     base, factor = make_rule(rule, learning_rate), SCHEDULES[schedule]
-    step = resolve(implementation, layers[0].W)
+    step = resolve(team.implementation(implementation), layers[0].W)
     rows_in, weights = weighted(sample_weight, X.shape[0])
-    batches = math.ceil(len(rows_in) / batch_size)
+    N = team.total(len(rows_in))
+    batches = math.ceil(N / batch_size)
     if isinstance(base, Adam) and base.clock == 0:
         base = replace(base, clock=batches)
     total = epochs * batches
@@ -205,40 +213,48 @@ def fit(
         "sample_weight": fingerprint(None if weights is None else weights[:, None]),
     }
     own = tuple(Layer(copied(W), copied(b)) for W, b in layers)
+    state = init_state(own, base, inverse=track_inverse)
+    team.meet(terms, state, rng, base, N, batches, resume)
     watch = Watch(
-        init_state(own, base, inverse=track_inverse),
+        state,
         activation,
         density,
-        X_val,
+        team.own(X_val),
         terms,
         kind=getattr(base, "kind", ""),
         undo=undo,
         horizon=(average or 0.0) * total,
         refresh=refresh,
         consumed=consumes(step),
+        mean=team.mean,
     )
+    step, keeper = team.step(step), team.keeper(keeper)
     if resume is not None:
         watch.restore(resume, own)
         rng.bit_generator.state = resume.rng_epoch
-    bar = _progress_bar(total, watch.state.t) if progress else None
+    bar = _progress_bar(total, watch.state.t) if progress and team.rank == 0 else None
     with np.errstate(all="ignore"):  # what is not finite is found and named below
         while watch.epoch <= epochs and not watch.stop_reason:
             watch.rng_epoch = rng.bit_generator.state
-            order = rows_in[rng.permutation(len(rows_in))]
+            parts = team.parts(rows_in, rng, batches)
             if resume is not None and watch.batch > 0:  # the batches done may have drawn, too
                 rng.bit_generator.state = resume.rng_now
             resume = None
-            parts = np.array_split(order, batches)[watch.batch :]
-            feed = Feed(X, parts, transform, rng)
-            for rows in parts:
+            parts = parts[watch.batch :]
+            # a transform gets all rows: its draws are those of one process
+            fetched = [r if transform else team.mine(r, counts) for r, counts in parts]
+            feed = Feed(X, fetched, transform, lambda: team.generator(rng))
+            for rows, counts in parts:
                 t = watch.state.t
                 eta = base.learning_rate * factor(t / total) * min(1.0, (t + 1) / (warmup + 1))
-                share, extra = 1.0, {}
+                share, extra = 1.0, team.extra(counts)
                 if weights is not None:
                     share = float(weights[rows].mean())
                     like = watch.state.layers[0].W
-                    extra = {"weights": from_numpy(weights[rows] / share, like)}
+                    mine = team.mine(weights[rows], counts)
+                    extra |= {"weights": from_numpy(mine / share, like)}
                 batch = feed.take()
+                batch = team.mine(batch, counts) if transform else batch
                 while True:
                     size = eta * share * float(watch.guard.caution)
                     state, info = step(
@@ -255,7 +271,7 @@ def fit(
                     if not watch.take_back(state, info):
                         raise watch.diverged(batch)
                 lasts = not isinstance(X, Staged)  # else its memory will hold another batch
-                watch.step(state, info, share * len(rows), batch if lasts else None)
+                watch.step(state, info, share * sum(counts), batch if lasts else None)
                 state = watch.state
                 if bar is not None:
                     bar.update()
@@ -265,7 +281,7 @@ def fit(
                 if end:
                     record = watch.record(eta)
                     stops = [callback(record, watch.kept(state)) for callback in callbacks]
-                    if any(stops):
+                    if team.any(any(stops)):
                         watch.stop_reason = "callback"
                     elif patience is not None and record.epoch - watch.best_epoch >= patience:
                         watch.stop_reason = "patience"

@@ -6,7 +6,8 @@ import math
 import numpy as np
 
 from ._arguments import generator, one_of, whole
-from ._array import Array, from_numpy, namespace, widest
+from ._array import Array, from_numpy, namespace
+from ._numerics import widest
 from .activations import Activation, identity
 from .network import Layer, Layers, forward
 

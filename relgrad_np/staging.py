@@ -100,15 +100,17 @@ class _Pinned:
 class Feed:
     """The batches of an epoch in turn; `ahead` fetches the next one early where that can be.
 
+    `draw()` returns the generator that `transform` draws a batch's noise from.
+
     >>> feed = Feed(np.arange(4.0).reshape(4, 1), [[1], [3]], None, None)
     >>> feed.take(), feed.take()
     (array([[1.]]), array([[3.]]))
     """
 
     def __init__(
-        self, X: Any, parts: Any, transform: Callable[[Any, Any], Any] | None, rng: Any
+        self, X: Any, parts: Any, transform: Callable[[Any, Any], Any] | None, draw: Any
     ) -> None:
-        self.X, self.parts, self.transform, self.rng = X, iter(parts), transform, rng
+        self.X, self.parts, self.transform, self.draw = X, iter(parts), transform, draw
         self.next: Any = None
 
     def take(self) -> Array:
@@ -134,5 +136,5 @@ class Feed:
             index = xp.asarray(np.asarray(rows, np.int32), device=compat.device(X))
             batch = xp.take(X, index, axis=0)
         if self.transform is not None:
-            batch = self.transform(batch, self.rng)
+            batch = self.transform(batch, self.draw())
         return self.X.send(batch) if isinstance(self.X, Staged) else batch

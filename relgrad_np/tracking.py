@@ -5,8 +5,8 @@ Exactly, by Sylvester's and Woodbury's identities; the exponential step needs no
 
 from typing import Any, NamedTuple
 
-from ._array import Array, check, namespace, widest
-from ._numerics import eye, phi1
+from ._array import Array, check, namespace
+from ._numerics import eye, phi1, widest
 from .multiplicative import Steps, sizes, with_K
 from .network import Layers
 from .ordinary import checked_inverse

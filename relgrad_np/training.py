@@ -347,10 +347,12 @@ def train(
     keeper: Keeper | None = None,
     resume: Snapshot | None = None,
     prepared: Prepared | None = None,
+    comm: Any = None,
 ) -> Run:
     """Fit a model to the training rows and judge its best epoch on the test rows.
 
     `prepared` is what `prepare(settings, data)` gave, if it has been called; it serves once.
+    `comm`: of rank 0, whose fit the other ranks share; see `fit`.
 
     >>> from relgrad_np.datasets import load
     >>> run = train(load("toy:sine", n=200), Settings(epochs=2))
@@ -361,7 +363,13 @@ def train(
     gaussian = baseline(data, data.test)
     started = time.perf_counter() - (resume.seconds if resume else 0.0)
     result = fit(
-        start, **options, progress=progress, callbacks=callbacks, keeper=keeper, resume=resume
+        start,
+        **options,
+        progress=progress,
+        callbacks=callbacks,
+        keeper=keeper,
+        resume=resume,
+        comm=comm,
     )
     seconds = time.perf_counter() - started
     report = judge(data, result, options, gaussian, seconds)

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import array_api_compat as compat
 import numpy as np
 
-from ._array import Array, check, namespace, to_numpy, widest
+from ._array import Array, check, namespace, to_numpy
+from ._numerics import widest
 from .activations import Activation
 from .backprop import backprop
 from .densities import Density
@@ -80,9 +81,11 @@ class Watch:
         horizon: float,
         refresh: int | None,
         consumed: bool = False,
+        mean: Callable[[Array], float] | None = None,
     ) -> None:
         self.activation, self.density, self.X_val = activation, density, X_val
         self.terms, self.kind, self.undo, self.refresh = terms, kind, undo, refresh
+        self.mean = mean or (lambda values: float(np.mean(to_numpy(values))))
         self.consumed = consumed  # steps change W in place: what is kept must be a copy
         self.every = max(1, round(horizon / MANY))  # steps between two layers of the average
         self.many = max(1, round(horizon / self.every))
@@ -113,7 +116,7 @@ class Watch:
         """Return the mean log-likelihood of X_val, -inf for NaN."""
         tape = forward(layers, self.X_val, self.activation)
         L_p, L_J1 = data_terms(layers, tape, self.activation, self.density)
-        value = float(np.mean(to_numpy(L_p + L_J1))) + float(log_abs_det(layers))
+        value = self.mean(L_p + L_J1) + float(log_abs_det(layers))
         return value if math.isfinite(value) else -math.inf
 
     def is_bad(self, info: StepInfo) -> bool:

@@ -8,7 +8,8 @@ import pytest
 
 import relgrad_np as rg
 from relgrad_np import checkpoint, cli
-from relgrad_np._array import namespace, to_numpy, widest
+from relgrad_np._array import namespace, to_numpy
+from relgrad_np._numerics import widest
 from relgrad_np.fit import fit
 from relgrad_np.history import FitDivergedError
 from relgrad_np.oracle import bounds
