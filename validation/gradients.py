@@ -1,0 +1,239 @@
+"""Ordinary against relative gradient: likelihood against steps and against time.
+
+All rules take the reference `train_step` (NumPy), so that what differs is the formula. Each has
+the best of a grid of learning rates, judged by where it ends; the clock, CPU seconds of one thread, runs in steps only.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+import relgrad_np as rg
+from relgrad_np import plots
+from relgrad_np.rules import State
+
+from .fitting import SETS, missing
+from .report import Claim, Section, table
+from .store import Line, Store
+
+
+@dataclass(frozen=True)
+class Ordinary:
+    """Gradient ascent, W+ = W + eta G_W; with `adam`, Adam on G."""
+
+    learning_rate: float = 0.01
+    adam: bool = False
+    tracks: ClassVar[bool] = False
+
+    def step(self, state: State, tape: Any, deltas: Any, finite: Any) -> Any:
+        """Return what a rule returns; see `relgrad_np.Rule`."""
+        G = rg.ordinary_gradient(state.layers, tape, deltas)
+        before = state.rule_state or tuple((0.0, 0.0, 0.0, 0.0) for _ in G)
+        layers, moments, t = [], [], state.t + 1
+        for layer, g, old in zip(state.layers, G, before, strict=True):
+            kept: list[Any] = []
+            moved = []
+            for p, d, m, v in zip(layer, g, old[::2], old[1::2], strict=True):
+                if self.adam:
+                    m, v = 0.9 * m + 0.1 * d, 0.999 * v + 0.001 * d * d
+                    d = m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+                kept += [m, v]
+                moved.append(p + self.learning_rate * d)
+            layers.append(rg.Layer(*moved))
+            moments.append(tuple(kept))
+        zero = np.asarray(0.0)
+        return tuple(layers), tuple(moments), None, (zero,) * len(G), (zero,) * len(G), ()
+
+
+RULES: dict[str, tuple[Any, tuple[float, ...]]] = {
+    "ordinary": (Ordinary(), (0.003, 0.01, 0.03, 0.1)),
+    "ordinary, Adam": (Ordinary(adam=True), (0.001, 0.003, 0.01)),
+    "relative, plain": (rg.Plain(), (0.03, 0.1, 0.3)),
+    "relative, exponential": (rg.Exponential(), (0.03, 0.1, 0.3)),
+    "relative, scalar-adaptive": (rg.Scalar(), (0.1, 0.3, 1.0)),
+    "relative, Adam": (rg.Adam(), (0.001, 0.003, 0.01)),
+    "relative, recipe": (rg.Recipe(), (0.4, 1.2)),
+}
+STYLES = {
+    "ordinary": (plots.ORANGE, "-"),
+    "ordinary, Adam": ("#E69F00", "--"),
+    "relative, plain": (plots.BLUE, "-"),
+    "relative, exponential": ("#56B4E9", "--"),
+    "relative, scalar-adaptive": ("#009E73", "-"),
+    "relative, Adam": ("#CC79A7", "--"),
+    "relative, recipe": ("black", "-"),
+}
+RUNS = {  # data: rows, (N, steps) of full batch and minibatch, start
+    "digits": (1257, ((None, 300), (100, 1000)), "orthogonal"),
+    "mnist": (2000, ((None, 30), (100, 200)), "whiten"),
+}
+REPORTS = 25
+
+
+def wanted(quick: bool) -> Iterator[Line]:
+    """Yield the runs: data, batch, rule."""
+    for name in ("digits",) if quick else RUNS:
+        rows, batches, start = RUNS[name]
+        for N, steps in batches:
+            for rule, (made, rates) in RULES.items():
+                yield {
+                    "data": name, "rows": rows, "N": N or rows, "start": start, "rule": rule,
+                    "steps": steps // (5 if quick else 1), "rates": list(rates), "is": repr(made),
+                }  # fmt: skip
+
+
+def follow(data: str, rows: int, N: int, start: str, rule: str, steps: int, **_: Any) -> Line:
+    """Return the curve of the best rate: steps, seconds, log-likelihood of all the rows."""
+    X = np.ascontiguousarray(SETS(data, 0).train[:rows])
+    model = rg.activation("smooth_leaky_relu", alpha=0.3), rg.density("normal")
+    layers = rg.init_layers(
+        np.random.default_rng(0), X.shape[1], 2, kind=start, X=X, activation=model[0]
+    )
+    made, rates = RULES[rule]
+    curves = {}
+    with threadpool_limits(1):
+        for rate in rates:
+            curves[rate] = curve(layers, X, model, replace(made, learning_rate=rate), N, steps)
+    ends = {rate: c["log p"][-1] for rate, c in curves.items()}
+    best = max(ends, key=lambda rate: -math.inf if ends[rate] is None else ends[rate])
+    return {"rate": best, "ends": [ends[rate] for rate in rates], **curves[best]}
+
+
+def curve(layers: Any, X: Any, model: Any, rule: Any, N: int, steps: int) -> Line:
+    """Follow one rule, and report about 25 times; None where it is not finite."""
+    rng, state = np.random.default_rng(0), rg.init_state(layers, rule)
+    marks = {round(steps * (i / REPORTS) ** 2) for i in range(1, REPORTS + 1)} | {0}
+    at, seconds, values, spent = [], [], [], 0.0
+    order = rng.permutation(len(X))
+    for t in range(steps + 1):
+        if t in marks:
+            with np.errstate(all="ignore"):
+                value = float(rg.log_likelihood(state.layers, X, *model).mean)
+            at.append(t)
+            seconds.append(round(spent, 5))
+            values.append(value if math.isfinite(value) else None)
+            if values[-1] is None:
+                break
+        if len(order) < N:
+            order = rng.permutation(len(X))
+        batch, order = X if len(X) == N else X[order[:N]], order if len(X) == N else order[N:]
+        began = time.process_time()
+        try:
+            with np.errstate(all="ignore"):
+                state, _ = rg.train_step(
+                    state, batch, activation=model[0], density=model[1], rule=rule
+                )
+        except np.linalg.LinAlgError:
+            values[-1] = None
+            break
+        spent += time.process_time() - began
+    return {"t": at, "seconds": seconds, "log p": values}
+
+
+def run(store: Store, quick: bool) -> None:
+    """Run what has not run, of the data at hand."""
+    for key in wanted(quick):
+        if missing(key["data"]) is None:
+            store.run("gradients", key, lambda key=key: follow(**key))
+
+
+def section(store: Store, quick: bool) -> Section:
+    """Return tables and figures, by data."""
+    cells: dict[tuple[str, int], list[Line]] = {}
+    lacking = []
+    for key in wanted(quick):
+        line = store.find("gradients", key)
+        if line is None:
+            lacking.append(f"{key['data']}, N = {key['N']}, {key['rule']}: not run yet")
+        else:
+            cells.setdefault((key["data"], key["N"]), []).append(line)
+    text = [
+        "Two layers, smooth leaky ReLU of slope 0.3, normal base, float64. The digits (D = 64) "
+        "from orthogonal layers, 2,000 rows of MNIST (D = 784, logit space) from whitening; full "
+        "batches and batches of 100. Log-likelihood of all the training rows. Every rule has the "
+        "best of its grid of constant rates, so each curve is the best it does in so many steps; "
+        "the rates that were tried stand in `results/gradients.jsonl`.",
+        "",
+    ]
+    claims = []
+    for (data, N), lines in cells.items():
+        full = RUNS[data][0] == N
+        what = f"{data}, {'full batch' if full else f'batches of {N}'}"
+        by_rule = {line["rule"]: line for line in lines}
+        rows = []
+        ordinary = by_rule.get("ordinary")
+        for rule, line in by_rule.items():
+            end, start = line["log p"][-1], line["log p"][0]
+            steps, seconds = line["t"][-1] or 1, line["seconds"][-1]
+            rows.append([
+                rule, line["rate"], "diverged" if end is None else f"{end:.1f}",
+                f"{1e3 * seconds / steps:.1f}", passed(line, ordinary), f"{start:.1f}",
+            ])  # fmt: skip
+        text += [
+            f"**{what}**, {lines[0]['steps']} steps:",
+            "",
+            table(
+                ["rule", "rate", "end", "ms a step", "passes the ordinary one's end", "start"],
+                rows,
+            ),
+            "",
+        ]
+        if ordinary and "relative, plain" in by_rule:
+            a, b = (by_rule[x]["log p"][-1] for x in ("relative, plain", "ordinary"))
+            good = a is not None and (b is None or a >= b)
+            claims.append(
+                Claim(
+                    f"{what}: the plain relative step ends above the ordinary one",
+                    f"{'diverged' if a is None else f'{a:.1f}'}, "
+                    f"{'diverged' if b is None else f'{b:.1f}'}",
+                    good,
+                )
+            )
+    for data in dict.fromkeys(data for data, _ in cells):
+        draw(store, data, {N: lines for (name, N), lines in cells.items() if name == data})
+        text += [f"![likelihood against steps and time, {data}](figures/gradients-{data}.png)", ""]
+    return Section("\n".join(text), tuple(claims), tuple(lacking))
+
+
+def passed(line: Line, other: Line | None) -> str:
+    """Say after how many steps, and what share of its time, a rule passes where another ended."""
+    if other is None or line is other or other["log p"][-1] is None:
+        return ""
+    for t, seconds, value in zip(line["t"], line["seconds"], line["log p"], strict=True):
+        if value is not None and value >= other["log p"][-1]:
+            share = seconds / other["seconds"][-1]
+            return f"step {t}, {100 * share:.0f} % of its time"
+    return "no"
+
+
+def draw(store: Store, data: str, cells: dict[int, list[Line]]) -> None:
+    """Draw log-likelihood against steps, and against seconds; a row for each kind of batch."""
+    figure = plots.canvas((11.0, 4.3 * len(cells)))
+    grid = figure.subplots(len(cells), 2, squeeze=False)
+    for axes, (N, lines) in zip(grid, cells.items(), strict=True):
+        kind = "full batch" if RUNS[data][0] == N else f"batches of {N}"
+        finite = [v for line in lines for v in line["log p"] if v is not None]
+        start = lines[0]["log p"][0]
+        top = max(finite)
+        for ax, x, label in zip(
+            axes, ("t", "seconds"), ("steps", "CPU seconds, one thread"), strict=True
+        ):
+            plots.labelled(ax, f"{data}, {kind}", label, "log-likelihood (nats)")
+            for line in lines:
+                colour, dash = STYLES[line["rule"]]
+                values = [math.nan if v is None else v for v in line["log p"]]
+                ax.plot(line[x], values, dash, color=colour, label=line["rule"], lw=1.8)
+            low = min(start, np.percentile(finite, 20))
+            ax.set_ylim(max(low, top - 2.0 * abs(top)), top + 0.05 * (top - low))
+            ax.grid(color="0.93")
+            if x == "seconds":
+                ax.set_xscale("log")
+                ax.set_xlim(left=max(min(line["seconds"][1] for line in lines), 1e-4))
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=4, fontsize=9)
+    figure.savefig(store.figure(f"gradients-{data}"))
