@@ -1,7 +1,8 @@
 """Ordinary against relative gradient: likelihood against steps and against time.
 
 All rules take the reference `train_step` (NumPy), so that what differs is the formula. Each has
-the best of a grid of learning rates, judged by where it ends; the clock, CPU seconds of one thread, runs in steps only.
+the best of a grid of learning rates, judged by where it ends; the clock, CPU seconds
+of one thread, runs in steps only.
 """
 
 import math

@@ -113,8 +113,8 @@ def section(store: Store, quick: bool) -> Section:
         "nats below the true net it is in a local optimum, and its sources are mixed still; where "
         "it comes as close as the true net, high correlations are what this class and "
         "these sources give, not a theorem: independent components of a nonlinear mixture are not "
-        "unique without further information (Hyvarinen & Pajunen 1999). Do not read the latents of a deep fit as "
-        "sources on the strength of its likelihood.",
+        "unique without further information (Hyvarinen & Pajunen 1999). Do not read the "
+        "latents of a deep fit as sources on the strength of its likelihood.",
     ]  # fmt: skip
     claims = (
         Claim(
