@@ -6,8 +6,9 @@
     python -m validation --report        run nothing; write the report anew from what is kept
 
 Results are kept in results/ as they come, a run a line: what was stopped goes on where it was.
-The report, REPORT.md, is written from them, figures lie in figures/. Exit status 1 if a claim does
-not hold. Some experiments run by name only: they take hours, or answer a narrower question.
+The report, REPORT.md, is written from them, figures lie in figures/; of the small ones, in quick/.
+Exit status 1 if a claim does not hold. Some experiments run by name only: they take hours, or
+answer a narrower question.
 """
 
 import argparse
@@ -56,19 +57,23 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="small sizes, one seed")
     parser.add_argument("--report", action="store_true", help="run nothing, write the report")
     parser.add_argument("--again", action="store_true", help="run again what is kept")
-    parser.add_argument("--out", type=Path, default=HERE, help="another folder for all of it")
+    parser.add_argument("--out", type=Path, help="another folder for all of it")
     options = parser.parse_args(argv)
     for name in options.names:
         if name not in TITLES:
             parser.error(f"no experiment {name!r}; there are {', '.join(TITLES)}")
-    store = Store(options.out, again=options.again)
+    folder = HERE / "quick" if options.quick else HERE
+    store = Store(options.out or folder, again=options.again)
     usual = QUICK if options.quick else [n for n in TITLES if n not in BY_NAME_ONLY]
     names = [name for name in TITLES if name in (options.names or usual)]
     if not options.report:
         for name in names:
             began, before = time.perf_counter(), store.fresh
             print(f"== {name}", file=sys.stderr, flush=True)
-            module(name).run(store, options.quick)
+            try:
+                module(name).run(store, options.quick)
+            except ModuleNotFoundError as error:
+                print(f"   {error}: pip install -e '.[test,peers]'", file=sys.stderr, flush=True)
             took = hours(time.perf_counter() - began)
             print(f"   {store.fresh - before} runs, {took}", file=sys.stderr, flush=True)
     shown = usual if options.quick else TITLES
@@ -76,6 +81,7 @@ def main(argv: list[str] | None = None) -> int:
         name: (TITLES[name], module(name).section(store, options.quick)) for name in shown
     }
     report = store.folder / "REPORT.md"
+    store.folder.mkdir(parents=True, exist_ok=True)
     report.write_text(write(sections, head(options)))
     claims = [
         (name, claim) for name in names if name in sections for claim in sections[name][1].claims

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from relgrad_np.checkpoint import Model, load, save
 from relgrad_np.datasets import Dataset
 from relgrad_np.datasets import load as load_data
+from relgrad_np.datasets.standard import SOURCES
 from relgrad_np.history import FitDivergedError
 from relgrad_np.rules import Rule
 from relgrad_np.training import Settings, baseline, prepare, space_of, train
@@ -133,12 +134,15 @@ def found(store: Store, experiment: str, wanted: Iterable[Wanted]) -> list[Line]
 
 
 def missing(name: str) -> str | None:
-    """Return why a data set can't be read here, None if it can.
+    """Return what a data set takes that is not at hand, None if it is.
 
     >>> missing("digits")
     """
+    if name not in SOURCES:
+        return None
     try:
-        load_data(name, n=None if name == "digits" else 10)
-    except FileNotFoundError as error:
-        return str(error)
+        load_data(name, n=10)
+    except FileNotFoundError:
+        source = SOURCES[name]
+        return f"not at hand; it takes {source.files}, to be had from {source.origin}"
     return None

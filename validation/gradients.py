@@ -146,13 +146,17 @@ def run(store: Store, quick: bool) -> None:
 def section(store: Store, quick: bool) -> Section:
     """Return tables and figures, by data."""
     cells: dict[tuple[str, int], list[Line]] = {}
-    lacking = []
+    todo: dict[tuple[str, int], list[str]] = {}
     for key in wanted(quick):
         line = store.find("gradients", key)
         if line is None:
-            lacking.append(f"{key['data']}, N = {key['N']}, {key['rule']}: not run yet")
+            todo.setdefault((key["data"], key["N"]), []).append(key["rule"])
         else:
             cells.setdefault((key["data"], key["N"]), []).append(line)
+    lacking = [
+        f"{data}, N = {N}: {missing(data) or 'not run yet: ' + '; '.join(rules)}"
+        for (data, N), rules in todo.items()
+    ]
     text = [
         "Two layers, smooth leaky ReLU of slope 0.3, normal base, float64. The digits (D = 64) "
         "from orthogonal layers, 2,000 rows of MNIST (D = 784, logit space) from whitening; full "

@@ -219,8 +219,8 @@ def section(store: Store, quick: bool) -> Section:
         f"`X = S A'`, {first['N']:,} samples, {first['mixtures']} random mixtures of each size, "
         "A of condition 10, and 1e6. One layer is Infomax ICA with the natural gradient; the base "
         "density is sech for Laplace sources (score -tanh), `exp(-z^4/4)` for uniform ones (score "
-        "-z^3). Full batches, exponential step (0.7 and 0.4), from whitening until no element of xi "
-        "is above 1e-6. Picard: the same density, `ortho=False`, `tanh` and `cube`. FastICA: "
+        "-z^3). Full batches, exponential step (0.7 and 0.4), from whitening until no element of "
+        "xi is above 1e-6. Picard: the same density, `ortho=False`, `tanh` and `cube`. FastICA: "
         "`logcosh` and `cube`, orthogonal. Medians over the mixtures; Amari distances times 1000 "
         "(0 is perfect; what is left is the statistical error of so many samples).",
         "",

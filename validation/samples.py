@@ -84,7 +84,7 @@ def section(store: Store, quick: bool) -> Section:
     for title, picture, one in wanted(quick):
         line = store.find("samples", key(picture, one))
         if line is None:
-            lacking.append(f"{title}: {missing(one.data) or 'not drawn yet'}")
+            lacking.append(f"{title}: {'no data' if missing(one.data) else 'not drawn yet'}")
             continue
         rows.append([title, f"{line['log p of samples']:.1f}", f"{line['log p of test rows']:.1f}"])
         pictures.append(f"{title}:\n\n![samples](figures/samples-{picture}.png)\n")
