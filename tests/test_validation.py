@@ -14,7 +14,7 @@ pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 
 from relgrad_np.training import Settings
 from validation import __main__ as frame
-from validation import erratum, fitting, ica, report
+from validation import erratum, fitting, ica, report, toys
 from validation.separation import amari, correlations
 from validation.store import Store, hash_of
 
@@ -276,3 +276,14 @@ def test_the_scripts_of_the_errata_are_short_and_run():
             if line.strip() and not line.strip().startswith(('"""', "#", "import", "from"))
         ]
         assert len(body) <= 26, script.__name__
+
+
+def test_the_entropy_of_a_toy():
+    """The checkerboard's is log 32, its area; eight round Gaussians' nearly log 8 + their own."""
+    assert toys.entropy("toy:checkerboard", 1_000_000, 400)["entropy"] == pytest.approx(
+        np.log(32), abs=0.005
+    )
+    eight = toys.entropy("toy:8gaussians", 1_000_000, 400)
+    own = np.log(8) + np.log(2 * np.pi * np.e * 0.25**2)
+    assert eight["entropy"] == pytest.approx(own, abs=0.01)
+    assert eight["outside"] == 0
