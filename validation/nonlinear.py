@@ -51,7 +51,7 @@ def separate(D: int, L: int, seed: int, N: int, epochs: int) -> Line:
     layers = rg.fit(
         start, X, *MODEL, rng=rng, epochs=epochs, batch_size=500, X_val=X_val
     ).best_layers
-    W, _ = unmix(X, "super")
+    layer, _ = unmix(X, "super")
     Z = rg.forward(layers, X_test, MODEL[0]).Zs[-1]
     found: Line = {
         "truth": float(rg.log_likelihood(truth, X_test, *MODEL).mean),
@@ -59,7 +59,7 @@ def separate(D: int, L: int, seed: int, N: int, epochs: int) -> Line:
     }
     for name, ranks in (("correlation", False), ("rank correlation", True)):
         found[name] = float(correlations(S[2], Z, ranks).mean())
-        found[f"linear, {name}"] = float(correlations(S[2], X_test @ W.T, ranks).mean())
+        found[f"linear, {name}"] = float(correlations(S[2], X_test @ layer.W.T, ranks).mean())
     return found
 
 

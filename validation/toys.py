@@ -135,10 +135,10 @@ def section(store: Store, quick: bool) -> Section:
         for line in good
     ]
     text = [
-        f"{settings.layers} layers for the first, D = 2, 10,000 training rows; test log-likelihood "
-        "in standardised space, nats, two standard errors. *possible*: minus the entropy of the toy "
-        "itself, which no model can pass but by luck; *of the way there*: from the Gaussian. "
-        "Colours are densities, on one scale in each column.",
+        f"{settings.layers} layers for the first, D = 2, 10,000 training rows; test "
+        "log-likelihood in standardised space, nats, two standard errors. *possible*: minus the "
+        "entropy of the toy itself, which no model can pass but by luck; *of the way there*: from "
+        "the Gaussian. Colours are densities, on one scale in each column.",
         "",
         f"![data, samples and density of the toys](figures/{figure_name(quick)}.png)",
         "",
