@@ -4,6 +4,8 @@ Planted mistakes: a distance that looks at rows alone, one that keeps signs, a m
 each source's best column; a store that keys by position, one that takes the earlier of two lines.
 """
 
+import doctest
+import importlib
 import json
 from pathlib import Path
 
@@ -287,3 +289,10 @@ def test_the_entropy_of_a_toy():
     own = np.log(8) + np.log(2 * np.pi * np.e * 0.25**2)
     assert eight["entropy"] == pytest.approx(own, abs=0.01)
     assert eight["outside"] == 0
+
+
+@pytest.mark.parametrize("name", ["store", "report", "fitting", "separation", "density"])
+def test_the_examples_in_docstrings(name):
+    found = doctest.testmod(importlib.import_module(f"validation.{name}"))
+    assert found.attempted > 0
+    assert found.failed == 0
