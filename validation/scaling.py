@@ -7,17 +7,22 @@ from statistics import median
 
 from benchmarks.race_report import read
 from benchmarks.race_report import table as race_table
-from benchmarks.report import WORDS, exponent
+from benchmarks.report import CUBIC, WORDS, exponent
 from relgrad_np import plots
 
 from .report import Claim, Section, table
 from .store import Line, Store
 
 MEASURED = Path(__file__).parents[1] / "benchmarks" / "results"
-SHOWN = ("kernels-plain", "gemm-floor", "jax-plain", "jax-autodiff", "torch-autograd")
-SHOWN += ("lapack-inverse",)
-CUBIC = ("jax-autodiff", "torch-autograd", "lapack-inverse")
-COLOURS = (plots.BLUE, plots.GREY, "#56B4E9", plots.ORANGE, "#E69F00", "#CC79A7")
+SHOWN = {
+    "kernels-plain": plots.BLUE,
+    "gemm-floor": plots.GREY,
+    "jax-published": "#009E73",
+    "jax-plain": "#56B4E9",
+    "jax-autodiff": plots.ORANGE,
+    "torch-autograd": "#E69F00",
+    "lapack-inverse": "#CC79A7",
+}
 FROM = 512  # D from which exponents are fitted
 
 
@@ -54,7 +59,9 @@ def section(store: Store, quick: bool) -> Section:
     rows, slopes = [], {}
     for name in SHOWN:
         for N in Ns:
-            cell = found.get((name, N), {})
+            cell = found.get((name, N))
+            if cell is None:
+                continue
             late = {D: t for D, t in cell.items() if D >= FROM}
             if len(late) >= 3:
                 slopes[name, N] = exponent(late)
@@ -121,7 +128,7 @@ def draw(store: Store, found: dict[tuple[str, int], dict[int, float]]) -> None:
     figure = plots.canvas((5.6 * len(Ns), 5.4))
     for ax, N in zip(figure.subplots(1, len(Ns), sharey=True, squeeze=False)[0], Ns, strict=True):
         plots.labelled(ax, f"N = {N} samples a step", "dimension D", "")
-        for name, colour in zip(SHOWN, COLOURS, strict=True):
+        for name, colour in SHOWN.items():
             cell = found.get((name, N))
             if cell:
                 ax.plot(
