@@ -186,7 +186,7 @@ NOTES = {
     "mean subtracted, last pixel dropped: D = 63; 180 photographs train, 20 validate, 100 test): "
     "compare within the table, and with published figures up to what the Gaussians differ by.",
     "miniboone": "MINIBOONE's training rows are not to be had here: the published validation rows "
-    "stand in for them (2,956 train, 328 validate), so its figures do not compare with published "
+    "stand in for them, so its figures do not compare with published "
     "ones. Shown because it runs.",
 }
 
