@@ -136,9 +136,11 @@ def longer() -> str:
         if points:
             best = max(p["test"] for p in points if p["test"] is not None)
             there = crossing(points, AUTHORS)
-            when = "does not get there" if math.isinf(there.by) else f"after {there.epoch:.0f}"
+            when = (
+                "never past that" if math.isinf(there.by) else f"past that after {there.epoch:.0f}"
+            )
             said.append(
-                f"{words} its best within {points[-1]['epoch']:.0f} epochs is {best:.1f} ({when})"
+                f"{words} its best within {points[-1]['epoch']:.0f} epochs is {best:.1f}, {when}"
             )
     return f"Longer, as compiled JAX in `benchmarks/results/race-mnist.md`: {'; '.join(said)}. "
 
