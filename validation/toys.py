@@ -15,8 +15,8 @@ from .fitting import SETS, Wanted, facts, fitted, found, runs
 from .report import Claim, Section, hours, table
 from .store import Line, Store
 
-QUICK_EPOCHS = 8
-QUICK_LAYERS = 8
+QUICK_EPOCHS = 30
+QUICK_LAYERS = 16
 
 
 def wanted(quick: bool) -> Iterator[Wanted]:
