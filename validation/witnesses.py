@@ -54,7 +54,7 @@ def by_torch(case: Case, density: str) -> tuple[float, list[Any]]:
         torch, lambda W: torch.linalg.slogdet(W)[1], layers, torch.tensor(case.X), density
     )
     value.backward()
-    return float(value), [tuple(x.grad.numpy() for x in layer) for layer in layers]
+    return float(value.detach()), [tuple(x.grad.numpy() for x in layer) for layer in layers]
 
 
 def by_jax(case: Case, density: str) -> tuple[float, list[Any]]:
