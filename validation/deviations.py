@@ -89,10 +89,7 @@ def section(store: Store, quick: bool) -> Section:
         ]
         for i, change in enumerate(changes)
     ]
-    titles = [
-        f"{name}, {EPOCHS[name]} epochs, {len(SEEDS[name])} seed{'s' * (len(SEEDS[name]) > 1)}"
-        for name in columns
-    ]
+    titles = [f"{name}, epochs: {EPOCHS[name]}, seeds: {len(SEEDS[name])}" for name in columns]
     gaussians = [
         f"{lines[0]['gaussian']:.1f}" if (lines := cells["the published recipe"]) else ""
         for cells in columns.values()
