@@ -52,13 +52,13 @@ class Ordinary:
 
 
 RULES: dict[str, tuple[Any, tuple[float, ...]]] = {
-    "ordinary": (Ordinary(), (0.003, 0.01, 0.03, 0.1)),
-    "ordinary, Adam": (Ordinary(adam=True), (0.001, 0.003, 0.01)),
-    "relative, plain": (rg.Plain(), (0.03, 0.1, 0.3)),
-    "relative, exponential": (rg.Exponential(), (0.03, 0.1, 0.3)),
-    "relative, scalar-adaptive": (rg.Scalar(), (0.1, 0.3, 1.0)),
-    "relative, Adam": (rg.Adam(), (0.001, 0.003, 0.01)),
-    "relative, recipe": (rg.Recipe(), (0.4, 1.2)),
+    "ordinary": (Ordinary(), (0.01, 0.03, 0.1, 0.3)),
+    "ordinary, Adam": (Ordinary(adam=True), (0.003, 0.01, 0.03)),
+    "relative, plain": (rg.Plain(), (0.01, 0.03, 0.1, 0.3)),
+    "relative, exponential": (rg.Exponential(), (0.01, 0.03, 0.1, 0.3)),
+    "relative, scalar-adaptive": (rg.Scalar(), (0.03, 0.1, 0.3)),
+    "relative, Adam": (rg.Adam(), (0.003, 0.01, 0.03)),
+    "relative, recipe": (rg.Recipe(), (0.13, 0.4, 1.2)),
 }
 STYLES = {
     "ordinary": (plots.ORANGE, "-"),
@@ -108,7 +108,7 @@ def follow(data: str, rows: int, N: int, start: str, rule: str, steps: int, **_:
 def curve(layers: Any, X: Any, model: Any, rule: Any, N: int, steps: int) -> Line:
     """Follow one rule, and report about 25 times; None where it is not finite."""
     rng, state = np.random.default_rng(0), rg.init_state(layers, rule)
-    marks = {round(steps * (i / REPORTS) ** 2) for i in range(1, REPORTS + 1)} | {0}
+    marks = {0, *np.geomspace(1, steps, REPORTS).round().astype(int).tolist()}
     at, seconds, values, spent = [], [], [], 0.0
     order = rng.permutation(len(X))
     for t in range(steps + 1):
@@ -188,17 +188,25 @@ def section(store: Store, quick: bool) -> Section:
             ),
             "",
         ]
-        if ordinary and "relative, plain" in by_rule:
-            a, b = (by_rule[x]["log p"][-1] for x in ("relative, plain", "ordinary"))
-            good = a is not None and (b is None or a >= b)
+        plain = by_rule.get("relative, plain")
+        if full and ordinary and plain:
+            when = passed(plain, ordinary)
             claims.append(
                 Claim(
-                    f"{what}: the plain relative step ends above the ordinary one",
-                    f"{'diverged' if a is None else f'{a:.1f}'}, "
-                    f"{'diverged' if b is None else f'{b:.1f}'}",
-                    good,
+                    f"{what}: the plain relative step passes where the ordinary one ends",
+                    when,
+                    when.startswith("step"),
                 )
             )
+    text += [
+        "How to read it. In full batches the relative step needs fewer steps, for it does not see "
+        "how the data are conditioned. In minibatches at a constant rate each rule ends in its own "
+        "noise, and at D = 64, with standardised data, the ordinary gradient is as good: what the "
+        "relative one has for it there is that it costs no inverse, which counts as D grows, and "
+        "that log|det W| stays known. Adam, an optimiser of its own, goes further than either "
+        "constant step, on whichever gradient.",
+        "",
+    ]
     for data in dict.fromkeys(data for data, _ in cells):
         draw(store, data, {N: lines for (name, N), lines in cells.items() if name == data})
         text += [f"![likelihood against steps and time, {data}](figures/gradients-{data}.png)", ""]
@@ -222,9 +230,8 @@ def draw(store: Store, data: str, cells: dict[int, list[Line]]) -> None:
     grid = figure.subplots(len(cells), 2, squeeze=False)
     for axes, (N, lines) in zip(grid, cells.items(), strict=True):
         kind = "full batch" if RUNS[data][0] == N else f"batches of {N}"
-        finite = [v for line in lines for v in line["log p"] if v is not None]
-        start = lines[0]["log p"][0]
-        top = max(finite)
+        finite = [v for line in lines for v in line["log p"][1:] if v is not None]
+        low, top = np.percentile(finite, 5), max(finite)
         for ax, x, label in zip(
             axes, ("t", "seconds"), ("steps", "CPU seconds, one thread"), strict=True
         ):
@@ -232,13 +239,10 @@ def draw(store: Store, data: str, cells: dict[int, list[Line]]) -> None:
             for line in lines:
                 colour, dash = STYLES[line["rule"]]
                 values = [math.nan if v is None else v for v in line["log p"]]
-                ax.plot(line[x], values, dash, color=colour, label=line["rule"], lw=1.8)
-            low = min(start, np.percentile(finite, 20))
-            ax.set_ylim(max(low, top - 2.0 * abs(top)), top + 0.05 * (top - low))
+                ax.plot(line[x][1:], values[1:], dash, color=colour, label=line["rule"], lw=1.8)
+            ax.set_ylim(low, top + 0.05 * (top - low))
             ax.grid(color="0.93")
-            if x == "seconds":
-                ax.set_xscale("log")
-                ax.set_xlim(left=max(min(line["seconds"][1] for line in lines), 1e-4))
+            ax.set_xscale("log")
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=4, fontsize=9)
     figure.savefig(store.figure(f"gradients-{data}"))
