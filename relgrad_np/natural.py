@@ -25,7 +25,6 @@ from .network import Deltas, Layer, Tape
 from .rules import State
 from .tracking import track_step
 
-
 DOUBT = 10  # samples for each of the P moves at which F is trusted by half
 
 
