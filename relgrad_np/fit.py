@@ -20,6 +20,7 @@ from .densities import Density
 from .generative import require_model
 from .history import Epoch, FitResult, Keeper, Snapshot, fingerprint
 from .implementations import consumes, known, resolve
+from .natural import Natural
 from .network import Layer, Layers
 from .recipe import Recipe, Scalar
 from .rules import Exponential, Plain, Rule, State, init_state
@@ -27,6 +28,7 @@ from .watch import Watch
 
 RULES: dict[str, Callable[..., Any]] = {
     "recipe": Recipe,
+    "natural": Natural,
     "plain": Plain,
     "exponential": Exponential,
     "scalar": Scalar,
@@ -90,8 +92,9 @@ def fit(
         The start, see `init_layers`; copied, never changed.
     X, X_val : arrays (N, D)
         Samples to fit, and to validate and stop by; library, device and dtype of the layers.
-    rule : "recipe", "plain", "exponential", "scalar", "adam", or a rule
-        The default is robust in every D, L and N (see `recipe`); "plain" with
+    rule : "recipe", "natural", "plain", "exponential", "scalar", "adam", or a rule
+        The default is robust in every D, L and N (see `recipe`); "natural" is for deep nets of few
+        dimensions, L (D^2 + D) up to about a thousand (see `natural`); "plain" with
         schedule="constant" is the paper's own step; "scalar" sizes it by one running scalar for
         each layer. A rule of your own is a frozen dataclass that follows `Rule`.
     learning_rate : float
