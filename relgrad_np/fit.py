@@ -122,7 +122,8 @@ def fit(
     average : float in (0, 1)
         The layers are averaged over about this last part of the steps, and the average, too, is a
         candidate for the best layers (without X_val it is the best); the very last step, which no
-        batch has judged, is not in it. None: no average.
+        batch has judged, is not in it. None: no average; nor with rule "natural", whose layers go
+        too far for a mean of them to be a net.
     undo : float
         A batch whose log-likelihood is not finite, or so many mean deviations below the running
         mean, tells that the step before it was bad: that is undone by its low-rank inverse,
@@ -180,6 +181,7 @@ def fit(
     if isinstance(base, Adam) and base.clock == 0:
         base = replace(base, clock=batches)
     total = epochs * batches
+    average = average if getattr(base, "averages", True) else None
 
     if weights is not None and getattr(base, "outliers", None) is not None:
         base = replace(base, outliers=None)  # type: ignore[type-var]  # a heavy row is no outlier

@@ -63,6 +63,7 @@ class Natural:
     tau: float = 0.7
     kind: ClassVar[str] = "exponential"
     tracks: ClassVar[bool] = True
+    averages: ClassVar[bool] = False  # steps go too far for a mean of nets to be one
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "damping"):

@@ -330,6 +330,21 @@ def test_a_deep_narrow_net_is_what_it_is_for(monkeypatch):
     assert blocks < 0.5 * whole
 
 
+def test_layers_that_go_far_are_not_averaged():
+    """What `fit` returns without validation rows is the last net, not a mean of nets."""
+    X = drawn(generic(8, 9, 3, 2), 1, 200)[0]
+    act, dens = rg.activation("smooth_leaky_relu"), rg.density("normal")
+    for rule in (Natural(), rg.Recipe()):
+        rng = np.random.default_rng(0)
+        start = rg.init_layers(rng, 3, 2, kind="whiten", X=X, activation=act)
+        result = rg.fit(
+            start, X, act, dens, rule=rule, rng=rng, batch_size=50, epochs=3, average=0.5,
+            implementation="reference",
+        )  # fmt: skip
+        same = np.array_equal(result.layers[0].W, result.best_layers[0].W)
+        assert same == isinstance(rule, Natural)
+
+
 def test_float32_keeps_its_dtype_and_comes_close():
     problem, rule = generic(8, 9, 3, 2, "smooth_leaky_relu", "normal"), Natural(damping=0.1)
     batches = drawn(problem)
