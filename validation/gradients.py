@@ -199,7 +199,7 @@ def section(store: Store, quick: bool) -> Section:
                 )
             )
     text += [
-        "How to read it. In full batches the relative step needs fewer steps, for it does not see "
+        "How to read it. In full batches the plain relative step needs fewer steps, for it does not see "
         "how the data are conditioned. In minibatches at a constant rate each rule ends in its own "
         "noise, and at D = 64, with standardised data, the ordinary gradient is as good: what the "
         "relative one has for it there is that it costs no inverse, which counts as D grows, and "
