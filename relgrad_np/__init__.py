@@ -23,6 +23,7 @@ from .presets import PRESETS
 from .recipe import Recipe, Scalar
 from .relative import relative_gradient
 from .rules import Exponential, Plain, Rule, State, StepInfo, init_state, train_step
+from .staging import Staged
 from .tracking import Tracked, track, track_step
 from .upkeep import audit, undo_step
 
@@ -47,6 +48,7 @@ __all__ = [
     "Recipe",
     "Rule",
     "Scalar",
+    "Staged",
     "State",
     "StepInfo",
     "Tape",

@@ -1,6 +1,7 @@
 """Numerical pieces that know nothing of the model: a safeguarded Newton, phi1, a norm bound."""
 
 import math
+from typing import Any
 
 from ._arguments import number
 from ._array import Array, Formula, Namespace, namespace
@@ -126,3 +127,12 @@ def norm_bound(K: Array) -> Array:
 def eye(xp: Namespace, K: Array) -> Array:
     """Return the identity of the size, dtype and device of K (n, n)."""
     return xp.eye(K.shape[0], dtype=K.dtype, device=K.device)
+
+
+def widest(x: Array) -> Any:
+    """Return float64, or float32 where the device of `x` has nothing wider."""
+    xp = namespace(x, "x")
+    try:
+        return xp.empty(0, dtype=xp.float64, device=x.device).dtype
+    except (TypeError, ValueError, RuntimeError):  # each library its own
+        return xp.float32

@@ -26,12 +26,18 @@ def backprop(
     """
     check_parts(layers, Ys=tape.Ys)
     share = (1.0 if weights is None else weights[:, None]) / tape.Ys[0].shape[0]  # 1 / N
+    return tuple(downwards(layers, tape, activation, density, share))[::-1]
+
+
+def downwards(layers: Layers, tape: Tape, act: Activation, density: Density, share: Array) -> Array:
+    """Yield the deltas from the last layer to the first, each as soon as it is known."""
     # forward: L_p = sum_i log p(Zs[L])
-    deltas = [density.score(tape.Ys[-1]) * share]  # (N, D)
+    Delta = density.score(tape.Ys[-1]) * share  # (N, D)
     for k in reversed(range(len(layers) - 1)):
+        yield Delta
         # forward: Ys[k+1] = Zs[k+1] @ W_{k+1}.T + b_{k+1}
-        d_Z = deltas[0] @ layers[k + 1].W  # (N, D)
+        d_Z = Delta @ layers[k + 1].W  # (N, D)
         # forward: Zs[k+1] = sigma(Ys[k]);  L_J1 += sum_i log sigma'(Ys[k])
-        d_J1 = activation.dlog_dsigma(tape.Ys[k]) * share  # (N, D)
-        deltas.insert(0, d_Z * activation.dsigma(tape.Ys[k]) + d_J1)  # (N, D)
-    return tuple(deltas)
+        d_J1 = act.dlog_dsigma(tape.Ys[k]) * share  # (N, D)
+        Delta = d_Z * act.dsigma(tape.Ys[k]) + d_J1  # (N, D)
+    yield Delta

@@ -5,6 +5,7 @@ one line on stderr; 130 and 143 for signals.
 """
 
 import argparse
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -13,6 +14,7 @@ import shlex
 import signal
 import sys
 import warnings
+from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,6 +25,7 @@ from . import __version__
 from .fit import RULES, SCHEDULES
 from .history import FitDivergedError, fingerprint
 from .oracle.commands import register
+from .ranks import Listener, Ranks, together, world
 
 PROGRAM = "relgrad-np"
 _STATUS = """exit status: 0 success; 1 a check failed or the fit diverged; 2 unusable input;
@@ -98,6 +101,7 @@ def _parser() -> _Parser:
     bench.add_argument("--quick", action="store_true", help="small sizes, under two minutes")
     bench.add_argument("--cells", default="table", choices=("table", "scaling", "batch"))
     bench.add_argument("--threads", metavar="N", type=int, default=1, help="0: all; default 1")
+    bench.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     bench.add_argument("--out", type=Path, help="file of JSON lines, appended to")
 
     info = command("info", _info, "versions, BLAS, threads, devices")
@@ -130,7 +134,10 @@ def _parser() -> _Parser:
     )
     train.add_argument("--seed", metavar="N", type=seed_number)
     train.add_argument("--dtype", help="float64 or float32")
-    train.add_argument("--implementation", help="numba or reference; default the fastest at hand")
+    train.add_argument("--device", help="cpu, cuda (CuPy) or torch:NAME, such as torch:cuda")
+    train.add_argument(
+        "--implementation", help="numba, cupy or reference; default the fastest at hand"
+    )
     train.add_argument("--preset", help="published: the settings of the authors' code")
     train.add_argument("--rows", metavar="N", type=positive, help="use N training rows only")
     train.add_argument("--data-dir", type=Path, help="where the standard files are (RELGRAD_DATA)")
@@ -139,6 +146,10 @@ def _parser() -> _Parser:
     train.add_argument("--checkpoint-seconds", metavar="S", type=positive, default=60)
     train.add_argument("--checkpoint-steps", metavar="N", type=positive, help="also every N steps")
     train.add_argument("--json", action="store_true", help="the report as one JSON object")
+    train.add_argument(
+        "--distributed", action="store_true", help="share the batches: mpiexec -n 4 relgrad-np ..."
+    )
+    train.add_argument("--exchange", help="auto, factors, products, sums: what the ranks send")
 
     evaluate = command("evaluate", _evaluate, "log-likelihood of data under a trained model")
     evaluate.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
@@ -192,13 +203,27 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
+    if not options.distributed:
+        if options.exchange is not None:
+            raise ValueError("`--exchange` is for --distributed")
+        return _train_on(options)
+    ranks = world(exchange=options.exchange or "auto")
+    if ranks.rank > 0:  # one of them speaks; an error that ends the job is told all the same
+        sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
+    return _train_on(options, comm=ranks)
+
+
+@together
+def _train_on(options: argparse.Namespace, comm: Ranks | None = None) -> int:
+    """Train, alone or as one of several ranks; rank 0 has the run folder."""
     from . import runs, training
 
     folder: Path | None = options.out
     if options.resume:
         if folder is None:
             raise ValueError("`--resume` needs --out RUN, the run folder to go on with")
-        config = runs.read_config(folder)
+        config: Any = runs.read_config(folder) if comm is None or comm.rank == 0 else None
+        config = config if comm is None else comm.share(config)
         settings = _unchanged(options, config)
         folder_of_data = _data_dir(options, config)
         data = _load(config["data"], settings.seed, config["rows"], folder_of_data)
@@ -225,14 +250,53 @@ def _train(options: argparse.Namespace) -> int:
         _say(note)
     if folder is None:
         folder = Path("runs") / Path(options.data.replace(":", "-")).stem
+    if comm is not None:
+        comm.require_same({key: str(config[key]) for key in ("version", "fingerprint", "settings")})
+        prepared = prepared._replace(start=comm.share(prepared.start))
+        if comm.rank > 0:
+            return _follow(prepared, comm)
     if not options.resume:
         config = runs.create(folder, config)
     with runs.locked(folder):
-        return _run(folder, config, settings, data, prepared, options)
+        status = _run(folder, config, settings, data, prepared, options, comm)
+    return status if comm is None else int(comm.share(status))
+
+
+def _follow(prepared: Any, comm: Ranks) -> int:
+    """Take part in a fit whose run folder is rank 0's; return its exit status."""
+    from .fit import fit
+
+    listener = Listener()
+    with _asked_to_stop(listener):
+        resume = comm.share(None)
+        fit(prepared.start, **prepared.options, keeper=listener, resume=resume, comm=comm)
+    return int(comm.share(None))
+
+
+@contextlib.contextmanager
+def _asked_to_stop(keeper: Any) -> Iterator[None]:
+    """Let SIGTERM and SIGINT ask a keeper to stop, while a fit runs."""
+
+    def ask_to_stop(number: int, frame: Any) -> None:
+        keeper.stop = number
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask_to_stop)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _die)
 
 
 def _run(
-    folder: Path, config: Any, settings: Any, data: Any, prepared: Any, options: argparse.Namespace
+    folder: Path,
+    config: Any,
+    settings: Any,
+    data: Any,
+    prepared: Any,
+    options: argparse.Namespace,
+    comm: Ranks | None = None,
 ) -> int:
     """Train in a locked run folder, from its newest checkpoint if it has one."""
     from . import runs, training
@@ -254,39 +318,33 @@ def _run(
             )
         _say("there is no checkpoint yet: starting at the beginning")
     runs.write_history(history, resume.history if resume else ())
-
-    def ask_to_stop(number: int, frame: Any) -> None:
-        keeper.stop = number
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, ask_to_stop)
-    try:
-        run = training.train(
-            data,
-            settings,
-            prepared=prepared,
-            progress=_progress() and not options.json,
-            callbacks=(
-                lambda epoch, state: runs.append_history(history, epoch),
-                training.watch_condition(_say, settings.dtype),
-            ),
-            keeper=keeper,
-            resume=resume,
-        )
-    except FitDivergedError as error:  # nothing is lost
-        model = training.model_of(data, settings, error.result.best_layers, prepared.options)
-        save(folder / "model.npz", model)
-        raise
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _die)
-    if run.result.stop_reason == "signal" and keeper.stop is not None:
+    with _asked_to_stop(keeper):
+        try:
+            run = training.train(
+                data,
+                settings,
+                prepared=prepared,
+                progress=_progress() and not options.json,
+                callbacks=(
+                    lambda epoch, state: runs.append_history(history, epoch),
+                    training.watch_condition(_say, settings.dtype),
+                ),
+                keeper=keeper,
+                resume=resume if comm is None else comm.share(resume),
+                comm=comm,
+            )
+        except FitDivergedError as error:  # nothing is lost
+            model = training.model_of(data, settings, error.result.best_layers, prepared.options)
+            save(folder / "model.npz", model)
+            raise
+    stop = keeper.stop if comm is None else comm.stop  # which another rank may have heard
+    if run.result.stop_reason == "signal" and stop is not None:
         print(
-            f"{PROGRAM}: stopped by {signal.Signals(keeper.stop).name}; go on with: "
+            f"{PROGRAM}: stopped by {signal.Signals(stop).name}; go on with: "
             f"{PROGRAM} train --resume --out {shlex.quote(str(folder))}",
             file=sys.stderr,
         )
-        return 128 + keeper.stop
+        return 128 + stop
     runs.finish(folder, run)
     if options.json:
         print(runs.strict_json({**run.report._asdict(), "folder": str(folder)}))
@@ -306,7 +364,8 @@ def _unchanged(options: argparse.Namespace, config: dict[str, Any]) -> Any:
     from . import training
 
     kept = config["settings"]
-    given = {name: getattr(options, name) for name in kept}
+    device = options.device or kept.get("device", "cpu")  # checkpoints move between devices
+    given = {name: getattr(options, name) for name in kept if name != "device"}
     given |= {"data": options.data and _resolved(options.data), "rows": options.rows}
     for name, value in given.items():
         before = kept.get(name, config.get(name))
@@ -314,7 +373,7 @@ def _unchanged(options: argparse.Namespace, config: dict[str, Any]) -> Any:
             raise ValueError(
                 f"`--{name.replace('_', '-')}` can't change on --resume: it is {before}"
             )
-    return training.Settings(**kept)
+    return training.Settings(**(kept | {"device": device}))
 
 
 def _resolved(data: str) -> str:
@@ -441,6 +500,10 @@ def _bench(options: argparse.Namespace) -> int:
             "pip install -e '.[fast,peers]'"
         )
     sys.path.insert(0, str(root))
+    if options.device == "cuda":
+        asked = ["--out", str(options.out)] if options.out else []
+        asked += ["--quick"] if options.quick else []
+        return int(importlib.import_module("benchmarks.cuda").main(asked))
     asked = ["--cells", options.cells, "--threads", str(options.threads)]
     asked += ["--quick"] if options.quick else []
     asked += ["--out", str(options.out)] if options.out else []
@@ -469,7 +532,7 @@ def information() -> dict[str, Any]:
         "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} processors",
     }
     extras = ("numpy", "scipy", "array-api-compat", "numba", "scikit-learn", "matplotlib", "tqdm")
-    for package in (*extras, "cupy-cuda13x", "torch", "jax"):
+    for package in (*extras, "mpi4py", "cupy-cuda13x", "torch", "jax"):
         try:
             facts[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -22,9 +22,11 @@ from .history import Epoch, FitResult, Keeper, Snapshot, fingerprint
 from .implementations import consumes, known, resolve
 from .natural import Natural
 from .network import Layer, Layers
+from .ranks import Alone, together
 from .recipe import Recipe, Scalar
 from .rules import Exponential, Plain, Rule, State, init_state
-from .watch import Watch
+from .staging import Feed, Staged
+from .watch import Watch, copied
 
 RULES: dict[str, Callable[..., Any]] = {
     "recipe": Recipe,
@@ -57,6 +59,7 @@ def make_rule(rule: str | Rule, learning_rate: float | None = None) -> Rule:
     return replace(made, learning_rate=float(learning_rate))  # type: ignore[type-var]
 
 
+@together
 def fit(
     layers: Layers,
     X: Array,
@@ -83,6 +86,7 @@ def fit(
     callbacks: Sequence[Callable[[Epoch, State], Any]] = (),
     keeper: Keeper | None = None,
     resume: Snapshot | None = None,
+    comm: Any = None,
 ) -> FitResult:
     """Maximise the mean log-likelihood of X (N, D) from `layers` on, by minibatch steps.
 
@@ -108,12 +112,13 @@ def fit(
         Shuffles, and is what `transform` draws from; nothing else is random.
     patience : int
         Stop after so many epochs without a better validation; needs X_val.
-    implementation : "reference", "numba" or None
+    implementation : "reference", "numba", "cupy" or None
         Which twin of `train_step` takes the steps; None: the fastest at hand, which is "numba" for
-        NumPy arrays where Numba is installed. Their results differ by rounding.
+        NumPy arrays where Numba is installed, "cupy" for CuPy arrays. Their results differ by
+        rounding.
     transform : function of (rows of X, rng)
         Brings each batch to model space; X may then be anything with rows, such as a memory-mapped
-        file of integers.
+        file of integers. Rows that stay on the host while the layers are on a device: `Staged`.
     sample_weight : (N,) numbers, not negative
         The weighted mean is maximised; weights are relative. A row of weight 2 counts as two rows,
         one of weight 0 is left out. A batch takes its step with its own weights, of mean 1, and
@@ -128,7 +133,8 @@ def fit(
         A batch whose log-likelihood is not finite, or so many mean deviations below the running
         mean, tells that the step before it was bad: that is undone by its low-rank inverse,
         counted, and the next steps are smaller: half, then 2 % more with each step. Judged once
-        for each batch, from the 21st on; without a tracked log|det W| never. None: never.
+        for each batch, from the 21st on; without a tracked log|det W| never. None: never, and a
+        device is asked only every 32 steps how they went.
     refresh : int
         Steps between audits of the tracked log|det W| against slogdet, cubic; each epoch's end is
         one. Where it has drifted it starts afresh.
@@ -140,6 +146,9 @@ def fit(
         Called after each epoch; one that returns something true stops the fit.
     keeper, resume : Keeper, Snapshot
         Who writes snapshots, and the one to go on from: the same arguments, then the same result.
+    comm : mpi4py.MPI.Comm, or Ranks
+        Fit on several ranks, each called with the same arguments: the batches are shared, the
+        result is the same on all and that of one process but for rounding. See `ranks.Ranks`.
 
     Returns
     -------
@@ -163,8 +172,10 @@ def fit(
     >>> result.history[0].train < result.history[-1].train, result.stop_reason
     (True, 'epochs')
     """
+    team = Alone() if comm is None else comm
     require_model(activation, density)
-    xp = check(layers) if transform else check(layers, X=X)
+    apart = transform is not None or isinstance(X, Staged)
+    check(layers, **({} if apart else {"X": X}))
     require_finite("X", X)
     if X_val is not None:
         check(layers, X_val=X_val)
@@ -175,9 +186,10 @@ def fit(
         schedule, warmup, batch_size, epochs, patience, implementation, rng, average, undo, refresh
     )
     base, factor = make_rule(rule, learning_rate), SCHEDULES[schedule]
-    step = resolve(implementation, layers[0].W)
+    step = resolve(team.implementation(implementation), layers[0].W)
     rows_in, weights = weighted(sample_weight, X.shape[0])
-    batches = math.ceil(len(rows_in) / batch_size)
+    N = team.total(len(rows_in))
+    batches = math.ceil(N / batch_size)
     if isinstance(base, Adam) and base.clock == 0:
         base = replace(base, clock=batches)
     total = epochs * batches
@@ -205,41 +217,49 @@ def fit(
         "X_val": fingerprint(X_val),
         "sample_weight": fingerprint(None if weights is None else weights[:, None]),
     }
-    own = tuple(Layer(xp.asarray(W, copy=True), xp.asarray(b, copy=True)) for W, b in layers)
+    own = tuple(Layer(copied(W), copied(b)) for W, b in layers)
+    state = init_state(own, base, inverse=track_inverse)
+    team.meet(terms, state, rng, base, N, batches, resume)
     watch = Watch(
-        init_state(own, base, inverse=track_inverse),
+        state,
         activation,
         density,
-        X_val,
+        team.own(X_val),
         terms,
         kind=getattr(base, "kind", ""),
         undo=undo,
         horizon=(average or 0.0) * total,
         refresh=refresh,
         consumed=consumes(step),
+        mean=team.mean,
     )
+    step, keeper = team.step(step), team.keeper(keeper)
     if resume is not None:
         watch.restore(resume, own)
         rng.bit_generator.state = resume.rng_epoch
-    bar = _progress_bar(total, watch.state.t) if progress else None
+    bar = _progress_bar(total, watch.state.t) if progress and team.rank == 0 else None
     with np.errstate(all="ignore"):  # what is not finite is found and named below
         while watch.epoch <= epochs and not watch.stop_reason:
             watch.rng_epoch = rng.bit_generator.state
-            order = rows_in[rng.permutation(len(rows_in))]
+            parts = team.parts(rows_in, rng, batches)
             if resume is not None and watch.batch > 0:  # the batches done may have drawn, too
                 rng.bit_generator.state = resume.rng_now
             resume = None
-            for rows in np.array_split(order, batches)[watch.batch :]:
+            parts = parts[watch.batch :]
+            # a transform gets all rows: its draws are those of one process
+            fetched = [r if transform else team.mine(r, counts) for r, counts in parts]
+            feed = Feed(X, fetched, transform, lambda: team.generator(rng))
+            for rows, counts in parts:
                 t = watch.state.t
                 eta = base.learning_rate * factor(t / total) * min(1.0, (t + 1) / (warmup + 1))
-                share, extra = 1.0, {}
+                share, extra = 1.0, team.extra(counts)
                 if weights is not None:
                     share = float(weights[rows].mean())
                     like = watch.state.layers[0].W
-                    extra = {"weights": from_numpy(weights[rows] / share, like)}
-                batch = _rows(X, rows, xp)
-                if transform is not None:
-                    batch = transform(batch, rng)
+                    mine = team.mine(weights[rows], counts)
+                    extra |= {"weights": from_numpy(mine / share, like)}
+                batch = feed.take()
+                batch = team.mine(batch, counts) if transform else batch
                 while True:
                     size = eta * share * float(watch.guard.caution)
                     state, info = step(
@@ -250,11 +270,13 @@ def fit(
                         rule=replace(base, learning_rate=size),  # type: ignore[type-var]
                         **extra,
                     )
+                    feed.ahead()  # while the device is at work
                     if not watch.is_bad(info):
                         break
                     if not watch.take_back(state, info):
                         raise watch.diverged(batch)
-                watch.step(state, info, share * len(rows))
+                lasts = not isinstance(X, Staged)  # else its memory will hold another batch
+                watch.step(state, info, share * sum(counts), batch if lasts else None)
                 state = watch.state
                 if bar is not None:
                     bar.update()
@@ -264,7 +286,7 @@ def fit(
                 if end:
                     record = watch.record(eta)
                     stops = [callback(record, watch.kept(state)) for callback in callbacks]
-                    if any(stops):
+                    if team.any(any(stops)):
                         watch.stop_reason = "callback"
                     elif patience is not None and record.epoch - watch.best_epoch >= patience:
                         watch.stop_reason = "patience"
@@ -299,13 +321,6 @@ def weighted(sample_weight: Any, N: int) -> tuple[Any, Any]:
         raise ValueError("`sample_weight` must be finite, not negative, and not all 0")
     rows = np.flatnonzero(weights > 0)
     return rows, None if np.ptp(weights[rows]) == 0 else weights / weights[rows].mean()
-
-
-def _rows(X: Array, rows: Any, xp: Any) -> Array:
-    """Return these rows of X, in X's library; a memory-mapped file is read no further."""
-    if isinstance(X, np.ndarray):
-        return np.asarray(X[rows])
-    return xp.take(X, xp.asarray(rows, device=compat.device(X)), axis=0)
 
 
 def check_options(

@@ -10,6 +10,7 @@ import importlib.util
 from collections.abc import Callable
 from typing import Any
 
+import array_api_compat as compat
 import numpy as np
 
 from ._arguments import one_of
@@ -17,27 +18,31 @@ from ._arguments import one_of
 TABLE = {
     "reference": "relgrad_np.rules:train_step",
     "numba": "relgrad_np.kernels.cpu:train_step",
+    "cupy": "relgrad_np.kernels.gpu:train_step",
 }
+NEEDS = {"numba": ("Numba", "fast"), "cupy": ("CuPy", "gpu")}  # library and extra
 
 
 def resolve(name: str | None, like: Any = None) -> Callable[..., Any]:
     """Return the `train_step` of this implementation; None is the fastest at hand for `like`.
 
-    That is "numba" for NumPy arrays where Numba is installed, else "reference".
-    ModuleNotFoundError where "numba" is asked for and Numba is missing.
+    That is "cupy" for CuPy arrays, "numba" for NumPy arrays where Numba is installed, else
+    "reference". ModuleNotFoundError where one is asked for whose library is missing.
 
     >>> resolve("reference").__name__
     'train_step'
     """
     if name is None:
+        fast = "cupy" if compat.is_cupy_array(like) else "reference"
         try:
-            return resolve("numba" if isinstance(like, np.ndarray) else "reference")
+            return resolve("numba" if isinstance(like, np.ndarray) else fast)
         except ImportError:
             return resolve("reference")
     module, _, function = TABLE[known(name)].partition(":")
-    if name == "numba" and importlib.util.find_spec("numba") is None:
+    if name in NEEDS and importlib.util.find_spec(name) is None:
+        library, extra = NEEDS[name]
         raise ModuleNotFoundError(
-            "implementation 'numba' needs Numba: pip install 'relgrad-np[fast]'"
+            f"implementation {name!r} needs {library}: pip install 'relgrad-np[{extra}]'"
         )
     return getattr(importlib.import_module(module), function)  # type: ignore[no-any-return]
 

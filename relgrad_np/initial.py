@@ -7,6 +7,7 @@ import numpy as np
 
 from ._arguments import generator, one_of, whole
 from ._array import Array, from_numpy, namespace
+from ._numerics import widest
 from .activations import Activation, identity
 from .network import Layer, Layers, forward
 
@@ -96,7 +97,7 @@ def _orthogonal(rng: np.random.Generator, D: int) -> Array:
 
 
 def _whitening(Z: Array, D: int, L: int, activation: Activation, kind: str) -> Layers:
-    """Whiten Z (N, D) and what each layer makes of it; the moments are taken in float64."""
+    """Whiten Z (N, D) and what each layer makes of it; moments as wide as the device can."""
     if Z.ndim != 2 or Z.shape[1] != D or Z.shape[0] == 0:
         raise ValueError(f"`X` must have shape (N, {D}) with N >= 1, got {tuple(Z.shape)}")
     xp = namespace(Z, "X")
@@ -104,7 +105,7 @@ def _whitening(Z: Array, D: int, L: int, activation: Activation, kind: str) -> L
     for k in range(L):
         if k > 0:
             Z = activation.sigma(forward(tuple(layers[-1:]), Z, activation).Ys[0])  # (N, D)
-        wide = xp.astype(Z, xp.float64)
+        wide = xp.astype(Z, widest(Z))
         mu = xp.mean(wide, axis=0)  # (D,)
         wide = wide - mu  # one array: its product with itself is symmetric, half the work
         Sigma = wide.T @ wide / Z.shape[0]  # (D, D)
@@ -114,7 +115,7 @@ def _whitening(Z: Array, D: int, L: int, activation: Activation, kind: str) -> L
         wide_eps, eps = (float(xp.finfo(x.dtype).eps) for x in (s, Z))
         top = float(s[-1])  # what rounding alone makes: of the moments, and of the samples
         noise = D * (wide_eps * top + 64 * eps**2 * (top + float(xp.max(mu * mu))))
-        rank = int(xp.sum(xp.astype(s > noise, xp.int64)))
+        rank = int(xp.sum(xp.astype(s > noise, s.dtype)))
         if rank < D:
             raise ValueError(
                 f"`X` has rank {rank} of {D} at layer {k}: drop constant or repeated columns, "

@@ -60,9 +60,10 @@ def factors(layers: Layers, tape: Tape, deltas: Deltas) -> Steps:
     array([[6.]])
     """
     check_parts(layers, Ys=tape.Ys, deltas=deltas)
-    triples = zip(layers, tape.Ys, deltas, strict=True)
+    YWs = tape.YWs or tuple(Y @ W for (W, _), Y in zip(layers, tape.Ys, strict=True))
+    parts = zip(layers, tape.Ys, deltas, YWs, strict=True)
     bare = (
-        Factors(Delta, Y, Y @ W, Y @ b + 1, None, 0 * b, 0 * b + 1) for (W, b), Y, Delta in triples
+        Factors(Delta, Y, A, Y @ b + 1, None, 0 * b, 0 * b + 1) for (_, b), Y, Delta, A in parts
     )
     return tuple(with_K(f) for f in bare)
 

@@ -33,6 +33,7 @@ class Tape(NamedTuple):
 
     Zs: tuple[Array, ...]
     Ys: tuple[Array, ...]
+    YWs: tuple[Array, ...] = ()  # Y @ W of each layer, where it is known
 
 
 def forward(layers: Layers, X: Array, activation: Activation) -> Tape:

@@ -143,7 +143,8 @@ class Recipe:
             Delta_u, U = f.Delta / S, (f.Y - m) * S
             q = xp.sqrt(xp.sum(Delta_u * Delta_u, axis=1) * xp.sum(U * U, axis=1))  # (N,)
             limit = self.outliers * xp.sort(q)[q.shape[0] // 2]
-            weight = xp.clip(limit / (q + xp.finfo(q.dtype).smallest_normal), max=1.0)
+            weight = limit / (q + xp.finfo(q.dtype).smallest_normal)
+            weight = xp.minimum(weight, xp.ones_like(q))
             weighed.append(f._replace(Delta=f.Delta * weight[:, None]))
         return tuple(weighed)
 

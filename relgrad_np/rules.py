@@ -94,7 +94,7 @@ class Plain:
         fs = factors(state.layers, tape, deltas)
         norms = tuple(norm_bound(f.K) + xp.sum(0 * f.A) + xp.sum(0 * f.u) for f in fs)
         finite = finite & xp.isfinite(sum(norms))
-        caps = (xp.clip(self.tau / norm, max=self.learning_rate) for norm in norms)
+        caps = (xp.minimum(self.tau / K, xp.full_like(K, self.learning_rate)) for K in norms)
         etas = tuple(xp.where(finite, cap, xp.zeros_like(cap)) for cap in caps)
         fs = tuple(Factors(*(xp.where(finite, x, xp.zeros_like(x)) for x in f)) for f in fs)
         bound = self.tau + self.learning_rate

@@ -6,14 +6,14 @@ Exactly, by Sylvester's and Woodbury's identities; the exponential step needs no
 from typing import Any, NamedTuple
 
 from ._array import Array, check, namespace
-from ._numerics import eye, phi1
+from ._numerics import eye, phi1, widest
 from .multiplicative import Steps, sizes, with_K
 from .network import Layers
 from .ordinary import checked_inverse
 
 
 class Tracked(NamedTuple):
-    """Carried along: logdet (L,), sign (L,), both float64; inverse, L arrays (D, D), or None.
+    """Carried along: logdet (L,), sign (L,), `widest`; inverse, L arrays (D, D), or None.
 
     >>> Tracked(0.0, 1.0, None).sign
     1.0
@@ -32,7 +32,7 @@ def track(layers: Layers, *, inverse: bool = False) -> Tracked:
     array([-1.])
     """
     xp = check(layers)
-    pairs = [xp.linalg.slogdet(xp.astype(W, xp.float64)) for W, _ in layers]
+    pairs = [xp.linalg.slogdet(xp.astype(W, widest(W))) for W, _ in layers]
     sign, logdet = (xp.stack(column) for column in zip(*pairs, strict=True))
     Vs = [checked_inverse(W, f"W of layer {k}") for k, (W, _) in enumerate(layers) if inverse]
     return Tracked(logdet, sign, tuple(Vs) or None)
@@ -60,7 +60,7 @@ def track_step(tracked: Tracked, factors: Steps, eta: Any, *, kind: str = "plain
         raise ValueError(f"`factors` must be of all {L} layers, got {len(factors)}")
     for k, (f, (_, c, scale)) in enumerate(zip(factors, sizes(factors, eta, kind), strict=True)):
         xp, (N, D) = namespace(f.Y, "Y"), f.Y.shape
-        K, c64, scale64 = (xp.astype(x, xp.float64) for x in (with_K(f).K, c, scale))
+        K, c64, scale64 = (xp.astype(x, widest(x)) for x in (with_K(f).K, c, scale))
         F = f.Y if N < D else K  # V+ = (V - V @ Delta.T @ Q @ Y) / scale; Q @ K for N >= D
         if kind == "plain":
             I_cK = eye(xp, K) + c64 * K

@@ -13,17 +13,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._arguments import one_of
+from ._array import from_numpy, to_numpy
 from .activations import activation
 from .adam import Adam
 from .checkpoint import Model, in_float64
 from .datasets import Dataset, bits_per_dim, gaussian_log_likelihood
 from .datasets.guards import require_full_rank
 from .densities import density
+from .devices import array_on, moved, placed
 from .fit import check_options, fit, make_rule
 from .generative import require_model
 from .history import Epoch, FitResult, Keeper, Snapshot
 from .initial import init_layers
-from .network import Layers
+from .network import Layer, Layers
 from .objective import log_likelihood
 from .presets import PRESETS
 from .rules import Rule, State
@@ -60,6 +62,7 @@ class Settings:
     preset: str | None = None
     average: float | None = 0.1
     fresh_noise: bool = False
+    device: str = "cpu"
 
 
 DIGITS = Settings(fresh_noise=True)
@@ -244,15 +247,16 @@ def prepare(settings: Settings, data: Dataset) -> Prepared:
         first = first.astype(dtype)
         require_full_rank(first, data.columns)
     D, L = first.shape[1], settings.layers
-    start = init_layers(rng, D, L, kind=settings.init, X=first, activation=act)
+    like = array_on(settings.device, dtype)
+    start = moved(init_layers(rng, D, L, kind=settings.init, X=first, activation=act), like)
     X, transform = rows_of(data, dtype, settings.fresh_noise)
     options |= {
-        "X": X,
+        "X": placed(X, like, transform),
         "transform": transform,
         "activation": act,
         "density": dens,
         "rule": rule,
-        "X_val": data.validation.astype(dtype),
+        "X_val": from_numpy(data.validation.astype(dtype), like),
     }
     return Prepared(start, options, notes)
 
@@ -348,10 +352,12 @@ def train(
     keeper: Keeper | None = None,
     resume: Snapshot | None = None,
     prepared: Prepared | None = None,
+    comm: Any = None,
 ) -> Run:
     """Fit a model to the training rows and judge its best epoch on the test rows.
 
     `prepared` is what `prepare(settings, data)` gave, if it has been called; it serves once.
+    `comm`: of rank 0, whose fit the other ranks share; see `fit`.
 
     >>> from relgrad_np.datasets import load
     >>> run = train(load("toy:sine", n=200), Settings(epochs=2))
@@ -362,7 +368,13 @@ def train(
     gaussian = baseline(data, data.test)
     started = time.perf_counter() - (resume.seconds if resume else 0.0)
     result = fit(
-        start, **options, progress=progress, callbacks=callbacks, keeper=keeper, resume=resume
+        start,
+        **options,
+        progress=progress,
+        callbacks=callbacks,
+        keeper=keeper,
+        resume=resume,
+        comm=comm,
     )
     seconds = time.perf_counter() - started
     report = judge(data, result, options, gaussian, seconds)
@@ -379,6 +391,7 @@ def model_of(data: Dataset, settings: Settings, layers: Layers, options: dict[st
     'toy:rings'
     """
     config = {"data": data.name, "columns": data.columns, **asdict(settings)}
+    layers = tuple(Layer(to_numpy(W), to_numpy(b)) for W, b in layers)
     return Model(layers, options["activation"], options["density"], data.transforms, config)
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import array_api_compat as compat
 import numpy as np
 
 from ._array import Array, check, check_parts, from_numpy
@@ -73,7 +74,8 @@ def undo_step(layers: Layers, factors: Steps, eta: Any, *, kind: str = "plain") 
         plain        W = B - Delta.T @ c inv(I + c Y @ Delta.T) @ Y @ B,  c = eta / (1 + eta)
         exponential  W = B - Delta.T @ eta phi1(-eta Y @ Delta.T) @ Y @ B
 
-    Cost: two products of (N, D) by (D, D) size, no inverse of that size; O(N^3).
+    Cost: two products of (N, D) by (D, D) size, no inverse of that size; O(N^3). LinAlgError, on
+    every library, where the plain step has made a singular W.
 
     >>> import numpy as np, relgrad_np as rg
     >>> layers, y = (rg.Layer(np.array([[2.0]]), np.array([1.0])),), np.array([[3.0]])
@@ -94,10 +96,24 @@ def undo_step(layers: Layers, factors: Steps, eta: Any, *, kind: str = "plain") 
             own = phi1_times(e * (K + eye(xp, K)), None, f.Delta.T @ one)
         B = xp.concat([W, (b - f.m - own)[:, None]], axis=1) / scale[:, None]  # (D, D + 1)
         Q = f.Y @ B if wide else K @ B
-        if kind == "plain":
-            Q = xp.linalg.solve(eye(xp, K) + c * K, c * Q)
-        else:
-            Q = phi1(-c * K) @ (c * Q)
+        Q = _solved(eye(xp, K) + c * K, c * Q) if kind == "plain" else phi1(-c * K) @ (c * Q)
         B = B - (f.Delta.T @ Q if wide else Q)
         undone.append(Layer(B[:, :-1], B[:, -1] + f.m))
     return tuple(undone)
+
+
+def _solved(M: Array, F: Array) -> Array:
+    """Return inv(M) @ F; LinAlgError for a singular M, which CuPy would not tell."""
+    xp = check((Layer(M, M[:, 0]),))
+    singular = np.linalg.LinAlgError("the step can't be undone: I + c K is singular")
+    try:
+        Q = xp.linalg.solve(M, F)
+    except (np.linalg.LinAlgError, RuntimeError) as error:  # the latter is torch's
+        if "ingular" not in str(error):
+            raise
+        raise singular from None
+    if compat.is_cupy_array(Q):  # which raises nothing
+        bad = xp.all(xp.isfinite(M)) & xp.all(xp.isfinite(F)) & ~xp.all(xp.isfinite(Q))
+        if bool(bad):
+            raise singular
+    return Q

@@ -3,12 +3,13 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import array_api_compat as compat
 import numpy as np
 
-from ._array import Array, check, to_numpy
+from ._array import Array, check, namespace, to_numpy
+from ._numerics import widest
 from .activations import Activation
 from .backprop import backprop
 from .densities import Density
@@ -23,6 +24,45 @@ from .upkeep import audit, undo_step
 MANY = 32  # layers that the average is about
 SMALLEST = 1e-3  # caution: a fit that needs still smaller steps has diverged
 EARLY = 20  # batches from which the guard learns what is usual
+LATE = 32  # steps after which a device is asked how they went, where none is to be judged at once
+
+
+class Status(NamedTuple):
+    """What is read of a step: whether it was rejected, log-likelihood (NaN: unknown), mean eta.
+
+    >>> Status(False, -1.5, 0.1).value
+    -1.5
+    """
+
+    rejected: bool
+    value: float
+    eta: float
+
+
+def read(infos: list[StepInfo]) -> list[Status]:
+    """Read the steps' numbers, from a device all in one transfer.
+
+    >>> read([StepInfo(np.float64(-2.0), np.float64(0.5), None, (np.asarray(0.1),), (), False)])
+    [Status(rejected=False, value=nan, eta=0.1)]
+    """
+    rows: list[Any] = []
+    for info in infos:
+        known = info.log_likelihood
+        rows.append((info.rejected, math.nan if known is None else known, *info.eta))
+    if infos and on_device(first := infos[0].L_p):
+        xp, wide = namespace(first, "L_p"), widest(first)
+        numbers = [first + x if isinstance(x, float) else x for row in rows for x in row]
+        rows = to_numpy(xp.stack([xp.astype(x, wide) for x in numbers])).reshape(len(infos), -1)
+    return [Status(bool(r), float(v), float(np.mean([float(e) for e in es]))) for r, v, *es in rows]
+
+
+def on_device(x: Any) -> bool:
+    """Say whether reading a number of this array is a transfer.
+
+    >>> on_device(np.zeros(3))
+    False
+    """
+    return compat.is_array_api_obj(x) and not isinstance(x, (np.ndarray, np.generic))
 
 
 class Watch:
@@ -41,9 +81,11 @@ class Watch:
         horizon: float,
         refresh: int | None,
         consumed: bool = False,
+        mean: Callable[[Array], float] | None = None,
     ) -> None:
         self.activation, self.density, self.X_val = activation, density, X_val
         self.terms, self.kind, self.undo, self.refresh = terms, kind, undo, refresh
+        self.mean = mean or (lambda values: float(np.mean(to_numpy(values))))
         self.consumed = consumed  # steps change W in place: what is kept must be a copy
         self.every = max(1, round(horizon / MANY))  # steps between two layers of the average
         self.many = max(1, round(horizon / self.every))
@@ -53,6 +95,8 @@ class Watch:
         self.last: Last | None = None
         self.drifts: list[float] = []
         self.state, self.epoch, self.batch = state, 1, 0
+        self.late = undo is None and on_device(state.layers[0].W)
+        self.waiting: list[tuple[StepInfo, float, int, Any]] = []
         self.rng_epoch: Mapping[str, Any] = {}
         self.history: list[Epoch] = []
         self.seen: list[tuple[float, float, float]] = []
@@ -66,13 +110,13 @@ class Watch:
 
     def kept(self, tree: Any) -> Any:
         """Return what later steps will not change: a copy of the arrays, if they would."""
-        return _each_array(np.array, tree) if self.consumed else tree
+        return _each_array(copied, tree) if self.consumed else tree
 
     def validate(self, layers: Layers) -> float:
         """Return the mean log-likelihood of X_val, -inf for NaN."""
         tape = forward(layers, self.X_val, self.activation)
         L_p, L_J1 = data_terms(layers, tape, self.activation, self.density)
-        value = float(np.mean(to_numpy(L_p + L_J1))) + float(log_abs_det(layers))
+        value = self.mean(L_p + L_J1) + float(log_abs_det(layers))
         return value if math.isfinite(value) else -math.inf
 
     def is_bad(self, info: StepInfo) -> bool:
@@ -80,21 +124,23 @@ class Watch:
 
         Its log-likelihood is not finite, or `undo` mean deviations below the running mean.
         """
-        if bool(info.rejected):
-            return True
-        value = info.log_likelihood
-        if self.undo is None or self.last is None or value is None or self.guard.seen < EARLY:
+        if self.late:
             return False
-        fall = float(self.guard.mean) - float(value)
+        (self.status,) = read([info])
+        if self.status.rejected:
+            return True
+        if self.undo is None or self.last is None or self.guard.seen < EARLY:
+            return False
+        fall = float(self.guard.mean) - self.status.value
         return fall > self.undo * float(self.guard.deviation)
 
     def take_back(self, state: State, info: StepInfo) -> bool:
         """Undo the step of this batch, if it was taken, and the one before; False if it can't."""
-        self.n_rejected += int(bool(info.rejected))
+        self.n_rejected += int(self.status.rejected)
         if self.last is None:
             return False
         layers = state.layers
-        if not bool(info.rejected):
+        if not self.status.rejected:
             layers = undo_step(layers, info.factors, info.eta, kind=self.kind)
         layers = undo_step(layers, self.last.factors, self.last.eta, kind=self.kind)
         tracked, inverse = self.last.tracked, self.state.tracked and self.state.tracked.inverse
@@ -108,15 +154,19 @@ class Watch:
         self.n_undone += 1
         return caution > SMALLEST
 
-    def step(self, state: State, info: StepInfo, weight: float) -> None:
-        """Note a step on a batch of this total weight."""
+    def step(self, state: State, info: StepInfo, weight: float, batch: Array = None) -> None:
+        """Note a step on a batch of this total weight; if late, read it with the others."""
         known = info.log_likelihood
-        value = math.nan if known is None else float(known)
-        self.seen.append((value, float(np.mean([float(e) for e in info.eta])), weight))
+        if self.late:
+            self.waiting.append((info._replace(factors=()), weight, state.t, batch))
+            if len(self.waiting) >= LATE:
+                self.catch_up()
+        else:
+            self.seen.append((self.status.value, self.status.eta, weight))
         if self.average is not None and self.average.waiting is not None:
             self.average = _averaged(self.average, self.many)
         if self.undo is not None and self.kind and info.factors and known is not None:
-            self.guard = _learn(self.guard, value)
+            self.guard = _learn(self.guard, self.status.value)
             before = self.state.tracked
             self.last = Last(
                 tuple(Factors(f.Delta, f.Y, None, None, m=f.m, gain=f.gain) for f in info.factors),
@@ -130,6 +180,16 @@ class Watch:
             self.average = self.average._replace(waiting=self.kept(state.layers))
         if self.refresh is not None and t % self.refresh == 0:
             self.audit()
+
+    def catch_up(self) -> None:
+        """Read the steps not read yet; FitDivergedError for one that was rejected."""
+        waiting, self.waiting = self.waiting, []
+        statuses = read([info for info, *_ in waiting])
+        for status, (_, weight, t, batch) in zip(statuses, waiting, strict=True):
+            if status.rejected:
+                self.n_rejected += 1
+                raise self.diverged(batch, t)
+            self.seen.append((status.value, status.eta, weight))
 
     def audit(self) -> None:
         """Compare the tracker with the layers, and start it afresh if it has drifted."""
@@ -146,6 +206,7 @@ class Watch:
 
     def record(self, eta: float) -> Epoch:
         """End the epoch: audit, validate, note it, keep the best layers."""
+        self.catch_up()
         self.audit()
         layers = self.kept(self.state.layers)
         train = validation = averaged = None
@@ -181,6 +242,7 @@ class Watch:
 
     def snapshot(self, rng: np.random.Generator) -> Snapshot:
         """Return where we are."""
+        self.catch_up()
         now = rng.bit_generator.state
         return Snapshot(
             state=self.kept(self.state),
@@ -220,7 +282,11 @@ class Watch:
                 was = snapshot.terms.get(name)
                 raise ValueError(f"`{name}` can't change on resume: it was {was}, now {term}")
 
+        wide = str(widest(own[0].W)).split(".")[-1]  # the tracker comes from where it was float64
+
         def move(x: Any) -> Any:
+            x = to_numpy(x)
+            x = x.astype(wide) if x.dtype == np.float64 else x
             return xp.asarray(x, device=compat.device(own[0].W))
 
         self.state = self.kept(_each_array(move, snapshot.state))
@@ -249,9 +315,8 @@ class Watch:
             self.n_undone,
         )
 
-    def diverged(self, batch: Array) -> FitDivergedError:
-        """Name the first layer whose output or delta is not finite on this batch."""
-        self.stop_reason, t = "diverged", self.state.t + 1
+    def first_bad(self, batch: Array) -> str:
+        """Name what is not finite on this batch, in the order in which it is computed."""
         layers = self.state.layers
         tape = forward(layers, batch, self.activation)
         deltas = backprop(layers, tape, self.activation, self.density)
@@ -263,8 +328,14 @@ class Watch:
             for k, x in enumerate(arrays)
             if not np.isfinite(to_numpy(x)).all()
         )
-        first = next(found, "the log-likelihood of the latent")
-        what = f"the objective is not finite at step {t}: first {first}"
+        return next(found, "the log-likelihood of the latent")
+
+    def diverged(self, batch: Array, t: int | None = None) -> FitDivergedError:
+        """Name step t, and the first layer whose output or delta is not finite on its batch."""
+        self.stop_reason, t = "diverged", self.state.t + 1 if t is None else t
+        what = f"the objective is not finite at step {t}"
+        if batch is not None:
+            what += f": first {self.first_bad(batch)}"
         if float(self.guard.caution) <= SMALLEST:
             what = f"the objective falls and falls at step {t}: {self.n_undone} steps were undone"
         self.state = self.state._replace(layers=self.good_layers, tracked=None)
@@ -309,9 +380,20 @@ def worst_condition(layers: Layers) -> tuple[float | None, int | None]:
     return conditions[worst], worst
 
 
+def copied(x: Array) -> Array:
+    """Return a copy with memory of its own; a torch tensor leaves its autograd graph behind.
+
+    >>> copied(np.ones(2))
+    array([1., 1.])
+    """
+    x = x.detach() if compat.is_torch_array(x) else x
+    return compat.array_namespace(x).asarray(x, copy=True)
+
+
 def _each_array(move: Callable[[Any], Any], tree: Any) -> Any:
     """Apply `move` to every array of a tree of tuples."""
     if isinstance(tree, tuple):
         parts = [_each_array(move, part) for part in tree]
         return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
-    return move(tree) if isinstance(tree, np.ndarray) else tree
+    array = compat.is_array_api_obj(tree) and not isinstance(tree, np.generic)
+    return move(tree) if array else tree

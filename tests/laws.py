@@ -10,7 +10,7 @@ from relgrad_np._array import to_numpy
 from relgrad_np._numerics import norm_bound
 from relgrad_np.oracle import brute
 
-from .problems import EPS, assert_close, convert, tolerances
+from .problems import assert_close, convert, eps_of, suited, tolerances
 
 VARIANTS = [
     ("output", "augmented"),
@@ -31,13 +31,15 @@ def numpy_layers(layers):
 
 
 def forward_is_the_definition(problem, library="numpy", forward=rg.forward):
+    problem = suited(problem, library)
+    eps = eps_of(problem)
     tape = forward(
         convert(problem, library).layers, convert(problem, library).X, problem.activation
     )
     Zs, Ys = brute.forward(longdouble(problem.layers), problem.X, problem.activation)
     for k, tolerance in enumerate(tolerances(problem)["Y"]):
         assert_close(tape.Ys[k], Ys[k], tolerance, f"Y of layer {k}")
-        assert_close(tape.Zs[k], Zs[k], 3 * tolerance + 64 * EPS, f"Z of layer {k}")
+        assert_close(tape.Zs[k], Zs[k], 3 * tolerance + 64 * eps, f"Z of layer {k}")
     assert_close(tape.Zs[-1], Ys[-1], tolerances(problem)["Y"][-1], "latent")
 
 
@@ -47,13 +49,15 @@ def longdouble(layers):
 
 def terms_are_the_log_jacobian(problem, library="numpy", log_likelihood=rg.log_likelihood):
     """L_J1 + L_J2 = slogdet of the dense Jacobian; L_p the base density of the latent."""
+    problem = suited(problem, library)
+    eps = eps_of(problem)
     p = convert(problem, library)
     terms = log_likelihood(p.layers, p.X, *p.model)
     J = [brute.jacobian(problem.layers, x, problem.activation) for x in problem.X]
     D, L = problem.X.shape[1], len(problem.layers)
     logdet = np.array([np.linalg.slogdet(j)[1] for j in J])
     tolerance = sum(tolerances(problem)["log_dsigma"]) * D
-    tolerance += 64 * EPS * L * D * max(np.linalg.cond(j) for j in J)
+    tolerance += 64 * eps * L * D * max(np.linalg.cond(j) for j in J)
     assert_close(terms.L_J1 + terms.L_J2, logdet, tolerance, "L_J1 + L_J2")
     truth = brute.log_likelihood(longdouble(problem.layers), problem.X, *problem.model)
     scale = np.abs(to_numpy(terms.L_p)).max() + 1
@@ -61,13 +65,14 @@ def terms_are_the_log_jacobian(problem, library="numpy", log_likelihood=rg.log_l
     assert_close(terms.per_sample, truth, tolerance + slack, "log p")
     assert_close(terms.mean, truth.mean(), tolerance + slack, "mean log p")
     L_J2 = sum(np.linalg.slogdet(W)[1] for W, _ in problem.layers)
-    assert_close(terms.L_J2, L_J2, 64 * EPS * L * D * 9, "L_J2")
+    assert_close(terms.L_J2, L_J2, 64 * eps * L * D * 9, "L_J2")
 
 
 def ordinary_is_the_derivative(
     problem, library="numpy", ordinary_gradient=rg.ordinary_gradient, backprop=rg.backprop
 ):
     """The ordinary gradient is the complex-step derivative of the definition, in long double."""
+    problem = suited(problem, library)
     p = convert(problem, library)
     tape, deltas = passes(p, backprop=backprop)
     G = numpy_layers(ordinary_gradient(p.layers, tape, deltas))
@@ -92,6 +97,7 @@ def relative_is_ordinary_times_metric(
     problem, library="numpy", relative_gradient=rg.relative_gradient, variants=VARIANTS
 ):
     """R~ = G~ W~' W~ and its variants, taken in long double from the same Z and Delta."""
+    problem = suited(problem, library)
     p = convert(problem, library)
     tape, deltas = passes(p)
     allowed = tolerances(problem)
@@ -109,6 +115,7 @@ def relative_is_ordinary_times_metric(
 
 def ascent(problem, library="numpy", relative_gradient=rg.relative_gradient):
     """<G, R> = |xi|^2 + |G_b|^2 (default), |G_W W'|^2 + |G_b|^2, |W' G_W|^2 + |W' G_b|^2."""
+    problem = suited(problem, library)
     p = convert(problem, library)
     tape, deltas = passes(p)
     G = numpy_layers(rg.ordinary_gradient(p.layers, tape, deltas))
@@ -143,6 +150,7 @@ def equivariance(
     mixing=None,
 ):
     """(W inv(M), b - W inv(M) c, X M' + c) gives R_W inv(M), R_b - R_W inv(M) c."""
+    problem = suited(problem, library)
     rng = np.random.default_rng(seed)
     D = problem.X.shape[1]
     M = generic_mixing(rng, D) if mixing is None else mixing
@@ -151,6 +159,7 @@ def equivariance(
     W, b = problem.layers[0]
     first = rg.Layer(W @ V, b - W @ V @ c)
     moved = problem._replace(layers=(first, *problem.layers[1:]), X=problem.X @ M.T + c)
+    moved = suited(moved, library)
     side, bias = variant
     results = []
     for q in (problem, moved):
@@ -160,7 +169,8 @@ def equivariance(
             numpy_layers(relative_gradient(p.layers, tape, deltas, side=side, bias=bias))
         )
     (R_W, R_b), (moved_W, moved_b) = results[0][0], results[1][0]
-    tolerance = 1e-10 * (1 + np.abs(R_W).max()) * np.linalg.cond(M) * (1 + np.abs(c).max())
+    size = (1 + np.abs(R_W).max()) * np.linalg.cond(M) * (1 + np.abs(c).max())
+    tolerance = 2**19 * eps_of(problem) * size
     assert_close(moved_W, R_W @ V, tolerance, "R_W of mixed data")
     assert_close(moved_b, R_b - R_W @ V @ c, tolerance, "R_b of mixed and shifted data")
 
@@ -174,6 +184,7 @@ def samples_are_exchangeable(
     problem, library="numpy", backprop=rg.backprop, relative=rg.relative_gradient
 ):
     """Permuting samples permutes Deltas and keeps R; a batch is the mean of its halves."""
+    problem = suited(problem, library)
     order = np.random.default_rng(0).permutation(len(problem.X))
     doubled = problem._replace(X=np.concatenate([problem.X, problem.X[order] + 0.25]))
     half = len(problem.X)
@@ -208,6 +219,8 @@ def step_is_the_dense_one(
 
     S of the step: (1 + eta) |W| + |Delta|.T (eta |A|), through e^eta and |phi1| for the exponential.
     """
+    problem = suited(problem, library)
+    eps = eps_of(problem)
     p = convert(problem, library)
     tape, deltas = passes(p)
     fs = rg.factors(p.layers, tape, deltas)
@@ -227,8 +240,8 @@ def step_is_the_dense_one(
         S_W = (1 + eta) * np.abs(W) + D.T @ (eta * A)
         S_b = (1 + eta) * np.abs(b) + D.T @ (eta * u)
         # the dense truth starts from W, A as given; R inv(W) loses cond(W) of a long double
-        assert_close(new[k].W, true[0], 64 * EPS * float(S_W.max()), f"W+ of layer {k}")
-        assert_close(new[k].b, true[1], 64 * EPS * float(S_b.max()), f"b+ of layer {k}")
+        assert_close(new[k].W, true[0], 64 * eps * float(S_W.max()), f"W+ of layer {k}")
+        assert_close(new[k].b, true[1], 64 * eps * float(S_b.max()), f"b+ of layer {k}")
 
 
 def tracking_is_slogdet(
@@ -238,8 +251,9 @@ def tracking_is_slogdet(
 
     Without a cap (cap = inf) a plain step of good size flips signs.
     """
+    problem = suited(problem, library)
     p = convert(problem, library)
-    eps = float(np.finfo(problem.X.dtype).eps)
+    eps = eps_of(problem)
     layers, tracked = p.layers, rg.track(p.layers, inverse=True)
     worst = [1.0] * len(layers)
     for _ in range(steps):
@@ -264,6 +278,8 @@ def tracking_is_slogdet(
 
 def inverse_undoes_forward(problem, library="numpy", inverse=rg.inverse):
     """X back; the tolerance propagates each line's own error through the lines below it."""
+    problem = suited(problem, library)
+    eps = eps_of(problem)
     p = convert(problem, library)
     Z = rg.forward(p.layers, p.X, p.activation).Zs[-1]
     Zs, Ys = brute.forward(problem.layers, problem.X, problem.activation)
@@ -271,10 +287,10 @@ def inverse_undoes_forward(problem, library="numpy", inverse=rg.inverse):
     for k in reversed(range(len(problem.layers))):
         W, b = problem.layers[k]
         V, cond = np.abs(np.linalg.inv(W)), np.linalg.cond(W)
-        own = 64 * EPS * cond * ((np.abs(Ys[k]) + np.abs(b)) @ V.T)
+        own = 64 * eps * cond * ((np.abs(Ys[k]) + np.abs(b)) @ V.T)
         error = error @ V.T + own  # of Zs[k]
         if k > 0:
             y = Ys[k - 1]
             scale = np.abs(Zs[k]) + np.abs(y) + 1
-            error = (error + 64 * EPS * scale) / brute.dsigma(problem.activation, y)  # of Ys[k-1]
+            error = (error + 64 * eps * scale) / brute.dsigma(problem.activation, y)  # of Ys[k-1]
     assert_close(inverse(p.layers, Z, p.activation), problem.X, float(error.max()), "X back")

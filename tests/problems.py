@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import array_api_strict
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 import relgrad_np as rg
-from relgrad_np._array import to_numpy
+from relgrad_np._array import from_numpy, to_numpy
 from relgrad_np.oracle import bounds
 from relgrad_np.oracle.cases import PARAMS, generic
 
@@ -43,22 +44,63 @@ def readonly(x):
     return x
 
 
+def strict_on(name):
+    """array-api-strict on one of its devices; two of them have no float64."""
+
+    def to(x):
+        return array_api_strict.asarray(np.array(x), device=array_api_strict.Device(name))
+
+    return to
+
+
+def torch_on(device):
+    def to(x):
+        return pytest.importorskip("torch").asarray(np.array(x), device=device)
+
+    return to
+
+
+def cupy_array(x):
+    return pytest.importorskip("cupy").asarray(x)
+
+
 LIBRARIES = {
     "numpy": np.asarray,
     "readonly": readonly,
-    "strict": lambda x: array_api_strict.asarray(np.array(x)),
+    "strict": strict_on("CPU_DEVICE"),
+    "torch": torch_on("cpu"),
 }
+STRICT = {name: strict_on(name) for name in ("device1", "no_float64", "no_x64")}
+NARROW = ("no_float64", "no_x64")  # float32 is the widest there
+DEVICES = {"cupy": cupy_array, "torch-cuda": torch_on("cuda")}  # with the marker gpu
+EVERYWHERE = LIBRARIES | STRICT | DEVICES
+EVERY = [pytest.param(name, id=name) for name in (*LIBRARIES, "no_float64")]
+EVERY += [pytest.param(name, id=name, marks=pytest.mark.gpu) for name in DEVICES]
+
+
+def suited(problem, library):
+    """The problem in a dtype that the library's device has, in NumPy: what a law starts from."""
+    if library not in NARROW:
+        return problem
+    layers = tuple(rg.Layer(W.astype("f4"), b.astype("f4")) for W, b in problem.layers)
+    return problem._replace(layers=layers, X=problem.X.astype("f4"))
+
+
+def eps_of(problem):
+    return float(np.finfo(problem.X.dtype).eps)
 
 
 def convert(problem, library):
     """The same problem in another library."""
-    to = LIBRARIES[library]
+    to = EVERYWHERE[library]
     layers = tuple(rg.Layer(to(W), to(b)) for W, b in problem.layers)
     return problem._replace(layers=layers, X=to(problem.X))
 
 
-def tolerances(problem, eps=EPS):
-    return bounds.tolerances(problem.layers, problem.X, *problem.model, eps)
+def tolerances(problem, eps=None):
+    eps = eps_of(problem) if eps is None else eps
+    layers = [rg.Layer(W.astype("f8"), b.astype("f8")) for W, b in problem.layers]
+    return bounds.tolerances(layers, problem.X.astype("f8"), *problem.model, eps)
 
 
 def assert_close(actual, expected, tolerance, what):
@@ -67,6 +109,12 @@ def assert_close(actual, expected, tolerance, what):
     assert actual.shape == expected.shape, f"{what}: shape {actual.shape} for {expected.shape}"
     error = np.max(np.abs(actual - expected), initial=0.0)
     assert error <= tolerance, f"{what}: error {float(error):.3g} above {tolerance:.3g}"
+
+
+def assert_same_numbers(actual, expected, library):
+    """The very same numbers, but torch has an exp, a log and a tanh of its own."""
+    eps = 0 if library != "torch" else 16 * float(np.finfo(expected.dtype).eps)
+    np.testing.assert_allclose(actual, expected, rtol=eps, atol=eps)
 
 
 @dataclass(frozen=True)
@@ -79,6 +127,6 @@ class Stumble(rg.Plain):
         if state.t != self.at:
             return super().step(state, tape, deltas, finite)
         fs = rg.factors(state.layers, tape, tuple(-Delta for Delta in deltas))
-        etas = tuple(np.asarray(3.0) for _ in fs)
+        etas = tuple(from_numpy(np.asarray(3.0), f.Y) for f in fs)
         layers = rg.apply_step(state.layers, fs, etas)
         return layers, None, rg.track_step(state.tracked, fs, etas), etas, etas, fs

@@ -199,12 +199,12 @@ def section(store: Store, quick: bool) -> Section:
                 )
             )
     text += [
-        "How to read it. In full batches the plain relative step needs fewer steps, for it does not see "
-        "how the data are conditioned. In minibatches at a constant rate each rule ends in its own "
-        "noise, and at D = 64, with standardised data, the ordinary gradient is as good: what the "
-        "relative one has for it there is that it costs no inverse, which counts as D grows, and "
-        "that log|det W| stays known. Adam, an optimiser of its own, goes further than either "
-        "constant step, on whichever gradient.",
+        "How to read it. In full batches the plain relative step needs fewer steps, for it does "
+        "not see how the data are conditioned. In minibatches at a constant rate each rule ends in "
+        "its own noise, and at D = 64, with standardised data, the ordinary gradient is as good: "
+        "what the relative one has for it there is that it costs no inverse, which counts as D "
+        "grows, and that log|det W| stays known. Adam, an optimiser of its own, goes further than "
+        "either constant step, on whichever gradient.",
         "",
     ]
     for data in dict.fromkeys(data for data, _ in cells):
