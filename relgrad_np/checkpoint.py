@@ -45,7 +45,8 @@ class Model(NamedTuple):
 def save(path: str | os.PathLike[str], model: Model) -> None:
     """Write a model to `path` (.npz), atomically; NumPy arrays whatever the layers' library.
 
-    ValueError for layers that do not fit; OSError leaves an older file of this name as it was.
+    ValueError for layers that do not fit, or an activation or density that is not the package's
+    own: a file names them. OSError leaves an older file of this name as it was.
 
     >>> import numpy as np, relgrad_np as rg, tempfile, pathlib
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.npz"
@@ -57,6 +58,8 @@ def save(path: str | os.PathLike[str], model: Model) -> None:
     (True, {'seed': 3}, array([1., 1.]))
     """
     check(model.layers)
+    activation(model.activation.name, **model.activation.params)  # what `load` will do
+    density(model.density.name, **model.density.params)
     header = {
         "format": FORMAT,
         "kind": "model",

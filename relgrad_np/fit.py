@@ -75,7 +75,7 @@ def fit(
     rng: np.random.Generator,
     X_val: Array | None = None,
     patience: int | None = None,
-    implementation: str | None = None,
+    implementation: str | Callable[..., Any] | None = None,
     transform: Callable[[Array, np.random.Generator], Array] | None = None,
     sample_weight: Any = None,
     average: float | None = 0.1,
@@ -112,10 +112,10 @@ def fit(
         Shuffles, and is what `transform` draws from; nothing else is random.
     patience : int
         Stop after so many epochs without a better validation; needs X_val.
-    implementation : "reference", "numba", "cupy" or None
+    implementation : "reference", "numba", "cupy", a function, or None
         Which twin of `train_step` takes the steps; None: the fastest at hand, which is "numba" for
         NumPy arrays where Numba is installed, "cupy" for CuPy arrays. Their results differ by
-        rounding.
+        rounding. A function is a twin of your own, see `extend.backend`.
     transform : function of (rows of X, rng)
         Brings each batch to model space; X may then be anything with rows, such as a memory-mapped
         file of integers. Rows that stay on the host while the layers are on a device: `Staged`.
@@ -329,7 +329,7 @@ def check_options(
     batch_size: int,
     epochs: int,
     patience: int | None,
-    implementation: str | None,
+    implementation: str | Callable[..., Any] | None,
     rng: Any,
     average: float | None = None,
     undo: float | None = None,
@@ -348,7 +348,7 @@ def check_options(
     batch_size, epochs = whole("batch_size", batch_size), whole("epochs", epochs)
     patience = None if patience is None else whole("patience", patience)
     generator(rng)
-    if implementation is not None:
+    if implementation is not None and not callable(implementation):
         known(implementation)
     if average is not None:
         number("average", average, 0, 1 - 1e-12, "in (0, 1), or None")

@@ -23,11 +23,12 @@ TABLE = {
 NEEDS = {"numba": ("Numba", "fast"), "cupy": ("CuPy", "gpu")}  # library and extra
 
 
-def resolve(name: str | None, like: Any = None) -> Callable[..., Any]:
-    """Return the `train_step` of this implementation; None is the fastest at hand for `like`.
+def resolve(name: str | Callable[..., Any] | None, like: Any = None) -> Callable[..., Any]:
+    """Return the `train_step` of this name, or the function itself if it is one.
 
-    That is "cupy" for CuPy arrays, "numba" for NumPy arrays where Numba is installed, else
-    "reference". ModuleNotFoundError where one is asked for whose library is missing.
+    None is the fastest at hand for `like`: "cupy" for CuPy arrays, "numba" for NumPy arrays where
+    Numba is installed, else "reference". ModuleNotFoundError where one is asked for whose library
+    is missing.
 
     >>> resolve("reference").__name__
     'train_step'
@@ -38,6 +39,8 @@ def resolve(name: str | None, like: Any = None) -> Callable[..., Any]:
             return resolve("numba" if isinstance(like, np.ndarray) else fast)
         except ImportError:
             return resolve("reference")
+    if callable(name):
+        return name
     module, _, function = TABLE[known(name)].partition(":")
     if name in NEEDS and importlib.util.find_spec(name) is None:
         library, extra = NEEDS[name]

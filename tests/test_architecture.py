@@ -20,7 +20,7 @@ ORDER = [
     "_arguments", "_array", "_numerics", "activations", "other_activations", "densities", "student_t", "network", "objective",
     "backprop", "ordinary", "relative", "multiplicative", "tracking", "upkeep", "generative", "initial", "rules", "adam", "recipe", "natural",
     "presets", "implementations", "history", "exchange", "wire", "distributed", "ranks", "watch", "staging", "fit", "estimator",
-    "datasets", "_store", "checkpoint", "oracle", "verify", "devices", "training",
+    "datasets", "_store", "checkpoint", "oracle", "extend", "verify", "devices", "training",
     "evaluation", "plots", "runs", "demo", "cli",
 ]  # fmt: skip
 LAZY = {

@@ -1,34 +1,242 @@
-"""The documentation's Python blocks run, in order, as one program each page."""
+"""The documentation runs: each page's blocks in order, as one program; what it names exists."""
 
+import doctest
+import importlib
+import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-DOCS = Path(__file__).parent.parent / "docs"
+import relgrad_np as rg
+from relgrad_np.cli import main
+
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+DOCS = ROOT / "docs"
+PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
+pytestmark = pytest.mark.skipif(not PAGES, reason="no docs beside an installed package")
+OPTIONAL = re.compile(r"^(?:import|from) (torch|jax|cupy|dask|mpi4py)\b", re.M)
+BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.M | re.S)
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
-def test_arrays_md_runs():
-    pytest.importorskip("torch", reason="the page uses torch")
-    (block,) = re.findall(r"```python\n(.*?)```", (DOCS / "arrays.md").read_text(), re.DOTALL)
-    exec(block, {})
-
-
-def test_arrays_md_names_tests_that_exist():
-    page, tests = (DOCS / "arrays.md").read_text(), Path(__file__).parent
-    known = "".join(path.read_text() for path in tests.glob("test_*.py"))
-    named = re.findall(r"`(test_\w+)`", page)
-    assert len(named) >= 6
-    assert all(f"def {name}(" in known for name in named)
+def run(text, name):
+    """Run the blocks of a page in one namespace: python is executed, pycon is compared."""
+    names = {"__name__": name}
+    for language, block in BLOCK.findall(text):
+        if language == "pycon":
+            example = doctest.DocTestParser().get_doctest(block, names, name, name, 0)
+            example.globs = names
+            said = []
+            runner = doctest.DocTestRunner(optionflags=OPTIONS)
+            runner.run(example, out=said.append, clear_globs=False)
+            assert runner.failures == 0, "".join(said)
+        else:
+            assert language == "python", f"a block of {language or 'no language'} would not be run"
+            exec(compile(block, name, "exec"), names)
 
 
 @pytest.mark.filterwarnings("ignore:.*:RuntimeWarning")
-def test_check_md_runs(capsys):
-    for module in ("torch", "jax"):
+@pytest.mark.parametrize("page", PAGES)
+def test_the_blocks_of_a_page_run(page, capsys):
+    text = (DOCS / page).read_text()
+    for module in set(OPTIONAL.findall(text)):
         pytest.importorskip(module, reason=f"the page uses {module}")
-    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "check.md").read_text(), re.DOTALL)
-    assert len(blocks) == 4
-    names = {}
-    for block in blocks:
-        exec(block, names)
-    assert "the term of log|det W| (+ b) is missing" in capsys.readouterr().out
+    run(text, page)
+    out = capsys.readouterr().out
+    if page == "check.md":
+        assert "the term of log|det W| (+ b) is missing" in out
+    if page == "published.md":
+        assert f"It prints `{out.strip()}`." in text
+
+
+@pytest.mark.parametrize(
+    "block",
+    ["```python\nassert False\n```", "```pycon\n>>> 1\n2\n\n```", "```pycon\n>>> 1 / 0\n\n```",
+     "```pycon\n>>> int('x')\nTraceback (most recent call last):\nValueError: y\n\n```",
+     "```\nnot run\n```"],
+)  # fmt: skip
+def test_a_page_that_is_wrong_is_seen(block):
+    with pytest.raises(AssertionError):
+        run(f"Words.\n\n{block}\n", "wrong.md")
+
+
+def missing(text):
+    """What a page names and is not there: tests, functions, files, commands."""
+    found = set()
+    for file, name in re.findall(r"`(test_\w+)\.(test_\w+)`", text):
+        path = TESTS / f"{file}.py"
+        if not path.exists() or f"\ndef {name}(" not in path.read_text():
+            found.add(f"{file}.{name}")
+    known = "".join(path.read_text() for path in TESTS.glob("test_*.py"))
+    for name in re.findall(r"`(test_\w+)`", text):
+        if f"def {name}(" not in known:
+            found.add(name)
+    for module, name in re.findall(r"`([a-z]\w*)\.([A-Za-z]\w*)`", text):
+        if (Path(rg.__file__).parent / f"{module}.py").exists() and not hasattr(
+            importlib.import_module(f"relgrad_np.{module}"), name
+        ):
+            found.add(f"{module}.{name}")
+    for name in re.findall(r"\brg\.([A-Za-z]\w*)", text):
+        if not hasattr(rg, name):
+            found.add(f"rg.{name}")
+    for path in re.findall(
+        r"`((?:tests|examples|validation|benchmarks(?!/results)|docs)/[\w./]+)", text
+    ):
+        if not (ROOT / path).exists():
+            found.add(path)
+    for path in re.findall(r"`([A-Z]+\.(?:md|cff))`", text):
+        if not (ROOT / path).exists():
+            found.add(path)
+    for module in re.findall(r"`python -m ((?:validation|benchmarks)[\w.]+)", text):
+        if not (ROOT / (module.replace(".", "/") + ".py")).exists():
+            found.add(module)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_page_names_exists(page):
+    assert not missing((DOCS / page).read_text())
+
+
+def test_a_name_that_is_wrong_is_seen():
+    page = (
+        "`test_laws.test_ascend` `relative.relative_gradients` rg.Layers `tests/law.py` `NEWS.md`"
+    )
+    assert len(missing(page + " `python -m benchmarks.runs`")) == 6
+    assert not missing(
+        "`test_laws.test_ascent` `relative.relative_gradient` rg.Layer `tests/laws.py`"
+    )
+
+
+def test_each_formula_of_the_paper_has_a_function_and_a_test():
+    text = (DOCS / "paper.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) >= 15
+    for row in rows:
+        _, formula, function, held = (cell.strip() for cell in row.strip("|").split("|"))
+        assert formula
+        module, name = re.fullmatch(r"`(\w+)\.(\w+)`", function).groups()
+        assert hasattr(importlib.import_module(f"relgrad_np.{module}"), name), function
+        assert re.fullmatch(r"`test_\w+\.test_\w+`(, `test_\w+\.test_\w+`)*", held), held
+
+
+def test_each_part_of_ones_own_takes_under_20_lines():
+    sections = (DOCS / "extend.md").read_text().split("\n## A new ")[1:]
+    assert [section.split()[0] for section in sections] == [
+        "activation",
+        "density",
+        "rule",
+        "backend",
+    ]
+    for section in sections:
+        _, block = BLOCK.findall(section)[0]
+        made = [line for line in block.splitlines() if line and "import" not in line]
+        called = [i for i, line in enumerate(made) if "extend." in line and "lambda" not in line]
+        assert called, "the part is not brought to the door"
+        assert called[0] < 20
+        assert any(language == "pycon" for language, _ in BLOCK.findall(section))
+
+
+def test_commands_of_the_pages_exist():
+    names = {
+        name
+        for page in PAGES
+        for name in re.findall(r"^    relgrad-np (\w+)", (DOCS / page).read_text(), re.M)
+    }
+    assert names
+    for name in names:
+        with pytest.raises(SystemExit) as exit:
+            main([name, "--help"])
+        assert exit.value.code == 0
+
+
+def test_every_public_name_is_on_a_page_of_the_api():
+    """By mkdocstrings' directives: members of the package, or a name of its own."""
+    text = "\n".join((DOCS / page).read_text() for page in PAGES if page.startswith("api/"))
+    shown = {name for line in re.findall(r"members: \[(.*)\]", text) for name in line.split(", ")}
+    shown |= set(re.findall(r"^::: [\w.]+\.(\w+)$", text, re.M))
+    assert set(rg.__all__) <= shown, set(rg.__all__) - shown
+
+
+EXAMPLES = {
+    "anomalies.py": ("area under the ROC curve: ", ()),
+    "unmix.py": ("Amari distance", ("unmix.png",)),
+    "own_csv.py": ("the least likely rows:\n", ("people.csv", "new_rows.csv")),
+    "judge_torch.py": ("the term of log|det W| (+ b) is missing", ()),
+}
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
+def test_an_example_runs(name, tmp_path):
+    if name == "judge_torch.py":
+        pytest.importorskip("torch")
+    program = [sys.executable, "-W", "error", str(ROOT / "examples" / name)]
+    where = {**os.environ, "PYTHONPATH": str(Path(rg.__file__).parents[1])}
+    done = subprocess.run(program, cwd=tmp_path, env=where, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    words, files = EXAMPLES[name]
+    assert words in done.stdout
+    assert all((tmp_path / file).stat().st_size > 0 for file in files)
+    assert name in (DOCS / "examples.md").read_text()
+    if name == "anomalies.py":
+        mine, gaussian = map(float, re.findall(r": +(0\.\d+)$", done.stdout, re.M))
+        assert mine > gaussian + 0.1
+    if name == "unmix.py":
+        assert float(re.search(r"mixing: ([\d.]+)", done.stdout)[1]) < 0.02
+    if name == "own_csv.py":  # the first wrong row of the table that it makes
+        assert done.stdout.split("the least likely rows:\n")[1].splitlines()[1].startswith("597")
+
+
+def test_the_commands_of_the_first_page_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = np.random.default_rng(0).laplace(size=(300, 2)) @ [[1, 2], [0, 1]]
+    np.savetxt("my.csv", rows, delimiter=",", header="a,b", comments="")
+    text = (DOCS / "index.md").read_text()
+    commands = re.findall(r"^    relgrad-np (.+)$", text, re.M)
+    assert [command.split()[0] for command in commands] == ["train", "evaluate", "sample"]
+    for command in commands:
+        assert main(command.split()) == 0, capsys.readouterr().err
+    assert np.load("samples.npy").shape == (100, 2)
+
+
+def test_the_figures_of_the_scaling_page_are_those_of_the_files(tmp_path, monkeypatch):
+    """Planted: a file in which one time is doubled gives another table."""
+    from benchmarks import pages
+
+    text = (DOCS / "scaling.md").read_text()
+    names = re.findall(r"<!-- figures: (.*) -->", text)
+    assert names
+    made = pages.on_page_markdown(text)
+    assert "figures:" not in made
+    assert "No results" not in made
+    assert "No results of this name" in pages.figures("nothing")
+    name = next(n for n in names if n.startswith("table"))
+    lines = (pages.RESULTS / f"{name}.jsonl").read_text().splitlines()
+    last = json.loads(lines[-1])
+    (tmp_path / f"{name}.jsonl").write_text(
+        "\n".join([*lines[:-1], json.dumps(last | {"median": 2 * last["median"]})])
+    )
+    monkeypatch.setattr(pages, "RESULTS", tmp_path)
+    cell, doubled = (f" {1e3 * factor * last['median']:.3g} " for factor in (1, 2))
+    assert cell in made
+    assert doubled in pages.figures(name)
+
+
+def test_each_page_is_in_the_navigation():
+    text = (ROOT / "mkdocs.yml").read_text()
+    assert set(re.findall(r": ([\w/]+\.md)$", text, re.M)) == set(PAGES)
+
+
+def test_the_tools_of_the_site_do_what_they_say(monkeypatch):
+    pytest.importorskip("griffe", reason="the site's tools are not installed")
+    monkeypatch.syspath_prepend(str(DOCS))
+    for name in ("docstrings", "benchmarks.pages"):
+        results = doctest.testmod(importlib.import_module(name), optionflags=OPTIONS)
+        assert results.attempted > 0
+        assert results.failed == 0

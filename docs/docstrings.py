@@ -1,0 +1,68 @@
+"""How the site reads docstrings (a griffe extension): their layout is for a terminal.
+
+Examples stand at the end without a headline, notes behind the sections, formulas and small tables
+are aligned by spaces. Here examples get their headline, notes go before the sections, what is
+aligned is shown as it stands, and `<` is no tag.
+"""
+
+import re
+from typing import Any
+
+import griffe
+
+HEAD = re.compile(r"^(\w+)\n-+$", re.M)
+DOCSTRING = """Add <a, b>.
+
+Raises
+------
+ValueError
+    No.
+
+Cost: 1.
+
+>>> add(1, 2)
+3"""
+ALIGNED = re.compile(r"\S {2,}\S")
+
+
+class Layout(griffe.Extension):
+    """Lays out each docstring before it is parsed."""
+
+    def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
+        """Replace the docstring of what was found."""
+        if obj.docstring is not None:
+            obj.docstring.value = laid_out(obj.docstring.value)
+
+
+def laid_out(text: str) -> str:
+    r"""Return a docstring with its notes before the sections, its examples under a headline.
+
+    >>> laid_out(DOCSTRING).split("\n\n")[:2]
+    ['Add &lt;a, b>.', 'Cost: 1.']
+    >>> laid_out(DOCSTRING).split("\n\n")[2:]
+    ['Raises\n------\nValueError\n    No.', 'Examples\n--------\n>>> add(1, 2)\n3']
+    """
+    words, sections = [], []
+    for block in text.split("\n\n"):
+        if HEAD.match(block):
+            sections.append(block)
+        elif block.startswith(">>> "):
+            new = not any(section.startswith("Examples\n") for section in sections)
+            sections.append("Examples\n--------\n" * new + block)
+        elif sections and block.startswith(" "):  # a section goes on
+            sections.append(block)
+        else:
+            words.append(_plain(block))
+    return "\n\n".join(words + sections)
+
+
+def _plain(block: str) -> str:
+    r"""Return a block of text: fenced if it is aligned by spaces or indented, else escaped.
+
+    >>> _plain("R_W  = xi W")
+    '```text\nR_W  = xi W\n```'
+    """
+    if block.startswith("    ") or ALIGNED.search(block):
+        return f"```text\n{block}\n```"
+    parts = re.split(r"(`[^`]*`)", block)
+    return "".join(p if p.startswith("`") else p.replace("<", "&lt;") for p in parts)
