@@ -15,6 +15,7 @@ from .generative import inverse, sample
 from .history import Epoch, FitDivergedError, FitResult
 from .initial import init_layers
 from .multiplicative import Chart, Factors, apply_step, factors, in_charts
+from .natural import Natural
 from .network import Layer, Tape, forward
 from .objective import LogLikelihood, log_likelihood
 from .ordinary import ordinary_gradient
@@ -42,6 +43,7 @@ __all__ = [
     "Layer",
     "LogLikelihood",
     "Model",
+    "Natural",
     "Plain",
     "Recipe",
     "Rule",

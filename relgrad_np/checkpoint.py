@@ -18,6 +18,7 @@ from .datasets.transforms import Chain
 from .densities import Density, density
 from .history import Average, Epoch, Guard, Last, Snapshot
 from .multiplicative import Factors
+from .natural import Curvature
 from .network import Layer, Layers
 from .recipe import Running
 from .rules import State
@@ -222,7 +223,8 @@ def in_float64(layers: Layers) -> Layers:
 
 
 RECORDS = {  # that states are made of, beside plain tuples
-    record.__name__: record for record in (Layer, Running, Factors, Tracked, Average, Guard, Last)
+    record.__name__: record
+    for record in (Layer, Running, Curvature, Factors, Tracked, Average, Guard, Last)
 }
 
 

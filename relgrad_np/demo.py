@@ -102,9 +102,10 @@ def demo(out: Path, seed: int = 0, progress: bool = False) -> bool:
     print(f"log|det W| tracked through {last.t} steps: off by {last.drift:.1e} nats from slogdet\n")
     files = draw(out, data, run, "digits-")
 
-    print("2. A toy in two dimensions: two moons, 8 layers")
+    print("2. A toy in two dimensions: two moons, 16 layers")
     moons = load("toy:moons", seed)
-    toy = train(moons, settings_for("toy:moons", seed=seed), progress=progress)
+    short = settings_for("toy:moons", seed=seed, layers=16, epochs=40)
+    toy = train(moons, short, progress=progress)
     print(toy.report.text() + "\n")
     files += draw(out, moons, toy, "moons-")
 

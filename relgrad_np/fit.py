@@ -20,6 +20,7 @@ from .densities import Density
 from .generative import require_model
 from .history import Epoch, FitResult, Keeper, Snapshot, fingerprint
 from .implementations import consumes, known, resolve
+from .natural import Natural
 from .network import Layer, Layers
 from .ranks import Alone, together
 from .recipe import Recipe, Scalar
@@ -29,6 +30,7 @@ from .watch import Watch, copied
 
 RULES: dict[str, Callable[..., Any]] = {
     "recipe": Recipe,
+    "natural": Natural,
     "plain": Plain,
     "exponential": Exponential,
     "scalar": Scalar,
@@ -94,8 +96,9 @@ def fit(
         The start, see `init_layers`; copied, never changed.
     X, X_val : arrays (N, D)
         Samples to fit, and to validate and stop by; library, device and dtype of the layers.
-    rule : "recipe", "plain", "exponential", "scalar", "adam", or a rule
-        The default is robust in every D, L and N (see `recipe`); "plain" with
+    rule : "recipe", "natural", "plain", "exponential", "scalar", "adam", or a rule
+        The default is robust in every D, L and N (see `recipe`); "natural" is for deep nets of few
+        dimensions, L (D^2 + D) up to about a thousand (see `natural`); "plain" with
         schedule="constant" is the paper's own step; "scalar" sizes it by one running scalar for
         each layer. A rule of your own is a frozen dataclass that follows `Rule`.
     learning_rate : float
@@ -124,7 +127,8 @@ def fit(
     average : float in (0, 1)
         The layers are averaged over about this last part of the steps, and the average, too, is a
         candidate for the best layers (without X_val it is the best); the very last step, which no
-        batch has judged, is not in it. None: no average.
+        batch has judged, is not in it. None: no average; nor with rule "natural", whose layers go
+        too far for a mean of them to be a net.
     undo : float
         A batch whose log-likelihood is not finite, or so many mean deviations below the running
         mean, tells that the step before it was bad: that is undone by its low-rank inverse,
@@ -189,6 +193,7 @@ def fit(
     if isinstance(base, Adam) and base.clock == 0:
         base = replace(base, clock=batches)
     total = epochs * batches
+    average = average if getattr(base, "averages", True) else None
 
     if weights is not None and getattr(base, "outliers", None) is not None:
         base = replace(base, outliers=None)  # type: ignore[type-var]  # a heavy row is no outlier

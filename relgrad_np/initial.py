@@ -11,7 +11,7 @@ from ._numerics import widest
 from .activations import Activation, identity
 from .network import Layer, Layers, forward
 
-KINDS = ("orthogonal", "identity", "whiten", "gaussianize")
+KINDS = ("orthogonal", "identity", "whiten", "gaussianize", "principal")
 SCALES = (0.3, 0.6, 1.2, 2.4, 4.8)
 SHIFTS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)  # in units of the scale
 LOOKED_AT = 2000  # samples on which a unit's sign, scale and shift are chosen
@@ -36,13 +36,16 @@ def init_layers(
     gaussianize  whiten, then for each unit of each layer but the last the sign, scale and shift
                  that gain it most likelihood: iterative Gaussianisation (Chen & Gopinath 2000)
                  with the net's own activation; see `_gaussianizing`
+    principal    the same along the principal axes of what reaches each layer, so that one layer
+                 bends other directions than the next: W = s^(-1/2) Q' where Sigma = Q s Q'; for
+                 deep nets. (Along the whitening axes of `gaussianize` they hardly change.)
 
     Parameters
     ----------
     rng : numpy.random.Generator
         Draws are made with NumPy, in float64, then moved.
     X : array (N, D), activation : Activation
-        The samples that the last two kinds look at, and what acts between the layers.
+        The samples that the last three kinds look at, and what acts between the layers.
     like : array
         Library, device and dtype of the layers; by default those of `X`, else NumPy float64.
         With `whiten` of the library of `X`.
@@ -71,15 +74,14 @@ def init_layers(
     if dtype is not None:
         one_of("dtype", dtype, ("float32", "float64"))
         like = xp.zeros(1, dtype=getattr(xp, dtype), device=like.device)
-    if kind in ("whiten", "gaussianize"):
+    if kind in ("whiten", "gaussianize", "principal"):
         if X is None:
             raise ValueError(f"`X` is needed for kind={kind!r}")
         if activation is None and L > 1:
             raise ValueError(f"`activation` is needed for kind={kind!r}")
         if namespace(X, "X") is not xp:
             raise TypeError("`X` and `like` must be arrays of the same library")
-        adapt = kind == "gaussianize"
-        return _whitening(xp.astype(X, like.dtype), D, L, activation or identity(), adapt)
+        return _whitening(xp.astype(X, like.dtype), D, L, activation or identity(), kind)
     return tuple(
         Layer(
             from_numpy(_orthogonal(rng, D) if kind == "orthogonal" else np.eye(D), like),
@@ -94,7 +96,7 @@ def _orthogonal(rng: np.random.Generator, D: int) -> Array:
     return Q * np.sign(np.diag(R))  # Haar: without it QR's own choice of signs shows
 
 
-def _whitening(Z: Array, D: int, L: int, activation: Activation, adapt: bool) -> Layers:
+def _whitening(Z: Array, D: int, L: int, activation: Activation, kind: str) -> Layers:
     """Whiten Z (N, D) and what each layer makes of it; moments as wide as the device can."""
     if Z.ndim != 2 or Z.shape[1] != D or Z.shape[0] == 0:
         raise ValueError(f"`X` must have shape (N, {D}) with N >= 1, got {tuple(Z.shape)}")
@@ -119,10 +121,11 @@ def _whitening(Z: Array, D: int, L: int, activation: Activation, adapt: bool) ->
                 f"`X` has rank {rank} of {D} at layer {k}: drop constant or repeated columns, "
                 "or add noise"
             )
-        W = (Q / xp.sqrt(s)) @ Q.T
+        W = (Q / xp.sqrt(s)).T  # principal components of unit variance
+        W = W if kind == "principal" and k < L - 1 else Q @ W
         b = -(W @ mu)
         layer = Layer(xp.astype(W, Z.dtype), xp.astype(b, Z.dtype))
-        if adapt and k < L - 1:
+        if kind != "whiten" and k < L - 1:
             layer = _gaussianizing(layer, Z, activation)
         layers.append(layer)
     return tuple(layers)

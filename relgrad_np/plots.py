@@ -37,8 +37,8 @@ def learning_curve(
     ...     os.path.getsize(file) > 1000
     True
     """
-    figure = _figure((7.0, 4.2))
-    ax = _axes(figure.add_subplot(), title, "epoch", "log-likelihood (nats)")
+    figure = canvas((7.0, 4.2))
+    ax = labelled(figure.add_subplot(), title, "epoch", "log-likelihood (nats)")
     ax.grid(axis="y", color="0.9")
     values = []
     for label, series, colour, dash in (
@@ -83,7 +83,7 @@ def image_grid(
     """
     tiles = [_tile(name, X, image_shape) for name, X in (("left", left), ("right", right))]
     low, high = np.nanmin(tiles[0]), np.nanmax(tiles[0])
-    figure = _figure((8.0, 0.3 + 3.9 * tiles[0].shape[0] / tiles[0].shape[1]))
+    figure = canvas((8.0, 0.3 + 3.9 * tiles[0].shape[0] / tiles[0].shape[1]))
     figure.get_layout_engine().set(wspace=0.06)
     for ax, tile, title in zip(figure.subplots(1, 2), tiles, titles, strict=True):
         ax.imshow(tile, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
@@ -113,6 +113,30 @@ def density_2d(
     ...     os.path.getsize(file) > 1000
     True
     """
+    panels, extent, top = panels_2d(data, samples, log_prob)
+    low, high = np.array(extent[::2]), np.array(extent[1::2])
+    aspect = float(np.clip((high - low)[1] / (high - low)[0], 0.2, 2.0))
+    figure = canvas((10.0, 0.9 + 3.0 * aspect))
+    figure.suptitle(title)
+    for ax, panel, name in zip(
+        figure.subplots(1, 3), panels, ("data", "samples", "density"), strict=True
+    ):
+        ax.imshow(panel, origin="lower", extent=extent, cmap="viridis", vmin=0, vmax=top)
+        ax.set_title(name, fontsize=11)
+        ax.tick_params(labelsize=8)
+    figure.savefig(path)
+
+
+def panels_2d(
+    data: ArrayLike, samples: ArrayLike, log_prob: Callable[[NDArray[np.float64]], ArrayLike]
+) -> tuple[list[NDArray[np.float64]], tuple[float, float, float, float], float]:
+    """Return what `density_2d` shows: its panels, their extent, and where the colours saturate.
+
+    >>> X = np.random.default_rng(0).normal(size=(500, 2))
+    >>> panels, extent, top = panels_2d(X, X, lambda x: -(x**2).sum(axis=1))
+    >>> len(panels), panels[2].shape, extent[0] < extent[1]
+    (3, (400, 400), True)
+    """
     X, S = _points("data", data), _points("samples", samples)
     low, high = X.min(axis=0), X.max(axis=0)
     margin = np.where(high > low, 0.06 * (high - low), 1.0)
@@ -123,18 +147,8 @@ def density_2d(
     grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
     heights = np.exp(np.minimum(np.asarray(log_prob(grid), dtype=np.float64), 700.0))
     panels.append(heights.reshape(400, 400))
-    top = np.percentile(panels[0][panels[0] > 0], 99.5)
-    aspect = float(np.clip((high - low)[1] / (high - low)[0], 0.2, 2.0))
-    figure = _figure((10.0, 0.9 + 3.0 * aspect))
-    figure.suptitle(title)
-    for ax, panel, name in zip(
-        figure.subplots(1, 3), panels, ("data", "samples", "density"), strict=True
-    ):
-        extent = (low[0], high[0], low[1], high[1])
-        ax.imshow(panel, origin="lower", extent=extent, cmap="viridis", vmin=0, vmax=top)
-        ax.set_title(name, fontsize=11)
-        ax.tick_params(labelsize=8)
-    figure.savefig(path)
+    top = float(np.percentile(panels[0][panels[0] > 0], 99.5))
+    return panels, (float(low[0]), float(high[0]), float(low[1]), float(high[1])), top
 
 
 def times(path: Path, D: Sequence[int], relative: Numbers, ordinary: Numbers) -> None:
@@ -150,8 +164,8 @@ def times(path: Path, D: Sequence[int], relative: Numbers, ordinary: Numbers) ->
     ...     os.path.getsize(file) > 1000
     True
     """
-    figure = _figure((6.4, 4.6))
-    ax = _axes(
+    figure = canvas((6.4, 4.6))
+    ax = labelled(
         figure.add_subplot(),
         "one training step (N = 100, L = 2)",
         "dimension D",
@@ -178,8 +192,14 @@ def times(path: Path, D: Sequence[int], relative: Numbers, ordinary: Numbers) ->
     figure.savefig(path)
 
 
-def _figure(size: tuple[float, float]) -> Any:
-    """Return an empty figure that draws without a display."""
+def canvas(size: tuple[float, float]) -> Any:
+    """Return an empty figure of this size in inches, which draws without a display.
+
+    ModuleNotFoundError without matplotlib.
+
+    >>> canvas((4.0, 3.0)).get_size_inches().tolist()
+    [4.0, 3.0]
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -192,7 +212,12 @@ def _figure(size: tuple[float, float]) -> Any:
     return figure
 
 
-def _axes(ax: Any, title: str, x: str, y: str) -> Any:
+def labelled(ax: Any, title: str, x: str, y: str) -> Any:
+    """Give axes a title and labels, take the box away; returns them.
+
+    >>> labelled(canvas((4.0, 3.0)).add_subplot(), "t", "x", "y").get_xlabel()
+    'x'
+    """
     ax.set_title(title)
     ax.set_xlabel(x)
     ax.set_ylabel(y)

@@ -278,7 +278,9 @@ def test_the_demo_does_the_main_job(capsys, tmp_path, monkeypatch):
 
 
 def small_run(capsys, folder, *more):
-    options = ["--epochs", "4", "--layers", "2", "--seed", "1", "--rule", "plain", "--out", folder]
+    options = ["--epochs", "4", "--layers", "2", "--seed", "1", "--rule", "plain", "--out", folder,
+        "--batch-size", "500",
+    ]  # fmt: skip
     return run(capsys, "train", "toy:smile", *options, *more)
 
 

@@ -104,7 +104,10 @@ def missing(text):
     for path in re.findall(r"`([A-Z]+\.(?:md|cff))`", text):
         if not (ROOT / path).exists():
             found.add(path)
-    for module in re.findall(r"`python -m ((?:validation|benchmarks)[\w.]+)", text):
+    for name in re.findall(r"`python -m validation (\w+)", text):
+        if name not in (ROOT / "validation" / "__main__.py").read_text():
+            found.add(f"validation {name}")
+    for module in re.findall(r"`python -m ((?:validation|benchmarks)\.[\w.]+)", text):
         if not (ROOT / (module.replace(".", "/") + ".py")).exists():
             found.add(module)
     return found

@@ -62,4 +62,15 @@ def test_the_mathematics_names_tests_and_commands_that_exist():
         for name in re.findall(r"`(\w+)`", names):
             assert f"def {name}(" in laws, name
     for module in re.findall(r"`python -m ([\w.]+)", page):
-        assert (README.parent / (module.replace(".", "/") + ".py")).exists(), module
+        path = README.parent / module.replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
+
+
+def test_the_experiments_that_are_named_exist():
+    from validation.__main__ import TITLES
+
+    pages = text() + (README.parent / "docs" / "mathematics.md").read_text()
+    named = re.findall(r"`python -m validation ((?:[a-z]+ ?)+)`", pages)
+    assert named
+    for name in " ".join(named).split():
+        assert name in TITLES, name

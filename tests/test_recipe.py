@@ -29,6 +29,7 @@ RULES = {
     "exponential": rg.Exponential(0.01),
     "recipe, plain": rg.Recipe(kind="plain"),
     "recipe, exponential": rg.Recipe(),
+    "natural": rg.Natural(),
 }
 
 
@@ -253,3 +254,24 @@ def test_heavy_rows_are_not_taken_for_outliers():
     start = np.average(rg.log_likelihood(layers, X, ACT, DENS).per_sample, weights=weights)
     assert values[0] > start
     assert values[0] > values[1] - 1
+
+
+def test_principal_layers_bend_along_the_principal_axes_and_so_go_on_gaining():
+    """The rows of W are eigenvectors of what arrives; `gaussianize` has others, and soon stops."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((4000, 4)) * rng.lognormal(0, 1, (4000, 1)) @ rng.uniform(-1, 1, (4, 4))
+    act, dens = rg.activation("leaky_tanh", alpha=0.6, beta=0.6), rg.density("normal")
+    gains = {}
+    for kind in ("gaussianize", "principal"):
+        two, six = (
+            rg.init_layers(rng, 4, L, kind=kind, X=X[:2000], activation=act) for L in (2, 6)
+        )
+        for k, Z in enumerate(rg.forward(six, X[:2000], act).Zs[:-1]):
+            along = six[k].W @ np.cov(Z.T) / np.linalg.norm(six[k].W, axis=1)[:, None]
+            axes = six[k].W / np.linalg.norm(six[k].W, axis=1)[:, None]
+            cosines = np.sum(along * axes, axis=1) / np.linalg.norm(along, axis=1)
+            aligned = np.abs(cosines - 1).max() < 1e-10
+            assert aligned == (kind == "principal" and k < 5), (kind, k)
+        values = [float(rg.log_likelihood(x, X[2000:], act, dens).mean) for x in (two, six)]
+        gains[kind] = values[1] - values[0]
+    assert gains["principal"] > max(0.0, gains["gaussianize"]) + 0.05, gains

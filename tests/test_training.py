@@ -20,7 +20,7 @@ def test_a_run_is_prepared_once(monkeypatch, tmp_path, capsys):
 
     monkeypatch.setattr(training, "init_layers", counted)
     assert main(["train", "toy:sine", "--epochs", "1", "--out", str(tmp_path / "run")]) == 0
-    assert calls == ["gaussianize"]
+    assert calls == ["principal"]
 
 
 def test_a_column_that_is_constant_in_float32_is_refused_there():

@@ -1,1 +1,7 @@
-"""What is claimed, shown: each a command, `python -m validation.NAME`, its output kept."""
+"""What is claimed, shown.
+
+`python -m validation` runs the experiments (density, ica, toys, ...) in the frame of `store`,
+`fitting` and `report`. About the oracle, each a command of its own: `oracle_report` (what
+`planted`, `strangers`, `right`, `published` and `low_precision` hold), `fuzz_check`,
+`make_vectors`.
+"""

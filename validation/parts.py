@@ -1,20 +1,21 @@
 """What each part of the recipe does: the same run with that part switched off, on validation rows.
 
-    python -m validation.parts [--data digits]
-
-Three layers; the digits for 60 epochs, MNIST for 2; seed 0. Prints a table in nats per sample.
+Three layers; the digits for 60 epochs, MNIST for 2; seed 0.
 """
 
-import argparse
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from relgrad_np import Recipe
 from relgrad_np.training import settings_for
 
-from .experiments import Wanted, runs
+from .fitting import Wanted, found, missing, runs
+from .report import Section, table
+from .store import Store
 
 EPOCHS = {"digits": 60, "mnist": 2}
-OFF = {
+OFF: dict[str, dict[str, Any]] = {
     "the recipe": {},
     "chart off (`memory=None`)": {"memory": None},
     "gain off (`information=None`)": {"information": None},
@@ -36,31 +37,50 @@ OFF = {
 OF_THE_FIT = ("init", "average", "fresh_noise")
 
 
-def variant(name, off):
+def variant(name: str, off: dict[str, Any]) -> Wanted:
     """Return the run of a set with these parts changed."""
     settings = replace(settings_for(name), epochs=EPOCHS[name], layers=3, learning_rate=None)
     settings = replace(settings, **{key: off[key] for key in OF_THE_FIT if key in off})
     return Wanted(name, settings, Recipe(**{k: v for k, v in off.items() if k not in OF_THE_FIT}))
 
 
-def main() -> None:
-    """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", choices=EPOCHS, help="one of the two sets only")
-    only = parser.parse_args().data
-    names = [only] if only else list(EPOCHS)
-    columns = [runs("parts", [variant(name, off) for off in OFF.values()]) for name in names]
-    print("| | " + " | ".join(names) + " |")
-    print("|---|" + "---|" * len(names))
-    for row, off in enumerate(OFF):
+def wanted(quick: bool) -> Iterator[Wanted]:
+    """Yield the runs, by set and part."""
+    for name in ("digits",) if quick else EPOCHS:
+        for off in OFF.values():
+            yield variant(name, off)
+
+
+def run(store: Store, quick: bool) -> None:
+    """Fit what is not kept, of the sets at hand."""
+    runs(store, "parts", [one for one in wanted(quick) if missing(one.data) is None])
+
+
+def section(store: Store, quick: bool) -> Section:
+    """Return a row for each part, a column for each set."""
+    rows, lacking = [], []
+    names = [name for name in EPOCHS if found(store, "parts", [variant(name, OFF["the recipe"])])]
+    for what, off in OFF.items():
         cells = []
-        for column in columns:
-            r = column[row]
-            whole = column[0]["validation"]
-            value = r["validation"] if r["finite"] else float("nan")
-            cells.append(f"{value:.1f}" + (f" ({value - whole:+.1f})" if row else ""))
-        print(f"| {off} | " + " | ".join(cells) + " |")
-
-
-if __name__ == "__main__":
-    main()
+        for name in names:
+            (whole,) = found(store, "parts", [variant(name, OFF["the recipe"])])
+            lines = found(store, "parts", [variant(name, off)])
+            if not lines:
+                cells.append("")
+                continue
+            if not lines[0]["finite"]:
+                cells.append("diverged")
+                continue
+            value = lines[0]["validation"]
+            gain = "" if off == {} else f" ({value - whole['validation']:+.1f})"
+            cells.append(f"{value:.1f}{gain}")
+        rows.append([what, *cells])
+    done = len(found(store, "parts", wanted(quick)))
+    if done < len(list(wanted(quick))):
+        lacking.append(f"{len(list(wanted(quick))) - done} runs have not run")
+    text = [
+        "Validation log-likelihood, three layers, seed 0: the digits for 60 epochs, MNIST for 2.",
+        "",
+        table(["", *names], rows),
+    ]
+    return Section("\n".join(text), (), tuple(lacking))
