@@ -63,7 +63,7 @@ class Alone:
     ) -> None:
         """Agree on everything before the first step."""
 
-    def implementation(self, name: str | None) -> str | None:
+    def implementation(self, name: Any) -> Any:
         """Return which `train_step` to use."""
         return name
 
@@ -296,7 +296,7 @@ class Ranks(Alone):
 
     # stepping
 
-    def implementation(self, name: str | None) -> str:
+    def implementation(self, name: Any) -> str:
         """Return "reference": the only one whose steps can be shared."""
         if name not in (None, "reference"):
             raise ValueError(f"`implementation` {name!r} can't share its steps: leave it out")
