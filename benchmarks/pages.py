@@ -1,7 +1,8 @@
-"""Put the figures of benchmarks/results into the documentation, as it is built (a mkdocs hook).
+"""Put what was measured into the documentation, as it is built (a mkdocs hook).
 
 A line `<!-- figures: NAME -->` of a page becomes what results/NAME.jsonl says, with NAME.png. So no
 page holds a figure that another run has changed. A NAME without a file says that there is none.
+validation/REPORT.md is a page, too.
 """
 
 import json
@@ -14,21 +15,41 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # mkdocs reads this file by 
 
 from benchmarks import report
 
-RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+REPORT = ROOT / "validation" / "REPORT.md"
 MARK = re.compile(r"^<!-- figures: ([\w-]+) -->$", re.M)
+HERE = re.compile(r"\]\((?!#|\.\./|https?:)")
+PICTURE = re.compile(r"\]\(\.\./(benchmarks/results|validation/figures)/([\w-]+\.png)\)")
+OUTSIDE = re.compile(r"\[([^]]+)\]\(\.\./([^)]+)\)")
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the pictures to the site (called by mkdocs)."""
+    """Add the pictures and the report to the site (called by mkdocs)."""
     from mkdocs.structure.files import File
 
-    for path in sorted(RESULTS.glob("*.png")):
-        files.append(File.generated(config, f"figures/{path.name}", abs_src_path=str(path)))
+    for folder in (RESULTS, REPORT.parent / "figures"):
+        for path in sorted(folder.glob("*.png")):
+            place = f"figures/{folder.parent.name}/{path.name}"
+            files.append(File.generated(config, place, abs_src_path=str(path)))
+    text = HERE.sub("](../validation/", REPORT.read_text())
+    files.append(File.generated(config, "validation.md", content=text))
     return files
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Replace each mark of a page by its figures (called by mkdocs)."""
+def on_page_markdown(markdown: str, page: Any = None, **_: Any) -> str:
+    """Replace each mark of a page by its figures (called by mkdocs).
+
+    Links to the repository's other files are of use there only: pictures are shown, others named.
+
+    >>> on_page_markdown("![a](../benchmarks/results/a.png) [the lines](../relgrad_np/fit.py)")
+    '![a](figures/benchmarks/a.png) the lines (`relgrad_np/fit.py`)'
+    """
+    if page is None or "/" not in page.file.src_uri:
+        markdown = PICTURE.sub(
+            lambda found: f"](figures/{found[1].split('/')[0]}/{found[2]})", markdown
+        )
+        markdown = OUTSIDE.sub(r"\1 (`\2`)", markdown)
     return MARK.sub(lambda found: figures(found[1]), markdown)
 
 
@@ -47,7 +68,7 @@ def figures(name: str) -> str:
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         text = steps(lines) if "contender" in lines[0] and "median" in lines[0] else memory(lines)
     if path.with_suffix(".png").exists():
-        text += f"\n\n![{name}](figures/{name}.png)\n"
+        text += f"\n\n![{name}](figures/benchmarks/{name}.png)\n"
     return text
 
 
