@@ -7,8 +7,9 @@ chart      S = 1/std(Y), m = mean(Y), running: with the bias in the group all sa
 gain       each unit takes 1 / max(F_i, 1) of the step, F_i = N sum_n Delta_u,ni^2, running: in a
            standardised chart the Fisher information of eps_ij is about E[delta_i^2] E[u_j^2] = F_i,
            so that this is a diagonal natural gradient. `information=None` is off.
-weights    Delta_n times min(1, 3 median(q) / q_n), q_n = |Delta_n| |U_n|: an outlier's rank-one
-           part is kept to three times the usual. `outliers=None` is off.
+weights    Off by default. `outliers=3`: Delta_n times min(1, 3 median(q) / q_n), q_n =
+           |Delta_n| |U_n|, an outlier's rank-one part is kept to three times the usual. The share
+           of log|det W| stays as it is, so that the fixed point is no longer maximum likelihood.
 size       "noise": eta_k = learning_rate / L / max(xbar_k, x_k, 1), x = |xi|_F^2 / D: it measures
            the minibatch's noise, so that one learning rate serves every N, D, L and layer.
            "adaptive": eta_k = learning_rate / sqrt(max(v_k, 1)), v the running mean of
@@ -63,7 +64,7 @@ class Recipe:
     kind: str = "exponential"
     memory: float | None = 0.95
     information: float | None = 0.98
-    outliers: float | None = 3.0
+    outliers: float | None = None
     size: str = "noise"
     tau: float = 0.7
     tracks: ClassVar[bool] = True
@@ -192,7 +193,6 @@ class Scalar(Recipe):
     kind: str = "plain"
     memory: float | None = None
     information: float | None = None
-    outliers: float | None = None
     size: str = "adaptive"
 
 

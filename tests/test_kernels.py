@@ -23,6 +23,7 @@ RULES = {
     "exponential": rg.Exponential(0.05),
     "recipe": rg.Recipe(),
     "recipe-plain": rg.Recipe(kind="plain"),
+    "recipe-weights": rg.Recipe(outliers=3.0),
     "recipe-adaptive": rg.Recipe(information=None, outliers=None, size="adaptive"),
     "recipe-constant": rg.Recipe(memory=None, size="constant", learning_rate=0.05),
     "scalar": Scalar(0.05),

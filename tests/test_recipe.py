@@ -237,6 +237,25 @@ def test_tiny_batches_are_no_trap(N, seed):
     assert float(rg.log_likelihood(result.layers, X, ACT, DENS).mean) > start - 1
 
 
+def test_its_fixed_point_is_maximum_likelihood():
+    """Heavy tails, L = 1, normal base: the Gaussian's closed form. The outlier weights miss it."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_t(3, (400, 4)) @ rng.uniform(-1, 1, (4, 4)) + 2.0
+    Sigma = np.cov(X.T, bias=True)
+    best = -(4 * np.log(2 * np.pi) + np.linalg.slogdet(Sigma)[1] + 4) / 2
+    gaps = {}
+    for outliers in (None, 3.0):
+        layers = rg.init_layers(np.random.default_rng(1), 4, 1, kind="whiten", X=X)
+        result = rg.fit(
+            layers, X, ACT, rg.density("normal"), rule=rg.Recipe(outliers=outliers),
+            batch_size=400, epochs=400, schedule="constant", average=None, rng=rng,
+        )  # fmt: skip
+        value = float(rg.log_likelihood(result.layers, X, ACT, rg.density("normal")).mean)
+        gaps[outliers] = best - value
+    assert abs(gaps[None]) < 1e-10
+    assert gaps[3.0] > 0.1
+
+
 def test_heavy_rows_are_not_taken_for_outliers():
     """Weights of 1 and 50: the weighted likelihood ends where repeated rows end, or near."""
     X = data(300)
@@ -247,7 +266,7 @@ def test_heavy_rows_are_not_taken_for_outliers():
         {"X": X, "sample_weight": weights},
         {"X": np.repeat(X, weights.astype(int), axis=0), "batch_size": 263},
     ):
-        fitted = rg.fit(layers, options.pop("X"), ACT, DENS, epochs=8,
+        fitted = rg.fit(layers, options.pop("X"), ACT, DENS, epochs=8, rule=rg.Recipe(outliers=3.0),
                         rng=np.random.default_rng(0), **options).layers  # fmt: skip
         per_sample = rg.log_likelihood(fitted, X, ACT, DENS).per_sample
         values.append(np.average(per_sample, weights=weights))

@@ -19,7 +19,7 @@ OFF: dict[str, dict[str, Any]] = {
     "the recipe": {},
     "chart off (`memory=None`)": {"memory": None},
     "gain off (`information=None`)": {"information": None},
-    "weights off (`outliers=None`)": {"outliers": None},
+    "weights on (`outliers=3`)": {"outliers": 3.0},
     "plain steps (`kind='plain'`)": {"kind": "plain"},
     "size 0.03 (`size='constant'`)": {"size": "constant", "learning_rate": 0.03},
     "size by a running scalar (`size='adaptive'`)": {"size": "adaptive", "learning_rate": 0.03},
@@ -30,7 +30,7 @@ OFF: dict[str, dict[str, Any]] = {
     "no average": {"average": None},
     "the same noise in every epoch": {"fresh_noise": False},
     "the paper's step, 0.03": {
-        "memory": None, "information": None, "outliers": None, "size": "constant", "kind": "plain",
+        "memory": None, "information": None, "size": "constant", "kind": "plain",
         "learning_rate": 0.03,
     },
 }  # fmt: skip
