@@ -115,7 +115,7 @@ def test_unknown_names_list_the_choices():
         (lambda: rg.relative_gradient(P.layers, tape, deltas, bias="none"), "unknown bias 'none'"),
         (lambda: rg.apply_step(P.layers, rg.factors(P.layers, tape, deltas), 0.1, kind="x"), "unknown kind 'x'"),
         (lambda: rg.init_layers(np.random.default_rng(0), 3, 2, kind="zeros"), "unknown kind 'zeros'"),
-        (lambda: fit(rule="sgd"), "unknown rule 'sgd'; choose from recipe, plain, exponential, scalar, adam"),
+        (lambda: fit(rule="sgd"), "unknown rule 'sgd'; choose from recipe, natural, plain, exponential, scalar, adam"),
         (lambda: fit(schedule="step"), "unknown schedule 'step'; choose from linear"),
         (lambda: fit(implementation="gpu"), "unknown implementation 'gpu'"),
     ]:  # fmt: skip
