@@ -123,24 +123,31 @@ def draw_batch(lines: Any, path: Path) -> Path | None:
 def draw(lines: Any, path: Path) -> Path | None:
     """Draw time against D, logarithmic; a dashed line where the cubic ones are extrapolated."""
     try:
+        from matplotlib import colormaps
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
         return None
+    present = [name for name in WORDS if any(x["contender"] == name for x in lines)]
+    colors = {
+        name: colormaps["tab20" if len(present) > 10 else "tab10"](i)
+        for i, name in enumerate(present)
+    }
     Ns = sorted({x["N"] for x in lines})
     figure = Figure(figsize=(6 * len(Ns), 5), layout="constrained")
     for N, axes in zip(Ns, np.atleast_1d(figure.subplots(1, len(Ns), sharey=True)), strict=True):
-        top = max(x["D"] for x in lines)
+        top = max(x["D"] for x in lines if x["N"] == N)
         for name, words in WORDS.items():
             points = {x["D"]: x["median"] for x in lines if (x["contender"], x["N"]) == (name, N)}
             if not points:
                 continue
-            (line,) = axes.plot(list(points), list(points.values()), "o-", ms=3, label=words)
+            color = colors[name]
+            axes.plot(list(points), list(points.values()), "o-", ms=3, label=words, color=color)
             late = {D: t for D, t in points.items() if D >= 512}
             if len(late) >= 2 and max(points) < top:
                 slope = exponent(late)
                 last = max(points)
                 far = points[last] * (top / last) ** slope
-                axes.plot([last, top], [points[last], far], "--", color=line.get_color())
+                axes.plot([last, top], [points[last], far], "--", color=color)
         axes.set(xscale="log", yscale="log", xlabel="D", title=f"N = {N}")
     axes = figure.axes[0]
     axes.set_ylabel("seconds for one step (dashed: fitted, not measured)")
