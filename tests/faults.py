@@ -25,7 +25,18 @@ from relgrad_np.checkpoint import newest_snapshot, read_snapshot
 from relgrad_np.cli import main
 from relgrad_np.runs import read_config
 
-COMMON = ["--layers", "2", "--epochs", "3", "--rule", "adam", "--batch-size", "500", "--init", "gaussianize"]
+COMMON = [
+    "--layers",
+    "2",
+    "--epochs",
+    "3",
+    "--rule",
+    "adam",
+    "--batch-size",
+    "500",
+    "--init",
+    "gaussianize",
+]
 COMMON += ["--checkpoint-steps", "5"]
 
 
