@@ -111,12 +111,13 @@ def section(store: Store, quick: bool) -> Section:
             max(floor) < 0.15,
         ),
         Claim(
-            "an explicit inverse falls behind as D grows",
+            "an explicit inverse falls behind as D grows, where N < D",
             "; ".join(
                 f"N = {N}: {low:.0f} times ours at D = 128, {high:.0f} at 2048"
                 for N, (low, high) in gaps.items()
+                if N < 128
             ),
-            all(high > low for low, high in gaps.values()),
+            all(high > low for N, (low, high) in gaps.items() if N < 128),
         ),
     )
     return Section("\n".join(text), claims)
