@@ -20,6 +20,19 @@ EPS = 2.0**-52
 SMOOTH = ("smooth_leaky_relu", "leaky_tanh", "identity", "softplus")
 DENSITIES = ("normal", "logistic", "laplace", "sech", "student_t")
 SMOOTH_DENSITIES = tuple(name for name in DENSITIES if name != "laplace")
+# every rule, and every part of the recipe, that kernels have to know
+KERNEL_RULES = {
+    "plain": rg.Plain(0.05),
+    "exponential": rg.Exponential(0.05),
+    "recipe": rg.Recipe(),
+    "recipe-plain": rg.Recipe(kind="plain"),
+    "recipe-weights": rg.Recipe(outliers=3.0),
+    "recipe-adaptive": rg.Recipe(information=None, outliers=None, size="adaptive"),
+    "recipe-constant": rg.Recipe(memory=None, size="constant", learning_rate=0.05),
+    "scalar": rg.Scalar(0.05),
+    "adam": rg.Adam(1e-3),
+    "adam-published": rg.Adam(1e-3, bias="published", clock=3),
+}
 
 
 @st.composite

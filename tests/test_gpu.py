@@ -20,27 +20,16 @@ import relgrad_np as rg
 from relgrad_np import implementations
 from relgrad_np._array import to_numpy
 from relgrad_np.kernels import sources, twins
+from relgrad_np.kernels.constants import NAMES
 from relgrad_np.oracle.cases import generic
-from relgrad_np.recipe import Scalar
 
 from . import cuda_as_cpp
 from . import fake_cupy as fake
+from .problems import KERNEL_RULES
 
-RULES = {
-    "plain": rg.Plain(0.05),
-    "capped": rg.Plain(50.0),
-    "exponential": rg.Exponential(0.05),
-    "recipe": rg.Recipe(),
-    "recipe-plain": rg.Recipe(kind="plain"),
-    "recipe-weights": rg.Recipe(outliers=3.0),
-    "recipe-adaptive": rg.Recipe(information=None, outliers=None, size="adaptive"),
-    "recipe-constant": rg.Recipe(memory=None, size="constant", learning_rate=0.05),
-    "scalar": Scalar(0.05),
-    "adam": rg.Adam(1e-3),
-    "adam-published": rg.Adam(1e-3, bias="published", clock=3),
-}
+RULES = KERNEL_RULES | {"capped": rg.Plain(50.0)}
 SHAPES = [(5, 11, 3), (23, 7, 2), (4, 9, 1), (3, 1, 2)]  # N, D, L
-MODELS = [("smooth_leaky_relu", name) for name in twins.DENSITIES] + [("identity", "sech")]
+MODELS = [("smooth_leaky_relu", name) for name in NAMES] + [("identity", "sech")]
 
 
 @functools.cache
@@ -232,7 +221,7 @@ def test_sweeps_are_the_core_functions(kind, dtype):
             want = getattr(act, f)(y).astype(float)
             scale = np.abs(want) + (np.abs(y) + 1 if f == "sigma" else np.finfo(dtype).tiny)
             assert (np.abs(x.reshape(-1) - want) <= 16 * eps * scale).all(), (f, alpha)
-    for name in twins.DENSITIES:
+    for name in NAMES:
         dens = rg.density(name)
         Y, Delta, total = y[:, None].copy(), np.full((n, 1), np.nan, dtype), np.empty(n)
         code, c = twins.density_numbers(name, dens.params, dtype)

@@ -15,21 +15,10 @@ from relgrad_np import implementations
 from relgrad_np.fit import fit
 from relgrad_np.kernels import _compile, cpu, sweep
 from relgrad_np.oracle.cases import generic
-from relgrad_np.recipe import Scalar
 from relgrad_np.watch import _each_array
 
-RULES = {
-    "plain": rg.Plain(0.05),
-    "exponential": rg.Exponential(0.05),
-    "recipe": rg.Recipe(),
-    "recipe-plain": rg.Recipe(kind="plain"),
-    "recipe-weights": rg.Recipe(outliers=3.0),
-    "recipe-adaptive": rg.Recipe(information=None, outliers=None, size="adaptive"),
-    "recipe-constant": rg.Recipe(memory=None, size="constant", learning_rate=0.05),
-    "scalar": Scalar(0.05),
-    "adam": rg.Adam(1e-3),
-    "adam-published": rg.Adam(1e-3, bias="published", clock=3),
-}
+from .problems import KERNEL_RULES as RULES
+
 SHAPES = [(5, 11, 3), (23, 7, 2), (4, 9, 1), (40, 50, 2)]  # N, D, L
 
 

@@ -22,9 +22,9 @@ from ..rules import Exponential, Plain, Rule, State, StepInfo
 from ..tracking import Tracked
 from . import moments, passes, whole
 from ._compile import blas
+from .constants import NAMES
 from .rooms import Plan, Rooms, changeable
 from .sweep import (
-    DENSITIES,
     activation_constants,
     activation_sweep,
     density_constants,
@@ -271,7 +271,7 @@ def knows_activation(name: str, params: tuple[tuple[str, float], ...], *function
 @functools.lru_cache(maxsize=16)
 def knows_density(name: str, nu: float, *functions: Any) -> bool:
     """Say whether the kernel of this name computes what these functions of a density do."""
-    if name not in (*DENSITIES, "student_t"):
+    if name not in NAMES:
         return False
     made = [np.empty_like(POINTS) for _ in functions]
     density_sweep(POINTS, *density_constants(name, {"nu": nu}, "float64"), *made)

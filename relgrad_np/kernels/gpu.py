@@ -28,6 +28,7 @@ from ..recipe import FEW, Recipe, Running, Scalar, _keep, _own_K
 from ..rules import Exponential, Plain, Rule, State, StepInfo
 from ..tracking import Tracked
 from . import sources, twins
+from .constants import NAMES
 
 Array = Any
 ROOMS = 4  # shapes for which scratch memory is kept
@@ -514,7 +515,7 @@ def knows_activation(name: str, alpha: float, *functions: Any) -> bool:
 @functools.lru_cache(maxsize=16)
 def knows_density(name: str, nu: float, *functions: Any) -> bool:
     """Say whether the kernel computes what these functions of a density do, on the host."""
-    if name not in twins.DENSITIES:
+    if name not in NAMES:
         return False
     made = twins.base(name, {"nu": nu}, POINTS)
     return all(np.allclose(f(POINTS), x, rtol=1e-12) for f, x in zip(functions, made, strict=True))

@@ -12,6 +12,7 @@ from numba import types
 from numba.extending import overload
 
 from ._compile import INLINE, add, compiled, fma, inlined, powers_of_two, split_exponent
+from .constants import density_values
 
 # float64 and float32: 1.5 2^mantissa, log2 e, log 2 in two parts, where exp is 0 for good
 MAGIC64, MAGIC32 = 1.5 * 2.0**52, np.float32(1.5 * 2.0**23)
@@ -286,25 +287,10 @@ def activation_constants(name: str, params: dict[str, float], dtype: Any) -> tup
 
 
 def density_constants(name: str, params: dict[str, float], dtype: Any) -> tuple[int, Any]:
-    """Return the code of a density in `base_density`, and its constants in the dtype.
+    """Return the code of a density in `density_sweep`, and its constants in the dtype.
 
     >>> density_constants("laplace", {}, "float64")[0]
     2
     """
-    from ..student_t import log_t_constant
-
-    if name == "student_t":
-        nu = params["nu"]
-        log_c = log_t_constant(nu)
-        values = (1 / math.sqrt(nu), log_c, -(nu + 1) / 2, (nu + 1) / math.sqrt(nu))
-    else:
-        values = DENSITIES[name]
-    return [*DENSITIES, "student_t"].index(name), np.array(values, dtype)
-
-
-DENSITIES = {
-    "normal": (-0.5, -0.5 * math.log(2 * math.pi), 0.0, 0.0),
-    "logistic": (-1.0, 0.0, -2.0, 0.0),
-    "laplace": (0.0, -math.log(2), 0.0, 0.0),
-    "sech": (-2.0, math.log(2 / math.pi), -1.0, 0.0),
-}
+    code, values = density_values(name, params)
+    return code, np.array(values, dtype)

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .constants import density_values
+
 Array = Any
 
 
@@ -211,26 +213,11 @@ def leaky_numbers(alpha: float, dtype: str) -> tuple[Any, Any, Any, Any]:
     return real(alpha), real(1 - alpha), real((1 - alpha) / alpha), real(math.log(alpha))
 
 
-DENSITIES = ("normal", "logistic", "laplace", "sech", "student_t")
-
-
 def density_numbers(name: str, params: dict[str, float], dtype: str) -> tuple[int, Any]:
     """Return the code of a density in `density_sweep`, and its four constants in the dtype.
 
     >>> density_numbers("laplace", {}, "float64")[0]
     2
     """
-    from ..student_t import log_t_constant
-
-    if name == "student_t":
-        nu = params["nu"]
-        top = (nu + 1) / math.sqrt(nu)
-        values = (1 / math.sqrt(nu), log_t_constant(nu), -(nu + 1) / 2, top)
-    else:
-        values = {
-            "normal": (-0.5, -0.5 * math.log(2 * math.pi), 0.0, 0.0),
-            "logistic": (-1.0, 0.0, -2.0, 0.0),
-            "laplace": (0.0, -math.log(2), 0.0, 0.0),
-            "sech": (-2.0, math.log(2 / math.pi), -1.0, 0.0),
-        }[name]
-    return DENSITIES.index(name), tuple(map(np.dtype(dtype).type, values))
+    code, values = density_values(name, params)
+    return code, tuple(map(np.dtype(dtype).type, values))
