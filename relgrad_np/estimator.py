@@ -196,7 +196,7 @@ class RelativeGradientFlow(
         rule = make_rule(self.rule, self.learning_rate)
         state, last = self._stepped
         if state is None or type(last) is not type(rule):
-            state = init_state(tuple(Layer(*map(np.array, x)) for x in self.layers_), rule)
+            state = init_state(_copied(self.layers_), rule)
         step = resolve(self.implementation, X)
         parts = math.ceil(len(X) / whole("batch_size", self.batch_size))
         state, rejected = _own(state), False
@@ -206,7 +206,7 @@ class RelativeGradientFlow(
                 state, info = step(state, X[rows], **model)
                 if rejected := bool(info.rejected):
                     break
-        self._keep(tuple(Layer(*map(np.array, x)) for x in state.layers), (state, rule))
+        self._keep(_copied(state.layers), (state, rule))
         if rejected:
             raise FloatingPointError(f"step {state.t} of `partial_fit` was not finite: not taken")
         return self
@@ -312,11 +312,16 @@ class RelativeGradientFlow(
         return tags
 
 
+def _copied(layers: Layers) -> Layers:
+    """Return layers with arrays of their own."""
+    return tuple(Layer(np.array(W), np.array(b)) for W, b in layers)
+
+
 def _own(state: State) -> State:
     """Return the state with writable layers of its own: after pickling they may be neither."""
     if all(x.flags.writeable for layer in state.layers for x in layer):
         return state
-    return state._replace(layers=tuple(Layer(*map(np.array, x)) for x in state.layers))
+    return state._replace(layers=_copied(state.layers))
 
 
 def _repeated(X: Array, weights: Array) -> tuple[Array, Array | None]:
