@@ -311,6 +311,32 @@ def test_whatever_comes_between_two_steps(rule):
         assert_same(state, reference, 1e-9)
 
 
+@pytest.mark.parametrize("rule", ["plain", "recipe", "adam"])
+def test_layers_changed_between_two_steps(rule):
+    """Another b beside the same W counts; a W that may not be written any more is left alone."""
+    p = generic(1, 20, 11, 2, "smooth_leaky_relu", "normal")
+    model = {"activation": p.activation, "density": p.density, "rule": RULES[rule]}
+    state, reference = (copy(rg.init_state(p.layers, RULES[rule])._replace(t=20)) for _ in range(2))
+    state, reference = (
+        f(s, p.X, **model)[0] for f, s in ((cpu.train_step, state), (rg.train_step, reference))
+    )
+    state, reference = (
+        s._replace(layers=tuple(rg.Layer(W, b + 0.5) for W, b in s.layers))
+        for s in (state, reference)
+    )
+    state, reference = (
+        f(s, p.X, **model)[0] for f, s in ((cpu.train_step, state), (rg.train_step, reference))
+    )
+    assert_same(state, reference, 1e-9)
+    W, before = state.layers[0].W, state.layers[0].W.copy()
+    W.setflags(write=False)
+    state, reference = (
+        f(s, p.X, **model)[0] for f, s in ((cpu.train_step, state), (rg.train_step, reference))
+    )
+    assert_same(state, reference, 1e-9)
+    np.testing.assert_array_equal(W, before)
+
+
 def test_inputs_that_are_read_only_are_copied():
     p = generic(1, 5, 11, 2, "smooth_leaky_relu", "normal")
     for x in (p.X, *(x for layer in p.layers for x in layer)):
