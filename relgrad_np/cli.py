@@ -113,7 +113,9 @@ def _parser() -> _Parser:
     train.add_argument("--activation", help="smooth_leaky_relu, leaky_tanh, identity")
     train.add_argument("--alpha", metavar="X", type=float, help="parameter of the activation")
     train.add_argument("--beta", metavar="X", type=float, help="of leaky_tanh")
-    train.add_argument("--density", help="normal, logistic, laplace, sech, student_t")
+    train.add_argument(
+        "--density", help="normal, logistic, laplace, sech, student_t, multivariate_t"
+    )
     train.add_argument("--init", help="gaussianize, principal, whiten, orthogonal, identity")
     train.add_argument("--rule", help=", ".join(RULES))
     train.add_argument("--learning-rate", metavar="X", type=float)

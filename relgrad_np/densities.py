@@ -1,6 +1,6 @@
-"""Base densities p of the latent components: log p, its score, and draws.
+"""Base densities p of the latent: log p, its score + d log p / dz, and draws; stable for every z.
 
-Elementwise, symmetric about 0, and stable for every z. The score is + d log p / dz.
+Elementwise, but for multivariate_t, whose elements of log p sum to that of a whole row.
 """
 
 import functools
@@ -20,7 +20,7 @@ Draw = Callable[[np.random.Generator, int | tuple[int, ...]], NDArray[np.float64
 
 @dataclass(frozen=True)
 class Density:
-    """A base density: log_prob(z), score(z) elementwise; sample(rng, shape) draws in NumPy float64.
+    """A base density: log_prob(z), score(z), of z's shape; sample(rng, shape), NumPy float64.
 
     >>> import numpy as np
     >>> density("laplace").log_prob(np.array([0.0])), density("laplace").score(np.array([2.0]))
@@ -35,17 +35,18 @@ class Density:
 
 
 def density(name: str, **params: Any) -> Density:
-    """Return a base density: normal, logistic, laplace, sech, student_t(nu=5.0); scale 1.
+    """Return normal, logistic, laplace, sech, student_t(nu=5.0) or multivariate_t(nu=2.0); scale 1.
 
     ValueError for an unknown name or parameter, or a parameter out of its range.
 
     >>> density("student_t", nu=3).params
     {'nu': 3.0}
     """
-    from .student_t import student_t
+    from .student_t import multivariate_t, student_t
 
-    makers = {key: functools.partial(_fixed, key) for key in FIXED} | {"student_t": student_t}
-    return build("density", name, makers, params)  # type: ignore[no-any-return]
+    makers = {key: functools.partial(_fixed, key) for key in FIXED}
+    more = {"student_t": student_t, "multivariate_t": multivariate_t}
+    return build("density", name, makers | more, params)  # type: ignore[no-any-return]
 
 
 def _fixed(name: str) -> Density:

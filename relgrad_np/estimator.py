@@ -47,8 +47,8 @@ class RelativeGradientFlow(
     activation : str or Activation
         Between the layers: "smooth_leaky_relu", "leaky_tanh", or what `relgrad_np.activation` made.
     density : str or Density
-        Base density of the latent: "normal", "logistic", "laplace", "sech", "student_t", or what
-        `relgrad_np.density` made.
+        Base density of the latent: "normal", "logistic", "laplace", "sech", "student_t",
+        "multivariate_t" (of all components at once: no ICA), or what `relgrad_np.density` made.
     rule : str or rule
         "recipe", "plain", "exponential", "scalar", "adam", or a rule; see `relgrad_np.fit`.
     learning_rate : float, optional

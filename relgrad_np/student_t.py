@@ -1,9 +1,23 @@
-"""Student's t as a base density: heavy tails of any weight, stable for every nu and z."""
+"""Student's t as a base density, of one variable and of all at once; stable for every nu and z.
+
+`student_t`: each latent component has its own heavy tail, and they are independent.
+`multivariate_t`: one scale for the whole row, z = g / sqrt(chi2_nu / nu) with g normal, so that
+components are uncorrelated but large together, as in images, whose contrast varies:
+
+    log p(z) = log C - (nu + D) / 2 log(1 + |z|^2 / nu)
+
+It does not factorise, and no formula of the package asks that it does: the Jacobian's part of the
+gradient does not see the base, and delta of the last layer is its score, whatever it depends on.
+But its components are not independent, so one layer of it is not ICA: only W'W is determined.
+"""
 
 import math
+from typing import Any
+
+import numpy as np
 
 from ._arguments import number
-from ._array import Array, Namespace, lift
+from ._array import Array, Namespace, from_numpy, lift
 from .densities import Density, Draw
 
 
@@ -12,21 +26,78 @@ def student_t(nu: float = 5.0) -> Density:
     nu = number("nu", nu, 0.0, math.inf, "positive")
     log_c = log_t_constant(nu)
 
-    def split(xp: Namespace, z: Array) -> tuple[Array, Array]:  # max(r, 1), q = min(r, 1/r)
-        r = xp.abs(z) / math.sqrt(nu)
-        large = xp.maximum(r, xp.ones_like(r))
-        return large, xp.minimum(r, 1 / large)
-
-    def log_prob(xp: Namespace, z: Array) -> Array:  # log(1 + r^2) = 2 log max(r, 1) + log1p(q^2)
-        large, q = split(xp, z)
-        return log_c - (nu + 1) / 2 * (2 * xp.log(large) + xp.log1p(q * q))
+    def log_prob(xp: Namespace, z: Array) -> Array:
+        return log_c - (nu + 1) / 2 * _log1p_square(xp, xp.abs(z) / math.sqrt(nu))
 
     def score(xp: Namespace, z: Array) -> Array:  # r / (1 + r^2) = q / (1 + q^2)
-        _, q = split(xp, z)
+        _, q = _split(xp, xp.abs(z) / math.sqrt(nu))
         return -(nu + 1) / math.sqrt(nu) * xp.sign(z) * q / (1 + q * q)
 
     draw: Draw = lambda rng, shape: rng.standard_t(nu, shape)  # noqa: E731
     return Density("student_t", lift(log_prob, "z"), lift(score, "z"), draw, {"nu": nu})
+
+
+def multivariate_t(nu: float = 2.0) -> Density:
+    """Log p of a whole row, in parts: entry i is log p(z_i | z_1, ..., z_{i-1}); nu > 0.
+
+    With h_i^2 = nu + z_1^2 + ... + z_i^2 it is the log p of a Student t of nu + i - 1 degrees of
+    freedom and of scale h_{i-1} / sqrt(nu + i - 1); the score is -(nu + D) z / h_D^2. The last axis
+    of z is the row, D its length; ValueError where z has none.
+    """
+    nu = number("nu", nu, 0.0, math.inf, "positive")
+
+    def log_prob(xp: Namespace, z: Array) -> Array:
+        D = _length(z)
+        before = _norms(xp, z, nu)[..., :-1]  # (..., D), h_0 .. h_{D-1}
+        freedom = nu + np.arange(D)
+        log_c = from_numpy([log_t_constant(f) + math.log(f) / 2 for f in freedom.tolist()], z)
+        half = from_numpy((freedom + 1) / 2, z)
+        return log_c - xp.log(before) - half * _log1p_square(xp, xp.abs(z) / before)
+
+    def score(xp: Namespace, z: Array) -> Array:
+        h = _norms(xp, z, nu)[..., -1:]
+        return -(nu + _length(z)) * (z / h) / h
+
+    def draw(rng: np.random.Generator, shape: int | tuple[int, ...]) -> Any:
+        z = rng.standard_normal(shape)
+        _length(z)
+        return z / np.sqrt(rng.chisquare(nu, (*z.shape[:-1], 1)) / nu)
+
+    return Density("multivariate_t", lift(log_prob, "z"), lift(score, "z"), draw, {"nu": nu})
+
+
+def _length(z: Array) -> int:
+    """Return D, the length of the last axis."""
+    if z.ndim == 0 or z.shape[-1] == 0:
+        raise ValueError(f"`z` must have shape (..., D) with D >= 1, got {tuple(z.shape)}")
+    return int(z.shape[-1])
+
+
+def _norms(xp: Namespace, z: Array, nu: float) -> Array:
+    """Return h_0 .. h_D, (..., D + 1), h_i^2 = nu + z_1^2 + ... + z_i^2; no square overflows.
+
+    The larger of two: one of z cut off where squares are too large, right until the first such
+    entry; one of z by its largest entry, right from there on, for nu is nothing beside it.
+    """
+    size, largest = xp.abs(z), math.sqrt(xp.finfo(z.dtype).max / (_length(z) + 1))
+    cut = xp.minimum(size, xp.full_like(size, largest))
+    top = xp.max(xp.maximum(size, xp.ones_like(size)), axis=-1, keepdims=True)
+    below, above = (
+        xp.cumulative_sum(x * x, axis=-1, include_initial=True) for x in (cut, size / top)
+    )
+    return xp.maximum(xp.sqrt(nu + below), top * xp.sqrt(above))
+
+
+def _split(xp: Namespace, r: Array) -> tuple[Array, Array]:
+    """Return max(r, 1) and min(r, 1/r) of r >= 0."""
+    large = xp.maximum(r, xp.ones_like(r))
+    return large, xp.minimum(r, 1 / large)
+
+
+def _log1p_square(xp: Namespace, r: Array) -> Array:
+    """Return log(1 + r^2) = 2 log max(r, 1) + log1p(min(r, 1/r)^2), r >= 0."""
+    large, q = _split(xp, r)
+    return 2 * xp.log(large) + xp.log1p(q * q)
 
 
 def log_t_constant(nu: float) -> float:

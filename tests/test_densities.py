@@ -291,7 +291,7 @@ def test_params_are_floats():
 
 @pytest.mark.parametrize("name", ["gauss", "", None, "Normal"])
 def test_an_unknown_name_lists_the_choices(name):
-    choices = "normal, logistic, laplace, sech, student_t"
+    choices = "normal, logistic, laplace, sech, student_t, multivariate_t"
     with pytest.raises(ValueError, match=f"unknown density {name!r}; choose from {choices}"):
         rg.density(name)
 

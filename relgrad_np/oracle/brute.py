@@ -76,7 +76,7 @@ def dsigma(activation: Named, y: Matrix) -> Matrix:
 
 
 def log_density(density: Named, z: Matrix) -> Matrix:
-    """Return log p(z), from the definition.
+    """Return log p(z), from the definition; its sum over a row is that of the row.
 
     >>> float(np.exp(log_density(Spec("laplace", {}), np.array(0.0))))
     0.5
@@ -94,6 +94,11 @@ def log_density(density: Named, z: Matrix) -> Matrix:
         nu = density.params["nu"]
         log_c = math.lgamma((nu + 1) / 2) - math.lgamma(nu / 2) - math.log(nu * math.pi) / 2
         return log_c - (nu + 1) / 2 * np.log(1 + z * z / nu)
+    if density.name == "multivariate_t":  # of the row, in D equal parts
+        nu, D = density.params["nu"], z.shape[-1]
+        log_c = math.lgamma((nu + D) / 2) - math.lgamma(nu / 2) - D * math.log(nu * math.pi) / 2
+        rest = (nu + D) / 2 * np.log(1 + np.sum(z * z, axis=-1, keepdims=True) / nu)
+        return (log_c - rest) / D * one
     raise ValueError(f"unknown density {density.name!r}")
 
 

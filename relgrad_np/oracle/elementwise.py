@@ -145,7 +145,9 @@ def log_density(xp: Any, dens: Any, z: Array) -> Array:
     if dens.name == "student_t":
         nu = dens.params["nu"]
         return constant(dens) - (nu + 1) / 2 * xp.log1p(z * z / nu)
-    return -size + constant(dens)
+    if dens.name == "laplace":
+        return -size + constant(dens)
+    raise ValueError(f"unknown density {dens.name!r}")
 
 
 def score(xp: Any, dens: Any, z: Array) -> Array:
@@ -159,4 +161,6 @@ def score(xp: Any, dens: Any, z: Array) -> Array:
     if dens.name == "student_t":
         nu = dens.params["nu"]
         return -(nu + 1) * z / (nu + z * z)
-    return -xp.sign(z)
+    if dens.name == "laplace":
+        return -xp.sign(z)
+    raise ValueError(f"unknown density {dens.name!r}")
