@@ -7,6 +7,7 @@ each source's best column; a store that keys by position, one that takes the ear
 import doctest
 import importlib
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,31 @@ def test_again_runs_once_more_and_the_later_line_counts(tmp_path):
     assert store.run("x", {}, lambda: {"v": 3})["v"] == 2  # not twice in one go
     assert Store(tmp_path).find("x", {})["v"] == 2
     assert len((tmp_path / "results" / "x.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_run_is_timed_and_what_the_report_shows_is_summed(tmp_path):
+    store = Store(tmp_path)
+    store.run("ica", {"i": 0}, lambda: {"v": time.sleep(0.11)})
+    store.run("ica", {"i": 1}, lambda: {"seconds": 3.0})
+    path = tmp_path / "results" / "ica.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines[0]["took"] >= 0.1
+    lines[1]["took"] = 7200.0
+    lines.append({**lines[1], "hash": "another", "took": 3600.0})  # a run of no interest now
+    lines[0]["took"] = 3600.0
+    path.write_text("\n".join(map(json.dumps, lines)) + "\n")
+    store = Store(tmp_path)
+    for i in range(3):
+        store.find("ica", {"i": i})
+    assert "| ica | 2 | 3.0 h |  |" in frame.times(store, ["ica"])
+    assert "by itself: 3.0 h." in frame.times(store, ["ica"])
+    assert "| ica | 2 | 3.0 h | by name only |" in frame.times(store, [])
+    assert "by itself: 0.0 s." in frame.times(store, [])
+    del lines[0]["took"]  # as lines were that have no clock
+    path.write_text("\n".join(map(json.dumps, lines)) + "\n")
+    store = Store(tmp_path)
+    assert [store.find("ica", {"i": i}) is None for i in (0, 1)] == [False, False]
+    assert "| ica | 2 | 2.0 h, without 1 untimed |  |" in frame.times(store, ["ica"])
 
 
 def test_a_key_holds_what_differs_from_the_defaults():

@@ -15,11 +15,12 @@ import argparse
 import importlib
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .report import Section, hours, write
+from .report import Section, hours, table, write
 from .store import HERE, Store
 
 TITLES = {
@@ -84,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     }
     report = store.folder / "REPORT.md"
     store.folder.mkdir(parents=True, exist_ok=True)
-    report.write_text(write(sections, head(options)))
+    report.write_text(write(sections, head(options), times(store, usual)))
     claims = [
         (name, claim) for name in names if name in sections for claim in sections[name][1].claims
     ]
@@ -93,6 +94,27 @@ def main(argv: list[str] | None = None) -> int:
     failed = sum(not claim.holds for _, claim in claims)
     print(f"{len(claims) - failed} of {len(claims)} claims hold; {report}")
     return 1 if failed else 0
+
+
+def times(store: Store, usual: Sequence[str]) -> str:
+    """Return what the runs in this report took, those of a usual round and the others."""
+    rows, total = [], 0.0
+    for name in TITLES:
+        took = list(store.shown.get(name, {}).values())
+        known = [seconds for seconds in took if seconds is not None]
+        if took:
+            note = "" if len(known) == len(took) else f", without {len(took) - len(known)} untimed"
+            rows.append([
+                name, len(took), hours(sum(known)) + note, "" if name in usual else "by name only",
+            ])  # fmt: skip
+            total += sum(known) * (name in usual)
+    return "\n".join([
+        "What the runs of this page took, one after another, figures and data not counted:",
+        "",
+        table(["experiment", "runs", "time", ""], rows),
+        "",
+        f"Those that `python -m validation` runs by itself: {hours(total)}.",
+    ])  # fmt: skip
 
 
 def head(options: Any) -> str:

@@ -53,8 +53,8 @@ def hours(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def write(sections: dict[str, tuple[str, Section]], head: str) -> str:
-    """Return the whole report from (title, section) by name."""
+def write(sections: dict[str, tuple[str, Section]], head: str, times: str) -> str:
+    """Return the whole report from (title, section) by name, its first lines, and the times."""
     claims = [
         [f"[{name}](#{name})", claim.what, claim.found, "yes" if claim.holds else "**NO**"]
         for name, (_, section) in sections.items()
@@ -65,6 +65,7 @@ def write(sections: dict[str, tuple[str, Section]], head: str) -> str:
         f"- {name}: {what}" for name, (_, section) in sections.items() for what in section.missing
     ]
     parts += ["\n## What is missing\n", "\n".join(lacking) if lacking else "Nothing."]
+    parts += ["\n## How long it takes\n", times]
     for name, (title, section) in sections.items():
         command = f"`python -m validation {name}`"
         parts += [f'\n<a id="{name}"></a>\n\n## {title}\n', f"{command}\n", section.text]

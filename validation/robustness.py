@@ -62,7 +62,9 @@ def section(store: Store, quick: bool) -> Section:
         for rate in (0.4, 1.2):
             mine = cells.get((name, L, 0.4 * (1 if rate == 0.4 else 3.0)), [])
             gains = [x["test"] - x["gaussian"] for x in mine if x["finite"]]
-            row += [f"{min(gains):+.2f} to {max(gains):+.2f}" if gains else "diverged"]
+            row += [
+                f"{min(gains):+.2f} to {max(gains):+.2f}" if gains else "diverged" if mine else ""
+            ]
             row += [sum(x.get("undone", 0) for x in mine)]
         rows.append(row)
     good = sum(map(as_claimed, lines))

@@ -1,6 +1,6 @@
 """What is kept: results as JSON lines, one file an experiment; figures; models, outside of git.
 
-    results/EXPERIMENT.jsonl   {"hash", "key", "result", "machine", "date"}, a run a line
+    results/EXPERIMENT.jsonl   {"hash", "key", "result", "took", "machine", "date"}, a run a line
     figures/NAME.png
     models/EXPERIMENT-HASH.npz
 
@@ -44,6 +44,10 @@ def machine() -> str:
     return ", ".join([cpu, f"{os.cpu_count()} cores", *versions, f"BLAS threads: {threads}"])
 
 
+def _number(took: Any) -> bool:
+    return isinstance(took, (int, float))
+
+
 class Store:
     """A folder with results, figures and models."""
 
@@ -51,6 +55,7 @@ class Store:
         self.folder = Path(folder)
         self.fresh = 0  # runs that were done, not found
         self._lines: dict[str, dict[str, Line]] = {}
+        self.shown: dict[str, dict[str, float | None]] = {}  # seconds of the runs that were found
         self._again = again
         self._done: set[tuple[str, str]] = set()
 
@@ -73,16 +78,20 @@ class Store:
         line = self.lines(experiment).get(hash_of(key))
         if line is None:
             return None
+        took = line.get("took", line["result"].get("seconds"))
+        self.shown.setdefault(experiment, {})[line["hash"]] = took if _number(took) else None
         return {**key, **line["result"], **{x: line[x] for x in ("hash", "machine", "date")}}
 
     def run(self, experiment: str, key: Line, compute: Callable[[], Line]) -> Line:
         """Return the run of this key: as it is kept, else computed, and kept at once."""
         mark = hash_of(key)
         if mark not in self.lines(experiment) or self.renews(experiment, key):
+            began = time.perf_counter()
             line = {
                 "hash": mark,
                 "key": key,
                 "result": compute(),
+                "took": round(time.perf_counter() - began, 1),
                 "machine": machine(),
                 "date": time.strftime("%Y-%m-%d"),
             }
