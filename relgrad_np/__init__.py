@@ -12,6 +12,7 @@ from .datasets.transforms import Chain
 from .densities import Density, density
 from .fit import fit
 from .generative import inverse, sample
+from .group_adam import GroupAdam
 from .history import Epoch, FitDivergedError, FitResult
 from .initial import init_layers
 from .multiplicative import Chart, Factors, apply_step, factors, in_charts
@@ -40,6 +41,7 @@ __all__ = [
     "Factors",
     "FitDivergedError",
     "FitResult",
+    "GroupAdam",
     "Layer",
     "LogLikelihood",
     "Model",

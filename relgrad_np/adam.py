@@ -74,8 +74,16 @@ class Adam:
         self, xp: Any, finite: Array, tick: int, p: Array, g: Array, m: Array, v: Array
     ) -> tuple[Array, Array, Array]:
         """Return parameter, m and v after the step; as they were where it is not finite."""
-        m1 = self.beta1 * m + (1 - self.beta1) * g
-        v1 = self.beta2 * v + (1 - self.beta2) * g * g
-        m_hat, v_hat = m1 / (1 - self.beta1**tick), v1 / (1 - self.beta2**tick)
-        p1 = p + self.learning_rate * m_hat / (xp.sqrt(v_hat) + self.epsilon)
+        d, m1, v1 = moments(self, xp, tick, g, m, v)
+        p1 = p + self.learning_rate * d
         return xp.where(finite, p1, p), xp.where(finite, m1, m), xp.where(finite, v1, v)
+
+
+def moments(
+    rule: Any, xp: Any, tick: int, g: Array, m: Array, v: Array
+) -> tuple[Array, Array, Array]:
+    """Return Adam's direction m_hat / (sqrt(v_hat) + epsilon), and m and v with g in them."""
+    m = rule.beta1 * m + (1 - rule.beta1) * g
+    v = rule.beta2 * v + (1 - rule.beta2) * g * g
+    m_hat, v_hat = m / (1 - rule.beta1**tick), v / (1 - rule.beta2**tick)
+    return m_hat / (xp.sqrt(v_hat) + rule.epsilon), m, v

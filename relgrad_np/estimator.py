@@ -50,7 +50,8 @@ class RelativeGradientFlow(
         Base density of the latent: "normal", "logistic", "laplace", "sech", "student_t",
         "multivariate_t" (of all components at once: no ICA), or what `relgrad_np.density` made.
     rule : str or rule
-        "recipe", "plain", "exponential", "scalar", "adam", or a rule; see `relgrad_np.fit`.
+        "recipe", "natural", "plain", "exponential", "scalar", "adam", "group_adam", or a rule; see
+        `relgrad_np.fit`.
     learning_rate : float, optional
         Default: the rule's own.
     schedule : str

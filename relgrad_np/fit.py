@@ -18,6 +18,7 @@ from .activations import Activation
 from .adam import Adam
 from .densities import Density
 from .generative import require_model
+from .group_adam import GroupAdam
 from .history import Epoch, FitResult, Keeper, Snapshot, fingerprint
 from .implementations import consumes, known, resolve
 from .natural import Natural
@@ -35,6 +36,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "exponential": Exponential,
     "scalar": Scalar,
     "adam": Adam,
+    "group_adam": GroupAdam,
 }
 SCHEDULES: dict[
     str, Callable[[float], float]
@@ -96,7 +98,7 @@ def fit(
         The start, see `init_layers`; copied, never changed.
     X, X_val : arrays (N, D)
         Samples to fit, and to validate and stop by; library, device and dtype of the layers.
-    rule : "recipe", "natural", "plain", "exponential", "scalar", "adam", or a rule
+    rule : "recipe", "natural", "plain", "exponential", "scalar", "adam", "group_adam", or a rule
         The default is robust in every D, L and N (see `recipe`); "natural" is for deep nets of few
         dimensions, L (D^2 + D) up to about a thousand (see `natural`); "plain" with
         schedule="constant" is the paper's own step; "scalar" sizes it by one running scalar for

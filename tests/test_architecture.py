@@ -18,7 +18,7 @@ CORE = [
 # what each module may import of the package: only what stands before it
 ORDER = [
     "_arguments", "_array", "_numerics", "activations", "other_activations", "densities", "student_t", "network", "objective",
-    "backprop", "ordinary", "relative", "multiplicative", "tracking", "upkeep", "generative", "initial", "rules", "adam", "recipe", "natural",
+    "backprop", "ordinary", "relative", "multiplicative", "tracking", "upkeep", "generative", "initial", "rules", "adam", "recipe", "natural", "group_adam",
     "presets", "implementations", "history", "exchange", "wire", "distributed", "ranks", "watch", "staging", "fit", "estimator",
     "datasets", "_store", "checkpoint", "oracle", "extend", "verify", "devices", "training",
     "evaluation", "plots", "runs", "demo", "cli",
