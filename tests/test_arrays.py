@@ -280,7 +280,9 @@ def test_devices_by_name(double, capsys):
 
 
 @pytest.mark.parametrize("N", [5, 13])
-@pytest.mark.parametrize("rule", [rg.Plain(0.01), rg.Exponential(0.01), rg.Adam(0.01)])
+@pytest.mark.parametrize(
+    "rule", [rg.Plain(0.01), rg.Exponential(0.01), rg.Adam(0.01), rg.GroupAdam()]
+)
 def test_no_conversion_from_forward_to_tracker(rule, N):
     """An array that refuses to be converted, through everything that a step is made of."""
     p = generic(7, N, 11, 3)

@@ -155,7 +155,15 @@ def test_a_wrong_density_is_refused(wrong, words):
 
 @pytest.mark.parametrize(
     "rule",
-    [rg.Plain(), rg.Exponential(), rg.Recipe(), rg.Scalar(), rg.Adam(), rg.Natural()],
+    [
+        rg.Plain(),
+        rg.Exponential(),
+        rg.Recipe(),
+        rg.Scalar(),
+        rg.Adam(),
+        rg.Natural(),
+        rg.GroupAdam(),
+    ],
     ids=lambda rule: type(rule).__name__,
 )
 def test_the_packages_own_rules_pass(rule):

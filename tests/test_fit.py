@@ -176,7 +176,14 @@ def test_a_rejected_step_changes_nothing():
     X = data(20)
     bad = X.copy()
     bad[3, 1] = np.nan
-    for rule in (rg.Plain(), rg.Exponential(), rg.Recipe(), rg.Recipe(kind="plain"), rg.Adam()):
+    for rule in (
+        rg.Plain(),
+        rg.Exponential(),
+        rg.Recipe(),
+        rg.Recipe(kind="plain"),
+        rg.Adam(),
+        rg.GroupAdam(),
+    ):
         layers = rg.init_layers(np.random.default_rng(0), 3, 2)
         options = {"activation": MODEL[0], "density": MODEL[1], "rule": rule}
         state, _ = rg.train_step(rg.init_state(layers, rule), X, **options)

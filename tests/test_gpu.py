@@ -352,7 +352,8 @@ def test_a_step_that_waits_is_seen(double):
 
 
 @pytest.mark.parametrize(
-    "rule", [rg.Plain(0.05), rg.Exponential(0.05), rg.Recipe(outliers=None), rg.Adam(0.01)]
+    "rule",
+    [rg.Plain(0.05), rg.Exponential(0.05), rg.Recipe(outliers=None), rg.Adam(0.01), rg.GroupAdam()],
 )
 def test_the_reference_does_not_wait_either(double, rule):
     """What the kernels do not know goes to the reference, on the device, and waits for nothing."""

@@ -188,7 +188,14 @@ def test_draws_cover_signs_sizes_and_names():
 @libraries
 @pytest.mark.parametrize(
     "rule",
-    [rg.Plain(0.05), rg.Exponential(0.05), rg.Recipe(), rg.Recipe(kind="plain"), rg.Adam(0.05)],
+    [
+        rg.Plain(0.05),
+        rg.Exponential(0.05),
+        rg.Recipe(),
+        rg.Recipe(kind="plain"),
+        rg.Adam(0.05),
+        rg.GroupAdam(0.02),
+    ],
 )
 def test_train_step_ascends_and_keeps_library_and_dtype(library, rule):
     from .problems import convert

@@ -54,7 +54,9 @@ def same(one, two):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("rule", ["plain", "exponential", "recipe", "natural", "scalar", "adam"])
+@pytest.mark.parametrize(
+    "rule", ["plain", "exponential", "recipe", "natural", "scalar", "adam", "group_adam"]
+)
 @pytest.mark.parametrize("transform", [None, jitter])
 def test_interrupted_anywhere_and_resumed_is_bitwise_the_same(tmp_path, dtype, rule, transform):
     whole = run(dtype, rule, transform=transform)
