@@ -37,7 +37,8 @@ class Settings:
 
     Chosen on validation rows: on the digits (seed 0) three layers, Gaussianising start and recipe
     end above two layers, whitening start and plain step 0.03; the toys and POWER by the natural
-    gradient in deep nets, BSDS300 by depth, leaky_tanh and Student's t (see `validation`).
+    gradient in deep nets, BSDS300 by depth, leaky_tanh, a base with one scale for the whole row,
+    and Adam in the group (see `validation`).
 
     >>> Settings().layers
     3
@@ -69,13 +70,13 @@ DIGITS = Settings(fresh_noise=True)
 TOY = Settings(layers=48, init="principal", rule="natural", batch_size=2000, epochs=120)
 LARGE = Settings(layers=2, batch_size=200, epochs=15, dtype="float32", fresh_noise=True)
 PATCHES = Settings(
-    layers=12,
+    layers=24,
     activation="leaky_tanh",
-    alpha=0.6,
-    beta=0.6,
-    density="student_t",
-    init="principal",
-    learning_rate=1.2,
+    alpha=0.3,
+    beta=0.7,
+    density="multivariate_t",
+    init="whiten",
+    rule="group_adam",
     batch_size=500,
     epochs=8,
     dtype="float32",

@@ -192,7 +192,7 @@ def test_what_it_is_for():
     model = rg.activation("identity"), rg.density("laplace")
     start = rg.init_layers(np.random.default_rng(0), 6, 1, kind="whiten", X=X, activation=model[0])
     gains = {}
-    for rule in (rg.GroupAdam(), rg.Adam(0.01), rg.Adam(0.1)):
+    for rule in (rg.GroupAdam(0.01), rg.Adam(0.01), rg.Adam(0.1)):
         fitted = rg.fit(
             start, X, *model, rule=rule, rng=np.random.default_rng(1), epochs=8, average=None,
             implementation="reference",
