@@ -18,9 +18,9 @@ from .store import Line, Store
 SHOWN = {  # the density runs of seed 0 whose samples are shown, and what they are called
     ("digits", "as set"): "the digits (8 x 8)",
     ("mnist", "two layers"): "MNIST, two layers",
-    ("mnist", "five layers"): "MNIST, five layers",
+    ("mnist", "eight layers"): "MNIST, eight layers",
     ("fashion-mnist", "two layers"): "Fashion-MNIST, two layers",
-    ("fashion-mnist", "five layers"): "Fashion-MNIST, five layers",
+    ("fashion-mnist", "eight layers"): "Fashion-MNIST, eight layers",
     ("bsds300", "as set"): "BSDS300, patches of 8 x 8",
 }
 
