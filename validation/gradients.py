@@ -215,7 +215,7 @@ def section(store: Store, quick: bool) -> Section:
         "How to read it. In full batches the plain relative step needs fewer steps, for it does "
         "not see how the data are conditioned. On MNIST that is all the difference: the likelihood "
         "is steep in the elements of W that take inputs of large variance and flat in those that "
-        "take inputs of small; a rate that is safe for the first is next to nothing for the second, "
+        "take inputs of small; a rate that is safe for the first is next to nothing for the rest, "
         "and the ordinary gradient ends near its start, with Adam too. Adam on R, elementwise, "
         "loses part of what R has over it. In minibatches at a constant rate each rule ends in its "
         "own noise, and on the digits, standardised and from orthogonal layers, the ordinary one "
