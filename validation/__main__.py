@@ -36,11 +36,12 @@ TITLES = {
     "scaling": "Time of a step against D",
     "robustness": "The default rule at every depth, and at three times its rate",
     "parts": "What each part of the recipe does",
+    "patches": "BSDS300: what each choice is worth",
     "starts": "The start alone: along which axes layers Gaussianise",
     "stiffness": "Deep narrow nets: capacity or optimisation?",
     "tracking": "log|det W| and inv(W), tracked through long runs",
 }
-BY_NAME_ONLY = ("robustness", "parts", "starts", "stiffness", "tracking")
+BY_NAME_ONLY = ("robustness", "parts", "patches", "starts", "stiffness", "tracking")
 QUICK = ("erratum", "witnesses", "ica", "nonlinear", "toys", "density")
 
 
