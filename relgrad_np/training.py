@@ -82,7 +82,7 @@ PATCHES = Settings(
     dtype="float32",
 )
 POWER = Settings(
-    layers=32, density="student_t", init="principal", rule="natural", batch_size=2000, epochs=1
+    layers=32, density="student_t", init="principal", rule="natural", batch_size=2000, epochs=5
 )
 LOW = Settings(layers=8, batch_size=500, epochs=5)
 START_ROWS = 20_000  # that the whitening start looks at
