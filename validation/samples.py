@@ -92,7 +92,8 @@ def section(store: Store, quick: bool) -> Section:
     text = [
         "36 test rows beside 36 samples, nothing chosen, no temperature. Mean log-likelihood under "
         "the model of 2,000 samples and of as many test rows; where the first is far from the "
-        "second, the model is not the data's distribution, however good its density:",
+        "second, the model is not the data's distribution, however good its density. Patches that "
+        "leave the scale are of the tail of their heavy base, which bounded pixels have not:",
         "",
         table(["model", "log p of samples", "log p of test rows"], rows),
         "",
