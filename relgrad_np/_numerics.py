@@ -136,3 +136,14 @@ def widest(x: Array) -> Any:
         return xp.empty(0, dtype=xp.float64, device=x.device).dtype
     except (TypeError, ValueError, RuntimeError):  # each library its own
         return xp.float32
+
+
+def keep(xp: Namespace, finite: Array, new: Any, old: Any) -> Any:
+    """Return `new` where finite, else `old`, for each array of a named tuple.
+
+    >>> import numpy as np
+    >>> from relgrad_np import Layer
+    >>> keep(np, np.asarray(False), Layer(np.ones(1), np.ones(1)), Layer(np.zeros(1), np.ones(1))).W
+    array([0.])
+    """
+    return type(new)(*(xp.where(finite, a, b) for a, b in zip(new, old, strict=True)))

@@ -31,8 +31,9 @@ POINTS = np.concatenate([-ONE_SIDE[::-1], ONE_SIDE])  # no point at 0, where a k
 STEPS = (1e-3, 1e-4, 1e-5, 1e-6)
 CLOSE = 1e-6  # relative error of a derivative that passes
 FAR = (1e3, 1e6, 1e9)
-OWN_DENSITIES = ("student_t", "multivariate_t")
-OWN = ("smooth_leaky_relu", "leaky_tanh", "identity", "softplus", "elu", *OWN_DENSITIES)
+OWN = (
+    "smooth_leaky_relu", "leaky_tanh", "identity", "softplus", "elu", "student_t", "multivariate_t",
+)  # fmt: skip
 
 
 def activation(

@@ -102,7 +102,8 @@ def fit(
         The default is robust in every D, L and N (see `recipe`); "natural" is for deep nets of few
         dimensions, L (D^2 + D) up to about a thousand (see `natural`); "plain" with
         schedule="constant" is the paper's own step; "scalar" sizes it by one running scalar for
-        each layer. A rule of your own is a frozen dataclass that follows `Rule`.
+        each layer; "group_adam" is for a dozen layers or more of some dozens of dimensions (see
+        `group_adam`). A rule of your own is a frozen dataclass that follows `Rule`.
     learning_rate : float
         Default: the rule's own. The recipe bears three times of it.
     schedule : "linear" (to 0), "constant", "cosine" (to 0), "harmonic" (to 1/10)

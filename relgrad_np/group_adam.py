@@ -18,11 +18,11 @@ from typing import Any, ClassVar
 
 from ._arguments import store
 from ._array import Array, check, namespace
-from ._numerics import eye
+from ._numerics import eye, keep
 from .adam import moments
 from .multiplicative import Chart, apply_step
 from .natural import as_factors
-from .network import Deltas, Layer, Tape
+from .network import Deltas, Tape
 from .rules import State
 from .tracking import track_step
 
@@ -74,8 +74,7 @@ class GroupAdam:
         eta_k, steps, bound = tuple(etas), tuple(fs), self.tau + 2 * self.learning_rate
         layers = apply_step(state.layers, steps, eta_k, kind=self.kind, bound=bound)
         layers = tuple(
-            Layer(*(xp.where(finite, *pair) for pair in zip(new, old, strict=True)))
-            for new, old in zip(layers, state.layers, strict=True)
+            keep(xp, finite, new, old) for new, old in zip(layers, state.layers, strict=True)
         )
         tracked = state.tracked and track_step(state.tracked, steps, eta_k, kind=self.kind)
         return layers, tuple(kept), tracked, eta_k, norms, steps

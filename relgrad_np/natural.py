@@ -19,7 +19,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from ._arguments import number, store
 from ._array import Array, check, namespace
-from ._numerics import eye
+from ._numerics import eye, keep
 from .multiplicative import Chart, Factors, apply_step, with_K
 from .network import Deltas, Layer, Tape
 from .rules import State
@@ -101,8 +101,7 @@ class Natural:
         etas = tuple(eta for _ in L)
         layers = apply_step(state.layers, fs, etas, kind=self.kind)
         tracked = state.tracked and track_step(state.tracked, fs, etas, kind=self.kind)
-        now = Curvature(*moments, F, old.seen + 1)
-        kept = Curvature(*(xp.where(finite, a, b) for a, b in zip(now, old, strict=True)))
+        kept = keep(xp, finite, Curvature(*moments, F, old.seen + 1), old)
         return layers, kept, tracked, etas, tuple(norms[k, ...] for k in L), fs
 
     def _charts(self, xp: Any, Y: Array, old: Curvature) -> tuple[Chart, tuple[Array, Array]]:

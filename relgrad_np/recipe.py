@@ -29,7 +29,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from ._arguments import number, one_of, store
 from ._array import Array, check, namespace
-from ._numerics import norm_bound
+from ._numerics import keep, norm_bound
 from .multiplicative import Chart, Factors, apply_step, in_charts
 from .network import Deltas, Tape
 from .rules import State
@@ -107,14 +107,14 @@ class Recipe:
             known = finite & ((state.t + 1) * N >= FEW or self.memory is None)
             etas.append(xp.where(known, xp.minimum(eta, self.tau / norm), xp.zeros_like(x)))
             kept = Running(moment[0], moment[1], x, F)
-            running.append(kept if old is None else _keep(xp, finite, kept, old))
+            running.append(kept if old is None else keep(xp, finite, kept, old))
         fs = tuple(Factors(*(xp.where(finite, a, xp.zeros_like(a)) for a in f)) for f in fs)
         eta_k = tuple(etas)
         # eta |K| <= tau, eta <= learning_rate; K itself, (D, D), has another norm in the chart
         bound = self.tau + self.learning_rate if N < D else None
         layers = apply_step(state.layers, fs, eta_k, kind=self.kind, bound=bound)
         layers = tuple(
-            _keep(xp, finite, new, old) for new, old in zip(layers, state.layers, strict=True)
+            keep(xp, finite, new, old) for new, old in zip(layers, state.layers, strict=True)
         )
         tracked = state.tracked and track_step(state.tracked, fs, eta_k, kind=self.kind)
         return layers, tuple(running), tracked, eta_k, norms, fs
@@ -219,8 +219,3 @@ def squared_norm(f: Factors, S: Array) -> Array:
     xp, (N, D), root = namespace(U, "Y"), U.shape, Delta_a / gain**0.5  # gain^(1/2) Delta_u
     square = xp.sum((U @ U.T) * (root @ root.T) if N < D else (root.T @ U) ** 2)
     return xp.sum(gain) + 2 * xp.sum(Delta_a * U) + square
-
-
-def _keep(xp: Any, finite: Array, new: Any, old: Any) -> Any:
-    """Return `new` where finite, else `old`, for each array of a record."""
-    return type(new)(*(xp.where(finite, a, b) for a, b in zip(new, old, strict=True)))

@@ -294,3 +294,17 @@ def inverse_undoes_forward(problem, library="numpy", inverse=rg.inverse):
             scale = np.abs(Zs[k]) + np.abs(y) + 1
             error = (error + 64 * eps * scale) / brute.dsigma(problem.activation, y)  # of Ys[k-1]
     assert_close(inverse(p.layers, Z, p.activation), problem.X, float(error.max()), "X back")
+
+
+def every_law(problem, library, seed):
+    """All of the above but the derivative, which takes loops."""
+    forward_is_the_definition(problem, library)
+    terms_are_the_log_jacobian(problem, library)
+    relative_is_ordinary_times_metric(problem, library)
+    ascent(problem, library)
+    equivariance(problem, library, seed=seed)
+    samples_are_exchangeable(problem, library)
+    inverse_undoes_forward(problem, library)
+    for kind in ("plain", "exponential"):
+        step_is_the_dense_one(problem, library, kind)
+        tracking_is_slogdet(problem, library, kind)

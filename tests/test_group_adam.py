@@ -206,7 +206,7 @@ def test_what_it_is_for():
     assert max(others) < 0.7 * mine
 
 
-def test_a_killed_fit_goes_on_bitwise_and_the_default_is_by_name(tmp_path):
+def test_the_rule_by_its_name_is_the_default_one():
     problem = generic(3, 60, 4, 2)
     model, rng = problem.model, np.random.default_rng
     whole = rg.fit(

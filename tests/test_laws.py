@@ -127,17 +127,7 @@ def test_inverse_undoes_forward(library, problem):
 def test_every_law_on_other_devices(library, N, D):
     """A second device, and one without float64 and int64: what is made on the way stays there."""
     for seed in range(3):
-        problem = generic(seed, N, D, 3)
-        laws.forward_is_the_definition(problem, library)
-        laws.terms_are_the_log_jacobian(problem, library)
-        laws.relative_is_ordinary_times_metric(problem, library)
-        laws.ascent(problem, library)
-        laws.equivariance(problem, library, seed=seed)
-        laws.samples_are_exchangeable(problem, library)
-        laws.inverse_undoes_forward(problem, library)
-        for kind in ("plain", "exponential"):
-            laws.step_is_the_dense_one(problem, library, kind)
-            laws.tracking_is_slogdet(problem, library, kind)
+        laws.every_law(generic(seed, N, D, 3), library, seed)
 
 
 def signs(problem):

@@ -16,7 +16,7 @@ from relgrad_np.oracle import brute
 from relgrad_np.oracle.cases import generic
 
 from . import laws
-from .problems import EVERY, LIBRARIES, STRICT, assert_same_numbers, suited
+from .problems import EVERY, LIBRARIES, assert_same_numbers, suited
 
 DTYPES = ("float64", "float32")
 NU = (0.01, 0.5, 2.0, 7.0, 1e6)
@@ -148,7 +148,7 @@ WRONG = {
     "D left out of the score": {"score": lambda z: made().score(z) * 3 / (2 + z.shape[1])},
     "sign of the score": {"score": lambda z: -made().score(z)},
     "independent components": {"log_prob": lambda z: rg.density("student_t", nu=2.0).log_prob(z)},
-    "nu for nu + i": {
+    "a term that grows with i": {
         "log_prob": lambda z: made().log_prob(z) + 1e-3 * np.arange(z.shape[1]) * np.log(2 + z * z)
     },
 }
@@ -245,19 +245,9 @@ def test_a_row_must_have_a_length(shape):
 @pytest.mark.parametrize(("N", "D", "L"), [(4, 6, 2), (7, 5, 3), (5, 3, 1)])
 def test_every_law(library, N, D, L):
     for seed in range(2):
-        problem = suited(
-            generic(seed, N, D, L, density_name="multivariate_t"),
-            library if library in (*LIBRARIES, *STRICT) else "numpy",
-        )
-        laws.terms_are_the_log_jacobian(problem, library)
+        problem = suited(generic(seed, N, D, L, density_name="multivariate_t"), library)
+        laws.every_law(problem, library, seed)
         laws.ordinary_is_the_derivative(problem, library)
-        laws.relative_is_ordinary_times_metric(problem, library)
-        laws.ascent(problem, library)
-        laws.equivariance(problem, library, seed=seed)
-        laws.samples_are_exchangeable(problem, library)
-        for kind in ("plain", "exponential"):
-            laws.step_is_the_dense_one(problem, library, kind)
-            laws.tracking_is_slogdet(problem, library, kind)
 
 
 def test_torch_finds_the_same_gradient():

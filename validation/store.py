@@ -44,10 +44,6 @@ def machine() -> str:
     return ", ".join([cpu, f"{os.cpu_count()} cores", *versions, f"BLAS threads: {threads}"])
 
 
-def _number(took: Any) -> bool:
-    return isinstance(took, (int, float))
-
-
 class Store:
     """A folder with results, figures and models."""
 
@@ -78,8 +74,9 @@ class Store:
         line = self.lines(experiment).get(hash_of(key))
         if line is None:
             return None
-        took = line.get("took", line["result"].get("seconds"))
-        self.shown.setdefault(experiment, {})[line["hash"]] = took if _number(took) else None
+        took = line.get("took", line["result"].get("seconds"))  # a list: those of a curve
+        seconds = None if isinstance(took, list) else took
+        self.shown.setdefault(experiment, {})[line["hash"]] = seconds
         return {**key, **line["result"], **{x: line[x] for x in ("hash", "machine", "date")}}
 
     def run(self, experiment: str, key: Line, compute: Callable[[], Line]) -> Line:

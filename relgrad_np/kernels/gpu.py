@@ -18,13 +18,13 @@ import numpy as np
 from cupy import cublas
 
 from .. import rules
-from .._numerics import eye, phi1, phi1_times
+from .._numerics import eye, keep, phi1, phi1_times
 from ..activations import Activation
 from ..adam import Adam
 from ..densities import Density
 from ..multiplicative import Chart, Factors
 from ..network import Layer
-from ..recipe import FEW, Recipe, Running, Scalar, _keep, _own_K
+from ..recipe import FEW, Recipe, Running, Scalar, _own_K
 from ..rules import Exponential, Plain, Rule, State, StepInfo
 from ..tracking import Tracked
 from . import sources, twins
@@ -278,7 +278,7 @@ def _multiplicative(
     if isinstance(rule, Recipe):
         fine = ~rejected
         running = [
-            new if old is None else _keep(cupy, fine, new, old)
+            new if old is None else keep(cupy, fine, new, old)
             for new, old in zip(running, state.rule_state or (None,) * L, strict=True)
         ]
     after = State(
