@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from ._arguments import store
 from ._array import Array, check, namespace
-from ._numerics import eye, keep
+from ._numerics import eye
 from .adam import moments
 from .multiplicative import Chart, apply_step
 from .natural import as_factors
@@ -55,7 +55,7 @@ class GroupAdam:
         store(self, "tau", 0.0, 1 - 2**-24, "in (0, 1)")
 
     def step(self, state: State, tape: Tape, deltas: Deltas, finite: Array) -> Any:
-        """Take moments, cap, step, track; where not finite nothing changes."""
+        """Take moments, cap, step, track; where not finite nothing changes, for eta = 0."""
         xp = check(state.layers)
         gs = [mean_score(Y, Delta) for Y, Delta in zip(tape.Ys, deltas, strict=True)]
         norms = tuple(xp.sqrt(xp.sum(g * g)) for g in gs)
@@ -73,9 +73,6 @@ class GroupAdam:
             kept.append(tuple(xp.where(finite, *pair) for pair in zip(new, old, strict=True)))
         eta_k, steps, bound = tuple(etas), tuple(fs), self.tau + 2 * self.learning_rate
         layers = apply_step(state.layers, steps, eta_k, kind=self.kind, bound=bound)
-        layers = tuple(
-            keep(xp, finite, new, old) for new, old in zip(layers, state.layers, strict=True)
-        )
         tracked = state.tracked and track_step(state.tracked, steps, eta_k, kind=self.kind)
         return layers, tuple(kept), tracked, eta_k, norms, steps
 
