@@ -13,7 +13,7 @@ import numpy as np
 from scipy.linalg.lapack import get_lapack_funcs
 
 import relgrad_np as rg
-from relgrad_np._arguments import one_of
+from relgrad_np.core.arguments import one_of
 
 Gradient = Callable[[Any, Any, float], Any]
 

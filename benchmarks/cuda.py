@@ -292,7 +292,7 @@ def agreement(place: Place) -> Iterator[dict[str, Any]]:
     import cupy
 
     import relgrad_np as rg
-    from relgrad_np.kernels import gpu
+    from relgrad_np.kernels.cuda import step as gpu
 
     shapes = [(5, 12, 2)] if place.rehearse else [(100, 784, 2), (128, 2048, 2), (300, 200, 3)]
     for rule in (rg.Plain(0.03), rg.Exponential(0.03), rg.Recipe(), rg.Adam(1e-3)):
@@ -363,7 +363,7 @@ def large(place: Place) -> Iterator[dict[str, Any]]:
     import cupy
 
     import relgrad_np as rg
-    from relgrad_np.kernels.gpu import train_step
+    from relgrad_np.kernels.cuda.step import train_step
 
     device, pool = cupy.cuda.Device(), cupy.get_default_memory_pool()
     sizes = (16, 24) if place.rehearse else (20_000, 50_000, 100_000, 120_000, 130_000)
@@ -413,7 +413,7 @@ def transfers(place: Place) -> Iterator[dict[str, Any]]:
     import cupy
 
     import relgrad_np as rg
-    from relgrad_np.staging import Staged
+    from relgrad_np.fitting.batches import Staged
 
     N, D = (40, 8) if place.rehearse else (20_000, 2048)
     X = np.random.default_rng(0).standard_normal((N, D), dtype=np.float32)
@@ -567,7 +567,7 @@ def surroundings(rehearse: bool) -> Iterator[None]:
     if not rehearse:
         yield
         return
-    from tests.fake_cupy import installed
+    from tests.doubles.fake_cupy import installed
 
     with installed():
         yield

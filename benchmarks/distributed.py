@@ -10,7 +10,7 @@ and the same bits on both.
 
 A rank idles while a message that it waits for has not been posted by all; it communicates while it
 posts, and while it waits for what all have posted; the rest is computing. The model of
-`relgrad_np.exchange` is fitted to these seconds, and used to plan for a network that is not here:
+`relgrad_np.distributed.exchange` is fitted to these seconds, and plans for a network that is not here:
 what it says there are projections.
 """
 
@@ -26,10 +26,12 @@ from pathlib import Path
 import numpy as np
 
 import relgrad_np as rg
-from relgrad_np import distributed, implementations, wire
-from relgrad_np.exchange import EXCHANGES, Machine, choose, cost, work
-from relgrad_np.ranks import even
-from tests.kill_ranks import ENVIRONMENT, mpiexec
+from relgrad_np.distributed import messages as wire
+from relgrad_np.distributed import train_step as distributed
+from relgrad_np.distributed.exchange import EXCHANGES, Machine, choose, cost, work
+from relgrad_np.distributed.ranks import even
+from relgrad_np.kernels import choose as implementations
+from tests.programs.kill_ranks import ENVIRONMENT, mpiexec
 
 RESULTS = Path(__file__).parent / "results"
 ACT, DENS = rg.activation("smooth_leaky_relu", alpha=0.3), rg.density("sech")

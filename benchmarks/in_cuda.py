@@ -25,7 +25,7 @@ def step_of(layers: Any, alpha: float, rule: Any, tracked: bool = True) -> Conte
     """Our step by the kernels, from CuPy copies of these layers."""
     import cupy
 
-    from relgrad_np.kernels.gpu import suits, train_step
+    from relgrad_np.kernels.cuda.step import suits, train_step
 
     own, L = cupy_layers(layers), len(layers)
     kept = None
@@ -70,7 +70,7 @@ def floor(layers: Any, *, alpha: float, learning_rate: float) -> Contender:
     """Make the 4 L - 1 products of a step in their shapes, in place, and nothing else."""
     import cupy
 
-    from relgrad_np.kernels.gpu import gemm
+    from relgrad_np.kernels.cuda.step import gemm
 
     Ws = [W for W, _ in cupy_layers(layers)]
     shapes: dict[int, Any] = {}

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.linalg.blas import get_blas_funcs
 
 import relgrad_np as rg
-from relgrad_np.kernels.cpu import suits, train_step
+from relgrad_np.kernels.cpu.step import suits, train_step
 
 from .contenders import Contender
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import relgrad_np as rg
-from relgrad_np.kernels.cpu import train_step
+from relgrad_np.kernels.cpu.step import train_step
 
 RESULTS = Path(__file__).parent / "results"
 

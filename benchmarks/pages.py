@@ -42,8 +42,8 @@ def on_page_markdown(markdown: str, page: Any = None, **_: Any) -> str:
 
     Links to the repository's other files are of use there only: pictures are shown, others named.
 
-    >>> on_page_markdown("![a](../benchmarks/results/a.png) [the lines](../relgrad_np/fit.py)")
-    '![a](figures/benchmarks/a.png) the lines (`relgrad_np/fit.py`)'
+    >>> on_page_markdown("![a](../benchmarks/results/a.png) [lines](../relgrad_np/fitting/loop.py)")
+    '![a](figures/benchmarks/a.png) lines (`relgrad_np/fitting/loop.py`)'
     """
     if page is None or "/" not in page.file.src_uri:
         markdown = PICTURE.sub(

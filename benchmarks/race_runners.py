@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 import relgrad_np as rg
-from relgrad_np._arguments import one_of
+from relgrad_np.core.arguments import one_of
 from relgrad_np.datasets import load
-from relgrad_np.presets import PRESETS
-from relgrad_np.training import START_ROWS, Settings, settings_for
+from relgrad_np.rules.presets import PRESETS
+from relgrad_np.runs.settings import Settings, settings_for
+from relgrad_np.runs.training import START_ROWS
 
 from .contenders import make
 

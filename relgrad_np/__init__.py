@@ -4,31 +4,32 @@ Exact maximum likelihood of invertible fully connected nets at quadratic cost: a
 Gresele, Fissore, Javaloy, Schoelkopf & Hyvarinen (NeurIPS 2020).
 """
 
-from .activations import Activation, activation
-from .adam import Adam
-from .backprop import backprop
-from .checkpoint import Model, load, save
+from .core.activations import Activation, activation
+from .core.backprop import backprop
+from .core.densities import Density, density
+from .core.network import Layer, Tape, forward
+from .core.objective import LogLikelihood, log_likelihood
+from .core.ordinary import ordinary_gradient
+from .core.relative import relative_gradient
+from .core.sampling import inverse, sample
+from .core.steps import Chart, Factors, apply_step, factors, in_charts
+from .core.tracking import Tracked, audit, track, track_step
+from .core.undo import undo_step
+from .core.version import __version__ as __version__
 from .datasets.transforms import Chain
-from .densities import Density, density
-from .fit import fit
-from .generative import inverse, sample
-from .group_adam import GroupAdam
-from .history import Epoch, FitDivergedError, FitResult
-from .initial import init_layers
-from .multiplicative import Chart, Factors, apply_step, factors, in_charts
-from .natural import Natural
-from .network import Layer, Tape, forward
-from .objective import LogLikelihood, log_likelihood
-from .ordinary import ordinary_gradient
-from .presets import PRESETS
-from .recipe import Recipe, Scalar
-from .relative import relative_gradient
-from .rules import Exponential, Plain, Rule, State, StepInfo, init_state, train_step
-from .staging import Staged
-from .tracking import Tracked, track, track_step
-from .upkeep import audit, undo_step
+from .distributed.together import fit
+from .fitting.batches import Staged
+from .fitting.records import Epoch, FitDivergedError, FitResult
+from .fitting.starts import init_layers
+from .rules.adam import Adam
+from .rules.base import Rule, State, StepInfo, init_state, train_step
+from .rules.group_adam import GroupAdam
+from .rules.natural import Natural
+from .rules.plain import Exponential, Plain
+from .rules.presets import PRESETS
+from .rules.recipe import Recipe, Scalar
+from .runs.model import Model, load, save
 
-__version__ = "0.1.0.dev0"
 __all__ = [
     "PRESETS",
     "Activation",

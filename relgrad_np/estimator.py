@@ -17,19 +17,19 @@ from sklearn.base import (
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from ._arguments import number, one_of, whole
-from .activations import Activation
-from .activations import activation as make_activation
-from .densities import Density
-from .densities import density as make_density
-from .fit import fit as fit_layers
-from .fit import make_rule
-from .generative import inverse, require_model, sample
-from .implementations import resolve
-from .initial import KINDS, init_layers
-from .network import Layer, Layers, forward
-from .objective import log_likelihood
-from .rules import State, init_state
+from .core.activations import Activation
+from .core.activations import activation as make_activation
+from .core.arguments import number, one_of, whole
+from .core.densities import Density
+from .core.densities import density as make_density
+from .core.network import Layer, Layers, forward
+from .core.objective import log_likelihood
+from .core.sampling import inverse, require_model, sample
+from .fitting.loop import fit as fit_layers
+from .fitting.starts import KINDS, init_layers
+from .kernels.choose import resolve
+from .rules.base import State, init_state
+from .rules.by_name import make_rule
 
 Array = Any
 REPEATS = 10  # rows for each row, at most, that whole-number weights may make

@@ -14,16 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from . import activations, densities, rules
-from ._array import Array, Formula, Namespace, lift
-from .activations import Activation
-from .adam import Adam
-from .densities import Density
-from .network import Layer, Layers
-from .objective import log_abs_det, log_likelihood
+from .core import activations, densities
+from .core.activations import Activation
+from .core.arrays import Array, Formula, Namespace, lift
+from .core.densities import Density
+from .core.network import Layer, Layers
+from .core.objective import log_abs_det, log_likelihood
 from .oracle.cases import Case, generic
-from .recipe import Recipe
-from .rules import Exponential, Plain, Rule, State, StepInfo, init_state
+from .rules import base as rules
+from .rules.adam import Adam
+from .rules.base import Rule, State, StepInfo, init_state
+from .rules.plain import Exponential, Plain
+from .rules.recipe import Recipe
 
 EPS = 2.0**-52
 ONE_SIDE = np.geomspace(0.01, 30.0, 40)
@@ -264,7 +266,7 @@ def backend(train_step: Step, tolerance: float = 1e-9) -> Step:
     """Return a `train_step` of your own, if it does what the reference's does.
 
     Three steps of the plain, exponential, recipe and Adam rules on two generic problems, N < D and
-    N > D, in float64; what a backend does not know it hands to `relgrad_np.rules.train_step`. Then
+    N > D, in float64; what a backend does not know it hands to `relgrad_np.train_step`. Then
     `fit(..., implementation=backend(train_step))`. It may consume the state that it is given.
 
     Raises

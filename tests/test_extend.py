@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import relgrad_np as rg
-from relgrad_np import extend, rules
-from relgrad_np.densities import FIXED
+from relgrad_np import extend
+from relgrad_np.core.densities import FIXED
 from relgrad_np.oracle import cases
+from relgrad_np.rules import base as rules
 
 ASINH = {
     "sigma": lambda xp, y: xp.asinh(y) + y,

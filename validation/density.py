@@ -1,6 +1,6 @@
 """Density estimation: test log-likelihood beside the Gaussian of the very same rows.
 
-Settings were chosen on validation rows (`relgrad_np.training.settings_for`); Fashion-MNIST has
+Settings were chosen on validation rows (`relgrad_np.runs.settings.settings_for`); Fashion-MNIST has
 those of MNIST, untouched. The test rows only report.
 """
 
@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
-from relgrad_np.training import Settings, settings_for
+from relgrad_np.runs.settings import Settings, settings_for
 
 from .fitting import Wanted, facts, found, missing, runs
 from .report import Claim, Section, hours, table

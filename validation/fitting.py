@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from relgrad_np.checkpoint import Model, load, save
 from relgrad_np.datasets import Dataset
 from relgrad_np.datasets import load as load_data
-from relgrad_np.datasets.standard import SOURCES
-from relgrad_np.history import FitDivergedError
-from relgrad_np.rules import Rule
-from relgrad_np.training import Settings, baseline, prepare, space_of, train
+from relgrad_np.datasets.standard.sources import SOURCES
+from relgrad_np.fitting.records import FitDivergedError
+from relgrad_np.rules.base import Rule
+from relgrad_np.runs.model import Model, load, save
+from relgrad_np.runs.report import space_of
+from relgrad_np.runs.settings import Settings
+from relgrad_np.runs.training import baseline, prepare, train
 
 from .store import Line, Store
 

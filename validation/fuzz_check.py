@@ -19,8 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from relgrad_np.oracle import formulas, storage, vectors
 from relgrad_np.oracle.commands import check_files
+from relgrad_np.oracle.mistakes import formulas
+from relgrad_np.oracle.truths import storage
+from relgrad_np.oracle.truths import suite as vectors
 
 KINDS = ("npz", "npy", "json")
 

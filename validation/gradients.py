@@ -15,8 +15,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import relgrad_np as rg
-from relgrad_np import plots
-from relgrad_np.rules import State
+from relgrad_np.rules.base import State
+from relgrad_np.runs import plots
 
 from .fitting import SETS, missing
 from .report import Claim, Section, table

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import relgrad_np as rg
-from relgrad_np import plots
+from relgrad_np.runs import plots
 
 from .report import Claim, Section, table
 from .separation import amari

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from relgrad_np.oracle import formulas
-from relgrad_np.oracle.precision import rounded
+from relgrad_np.oracle.diagnosis.precision import rounded
+from relgrad_np.oracle.mistakes import formulas
 
 
 class Rough(np.ndarray):

@@ -10,10 +10,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from relgrad_np.oracle import problems, vectors
+from relgrad_np.oracle.truths import problems
+from relgrad_np.oracle.truths import suite as vectors
 
 HERE = Path(__file__).parent
-SMALL = Path(vectors.__file__).parent / "suite"
+SMALL = Path(vectors.__file__).parents[1] / "suite"
 
 
 def make(full: Path, small: Path) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from relgrad_np.oracle import Conventions, vectors, verdict
+from relgrad_np.oracle import Conventions, verdict
+from relgrad_np.oracle.truths import suite as vectors
 
 from . import low_precision, planted, random_cases, right, strangers
 from .published import published

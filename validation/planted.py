@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from relgrad_np.oracle import catalogue, compare, formulas, vectors, verdict
+from relgrad_np.oracle import verdict
 from relgrad_np.oracle.candidate import Candidate
-from relgrad_np.oracle.problems import Problem
+from relgrad_np.oracle.diagnosis import compare
+from relgrad_np.oracle.mistakes import catalogue, formulas
+from relgrad_np.oracle.truths import suite as vectors
+from relgrad_np.oracle.truths.problems import Problem
 
 MISTAKES = catalogue.mistakes
 

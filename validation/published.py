@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from relgrad_np.oracle import formulas
+from relgrad_np.oracle.mistakes import formulas
 
 
 def published(p: Any) -> dict[str, Any]:

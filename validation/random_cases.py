@@ -9,8 +9,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from relgrad_np.oracle import problems, truth, vectors
 from relgrad_np.oracle.brute import Spec
+from relgrad_np.oracle.truths import definitions as truth
+from relgrad_np.oracle.truths import problems
+from relgrad_np.oracle.truths import suite as vectors
 
 
 def optimum(name: str) -> problems.Problem:

@@ -3,8 +3,8 @@
 from typing import Any
 
 from relgrad_np.oracle import Candidate, from_core, from_jax, from_torch, verdict
-from relgrad_np.oracle.formulas import Run
-from relgrad_np.oracle.vectors import Suite
+from relgrad_np.oracle.mistakes.formulas import Run
+from relgrad_np.oracle.truths.suite import Suite
 
 
 def terms(xp: Any, layers: Any, X: Any, problem: Any) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def jax_autodiff() -> Candidate:
 def kernels() -> Candidate:
     """The compiled `train_step`: Y, Delta, both steps; what it leaves to the core is no case."""
     import relgrad_np as rg
-    from relgrad_np.kernels import cpu
+    from relgrad_np.kernels.cpu import step as cpu
 
     def run(problem: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}

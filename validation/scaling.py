@@ -8,7 +8,7 @@ from statistics import median
 from benchmarks.race_report import read
 from benchmarks.race_report import table as race_table
 from benchmarks.report import CUBIC, WORDS, exponent
-from relgrad_np import plots
+from relgrad_np.runs import plots
 
 from .report import Claim, Section, table
 from .store import Line, Store

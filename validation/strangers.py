@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from relgrad_np.oracle import elementwise as e
-from relgrad_np.oracle import vectors, verdict
-from relgrad_np.oracle.formulas import LINES, Line
+from relgrad_np.oracle import verdict
+from relgrad_np.oracle.mistakes import elementwise as e
+from relgrad_np.oracle.mistakes.formulas import LINES, Line
+from relgrad_np.oracle.truths import suite as vectors
 
 from .planted import numpy_candidate
 

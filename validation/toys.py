@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 import relgrad_np as rg
-from relgrad_np import plots
-from relgrad_np.checkpoint import in_float64
 from relgrad_np.datasets import TOYS
-from relgrad_np.training import settings_for
+from relgrad_np.runs import plots
+from relgrad_np.runs.model import in_float64
+from relgrad_np.runs.settings import settings_for
 
 from .fitting import SETS, Wanted, facts, fitted, found, runs
 from .report import Claim, Section, hours, table

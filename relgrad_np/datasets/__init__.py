@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from .._arguments import one_of, whole
+from ..core.arguments import one_of, whole
 from .digits import IMAGE_SHAPE, LEVELS, digits
-from .files import LAZY_ABOVE, is_own_file, own_file, own_table
+from .files.own import LAZY_ABOVE, is_own_file, own_file, own_table
 from .guards import Findings, examine, require_full_rank
 from .record import SPLITS, Dataset
-from .standard import STANDARD, load_standard
+from .standard.sources import STANDARD, load_standard
 from .toy import TOYS, toy
 from .transforms import (
     Batch,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._arguments import generator, one_of, whole
+from ..core.arguments import generator, one_of, whole
 
 Points = NDArray[np.float64]
 Toy = Callable[[int, np.random.Generator], Points]

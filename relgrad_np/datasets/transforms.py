@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._arguments import build, generator, number, whole
+from ..core.arguments import build, generator, number, whole
 
 Batch = NDArray[np.float64]
 Columns = tuple[str, ...] | None  # names, or None where columns go by their index

@@ -1,4 +1,5 @@
-"""Twins of `train_step`: few, large functions, compared with the core in every test.
+"""The same step, fast: imported only when it is asked for, by name.
 
-Nothing here is imported, or compiled, before it is asked for: see `implementations`.
+Read `choose` first. `cpu` holds the Numba kernels, `cuda` the CuPy ones; each has a `step` with the
+signature of `rules.base.train_step`.
 """

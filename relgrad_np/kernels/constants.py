@@ -1,8 +1,11 @@
 """Numbers that the kernels of the base densities are given, on CPU and GPU alike; no library."""
 
 import math
+from typing import Any
 
-from ..student_t import log_t_constant
+import numpy as np
+
+from ..core.densities import log_t_constant
 
 DENSITIES = {
     "normal": (-0.5, -0.5 * math.log(2 * math.pi), 0.0, 0.0),
@@ -24,3 +27,23 @@ def density_values(name: str, params: dict[str, float]) -> tuple[int, tuple[floa
     nu = params["nu"]
     root = math.sqrt(nu)
     return NAMES.index(name), (1 / root, log_t_constant(nu), -(nu + 1) / 2, (nu + 1) / root)
+
+
+def leaky_numbers(alpha: float, dtype: str) -> tuple[Any, Any, Any, Any]:
+    """Return alpha, c = 1 - alpha, c / alpha and log alpha in the dtype.
+
+    >>> leaky_numbers(1.0, "float64")[1]
+    np.float64(0.0)
+    """
+    real = np.dtype(dtype).type
+    return real(alpha), real(1 - alpha), real((1 - alpha) / alpha), real(math.log(alpha))
+
+
+def density_numbers(name: str, params: dict[str, float], dtype: str) -> tuple[int, Any]:
+    """Return the code of a density in `density_sweep`, and its four constants in the dtype.
+
+    >>> density_numbers("laplace", {}, "float64")[0]
+    2
+    """
+    code, values = density_values(name, params)
+    return code, tuple(map(np.dtype(dtype).type, values))

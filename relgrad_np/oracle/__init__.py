@@ -27,15 +27,15 @@ __all__ = [
 _HOMES = {
     "Candidate": "candidate",
     "Conventions": "conventions",
-    "Problem": "problems",
+    "Problem": "truths.problems",
     "Report": "report",
     "check": "verdict",
-    "export": "vectors",
-    "from_core": "native",
-    "from_jax": "peers",
-    "from_torch": "peers",
-    "load": "vectors",
-    "mistakes": "catalogue",
+    "export": "truths.suite",
+    "from_core": "of_this_package",
+    "from_jax": "of_torch_and_jax",
+    "from_torch": "of_torch_and_jax",
+    "load": "truths.suite",
+    "mistakes": "mistakes.catalogue",
 }
 
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from .conventions import Conventions, for_candidate, to_house
-from .problems import Problem
-from .stages import STAGES, shape, split
-from .vectors import Case
+from .truths.problems import Problem
+from .truths.stages import STAGES, shape, split
+from .truths.suite import Case
 
 Array = Any
 Arrays = dict[str, Array]

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..activations import Activation, activation
-from ..densities import Density, density
-from ..network import Layer, Layers
+from ..core.activations import Activation, activation
+from ..core.densities import Density, density
+from ..core.network import Layer, Layers
 
 PARAMS: dict[str, dict[str, float]] = {
     "smooth_leaky_relu": {"alpha": 0.3},

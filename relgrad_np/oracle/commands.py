@@ -22,7 +22,7 @@ def register(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from .vectors import export, load
+    from .truths.suite import export, load
 
     export(options.folder, report=lambda name: print(name, file=sys.stderr))
     cases = load(options.folder).cases
@@ -44,7 +44,7 @@ def check_files(folder: Path, results: Path) -> Any:
     ValueError: there is no file 'manifest.json' in 'none'
     """
     from .results import read
-    from .vectors import load
+    from .truths.suite import load
     from .verdict import judge
 
     found, how = read(results, load(folder))

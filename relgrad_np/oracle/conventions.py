@@ -8,9 +8,9 @@ the bias in the group.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .problems import Problem
-from .stages import STAGES, split
-from .vectors import Case
+from .truths.problems import Problem
+from .truths.stages import STAGES, split
+from .truths.suite import Case
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "weights": ("rows", "transposed"),
@@ -83,7 +83,7 @@ def conventions(declared: Mapping[str, Any] | None) -> Conventions:
 def for_candidate(problem: Problem, how: Conventions) -> Problem:
     """Return the inputs as this candidate wants them: W as it stores it, eta / N where it sums.
 
-    >>> from .vectors import small
+    >>> from relgrad_np.oracle.truths.suite import small
     >>> problem = small().cases[0].problem
     >>> for_candidate(problem, Conventions(reduction="sum")).eta == problem.eta / problem.N
     True

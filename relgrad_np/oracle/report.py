@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from .compare import Entry
-from .stages import STAGES
+from .diagnosis.compare import Entry
+from .truths.stages import STAGES
 
 
 class Report(NamedTuple):

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from . import storage
 from .candidate import settle
 from .conventions import Conventions, applies, conventions
-from .vectors import Case, Suite
+from .truths import storage
+from .truths.suite import Case, Suite
 
 FILE = "conventions.json"
 

@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from . import precision
 from .candidate import Candidate, candidate
-from .catalogue import mistakes
-from .compare import EPS, Entry, Outcome, entries, first_wrong, outcomes
 from .conventions import MEANING, Conventions, applies
-from .diagnosis import Finding, explore
+from .diagnosis import precision
+from .diagnosis.compare import EPS, Entry, Outcome, entries, first_wrong, outcomes
+from .diagnosis.explain import Finding, explore
+from .mistakes.catalogue import mistakes
 from .report import Report
-from .stages import STAGES, names, split
-from .vectors import Case, Suite, small
+from .truths.stages import STAGES, names, split
+from .truths.suite import Case, Suite, small
 
 FILE = "conventions.json"
 

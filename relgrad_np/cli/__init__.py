@@ -1,0 +1,1 @@
+"""The command line: `main` reads the arguments, one file for each kind of command does the work."""

@@ -1,0 +1,149 @@
+"""Numerical pieces that know nothing of the model: a safeguarded Newton, phi1, a norm bound."""
+
+import math
+from typing import Any
+
+from .arguments import number
+from .arrays import Array, Formula, Namespace, namespace
+
+
+def solve_increasing(
+    xp: Namespace, f: Formula, df: Formula, z: Array, low: Array, high: Array
+) -> Array:
+    """Solve f(y) = z elementwise, for an increasing f with its root in [low, high].
+
+    Newton, safeguarded: where a step leaves the shrinking bracket, or the last one has not halved
+    the residual (so that no cycle can last), the midpoint is taken. It ends when no bracket has a
+    number left inside, or all residuals are 0. Where a bracket is not finite, `low` is returned.
+
+    >>> import numpy as np
+    >>> z = np.array([8.0, 27.0])
+    >>> solve_increasing(np, lambda xp, y: y**3, lambda xp, y: 3 * y**2, z, 0 * z, z)
+    array([2., 3.])
+    """
+    start, fine = low, xp.isfinite(z) & xp.isfinite(low) & xp.isfinite(high)
+    z, low, high = (xp.where(fine, x, xp.zeros_like(x)) for x in (z, low, high))
+    y = best = low + (high - low) / 2
+    residual = f(xp, y) - z
+    least = xp.abs(residual)
+    before = xp.full_like(least, math.inf)
+    for _ in range(200):
+        low, high = xp.where(residual < 0, y, low), xp.where(residual > 0, y, high)
+        newton, middle = y - residual / df(xp, y), low + (high - low) / 2
+        good = (low < newton) & (newton < high) & (xp.abs(residual) <= before / 2)
+        before = xp.abs(residual)
+        y = xp.where(good, newton, middle)
+        residual = f(xp, y) - z
+        better = xp.abs(residual) < least
+        best, least = xp.where(better, y, best), xp.where(better, xp.abs(residual), least)
+        if not bool(xp.any((low < middle) & (middle < high) & (least > 0))):
+            break
+    return xp.where(fine, best, start)
+
+
+def log1pexp(xp: Namespace, y: Array) -> Array:
+    """Return log(1 + e^y)."""
+    return xp.maximum(y, xp.zeros_like(y)) + xp.log1p(xp.exp(-xp.abs(y)))
+
+
+def logistic(xp: Namespace, y: Array) -> Array:
+    """Return 1 / (1 + e^-y)."""
+    t = xp.exp(-xp.abs(y))
+    return xp.where(y > 0, 1 / (1 + t), t / (1 + t))
+
+
+def phi1(M: Array, bound: float | None = None) -> Array:
+    """Return phi1(M) = (e^M - 1) / M = sum_j M^j / (j + 1)! of a square M (n, n).
+
+    Taylor to degree 15 of M / 2^s with |M| / 2^s <= 3/4 (5/2 in float32: the next term is below
+    eps / 8), then phi1(2 M) = phi1(M) + M phi1(M)^2 / 2. `bound` >= |M|; without it the size of M
+    is read, which waits for a device. Cost: 6 + 2 s products (n, n) x (n, n).
+
+    >>> import numpy as np
+    >>> phi1(np.array([[1.0]])) - np.expm1(1.0) < 1e-15
+    array([[ True]])
+    """
+    xp = namespace(M, "M")
+    size, fine = _size(M, bound), 2.5 if M.dtype == xp.float32 else 0.75
+    halvings = max(0, math.ceil(math.log2(size / fine))) if 0 < size < math.inf else 0
+    M = M * 0.5**halvings
+    M2 = M @ M
+    powers, M4 = (eye(xp, M), M, M2, M @ M2), M2 @ M2
+    blocks = [  # of the sum over j = 4 i + p
+        sum(power / math.factorial(4 * i + p + 1) for p, power in enumerate(powers))
+        for i in range(4)
+    ]
+    P = blocks[0] + M4 @ (blocks[1] + M4 @ (blocks[2] + M4 @ blocks[3]))
+    for _ in range(halvings):
+        P, M = P + M @ (P @ P) / 2, 2 * M
+    return P
+
+
+def phi1_times(M: Array, bound: float | None, v: Array) -> Array:
+    """Return phi1(M) @ v for a vector v (n,), as Horner's v + M (v + M (v + ...) / 3) / 2.
+
+    As many terms as `bound` >= |M| asks for; through `phi1` where |M| > 2, for there they cancel.
+    Cost: O(n^2) a term, 17 terms at |M| = 1.
+
+    >>> import numpy as np
+    >>> phi1_times(np.array([[1.0]]), None, np.array([2.0])) - 2 * np.expm1(1.0) < 1e-15
+    array([ True])
+    """
+    size, term, terms = _size(M, bound), 1.0, 1
+    if not size <= 2:
+        return phi1(M, bound) @ v
+    while term > 2**-56:
+        terms += 1
+        term *= size / terms
+    result = v
+    for j in range(terms, 1, -1):
+        result = v + (M @ result) / j
+    return result
+
+
+def _size(M: Array, bound: float | None) -> float:
+    """Return a bound of |M|: the one that is given, else by reading M."""
+    return float(norm_bound(M)) if bound is None else number("bound", bound, 0, 1e9, "positive")
+
+
+def norm_bound(K: Array) -> Array:
+    """Bound the spectral norm of K (n, n) from above, (): min(|K|_F, sqrt(|K|_1 |K|_inf)).
+
+    Positive even where K = 0, so that one may divide by it.
+
+    >>> import numpy as np
+    >>> norm_bound(np.array([[3.0, 0.0], [0.0, 4.0]]))
+    np.float64(4.0)
+    """
+    xp = namespace(K, "K")
+    tiny = xp.finfo(K.dtype).smallest_normal
+    unit = xp.max(xp.abs(K)) + tiny
+    unit = xp.where(xp.isfinite(unit), unit, xp.ones_like(unit))
+    K = xp.abs(K / unit)  # no square overflows, and none that matters underflows
+    rows, columns = (xp.max(xp.sum(K, axis=axis)) for axis in (1, 0))
+    return unit * xp.minimum(xp.sqrt(xp.sum(K * K)), xp.sqrt(rows * columns)) + tiny
+
+
+def eye(xp: Namespace, K: Array) -> Array:
+    """Return the identity of the size, dtype and device of K (n, n)."""
+    return xp.eye(K.shape[0], dtype=K.dtype, device=K.device)
+
+
+def widest(x: Array) -> Any:
+    """Return float64, or float32 where the device of `x` has nothing wider."""
+    xp = namespace(x, "x")
+    try:
+        return xp.empty(0, dtype=xp.float64, device=x.device).dtype
+    except (TypeError, ValueError, RuntimeError):  # each library its own
+        return xp.float32
+
+
+def keep(xp: Namespace, finite: Array, new: Any, old: Any) -> Any:
+    """Return `new` where finite, else `old`, for each array of a named tuple.
+
+    >>> import numpy as np
+    >>> from relgrad_np import Layer
+    >>> keep(np, np.asarray(False), Layer(np.ones(1), np.ones(1)), Layer(np.zeros(1), np.ones(1))).W
+    array([0.])
+    """
+    return type(new)(*(xp.where(finite, a, b) for a, b in zip(new, old, strict=True)))

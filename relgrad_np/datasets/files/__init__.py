@@ -1,0 +1,1 @@
+"""Files of your own: .npy, .npz, .csv; IDX files of images."""

@@ -1,0 +1,140 @@
+"""Batches on their way to a step: rows picked, brought to model space, moved to a device.
+
+Nothing is moved unasked: rows that stay on the host while the layers are elsewhere are `Staged`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import array_api_compat as compat
+import numpy as np
+
+from ..core.arrays import Array, from_numpy, namespace
+
+
+class Staged:
+    """Rows (N, D) on the host, NumPy or memory-mapped, whose batches go where `like` is.
+
+    For data larger than a device's memory. With CuPy a batch is gathered in pinned memory and
+    copied on a stream of its own, while the step before it is still at work; two buffers take
+    turns. torch: pinned, too, on the step's own stream. The dtype becomes that of `like`.
+    ValueError unless `rows` are a matrix of numbers on the host.
+
+    >>> X = Staged(np.arange(6).reshape(3, 2), like=np.zeros(1, "float32"))
+    >>> X.shape, X.rows([2, 0])
+    ((3, 2), array([[4., 5.],
+           [0., 1.]], dtype=float32))
+    """
+
+    def __init__(self, rows: Any, like: Array) -> None:
+        if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype.kind not in "biuf":
+            what = getattr(rows, "shape", type(rows).__name__)
+            raise ValueError(f"`rows` must be a NumPy array (N, D) of numbers, got {what}")
+        namespace(like, "like")
+        self.host, self.like, self.shape = rows, like, rows.shape
+        self.dtype = np.dtype(str(like.dtype).split(".")[-1])
+        self._pinned: Any = None
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return rows as they are on the host."""
+        return self.host[index]
+
+    def rows(self, index: Any) -> Array:
+        """Return these rows where `like` is."""
+        batch = self.send(self.host[index])
+        self.arrive()
+        return batch
+
+    def arrive(self) -> None:
+        """Let the current stream wait for what was sent last; the host waits for nothing."""
+        if self._pinned is not None:
+            self._pinned.arrive()
+
+    def send(self, batch: Any) -> Array:
+        """Begin to move a batch (n, D) of the host to where `like` is; see `arrive`."""
+        batch = np.ascontiguousarray(batch, self.dtype)
+        if compat.is_cupy_array(self.like):
+            if self._pinned is None or len(batch) > self._pinned.rows:
+                self._pinned = _Pinned(len(batch), self.shape[1], self.dtype)
+            return self._pinned.send(batch)
+        if compat.is_torch_array(self.like) and self.like.device.type == "cuda":
+            import torch
+
+            pinned = torch.from_numpy(batch).pin_memory()
+            return pinned.to(self.like.device, non_blocking=True)
+        return from_numpy(batch, self.like)
+
+
+class _Pinned:
+    """Two page-locked buffers of the host, two of the device, and a stream between them."""
+
+    def __init__(self, rows: int, D: int, dtype: Any) -> None:
+        import cupy
+        import cupyx
+
+        self.rows, self.turn, self.cuda = rows, 0, cupy.cuda
+        self.host = [cupyx.empty_pinned((rows, D), dtype) for _ in range(2)]
+        self.device = [cupy.empty((rows, D), dtype) for _ in range(2)]
+        self.stream = cupy.cuda.Stream(non_blocking=True)
+        self.copied: list[Any] = [None, None]
+        self.mark = self.cuda.get_current_stream().record()
+
+    def send(self, batch: Any) -> Array:
+        """Copy behind the step before last: it was the last to read this buffer."""
+        i, n = self.turn, len(batch)
+        self.turn = 1 - i
+        if self.copied[i] is not None:
+            self.copied[i].synchronize()  # the copy before last: the host's buffer is free again
+        self.host[i][:n] = batch
+        self.stream.wait_event(self.mark)
+        self.mark = self.cuda.get_current_stream().record()  # of the step now at work
+        self.device[i][:n].set(self.host[i][:n], stream=self.stream)
+        self.copied[i] = self.stream.record()
+        return self.device[i][:n]
+
+    def arrive(self) -> None:
+        """Let the current stream wait for the last copy."""
+        self.cuda.get_current_stream().wait_event(self.copied[1 - self.turn])
+
+
+class Feed:
+    """The batches of an epoch in turn; `ahead` fetches the next one early where that can be.
+
+    `draw()` returns the generator that `transform` draws a batch's noise from.
+
+    >>> feed = Feed(np.arange(4.0).reshape(4, 1), [[1], [3]], None, None)
+    >>> feed.take(), feed.take()
+    (array([[1.]]), array([[3.]]))
+    """
+
+    def __init__(
+        self, X: Any, parts: Any, transform: Callable[[Any, Any], Any] | None, draw: Any
+    ) -> None:
+        self.X, self.parts, self.transform, self.draw = X, iter(parts), transform, draw
+        self.next: Any = None
+
+    def take(self) -> Array:
+        """Return the next batch (n, D)."""
+        batch, self.next = self.next, None
+        batch = self._fetch(next(self.parts)) if batch is None else batch
+        if isinstance(self.X, Staged):
+            self.X.arrive()
+        return batch
+
+    def ahead(self) -> None:
+        """Fetch the next batch of staged rows; not if it is drawn from the generator."""
+        if self.next is None and isinstance(self.X, Staged) and self.transform is None:
+            rows = next(self.parts, None)
+            self.next = None if rows is None else self._fetch(rows)
+
+    def _fetch(self, rows: Any) -> Array:
+        X = self.X.host if isinstance(self.X, Staged) else self.X
+        if isinstance(X, np.ndarray):
+            batch = np.asarray(X[rows])  # a memory-mapped file is read no further
+        else:
+            xp = compat.array_namespace(X)
+            index = xp.asarray(np.asarray(rows, np.int32), device=compat.device(X))
+            batch = xp.take(X, index, axis=0)
+        if self.transform is not None:
+            batch = self.transform(batch, self.draw())
+        return self.X.send(batch) if isinstance(self.X, Staged) else batch

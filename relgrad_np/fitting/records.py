@@ -1,0 +1,64 @@
+"""What a fit tells and keeps: its history, its result, and snapshots from which it goes on."""
+
+from typing import NamedTuple
+
+from ..core.network import Layers
+from ..core.tracking import Tracked
+
+
+class Epoch(NamedTuple):
+    """One entry of the history, log-likelihoods in nats per sample.
+
+    `train`: mean over the epoch's batches, each before its step (None where log|det W| is not
+    tracked); `validation`: after the epoch (None without X_val), `averaged`: of the average;
+    `drift`: tracked minus exact sum of log|det W|, the largest that an audit saw;
+    `learning_rate`: of the last step; `eta`: mean used, after caps; `condition`: the largest
+    condition number of a W, and its `layer` (None above D = 1024); `undone` steps.
+
+    >>> Epoch(1, 10, 0.1, 0.1, -3.0, -3.1, 0.0, 0.2).validation
+    -3.1
+    """
+
+    epoch: int
+    t: int
+    learning_rate: float
+    eta: float
+    train: float | None
+    validation: float | None
+    drift: float | None
+    seconds: float
+    condition: float | None = None
+    layer: int | None = None
+    averaged: float | None = None
+    undone: int = 0
+
+
+class FitResult(NamedTuple):
+    """What `fit` returns; `best_layers` are those of `best_epoch`, 0 for the start.
+
+    `n_rejected` steps were not taken, `n_undone` taken and undone again.
+
+    >>> FitResult((), (), 0, (), None, "epochs", 0).stop_reason
+    'epochs'
+    """
+
+    layers: Layers
+    best_layers: Layers
+    best_epoch: int
+    history: tuple[Epoch, ...]
+    tracked: Tracked | None
+    stop_reason: str
+    n_rejected: int
+    n_undone: int = 0
+
+
+class FitDivergedError(FloatingPointError):
+    """The objective was not finite; `result` holds the last good layers and the history.
+
+    >>> issubclass(FitDivergedError, FloatingPointError)
+    True
+    """
+
+    def __init__(self, message: str, result: FitResult) -> None:
+        super().__init__(message)
+        self.result = result

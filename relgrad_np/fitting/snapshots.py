@@ -1,0 +1,77 @@
+"""Snapshots from which a fit goes on, bitwise as if nothing had happened."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from ..core.arrays import to_numpy
+from ..core.network import Layers
+from ..rules.base import State
+from .average import Average
+from .bad_steps import Guard, Last
+from .records import Epoch
+
+
+class Snapshot(NamedTuple):
+    """All that a fit needs to go on, bitwise as if nothing had happened.
+
+    `state`: layers, rule state, tracker, t; `epoch` to be worked on and the `batch`es of it already
+    done; the generator before that epoch's permutation and now; the best layers so far; history;
+    `seen`: log-likelihood (NaN if untracked), mean eta and weight of each batch of the epoch;
+    the average; what tells bad steps, and the last step, should it have to be undone;
+    `terms`: what the fit was asked for, with hashes of its data, so that no other one resumes it.
+
+    >>> Snapshot._fields[1:3]
+    ('epoch', 'batch')
+    """
+
+    state: State
+    epoch: int
+    batch: int
+    rng_epoch: Mapping[str, Any]
+    rng_now: Mapping[str, Any]
+    best_layers: Layers
+    best_epoch: int
+    best: float
+    history: tuple[Epoch, ...]
+    seen: tuple[tuple[float, float, float], ...]
+    seconds: float
+    n_rejected: int
+    n_undone: int
+    average: Average | None
+    guard: Guard
+    last: Last | None
+    drifts: tuple[float, ...]
+    good_layers: Layers
+    terms: dict[str, str]
+    stop_reason: str = ""
+
+
+class Keeper(Protocol):
+    """Who keeps snapshots; `fit` asks after each step. See `checkpoint.Keeper`.
+
+    A `stop` that is not None ends the fit.
+    """
+
+    stop: int | None
+
+    def due(self, t: int, end: bool) -> bool:
+        """Say whether a snapshot should be written now."""
+
+    def write(self, snapshot: Snapshot) -> None:
+        """Write it."""
+
+
+def fingerprint(X: Any) -> str:
+    """Tell rows (N, D) from others: their shape, and a hash of up to 1,000 of them.
+
+    >>> fingerprint(np.ones((3, 2)))[:4], fingerprint(None)
+    ('3x2 ', 'None')
+    """
+    if X is None:
+        return "None"
+    step = max(1, X.shape[0] // 1000)
+    rows = np.ascontiguousarray(to_numpy(X[::step, :]))
+    return f"{X.shape[0]}x{X.shape[1]} {hashlib.sha256(rows.tobytes()).hexdigest()[:16]}"

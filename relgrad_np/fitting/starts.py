@@ -1,0 +1,154 @@
+"""Where a fit starts: orthogonal, identity or whitening layers."""
+
+import itertools
+import math
+
+import numpy as np
+
+from ..core.activations import Activation, identity
+from ..core.arguments import generator, one_of, whole
+from ..core.arrays import Array, from_numpy, namespace
+from ..core.network import Layer, Layers, forward
+from ..core.numerics import widest
+
+KINDS = ("orthogonal", "identity", "whiten", "gaussianize", "principal")
+SCALES = (0.3, 0.6, 1.2, 2.4, 4.8)
+SHIFTS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)  # in units of the scale
+LOOKED_AT = 2000  # samples on which a unit's sign, scale and shift are chosen
+
+
+def init_layers(
+    rng: np.random.Generator,
+    D: int,
+    L: int,
+    *,
+    kind: str = "orthogonal",
+    dtype: str | None = None,
+    X: Array | None = None,
+    activation: Activation | None = None,
+    like: Array | None = None,
+) -> Layers:
+    """Start `L` layers of width `D`.
+
+    orthogonal   W uniform (Haar) among the orthogonal matrices, b = 0
+    identity     W = I, b = 0
+    whiten       ZCA of what reaches the layer, W = Sigma^(-1/2), b = -W mu, moments with 1/N
+    gaussianize  whiten, then for each unit of each layer but the last the sign, scale and shift
+                 that gain it most likelihood: iterative Gaussianisation (Chen & Gopinath 2000)
+                 with the net's own activation; see `_gaussianizing`
+    principal    the same along the principal axes of what reaches each layer, so that one layer
+                 bends other directions than the next: W = s^(-1/2) Q' where Sigma = Q s Q'; for
+                 deep nets. (Along the whitening axes of `gaussianize` they hardly change.)
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Draws are made with NumPy, in float64, then moved.
+    X : array (N, D), activation : Activation
+        The samples that the last three kinds look at, and what acts between the layers.
+    like : array
+        Library, device and dtype of the layers; by default those of `X`, else NumPy float64.
+        With `whiten` of the library of `X`.
+    dtype : "float32" or "float64"
+        Overrides the dtype of `like`.
+
+    Raises
+    ------
+    ValueError
+        Sizes, names, or samples whose covariance has not full rank.
+
+    Cost: cubic in D, once.
+
+    >>> import numpy as np, relgrad_np as rg
+    >>> W, b = rg.init_layers(np.random.default_rng(0), 3, 1)[0]
+    >>> bool(np.allclose(W @ W.T, np.eye(3))), b
+    (True, array([0., 0., 0.]))
+    """
+    D, L = whole("D", D), whole("L", L)
+    one_of("kind", kind, KINDS)
+    generator(rng)
+    if X is not None:
+        namespace(X, "X")
+    like = next((x for x in (like, X) if x is not None), np.zeros(1))
+    xp = namespace(like, "like")
+    if dtype is not None:
+        one_of("dtype", dtype, ("float32", "float64"))
+        like = xp.zeros(1, dtype=getattr(xp, dtype), device=like.device)
+    if kind in ("whiten", "gaussianize", "principal"):
+        if X is None:
+            raise ValueError(f"`X` is needed for kind={kind!r}")
+        if activation is None and L > 1:
+            raise ValueError(f"`activation` is needed for kind={kind!r}")
+        if namespace(X, "X") is not xp:
+            raise TypeError("`X` and `like` must be arrays of the same library")
+        return _whitening(xp.astype(X, like.dtype), D, L, activation or identity(), kind)
+    return tuple(
+        Layer(
+            from_numpy(_orthogonal(rng, D) if kind == "orthogonal" else np.eye(D), like),
+            from_numpy(np.zeros(D), like),
+        )
+        for _ in range(L)
+    )
+
+
+def _orthogonal(rng: np.random.Generator, D: int) -> Array:
+    Q, R = np.linalg.qr(rng.standard_normal((D, D)))
+    return Q * np.sign(np.diag(R))  # Haar: without it QR's own choice of signs shows
+
+
+def _whitening(Z: Array, D: int, L: int, activation: Activation, kind: str) -> Layers:
+    """Whiten Z (N, D) and what each layer makes of it; moments as wide as the device can."""
+    if Z.ndim != 2 or Z.shape[1] != D or Z.shape[0] == 0:
+        raise ValueError(f"`X` must have shape (N, {D}) with N >= 1, got {tuple(Z.shape)}")
+    xp = namespace(Z, "X")
+    layers: list[Layer] = []
+    for k in range(L):
+        if k > 0:
+            Z = activation.sigma(forward(tuple(layers[-1:]), Z, activation).Ys[0])  # (N, D)
+        wide = xp.astype(Z, widest(Z))
+        mu = xp.mean(wide, axis=0)  # (D,)
+        wide = wide - mu  # one array: its product with itself is symmetric, half the work
+        Sigma = wide.T @ wide / Z.shape[0]  # (D, D)
+        if not bool(xp.all(xp.isfinite(Sigma))):
+            raise ValueError(f"`X` has values that are not finite, or overflow, at layer {k}")
+        s, Q = xp.linalg.eigh(Sigma)
+        wide_eps, eps = (float(xp.finfo(x.dtype).eps) for x in (s, Z))
+        top = float(s[-1])  # what rounding alone makes: of the moments, and of the samples
+        noise = D * (wide_eps * top + 64 * eps**2 * (top + float(xp.max(mu * mu))))
+        rank = int(xp.sum(xp.astype(s > noise, s.dtype)))
+        if rank < D:
+            raise ValueError(
+                f"`X` has rank {rank} of {D} at layer {k}: drop constant or repeated columns, "
+                "or add noise"
+            )
+        W = (Q / xp.sqrt(s)).T  # principal components of unit variance
+        W = W if kind == "principal" and k < L - 1 else Q @ W
+        b = -(W @ mu)
+        layer = Layer(xp.astype(W, Z.dtype), xp.astype(b, Z.dtype))
+        if kind != "whiten" and k < L - 1:
+            layer = _gaussianizing(layer, Z, activation)
+        layers.append(layer)
+    return tuple(layers)
+
+
+def _gaussianizing(layer: Layer, Z: Array, activation: Activation) -> Layer:
+    """Give each whitened unit u the scale s and shift t of its output s u + t, s of either sign.
+
+    Chosen on a grid to maximise what the unit gains in log-likelihood over the next whitening,
+
+        J = E[log sigma'(s u + t)] + log|s| - log(Var[sigma(s u + t)]) / 2.
+    """
+    xp = namespace(Z, "X")
+    step = max(1, Z.shape[0] // LOOKED_AT)
+    u = forward((layer,), Z[::step, :], activation).Ys[0]  # (n, D)
+    best = xp.full_like(u[0, :], -math.inf)  # (D,)
+    s_best, t_best = xp.ones_like(best), xp.zeros_like(best)
+    for s, t in itertools.product((s * sign for s in SCALES for sign in (1, -1)), SHIFTS):
+        t = abs(s) * t
+        J = xp.mean(activation.log_dsigma(s * u + t), axis=0) + math.log(abs(s))
+        J = J - 0.5 * xp.log(xp.var(activation.sigma(s * u + t), axis=0))  # (D,)
+        better = best < J
+        best = xp.where(better, J, best)
+        s_best = xp.where(better, xp.full_like(best, s), s_best)
+        t_best = xp.where(better, xp.full_like(best, t), t_best)
+    return Layer(layer.W * s_best[:, None], layer.b * s_best + t_best)

@@ -1,0 +1,42 @@
+"""What is read of steps, from a device all in one transfer."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..core.arrays import namespace, to_numpy
+from ..core.numerics import widest
+from ..rules.base import StepInfo
+from .trees import on_device
+
+LATE = 32  # steps after which a device is asked how they went, where none is to be judged at once
+
+
+class Status(NamedTuple):
+    """What is read of a step: whether it was rejected, log-likelihood (NaN: unknown), mean eta.
+
+    >>> Status(False, -1.5, 0.1).value
+    -1.5
+    """
+
+    rejected: bool
+    value: float
+    eta: float
+
+
+def read(infos: list[StepInfo]) -> list[Status]:
+    """Read the steps' numbers, from a device all in one transfer.
+
+    >>> read([StepInfo(np.float64(-2.0), np.float64(0.5), None, (np.asarray(0.1),), (), False)])
+    [Status(rejected=False, value=nan, eta=0.1)]
+    """
+    rows: list[Any] = []
+    for info in infos:
+        known = info.log_likelihood
+        rows.append((info.rejected, math.nan if known is None else known, *info.eta))
+    if infos and on_device(first := infos[0].L_p):
+        xp, wide = namespace(first, "L_p"), widest(first)
+        numbers = [first + x if isinstance(x, float) else x for row in rows for x in row]
+        rows = to_numpy(xp.stack([xp.astype(x, wide) for x in numbers])).reshape(len(infos), -1)
+    return [Status(bool(r), float(v), float(np.mean([float(e) for e in es]))) for r, v, *es in rows]

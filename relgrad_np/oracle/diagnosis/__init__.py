@@ -1,0 +1,1 @@
+"""From numbers that are wrong to the name of the mistake."""

@@ -1,0 +1,1 @@
+"""The catalogue: known mistakes, each a few executable lines."""

@@ -1,0 +1,186 @@
+"""The algorithm as a table of lines, any of which can be replaced: what a mistake does, executed.
+
+`run` computes every array of a case from the lines; a mistake (`catalogue`) is another line in the
+table. In the words that NumPy, torch and jax.numpy share, so that the same mistake can be planted
+in each. Independent of the core, which is one more candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..truths.problems import Problem
+from ..truths.stages import names, split
+from . import elementwise
+
+Array = Any
+Line = Callable[..., Array]
+
+
+class Run:
+    """One execution: the inputs, what has been computed so far, and the table of lines.
+
+    Lines read `m.Z[k]`, `m.W[k]`, `m.Delta[k]`, ...; `m(name, ...)` is the line of that name.
+    """
+
+    def __init__(
+        self,
+        xp: Any,
+        problem: Problem,
+        wrong: Mapping[str, Line] | None = None,
+        only: int | None = None,
+    ) -> None:
+        self.xp, self.wrong, self.only = xp, wrong or {}, only
+        self.N, self.D = problem.X.shape
+        self.L, self.eta = len(problem.W), problem.eta
+        self.act, self.dens = problem.activation, problem.density
+        self.W, self.b = list(problem.W), list(problem.b)
+        self.hidden = self.L - (problem.last_layer == "affine")
+        self.Z, self.Z_back = [problem.X], problem.Z_back
+        self.Y: list[Array] = []
+        empty: list[Any] = [None] * self.L
+        self.log_dsigma, self.dlog_dsigma, self.Delta = ([*empty] for _ in range(3))
+        self.G_W, self.G_b, self.R_W, self.R_b = ([*empty] for _ in range(4))
+        self.W_plus, self.b_plus = [*empty], [*empty]
+
+    def __call__(self, name: str, k: int | None = None, *rest: Any) -> Array:
+        """Compute a line; a wrong one only in the layer in which it is planted."""
+        mine = self.only is None or k is None or k == self.only
+        line = self.wrong[name] if name in self.wrong and mine else LINES[name]
+        return line(self, *(() if k is None else (k,)), *rest)
+
+    def eye(self) -> Array:
+        """Return the identity, in the library and dtype at hand."""
+        return 0 * self.W[0] + self.xp.eye(self.D, dtype=self.W[0].dtype)
+
+
+def run(
+    problem: Problem,
+    wrong: Mapping[str, Line] | None = None,
+    *,
+    only: int | None = None,
+    xp: Any = np,
+    wanted: Collection[str] | None = None,
+) -> dict[str, Array]:
+    """Return the arrays of a case by name, with `wrong` lines in place of the right ones.
+
+    `only`: the one layer in which they are wrong. `wanted`: the stages to compute; what nothing
+    wanted depends on is left out.
+
+    >>> from relgrad_np.oracle.truths.suite import small
+    >>> case = small().cases[0]
+    >>> float(np.max(np.abs(run(case.problem)["R_W_0"] - case.expected["R_W_0"]))) < 1e-14
+    True
+    >>> wrong = run(case.problem, {"R_b": lambda m, k: m.G_b[k]})["R_b_0"]
+    >>> float(np.max(np.abs(wrong - case.expected["R_b_0"]))) > 0.1
+    True
+    """
+    m, found = Run(xp, problem, wrong, only), {}
+    want = set(wanted) if wanted is not None else {split(name)[0] for name in names(m.L)}
+    for k in range(m.L):
+        m.Y.append(m("Y", k))
+        m.Z.append(m("Z", k))
+        found[f"Y_{k}"], found[f"Z_{k + 1}"] = m.Y[k], m.Z[k + 1]
+    if want <= {"Y", "Z"}:
+        return found
+    for k in range(m.hidden):
+        m.log_dsigma[k], m.dlog_dsigma[k] = m("log_dsigma", k), m("dlog_dsigma", k)
+        found[f"log_dsigma_{k}"], found[f"dlog_dsigma_{k}"] = m.log_dsigma[k], m.dlog_dsigma[k]
+    if want & {"L_p", "L_J1", "L_J2", "log_prob"}:
+        terms = m("L_p"), m("L_J1"), m("L_J2")
+        found |= dict(zip(("L_p", "L_J1", "L_J2"), terms, strict=True))
+        found["log_prob"] = m("log_prob", None, *terms)
+    if want <= {"Y", "Z", "log_dsigma", "dlog_dsigma", "L_p", "L_J1", "L_J2", "log_prob"}:
+        return found
+    above = m("dZ_last")
+    for k in reversed(range(m.L)):
+        m.Delta[k] = found[f"Delta_{k}"] = m("Delta", k, above)
+        above = m("dZ", k)
+    for k in range(m.L):
+        for stage in ("G_W", "G_b", "R_W", "R_b"):
+            getattr(m, stage)[k] = found[f"{stage}_{k}"] = m(stage, k)
+        for stage in ("R_W_separate", "R_W_input", "R_b_input"):
+            found[f"{stage}_{k}"] = m(stage, k)
+        for stage in ("W_plus", "b_plus"):
+            getattr(m, stage)[k] = found[f"{stage}_{k}"] = m(stage, k)
+        found[f"logdet_plus_{k}"] = m("logdet_plus", k)
+        if want & {"W_exp", "b_exp"}:
+            found[f"W_exp_{k}"], found[f"b_exp_{k}"] = m("exp", k)
+    if "X_back" in want and m.Z_back is not None:
+        found["X_back"] = m("X_back")
+    return found
+
+
+def _delta(m: Run, k: int, above: Array) -> Array:
+    # forward: Z[k+1] = sigma(Y[k]); L_J1 += log sigma'(Y[k])
+    return above if k >= m.hidden else above * m("dsigma", k) + m("bend", k)
+
+
+def _sum(m: Run, parts: list[Array], empty: Array) -> Array:
+    total = empty
+    for part in parts:
+        total = total + part
+    return total
+
+
+def _exp(m: Run, k: int) -> Array:
+    """W~+ = exp(eta xi~) W~, dense: Taylor's series of the scaled matrix, squared."""
+    D = m.D
+    xi = m.Delta[k].T @ m.Y[k] + m.eye()
+    size = float(m.xp.max(m.xp.sum(m.xp.abs(m.eta * xi), 0))) if m.N else 0.0
+    halvings = min(60, max(0, int(np.ceil(np.log2(size + 1e-30))) + 1)) if np.isfinite(size) else 0
+    M, shift = m.eta * xi / 2**halvings, m.eta * m.xp.sum(m.Delta[k], 0)
+    E, P, term = m.eye(), m.eye(), m.eye()  # exp(M), and phi1(M) = (exp(M) - 1) / M
+    for j in range(1, 18):
+        term = term @ M / j
+        E, P = E + term, P + term / (j + 1)
+    for _ in range(halvings):
+        P, E = (P + E @ P) / 2, E @ E
+    return E @ m.W[k], E @ m.b[k] + P @ shift.reshape(D)
+
+
+def _back(m: Run) -> Array:
+    Z = m.Z_back
+    for k in reversed(range(m.L)):
+        Y = elementwise.inverse(m.xp, m.act, Z) if k < m.hidden else Z
+        Z = m("unline", k, Y)
+    return Z
+
+
+LINES: dict[str, Line] = {
+    "Y": lambda m, k: m.Z[k] @ m.W[k].T + m.b[k],
+    "Z": lambda m, k: elementwise.sigma(m.xp, m.act, m.Y[k]) if k < m.hidden else m.Y[k],
+    "log_dsigma": lambda m, k: elementwise.log_dsigma(m.xp, m.act, m.Y[k]),
+    "dlog_dsigma": lambda m, k: elementwise.dlog_dsigma(m.xp, m.act, m.Y[k]),
+    "dsigma": lambda m, k: elementwise.dsigma(m.xp, m.act, m.Y[k]),
+    "L_p": lambda m: m.xp.sum(elementwise.log_density(m.xp, m.dens, m.Z[-1]), 1),
+    "L_J1": lambda m: _sum(
+        m, [m.xp.sum(m.log_dsigma[k], 1) for k in range(m.hidden)], 0 * m.xp.sum(m.Z[0], 1)
+    ),
+    "L_J2": lambda m: sum(m("logdet", k) for k in range(m.L)),
+    "logdet": lambda m, k: m.xp.linalg.slogdet(m.W[k])[1],
+    "log_prob": lambda m, L_p, L_J1, L_J2: L_p + L_J1 + L_J2,
+    "share": lambda m: 1 / m.N,
+    "dZ_last": lambda m: elementwise.score(m.xp, m.dens, m.Z[-1]) * m("share"),
+    "Delta": _delta,
+    "bend": lambda m, k: m.dlog_dsigma[k] * m("share"),
+    "dZ": lambda m, k: m.Delta[k] @ m.W[k],
+    "V": lambda m, k: m.xp.linalg.inv(m.W[k]).T,
+    "G_W": lambda m, k: m.Delta[k].T @ m.Z[k] + m("V", k),
+    "G_b": lambda m, k: m.xp.sum(m.Delta[k], 0),
+    "R_W": lambda m, k: m.Delta[k].T @ (m.Y[k] @ m.W[k]) + m.W[k],
+    "R_b": lambda m, k: m.Delta[k].T @ (m.Y[k] @ m.b[k] + 1) + m.b[k],
+    "R_W_separate": lambda m, k: m.Delta[k].T @ ((m.Y[k] - m.b[k]) @ m.W[k]) + m.W[k],
+    "R_W_input": lambda m, k: ((m.Delta[k] @ m.W[k]) @ m.W[k].T).T @ m.Z[k] + m.W[k],
+    "R_b_input": lambda m, k: m.W[k] @ (m.W[k].T @ m.xp.sum(m.Delta[k], 0)),
+    "W_plus": lambda m, k: m.W[k] + m.eta * m.R_W[k],
+    "b_plus": lambda m, k: m.b[k] + m.eta * m.R_b[k],
+    "logdet_plus": lambda m, k: m.xp.linalg.slogdet(m.W_plus[k])[1],
+    "exp": _exp,
+    "unline": lambda m, k, Y: m.xp.linalg.solve(m.W[k], (Y - m.b[k]).T).T,
+    "X_back": _back,
+}
+"""Every line by name, right."""

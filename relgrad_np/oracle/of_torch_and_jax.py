@@ -1,0 +1,159 @@
+"""PyTorch modules and JAX functions as candidates: their log-likelihood, gradients by autodiff.
+
+What comes back is judged like anything else: `log_prob`, `G_W_k` and `G_b_k`, and whatever other
+arrays of the case the function returns by name beside its log_prob. Where `Y_k` is among them,
+`Delta_k` is taken by autodiff too.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .candidate import Candidate
+from .conventions import Conventions
+from .truths.problems import Problem
+
+Array = Any
+
+
+def from_torch(
+    made: Any,
+    *,
+    conventions: Conventions | None = None,
+    name: str | None = None,
+    device: str = "cpu",
+) -> Candidate:
+    """Return a candidate of PyTorch code.
+
+    made: a `torch.nn.Module` with `log_prob(X)`, or whose call returns it, (N,): its matrices
+    and vectors of parameters, in order, are W_0, b_0, W_1, ... (other cases than those of its L and
+    D are left out); or a function of the problem that makes such a module; or a function
+    (layers, X, problem) -> log_prob with layers [(W, b), ...]. Instead of log_prob any of them may
+    return a mapping with "log_prob" and other arrays of the case. Conventions: as declared.
+
+    >>> import pytest; torch = pytest.importorskip("torch")
+    >>> from relgrad_np import oracle
+    >>> def log_prob(layers, X, problem):  # one layer, sech
+    ...     (W, b), = layers
+    ...     z = X @ W.T + b
+    ...     log_p = -torch.logaddexp(z, -z) + math.log(2 / math.pi)
+    ...     return log_p.sum(1) + torch.linalg.slogdet(W)[1]
+    >>> import math
+    >>> oracle.check(oracle.from_torch(log_prob), where={"L": 1, "density": "sech"}).passed
+    True
+    """
+    how = conventions or Conventions()
+
+    def run(problem: Problem) -> dict[str, Array]:
+        import torch
+
+        def to(x: Array) -> Array:
+            return torch.tensor(x, device=device)
+
+        X = to(problem.X)
+        if isinstance(made, torch.nn.Module) or _arguments(made) == 1:
+            module = made if isinstance(made, torch.nn.Module) else made(problem)
+            module = module.to(device=device, dtype=X.dtype)
+            W, b = _load(module, problem, to, how)
+            value = getattr(module, "log_prob", module)(X)
+        else:
+            W = [to(w).requires_grad_() for w in problem.W]
+            b = [to(t).requires_grad_() for t in problem.b]
+            value = made(list(zip(W, b, strict=True)), X, problem)
+        found = dict(value) if isinstance(value, Mapping) else {"log_prob": value}
+        if "log_prob" not in found:
+            raise ValueError("the mapping must hold 'log_prob'")
+        Ys = {key: y for key, y in found.items() if key.startswith("Y_") and y.requires_grad}
+        total = _objective(found["log_prob"], how)
+        wanted = [*W, *b, *Ys.values()]
+        grads = torch.autograd.grad(total, wanted, allow_unused=True)
+        zeros = [
+            torch.zeros_like(x) if g is None else g for x, g in zip(wanted, grads, strict=True)
+        ]
+        keys = [f"G_W_{k}" for k in range(len(W))] + [f"G_b_{k}" for k in range(len(b))]
+        keys += [f"Delta_{key[2:]}" for key in Ys]
+        return found | {k: g for k, g in zip(keys, zeros, strict=True) if k not in found}
+
+    return Candidate(name or _name(made), run=run, conventions=how)
+
+
+def _load(module: Any, problem: Problem, to: Callable[[Array], Array], how: Conventions) -> Any:
+    """Write W and b into a module's parameters; return these parameters."""
+    import torch
+
+    D, parameters = problem.D, list(module.named_parameters())
+    matrices = [p for _, p in parameters if tuple(p.shape) == (D, D)]
+    vectors = [p for _, p in parameters if tuple(p.shape) == (D,)]
+    if len(matrices) != problem.L or len(vectors) != (problem.L if how.bias == "yes" else 0):
+        raise NotImplementedError("a module of another size")
+    if len(parameters) != len(matrices) + len(vectors):
+        shapes = ", ".join(f"{key} {tuple(p.shape)}" for key, p in parameters)
+        raise ValueError(f"parameters other than W (D, D) and b (D,): {shapes}")
+    with torch.no_grad():
+        for p, w in zip(matrices, problem.W, strict=True):
+            p.copy_(to(w))
+        for p, t in zip(vectors, problem.b, strict=False):
+            p.copy_(to(t))
+    return matrices, vectors
+
+
+def from_jax(
+    made: Callable[..., Any], *, conventions: Conventions | None = None, name: str | None = None
+) -> Candidate:
+    """Return a candidate of a JAX function (layers, X, problem) -> log_prob, (N,).
+
+    layers is [(W, b), ...]; instead of log_prob it may return a mapping with "log_prob" and other
+    arrays of the case. float64 is enabled for float64 cases.
+
+    >>> import pytest; jax = pytest.importorskip("jax")
+    >>> from relgrad_np import oracle
+    >>> def log_prob(layers, X, problem):  # one layer, sech
+    ...     (W, b), = layers
+    ...     z = X @ W.T + b
+    ...     log_p = -jax.numpy.logaddexp(z, -z) + jax.numpy.log(2 / jax.numpy.pi)
+    ...     return log_p.sum(1) + jax.numpy.linalg.slogdet(W)[1]
+    >>> oracle.check(oracle.from_jax(log_prob), where={"L": 1, "density": "sech"}).passed
+    True
+    """
+    how = conventions or Conventions()
+
+    def run(problem: Problem) -> dict[str, Array]:
+        import jax
+        import numpy as np
+
+        with jax.enable_x64(problem.dtype == "float64"):
+            layers = [
+                (jax.numpy.asarray(W), jax.numpy.asarray(b))
+                for W, b in zip(problem.W, problem.b, strict=True)
+            ]
+            X = jax.numpy.asarray(problem.X)
+
+            def objective(layers: Any) -> Any:
+                value = made(layers, X, problem)
+                found = dict(value) if isinstance(value, Mapping) else {"log_prob": value}
+                return _objective(found["log_prob"], how), found
+
+            (_, found), grads = jax.value_and_grad(objective, has_aux=True)(layers)
+            for k, (G_W, G_b) in enumerate(grads):
+                found.setdefault(f"G_W_{k}", G_W)
+                if how.bias == "yes":
+                    found.setdefault(f"G_b_{k}", G_b)
+            return {key: np.asarray(x) for key, x in found.items()}
+
+    return Candidate(name or _name(made), run=run, conventions=how)
+
+
+def _objective(log_prob: Array, how: Conventions) -> Array:
+    """Return what the candidate optimises: the mean or sum of log p, or of -log p."""
+    total = log_prob.mean() if how.reduction == "mean" else log_prob.sum()
+    return total if how.direction == "ascent" else -total
+
+
+def _arguments(made: Any) -> int:
+    return len(inspect.signature(made).parameters)
+
+
+def _name(made: Any) -> str:
+    return getattr(made, "__name__", type(made).__name__)

@@ -1,0 +1,149 @@
+"""The natural gradient of all layers at once, for small D: what a deep narrow net needs.
+
+All layers of such a net bend the same few dimensions. Moves of theirs that shift the latent
+together have a curvature L times that of one layer; moves in which they work against each other
+have next to none, and those shape the density. Layer by layer, a step is either too large for the
+first or too small for the second. The Fisher information of all P = L (D^2 + D) relative moves
+knows both. From the score of each sample, in the standardised chart of each layer's output,
+
+    s_n = (delta_n u_n' + I, delta_n) of all layers, (P,);  g = mean s_n = xi~ of all layers
+    F = mean s_n s_n', running;                             (F + damping I) d = g
+
+and the step is W~+ = exp(eta d_k) W~ in the chart of layer k. It ascends, for <g, d> > 0; it is
+equivariant, for F, g and the charts are made of outputs; log|det W| moves by eta tr(d_k), exactly.
+Derived in docs/mathematics.md.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+from ..core.arguments import number, store
+from ..core.arrays import Array, check, namespace
+from ..core.network import Deltas, Tape
+from ..core.numerics import eye, keep
+from ..core.steps import Chart, Factors, apply_step, as_factors
+from ..core.tracking import track_step
+from .base import State
+
+DOUBT = 10  # samples for each of the P moves at which F is trusted by half
+
+
+class Curvature(NamedTuple):
+    """Running: mean (L, D) and variance (L, D) of the outputs, Fisher information (P, P).
+
+    `seen`: batches that they are made of, ().
+
+    >>> Curvature(0.0, 1.0, 2.0, 3.0).information
+    2.0
+    """
+
+    mean: Array
+    variance: Array
+    information: Array
+    seen: Array
+
+
+@dataclass(frozen=True)
+class Natural:
+    """Exponential step along d = inv(F + damping I) g, F dense over all layers; see above.
+
+    `memory` of the charts, `information` of F, both the plain mean of the first batches until then;
+    eta = min(learning_rate n / (n + 10 P) / sqrt(max(<g, d>, 1)), tau / max_k |d_k|) with n samples
+    in F, one for all layers. Cost beside the passes: N P^2 + P^3, memory 2 P^2: for P up to about a
+    thousand, batches of as many samples.
+
+    >>> Natural().learning_rate, Natural().tracks
+    (0.3, True)
+    """
+
+    learning_rate: float = 0.3
+    damping: float = 3e-3
+    memory: float = 0.95
+    information: float = 0.95
+    tau: float = 0.7
+    kind: ClassVar[str] = "exponential"
+    tracks: ClassVar[bool] = True
+    averages: ClassVar[bool] = False  # steps go too far for a mean of nets to be one
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "damping"):
+            store(self, name, 0.0, float("inf"), "positive")
+        store(self, "tau", 0.0, 1 - 2**-24, "in (0, 1)")
+        for name in ("memory", "information"):
+            number(name, getattr(self, name), 0.0, 1 - 1e-6, "in (0, 1)")
+
+    def step(self, state: State, tape: Tape, deltas: Deltas, finite: Array) -> Any:
+        """Chart, score, solve, cap, step, track; where not finite nothing changes."""
+        xp = check(state.layers)
+        Y, Delta = xp.stack(tape.Ys), tape.Ys[0].shape[0] * xp.stack(deltas)  # (L, N, D)
+        old = state.rule_state or _nothing(xp, Y)
+        chart, moments = self._charts(xp, Y, old)
+        s = scores((Y - chart.m) * chart.S, Delta / chart.S)  # (P, N)
+        g, F = xp.mean(s, axis=1), s @ s.T / s.shape[1]  # (P,), (P, P)
+        F = old.information + self._new(xp, self.information, old) * (F - old.information)
+        finite = finite & xp.isfinite(xp.sum(F))
+        g, F_safe = (xp.where(finite, x, xp.zeros_like(x)) for x in (g, F))
+        d = _solve(xp, F_safe + self.damping * eye(xp, F), g[:, None])
+        d = xp.reshape(d, (Y.shape[0], Y.shape[2], -1))  # (L, D, D + 1)
+        norms = xp.sqrt(xp.sum(d * d, axis=(1, 2)))  # (L,)
+        finite = finite & xp.isfinite(xp.sum(norms))
+        rise, one = xp.sum(g * xp.reshape(d, (-1,))), xp.ones_like(g[0])  # <g, d> >= d'F d
+        n = s.shape[1] / self._new(xp, self.information, old)  # samples that F is made of
+        eta = self.learning_rate * n / (n + DOUBT * g.shape[0]) / xp.sqrt(xp.maximum(rise, one))
+        eta = xp.minimum(eta, self.tau / (xp.max(norms) + xp.finfo(Y.dtype).smallest_normal))
+        eta = xp.where(finite, eta, xp.zeros_like(eta))
+        L = range(Y.shape[0])
+        fs = tuple(
+            as_factors(state.layers[k], d[k, :, :], Chart(chart.S[k, 0, :], chart.m[k, 0, :]))
+            for k in L
+        )
+        fs = tuple(Factors(*(xp.where(finite, x, xp.zeros_like(x)) for x in f)) for f in fs)
+        etas = tuple(eta for _ in L)
+        layers = apply_step(state.layers, fs, etas, kind=self.kind)
+        tracked = state.tracked and track_step(state.tracked, fs, etas, kind=self.kind)
+        kept = keep(xp, finite, Curvature(*moments, F, old.seen + 1), old)
+        return layers, kept, tracked, etas, tuple(norms[k, ...] for k in L), fs
+
+    def _charts(self, xp: Any, Y: Array, old: Curvature) -> tuple[Chart, tuple[Array, Array]]:
+        """Return the standardised charts of Y (L, N, D), as (L, 1, D), and the running moments."""
+        new, mean = self._new(xp, self.memory, old), xp.mean(Y, axis=1)
+        off = mean - old.mean  # of two parts the variance is also that of their means
+        mean = old.mean + new * off  # (L, D)
+        variance = (1 - new) * (old.variance + new * off * off) + new * xp.var(Y, axis=1)
+        S = 1 / xp.sqrt(variance + xp.finfo(Y.dtype).smallest_normal)
+        return Chart(S[:, None, :], mean[:, None, :]), (mean, variance)
+
+    def _new(self, xp: Any, memory: float, old: Curvature) -> Array:
+        """Return the weight of the new batch in a running mean, (): all alike until it forgets."""
+        return xp.clip(1 / (old.seen + 1), min=1 - memory)
+
+
+def _solve(xp: Any, A: Array, g: Array) -> Array:
+    return xp.linalg.solve(A, g)
+
+
+def _nothing(xp: Any, Y: Array) -> Curvature:
+    L, _, D = Y.shape
+    zero, P = xp.zeros_like(Y[:, 0, :]), L * D * (D + 1)
+    F = xp.zeros((P, P), dtype=Y.dtype, device=zero.device)
+    return Curvature(zero, zero, F, 0 * Y[0, 0, 0])
+
+
+def scores(U: Array, Delta: Array) -> Array:
+    """Return each sample's relative score s_n = (delta_n u_n' + I, delta_n) of all layers, (P, N).
+
+    U: outputs in their charts, Delta: each sample's own derivative by them, both (L, N, D). In a
+    column the layers follow one another: rows of D + 1 entries, the last one the translation. The
+    mean of the columns is xi~. Cost: P N.
+
+    >>> import numpy as np
+    >>> scores(np.array([[[3.0]]]), np.array([[[-2.0]]]))
+    array([[-5.],
+           [-2.]])
+    """
+    xp, (L, N, D) = namespace(U, "U"), U.shape
+    U, Delta = (xp.reshape(xp.permute_dims(x, (0, 2, 1)), (L * D, N)) for x in (U, Delta))
+    U, Delta = (xp.reshape(x, (L, D, N)) for x in (U, Delta))  # contiguous: the samples are last
+    identity = xp.eye(D, dtype=U.dtype, device=U.device)[None, :, :, None]
+    rows = Delta[:, :, None, :] * U[:, None, :, :] + identity  # (L, D, D, N)
+    return xp.reshape(xp.concat([rows, Delta[:, :, None, :]], axis=2), (L * D * (D + 1), N))

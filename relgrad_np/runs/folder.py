@@ -1,0 +1,247 @@
+"""Run folders: what a training run leaves behind, and what it is resumed from.
+
+    config.json      the choices, the data's fingerprint, versions, the run's own name
+    history.jsonl    one epoch a line
+    checkpoints/     the last two
+    model.npz        the best epoch's model, with the data's transforms
+    report.json      the judgement on the test rows
+    curve.png, samples.png
+
+A folder has one writer: it is locked while a run works in it, and the lock dies with the process.
+"""
+
+import contextlib
+import json
+import math
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.objective import log_likelihood
+from ..core.sampling import sample
+from ..datasets import Dataset
+from ..fitting.records import Epoch
+from . import store as _store
+from .model import Model, in_float64, save
+from .settings import Settings
+from .training import Run, baseline
+
+
+def create(path: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """Make a run folder with its config.json, at once or not at all; returns config with `run`.
+
+    FileExistsError if anything of this name is there.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "run"
+    >>> create(path, {"data": "digits"})["data"], [p.name for p in path.iterdir()]
+    ('digits', ['config.json'])
+    """
+    if not str(path) or path == Path():
+        raise ValueError("`--out` must name a folder")
+    taken = FileExistsError(
+        f"the run folder {str(path)!r} exists: name another with --out, resume it with --resume, "
+        "or remove it"
+    )
+    if path.exists():
+        raise taken
+    config = {**config, "run": secrets.token_hex(8)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.parent / f".{path.name}.{config['run']}.partial"
+    partial.mkdir()
+    try:
+        write_text(partial / "config.json", json.dumps(config, indent=2) + "\n")
+        try:
+            partial.rename(path)
+        except OSError:
+            if path.exists():
+                raise taken from None
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return config
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the config.json of a run folder; FileNotFoundError, ValueError by name.
+
+    >>> read_config(Path("nowhere"))
+    Traceback (most recent call last):
+    FileNotFoundError: 'nowhere' is not a run folder: it has no config.json
+    """
+    try:
+        config = json.loads((path / "config.json").read_text())
+        needed = {"run", "data", "rows", "fingerprint", "settings"}
+        if not isinstance(config, dict) or not needed <= config.keys():
+            raise ValueError(f"it must hold {', '.join(sorted(needed))}")
+        known = {field.name for field in fields(Settings)}
+        if not isinstance(config["settings"], dict) or config["settings"].keys() != known:
+            raise ValueError("its settings are not those of this version")
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(
+            f"{str(path)!r} is not a run folder: it has no config.json"
+        ) from None
+    except ValueError as error:
+        raise ValueError(f"{str(path / 'config.json')!r} can't be read: {error}") from None
+    return config
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a run folder; BlockingIOError if another process holds it.
+
+    >>> import tempfile
+    >>> with locked(Path(tempfile.mkdtemp())):
+    ...     pass
+    """
+    with (path / ".lock").open("w") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ModuleNotFoundError:  # no flock on this system
+            pass
+        except BlockingIOError:
+            raise BlockingIOError(
+                f"the run folder {str(path)!r} is in use by another process"
+            ) from None
+        yield
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file atomically.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "x"
+    >>> write_text(path, "hello")
+    >>> path.read_text()
+    'hello'
+    """
+    with _store.atomic(path) as file:
+        file.write(text.encode())
+
+
+def write_history(path: Path, history: tuple[Epoch, ...]) -> None:
+    """Write the whole history, as JSON lines.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "history.jsonl"
+    >>> write_history(path, (Epoch(1, 10, 0.1, 0.1, None, -3.1, None, 0.2),))
+    >>> json.loads(path.read_text())["validation"]
+    -3.1
+    """
+    write_text(path, "".join(map(json_line, history)))
+
+
+def strict_json(values: dict[str, Any], indent: int | None = None) -> str:
+    """Return JSON that any parser reads: what is not finite is null.
+
+    >>> strict_json({"a": math.nan, "b": 1.5})
+    '{"a": null, "b": 1.5}'
+    """
+    finite = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in values.items()
+    }
+    return json.dumps(finite, indent=indent, allow_nan=False)
+
+
+def clear_partials(folder: Path) -> None:
+    """Remove what killed writers left behind; only under the lock.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> (folder / ".x.partial").write_text("half")
+    4
+    >>> clear_partials(folder)
+    >>> list(folder.iterdir())
+    []
+    """
+    for part in (folder, folder / "checkpoints"):
+        for partial in part.glob(".*.partial"):
+            partial.unlink(missing_ok=True)
+
+
+def json_line(entry: Epoch) -> str:
+    """Return an epoch as one line of strict JSON: what is not finite is null.
+
+    >>> json_line(Epoch(1, 10, 0.1, 0.1, None, -float("inf"), None, 0.2)).split(", ")[5]
+    '"validation": null'
+    """
+    return strict_json(entry._asdict()) + "\n"
+
+
+def append_history(path: Path, entry: Epoch) -> None:
+    """Append one epoch.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "history.jsonl"
+    >>> append_history(path, Epoch(1, 10, 0.1, 0.1, None, -3.1, None, 0.2))
+    >>> json.loads(path.read_text())["t"]
+    10
+    """
+    with path.open("a") as file:
+        file.write(json_line(entry))
+
+
+def finish(folder: Path, run: Run) -> None:
+    """Write model, history and report of a finished run."""
+    save(folder / "model.npz", run.model)
+    write_history(folder / "history.jsonl", run.result.history)
+    write_text(folder / "report.json", strict_json(run.report._asdict(), 2) + "\n")
+
+
+def draw(folder: Path, data: Dataset, run: Run, prefix: str = "") -> list[Path]:
+    """Draw the learning curve and the samples; returns the files, none without matplotlib."""
+    try:
+        import matplotlib  # noqa: F401
+
+        from . import plots
+    except ModuleNotFoundError:
+        return []
+    files = [folder / f"{prefix}curve.png"]
+    history, model = run.result.history, run.model
+    plots.learning_curve(
+        files[0],
+        [e.epoch for e in history],
+        [e.train for e in history],
+        [e.validation for e in history],
+        float(baseline(data, data.validation).mean()),
+        f"{data.name}: {len(model.layers)} layers, {run.model.config['rule']} rule",
+    )
+    name = folder / f"{prefix}samples.png"
+    return files + draw_samples(name, model, data.test, data.image_shape)
+
+
+def draw_samples(
+    path: Path, model: Model, test: Any, image_shape: tuple[int, int] | None, seed: int = 0
+) -> list[Path]:
+    """Draw samples beside the data: images as a grid, two dimensions as a density; else nothing.
+
+    `test` holds rows in model space.
+    """
+    from . import plots
+
+    D = test.shape[1]
+    if image_shape is None and D != 2:
+        return []
+    layers = in_float64(model.layers)
+    rng = np.random.default_rng(seed)
+    X, _ = sample(layers, rng, 36 if image_shape else len(test), model.activation, model.density)
+    if image_shape:
+        pair = model.transforms.inverse(test[:36]), model.transforms.inverse(X)
+        plots.image_grid(path, *pair, image_shape, ("held-out data", "samples of the model"))
+    else:
+        plots.density_2d(
+            path,
+            test,
+            X,
+            lambda x: log_likelihood(layers, x, model.activation, model.density).per_sample,
+            str(model.config.get("data", "")),
+        )
+    return [path]

@@ -1,0 +1,117 @@
+"""A fitted model on disk: an .npz file with a JSON header, no pickle."""
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..core.activations import Activation, activation
+from ..core.arrays import check, to_numpy
+from ..core.densities import Density, density
+from ..core.network import Layer, Layers
+from ..datasets.transforms import Chain
+from . import store as _store
+
+FORMAT = 1
+
+
+class Model(NamedTuple):
+    """A fitted model: layers, activation, density, the data's transforms, the configuration.
+
+    >>> Model((), None, None, None, {"seed": 0}).config
+    {'seed': 0}
+    """
+
+    layers: Layers
+    activation: Activation
+    density: Density
+    transforms: Chain
+    config: dict[str, Any]
+
+
+def save(path: str | os.PathLike[str], model: Model) -> None:
+    """Write a model to `path` (.npz), atomically; NumPy arrays whatever the layers' library.
+
+    ValueError for layers that do not fit, or an activation or density that is not the package's
+    own: a file names them. OSError leaves an older file of this name as it was.
+
+    >>> import numpy as np, relgrad_np as rg, tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.npz"
+    >>> model = rg.Model((rg.Layer(np.eye(2), np.ones(2)),), rg.activation("leaky_tanh"),
+    ...                  rg.density("sech"), rg.Chain(()), {"seed": 3})
+    >>> rg.save(path, model)
+    >>> again = rg.load(path)
+    >>> again.activation.params == model.activation.params, again.config, again.layers[0].b
+    (True, {'seed': 3}, array([1., 1.]))
+    """
+    check(model.layers)
+    activation(model.activation.name, **model.activation.params)  # what `load` will do
+    density(model.density.name, **model.density.params)
+    header = {
+        "format": FORMAT,
+        "kind": "model",
+        "layers": len(model.layers),
+        "activation": {"name": model.activation.name, "params": model.activation.params},
+        "density": {"name": model.density.name, "params": model.density.params},
+        "transforms": model.transforms.to_list(),
+        "config": model.config,
+    }
+    _store.write(Path(path), header, _flat("layer", model.layers))
+
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """Read a model that `save` wrote, as NumPy arrays.
+
+    FileNotFoundError; ValueError, naming the file, where it is damaged or not such a model.
+
+    >>> import relgrad_np as rg
+    >>> rg.load("no such file")
+    Traceback (most recent call last):
+    FileNotFoundError: [Errno 2] No such file or directory: 'no such file'
+    """
+    try:
+        header, arrays = _store.read(Path(path))
+        _require(header, "model")
+        layers = _layers("layer", header["layers"], arrays)
+        check(layers)
+        return Model(
+            layers,
+            activation(header["activation"]["name"], **header["activation"]["params"]),
+            density(header["density"]["name"], **header["density"]["params"]),
+            Chain.from_list(header["transforms"]),
+            header["config"],
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"`{os.fspath(path)}` is not a relgrad_np model: {error}") from None
+
+
+def in_float64(layers: Layers) -> Layers:
+    """Return NumPy layers in float64, in which a model is judged whatever it was fitted in.
+
+    >>> in_float64((Layer(np.eye(1, dtype="f4"), np.ones(1, dtype="f4")),))[0].W.dtype
+    dtype('float64')
+    """
+    return tuple(
+        Layer(to_numpy(W).astype(np.float64), to_numpy(b).astype(np.float64)) for W, b in layers
+    )
+
+
+def _require(header: dict[str, Any], kind: str) -> None:
+    if header["format"] != FORMAT:
+        raise ValueError(f"its format is {header['format']}, this version reads {FORMAT}")
+    if header.get("kind") != kind:
+        raise ValueError(f"it is a {header.get('kind')}, not a {kind}")
+
+
+def _flat(name: str, layers: Any) -> dict[str, Any]:
+    """Name the arrays of layers: name_k_W, name_k_b."""
+    return {
+        f"{name}_{k}_{part}": to_numpy(x)
+        for k, layer in enumerate(layers)
+        for part, x in zip("Wb", layer, strict=True)
+    }
+
+
+def _layers(name: str, L: int, arrays: dict[str, Any]) -> Layers:
+    return tuple(Layer(arrays[f"{name}_{k}_W"], arrays[f"{name}_{k}_b"]) for k in range(L))

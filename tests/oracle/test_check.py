@@ -1,0 +1,264 @@
+"""`check`: right candidates pass, wrong ones are named, a run that checked nothing fails."""
+
+import functools
+import json
+
+import numpy as np
+import pytest
+
+from relgrad_np import oracle
+from relgrad_np.oracle import verdict
+from relgrad_np.oracle.mistakes import catalogue, formulas
+from relgrad_np.oracle.truths import suite as vectors
+from validation import low_precision, planted, right, strangers
+from validation.published import published
+
+SUITE = vectors.small()
+# one case of each kind: what a test can afford; the whole suite is for validation.oracle_report
+FEW = SUITE.where(id=[
+    "generic-smooth_leaky_relu-logistic", "generic-leaky_tanh-normal", "generic-softplus-laplace",
+    "depth-1-3", "depth-3-2", "one-sample", "many-samples", "optimum", "no-bias-smooth_leaky_relu",
+])  # fmt: skip
+pytestmark = pytest.mark.filterwarnings("ignore:.*:RuntimeWarning")
+
+
+@functools.cache
+def needs(library):
+    try:
+        __import__({"torch": "torch", "JAX": "jax"}.get(library, "numpy"))
+    except ImportError:
+        pytest.skip(f"{library} is not installed")
+
+
+@pytest.mark.parametrize("name", list(catalogue.mistakes))
+def test_a_planted_mistake_is_named(name):
+    report = verdict.check(planted.numpy_candidate(catalogue.mistakes[name].lines), FEW)
+    assert not report.passed
+    assert planted.named_right(report, name), report.text()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("library", ["torch", "JAX", "NumPy"])
+@pytest.mark.parametrize("name", ["Y_without_b", "bend_next_layer", "R_b_without_b"])
+def test_a_mistake_planted_in_another_library_is_named(library, dtype, name):
+    needs(library)
+    suite = FEW.where(id="depth-3-2")  # JAX compiles for each size
+    report = verdict.check(
+        planted.LIBRARIES[library](catalogue.mistakes[name].lines), suite, dtype=dtype
+    )
+    assert planted.named_right(report, name), report.text()
+
+
+@pytest.mark.parametrize("only", [0, 1, 2])
+@pytest.mark.parametrize("name", ["Z_alpha_swapped", "R_W_sign", "G_b_mean"])
+def test_a_mistake_in_one_layer_is_found_there(name, only):
+    report = verdict.check(
+        planted.numpy_candidate(catalogue.mistakes[name].lines, only), SUITE.where(L=[3, 4, 5])
+    )
+    assert (report.mistake, report.layer) == (name, only), report.text()
+    assert "in this layer only" in report.diagnosis
+
+
+def test_all_mistakes_are_told_apart():
+    kinds = [
+        "generic-leaky_tanh-normal",
+        "generic-smooth_leaky_relu-logistic",
+        "depth-3-2",
+        "one-sample",
+    ]
+    assert planted.distinguishable(SUITE.where(id=kinds)) == []
+    assert len(catalogue.mistakes) >= 30
+
+
+def test_easy_inputs_hide_what_the_catalogue_says():
+    problems = planted.easy_problems(FEW)[:3]
+    for name, mistake in catalogue.mistakes.items():
+        assert set(planted.hidden_at(name, problems)) == set(mistake.hidden_at), name
+
+
+def test_of_two_mistakes_the_first_is_named():
+    rows = planted.pair_table(8, FEW)
+    assert not any(row["passed"] for row in rows)
+    kept = [row for row in rows if not row["cancels"] and len(row["firsts"]) == 1]
+    assert len(kept) >= 6
+    assert all(row["named"] for row in kept), rows
+
+
+@pytest.mark.parametrize("stranger", strangers.STRANGERS, ids=lambda s: s.title)
+def test_a_mistake_outside_the_catalogue_is_placed(stranger, monkeypatch):
+    monkeypatch.setattr(strangers, "STRANGERS", [stranger])
+    _, detected, placed, said = strangers.table(SUITE, "float64")[0]
+    assert detected
+    assert placed, said
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", list(right.candidates()))
+def test_right_candidates_pass(name, dtype):
+    if "torch" in name or "JAX" in name:
+        needs(name.split()[0] if "JAX" in name else "torch")
+    suite = FEW.where(id="depth-3-2") if "JAX" in name else SUITE
+    _, arrays, alarms, worst, which = right.alarms(name, suite, dtype)
+    assert arrays > 10
+    assert alarms == 0, which
+    assert worst < 0.1
+
+
+def test_undeclared_conventions_are_recognised_and_the_mistake_behind_them():
+    report = verdict.check(published, SUITE)
+    assert report.undeclared == {"weights": "transposed", "direction": "descent"}
+    assert report.mistake == "R_b_without_b"
+    declared = verdict.check(published, SUITE, conventions=oracle.Conventions(**report.undeclared))
+    assert declared.diagnosis.startswith("layer 0, R_b: the term of log|det W| (+ b) is missing")
+    assert declared.undeclared == {}
+
+
+def change(key, value):
+    """A right candidate with another convention, and what it returns."""
+
+    def run(p):
+        q = p._replace(W=tuple(W.T for W in p.W)) if key == "weights" else p
+        q = q._replace(last_layer="activated") if key == "last_layer" else q
+        q = q._replace(b=tuple(0 * b for b in p.b)) if key == "bias" else q
+        made = formulas.run(q)
+        for name in list(made):
+            stage = verdict.split(name)[0]
+            if key == "bias" and stage in ("G_b", "R_b", "R_b_input", "b_plus", "b_exp"):
+                del made[name]
+                continue
+            traits = verdict.STAGES[stage]
+            if key == "weights" and traits.square:
+                made[name] = made[name].T
+            if key == "direction" and traits.signed:
+                made[name] = -made[name]
+            if key == "reduction" and traits.summed:
+                made[name] = made[name] * p.N
+            if key == "reduction" and stage in (
+                "W_plus",
+                "b_plus",
+                "logdet_plus",
+                "W_exp",
+                "b_exp",
+            ):
+                del made[name]
+            if key == "variant" and stage == "R_W":
+                made[name] = made[f"R_W_separate_{name.rsplit('_', 1)[1]}"]
+            if key == "variant" and stage == "R_b":
+                made[name] = made[f"G_b_{name.rsplit('_', 1)[1]}"]
+            if key == "variant" and stage in ("W_plus", "b_plus", "logdet_plus"):
+                del made[name]
+        return made
+
+    return run
+
+
+CONVENTIONS = [
+    ("weights", "transposed"), ("direction", "descent"), ("reduction", "sum"),
+    ("last_layer", "activated"), ("bias", "none"), ("variant", "output separate"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value"), CONVENTIONS)
+def test_a_convention_is_diagnosed_and_passes_once_declared(key, value):
+    report = verdict.check(change(key, value), SUITE)
+    assert not report.passed
+    assert report.kind == "convention", report.text()
+    assert report.undeclared == {key: value}
+    assert json.dumps({key: value}) in report.text()
+    declared = verdict.check(
+        change(key, value), SUITE, conventions=oracle.Conventions(**{key: value})
+    )
+    assert declared.passed, declared.text()
+
+
+EXAMPLES = list(low_precision.examples())
+
+
+@pytest.mark.parametrize(
+    ("what", "run", "dtype", "said"), EXAMPLES, ids=[f"{e[0]}, {e[2]}" for e in EXAMPLES]
+)
+def test_precisions_are_told_apart(what, run, dtype, said):
+    if "stored" in what:
+        needs("torch")
+    report = verdict.check(run, SUITE, dtype=dtype)
+    assert ("right" if report.passed else report.mistake) == said
+
+
+def test_an_inverse_is_noticed_and_does_not_fail_within_tolerance():
+    part = {"R_W": low_precision.through_an_inverse}
+    report = verdict.check(part, SUITE)
+    assert report.mistake == "R_W_through_inverse"
+    mild = verdict.check(
+        part,
+        SUITE.where(id=[c.problem.id for c in SUITE.cases if "condition-20" not in c.problem.id]),
+    )
+    assert mild.passed
+    assert "forms an inverse" in mild.text()
+    assert not verdict.check({"R_W": low_precision.without}, SUITE).notes
+
+
+def test_parts_are_judged_each_on_its_own():
+    wrong = {
+        "R_b": lambda Delta, Y, b: Delta.T @ (Y @ b + 1),
+        "R_W": lambda Delta, Y, W: Delta.T @ (Y @ W) - W,
+    }
+    report = verdict.check(wrong, FEW)
+    assert report.mistake == "R_W_negative_term"
+    assert "also wrong: layer 0, R_b: the term of log|det W| (+ b) is missing" in report.text()
+
+
+def test_a_run_that_checked_nothing_fails():
+    for made in (lambda p: {}, {}):
+        report = verdict.check(made, FEW)
+        assert not report.passed
+        assert report.verdict == "FAIL: nothing was checked"
+
+
+def test_the_report_lists_what_was_not_supplied():
+    text = verdict.check({"R_b": lambda Delta, Y, b: Delta.T @ (Y @ b + 1) + b}, FEW).text()
+    assert "not supplied: Y, Z," in text
+    assert text.splitlines()[-1].startswith("PASS: ")
+    found = json.loads(verdict.check(lambda p: {"Y_0": p.X}, FEW).json())
+    assert (found["passed"], found["stage"], found["layer"]) == (False, "Y", 0)
+
+
+@pytest.mark.parametrize(("made", "words"), [
+    (lambda p: {"Q_0": p.X}, "unknown array 'Q_0'"),
+    (lambda p: {"Y_9": p.X}, "`Y_9`: the case has"),
+    (lambda p: {"Y_0": p.X[0]}, "`Y_0` must have shape"),
+    (lambda p: {"Y_0": p.X.astype(int)}, "must be float32 or float64"),
+    ({"R_W": lambda foo: foo}, "asks for 'foo'"),
+    ({"Q": lambda W: W}, "unknown stage 'Q'"),
+    (lambda p: {"Y_0": None}, "must be float32 or float64"),
+])  # fmt: skip
+def test_bad_candidates_are_told_so(made, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        verdict.check(made, FEW)
+
+
+def test_a_torch_module_is_a_candidate():
+    torch = pytest.importorskip("torch", reason="needs PyTorch")
+
+    class Flow(torch.nn.Module):
+        def __init__(self, D, transposed=False):
+            super().__init__()
+            self.layers = torch.nn.ModuleList(torch.nn.Linear(D, D) for _ in range(2))
+
+        def log_prob(self, X):
+            first, second = self.layers
+            Y = first(X)
+            a = 0.3125
+            Z = second(a * Y + (1 - a) * torch.logaddexp(Y, torch.zeros_like(Y)))
+            slope = a + (1 - a) * torch.sigmoid(Y)
+            log_p = -torch.logaddexp(Z, -Z) - float(np.log(np.pi / 2))
+            J2 = sum(torch.linalg.slogdet(layer.weight)[1] for layer in self.layers)
+            return log_p.sum(1) + slope.log().sum(1) + J2
+
+    where = {"activation": "smooth_leaky_relu", "density": "sech", "last_layer": "affine"}
+    report = oracle.check(oracle.from_torch(Flow(3)), where=where)
+    assert report.passed, report.text()
+    assert "no results for" in report.text()  # nets of another size
+    report = oracle.check(
+        oracle.from_torch(lambda p: Flow(p.D)), where=where | {"L": 2}, dtype="float32"
+    )
+    assert report.passed, report.text()

@@ -1,0 +1,67 @@
+"""Train on a memory-mapped float32 file larger than what the run may keep in memory (Linux).
+
+    python tests/programs/large_file.py --gib 3
+
+Writes the file, trains one epoch on it by the command line, and watches RssAnon, the memory that
+is the process's own and no mapped file's. Ends with the peak; status 1 at 1 GiB or above.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+LIMIT = 2**30
+
+
+def write(path, gib, D=64):
+    rows = int(gib * 2**30 / (4 * D))
+    rng = np.random.default_rng(0)
+    M = rng.standard_normal((D, D)).astype("f4")
+    file = np.lib.format.open_memmap(path, mode="w+", dtype="f4", shape=(rows, D))
+    for start in range(0, rows, 2**17):
+        part = file[start : start + 2**17]
+        part[:] = rng.laplace(size=part.shape).astype("f4") @ M
+    file.flush()
+    return rows
+
+
+def anonymous(pid):
+    """RssAnon in bytes, 0 once the process has gone."""
+    try:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("RssAnon"):
+                return int(line.split()[1]) * 1024
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return 0
+
+
+def run(gib, report=print):
+    with tempfile.TemporaryDirectory() as base:
+        path = Path(base) / "large.npy"
+        rows = write(path, gib)
+        command = [sys.executable, "-m", "relgrad_np", "train", str(path), "--epochs", "1"]
+        command += ["--batch-size", "1000", "--dtype", "float32", "--out", str(Path(base) / "run")]
+        peak, started = 0, time.monotonic()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            while process.poll() is None:
+                peak = max(peak, anonymous(process.pid))
+                time.sleep(0.02)
+            output = process.stdout.read()
+        report(output.strip())
+        report(
+            f"{path.stat().st_size / 2**30:.2f} GiB, {rows} rows: peak RssAnon "
+            f"{peak / 2**20:.0f} MiB, status {process.returncode}, {time.monotonic() - started:.0f} s"
+        )
+        return process.returncode != 0 or peak >= LIMIT
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--gib", type=float, default=3.0)
+    sys.exit(run(parser.parse_args().gib))
