@@ -10,7 +10,7 @@ and the same bits on both.
 
 A rank idles while a message that it waits for has not been posted by all; it communicates while it
 posts, and while it waits for what all have posted; the rest is computing. The model of
-`relgrad_np.distributed.exchange` is fitted to these seconds, and plans for a network that is not here:
+`relgrad_np.distributed.exchange` is fitted to these seconds, and plans for networks not at hand:
 what it says there are projections.
 """
 

@@ -1,5 +1,5 @@
 """What makes a step of a gradient: a rule proposes, `base.train_step` applies; one rule a file.
 
 Read `base` first, then `plain`; `recipe` is the default, `natural` and `group_adam` serve deep
-nets, `adam` is the paper's choice. `by_name` finds them, `presets` has the settings of published code.
+nets, `adam` is the paper's choice. `by_name` finds them, `presets` has published settings.
 """

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from relgrad_np.datasets.files import npy
 from relgrad_np import datasets
 from relgrad_np.datasets import Chain, Standardise, load, record, transforms
+from relgrad_np.datasets.files import npy
 from relgrad_np.datasets.files import own as files
 
 from ..programs import fuzz_loaders

@@ -12,18 +12,18 @@ import os
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
-import argparse  # noqa: E402
-import contextlib  # noqa: E402
-import io  # noqa: E402
-import json  # noqa: E402
-import sys  # noqa: E402
-import tempfile  # noqa: E402
-import warnings  # noqa: E402
-from pathlib import Path  # noqa: E402
+import argparse
+import contextlib
+import io
+import json
+import sys
+import tempfile
+import warnings
+from pathlib import Path
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-import relgrad_np as rg  # noqa: E402
+import relgrad_np as rg
 
 RULES = {
     "recipe": lambda: rg.Recipe(),
@@ -152,7 +152,14 @@ def fits():
         for name in ("recipe", "plain", "natural", "adam", "group_adam"):
             for implementation in ("reference", "numba"):
                 label = f"fit {shape} {name} {implementation}"
-                both = dict(X_val=X_val, average=0.3, undo=5.0, refresh=7, patience=8, warmup=3)
+                both = {
+                    "X_val": X_val,
+                    "average": 0.3,
+                    "undo": 5.0,
+                    "refresh": 7,
+                    "patience": 8,
+                    "warmup": 3,
+                }
                 yield label, fitted(shape, "float64", name, implementation, **both)
                 yield (
                     f"{label} weights",
@@ -175,7 +182,7 @@ def fits():
 
 def programs():
     """The digits as `train` fits them, and two other runs of the command line."""
-    from relgrad_np.cli import main
+    from relgrad_np.cli.main import main
 
     for label, words in {
         "digits": ["digits"],
