@@ -90,7 +90,7 @@ def missing(text):
         if f"def {name}(" not in known:
             found.add(name)
     for module, name in re.findall(r"`([a-z]\w*)\.([A-Za-z]\w*)`", text):
-        there = [m for m in import_graph.modules() if m.rpartition(".")[2] == module]
+        there = [m for m in import_graph.modules() if m.endswith(f".{module}")]
         if (
             name != "py"
             and there
@@ -140,7 +140,7 @@ def test_each_formula_of_the_paper_has_a_function_and_a_test():
         _, formula, function, held = (cell.strip() for cell in row.strip("|").split("|"))
         assert formula
         module, name = re.fullmatch(r"`(\w+)\.(\w+)`", function).groups()
-        there = [m for m in import_graph.modules() if m.rpartition(".")[2] == module]
+        there = [m for m in import_graph.modules() if m.endswith(f".{module}")]
         assert any(hasattr(importlib.import_module(m), name) for m in there), function
         assert re.fullmatch(r"`test_\w+\.test_\w+`(, `test_\w+\.test_\w+`)*", held), held
 
