@@ -317,8 +317,8 @@ def agreement(place: Place) -> Iterator[dict[str, Any]]:
                 for k, (layer, new) in enumerate(zip(got.layers, want.layers, strict=True)):
                     eta = float(told.eta[k])
                     size = (1 + eta) * np.abs(new.W)
-                    if told.factors:
-                        f = told.factors[k]
+                    if told.directions:
+                        f = told.directions[k]
                         size = size + eta * np.abs(f.Delta).T @ np.abs(f.A)
                     S = max(S, float(size.max()))
                     for a, c in zip(layer, new, strict=True):

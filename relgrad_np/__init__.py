@@ -7,6 +7,7 @@ Gresele, Fissore, Javaloy, Schoelkopf & Hyvarinen (NeurIPS 2020).
 from .core.activations import Activation, activation
 from .core.backprop import backprop
 from .core.densities import Density, density
+from .core.full_rank import FullRank
 from .core.network import Layer, Tape, forward
 from .core.objective import LogLikelihood, log_likelihood
 from .core.ordinary import ordinary_gradient
@@ -22,7 +23,7 @@ from .fitting.batches import Staged
 from .fitting.records import Epoch, FitDivergedError, FitResult
 from .fitting.starts import init_layers
 from .rules.adam import Adam
-from .rules.base import Rule, State, StepInfo, init_state, train_step
+from .rules.base import Move, Rule, State, StepInfo, init_state, train_step
 from .rules.group_adam import GroupAdam
 from .rules.natural import Natural
 from .rules.plain import Exponential, Plain
@@ -42,10 +43,12 @@ __all__ = [
     "Factors",
     "FitDivergedError",
     "FitResult",
+    "FullRank",
     "GroupAdam",
     "Layer",
     "LogLikelihood",
     "Model",
+    "Move",
     "Natural",
     "Plain",
     "Recipe",

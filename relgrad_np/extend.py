@@ -206,17 +206,17 @@ def rule(candidate: Rule) -> Rule:
     Raises
     ------
     TypeError
-        It is no frozen dataclass with `learning_rate`, `tracks` and `step`.
+        It is no frozen dataclass with `learning_rate`, `kind`, `tracks` and `propose`.
     ValueError
-        Twenty steps on the same samples lower the log-likelihood; `tracks`, and the tracked
-        log|det W| is not slogdet's to 1e-6; the layers passed in are changed; a batch that is not
-        finite changes the layers.
+        Twenty steps on the same samples lower the log-likelihood; a step is rejected, though all
+        samples are finite; `tracks`, and the tracked log|det W| is not slogdet's to 1e-6; the
+        layers passed in are changed.
 
     >>> rule(Plain(0.02)).learning_rate
     0.02
     >>> class Descent(Plain):
-    ...     def step(self, state, tape, deltas, finite):
-    ...         return super().step(state, tape, tuple(-d for d in deltas), finite)
+    ...     def propose(self, state, tape, deltas):
+    ...         return super().propose(state, tape, tuple(-d for d in deltas))
     >>> rule(Descent(0.02))
     Traceback (most recent call last):
     ValueError: `rule` Descent does not ascend: twenty small steps changed the
@@ -225,7 +225,7 @@ def rule(candidate: Rule) -> Rule:
     name, options = type(candidate).__name__, getattr(candidate, "__dataclass_params__", None)
     if options is None or not options.frozen or isinstance(candidate, type):
         raise TypeError(f"`rule` must be a frozen dataclass, got {name}")
-    for part in ("learning_rate", "tracks", "step"):
+    for part in ("learning_rate", "kind", "tracks", "propose"):
         if not hasattr(candidate, part):
             raise TypeError(f"`rule` {name} must have `{part}`, see relgrad_np.Rule")
     small: Any = dataclasses.replace(candidate, learning_rate=candidate.learning_rate / 1000)  # type: ignore[type-var]
@@ -233,6 +233,8 @@ def rule(candidate: Rule) -> Rule:
         layers = _read_only(problem.layers)
         state = init_state(layers, small)
         states = _run(rules.train_step, state, problem, small, 21)  # the recipe's first is a look
+        if any(bool(info.rejected) for _, info in states):
+            raise ValueError(f"`rule` {name} takes no step on a batch that is finite")
         likely = [
             float(log_likelihood(s.layers, problem.X, problem.activation, problem.density).mean)
             for s in (state, states[-1][0])
@@ -243,19 +245,12 @@ def rule(candidate: Rule) -> Rule:
                 f"{likely[1] - likely[0]:.3g} nats"
             )
         end = states[-1][0]
-        if candidate.tracks:
-            if end.tracked is None:
-                raise ValueError(f"`rule` {name} says `tracks`, but returns no tracker")
+        if end.tracked is not None:
             drift = float(end.tracked.logdet.sum() - log_abs_det(end.layers))
             if not abs(drift) <= 1e-6:
                 raise ValueError(
                     f"`rule` {name} says `tracks`, but the tracked log|det W| is off by {drift:.3g}"
                 )
-        bad = problem._replace(X=problem.X * np.nan)
-        with np.errstate(all="ignore"):
-            ((after, info),) = _run(rules.train_step, end, bad, small, 1)
-        if not bool(info.rejected) or _gap(after.layers, end.layers) != 0:
-            raise ValueError(f"`rule` {name} must leave the layers as they are where not `finite`")
     return candidate
 
 

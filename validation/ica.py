@@ -73,7 +73,7 @@ def unmix(X: Any, kind: str) -> tuple[rg.Layer, int]:
     for t in range(STEPS):
         before = state.layers
         state, info = rg.train_step(state, X, activation=identity, density=density, rule=rule)
-        f = info.factors[0]
+        f = info.directions[0]
         if max(np.abs(f.Delta.T @ f.Y + one).max(), np.abs(f.Delta.sum(axis=0)).max()) < TOLERANCE:
             return before[0], t
     return state.layers[0], STEPS

@@ -41,7 +41,7 @@ def long_run(name, D, dtype, kind, steps, batch):
         batch_rows = X[rng.integers(0, len(X), batch)]
         rule = rg.Recipe(0.4 * (1 - t / steps) + 1e-3, kind=kind)
         state, info = rg.train_step(state, batch_rows, activation=act, density=dens, rule=rule)
-        audited = rg.track_step(audited, info.factors, info.eta, kind=kind)
+        audited = rg.track_step(audited, info.directions, info.eta, kind=kind)
         if (t + 1) % REFRESH == 0:
             worst_V = max(worst_V, inverse_error(audited, state.layers))
             found = rg.audit(audited, state.layers)

@@ -88,3 +88,31 @@ def to_numpy(x: Array) -> Any:
         return x.get()
     x = x.detach().cpu() if compat.is_torch_array(x) else x
     return np.asarray(x) if compat.is_numpy_array(x) else np.array(np.from_dlpack(x))
+
+
+def is_array(x: Any) -> bool:
+    """Say whether x is an array of some library; NumPy's scalars are numbers.
+
+    >>> is_array(np.zeros(2)), is_array(np.float64(0)), is_array(None)
+    (True, False, False)
+    """
+    return compat.is_array_api_obj(x) and not isinstance(x, np.generic)
+
+
+def on_device(x: Any) -> bool:
+    """Say whether reading a number of this array is a transfer.
+
+    >>> on_device(np.zeros(3))
+    False
+    """
+    return is_array(x) and not isinstance(x, np.ndarray)
+
+
+def copied(x: Array) -> Array:
+    """Return a copy with memory of its own; a torch tensor leaves its autograd graph behind.
+
+    >>> copied(np.ones(2))
+    array([1., 1.])
+    """
+    x = x.detach() if compat.is_torch_array(x) else x
+    return compat.array_namespace(x).asarray(x, copy=True)

@@ -12,7 +12,7 @@ def backprop(
     """Return Deltas[k] = d mean(L_p + L_J1) / d Ys[k], L arrays (N, D).
 
     Ascent; the 1/N of the mean is in, times `weights` (N,) of mean 1; the determinants are not.
-    Cost: L - 1 products (N, D) x (D, D). Raises: see `_array.check`.
+    Cost: L - 1 products (N, D) x (D, D). Raises: see `arrays.check`.
 
         Deltas[L-1] = score(Zs[L]) / N
         Deltas[k]   = (Deltas[k+1] @ W_{k+1}) * sigma'(Ys[k]) + (log sigma')'(Ys[k]) / N

@@ -39,7 +39,7 @@ class Tape(NamedTuple):
 def forward(layers: Layers, X: Array, activation: Activation) -> Tape:
     """Push samples X (N, D) through the net; return all that they met on the way.
 
-    Cost: L products (N, D) x (D, D). Raises: see `_array.check`.
+    Cost: L products (N, D) x (D, D). Raises: see `arrays.check`.
 
     >>> import numpy as np, relgrad_np as rg
     >>> layer = rg.Layer(np.array([[1.0, 2.0], [0.0, -1.0]]), np.array([0.5, 0.0]))

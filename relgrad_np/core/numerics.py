@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from .arguments import number
 from .arrays import Array, Formula, Namespace, namespace
 
@@ -106,6 +108,24 @@ def _size(M: Array, bound: float | None) -> float:
     return float(norm_bound(M)) if bound is None else number("bound", bound, 0, 1e9, "positive")
 
 
+def solve(A: Array, B: Array) -> Array:
+    """Return inv(A) @ B of A (n, n), NaN where A is singular, on every library.
+
+    NumPy and torch raise an error there, CuPy says nothing.
+
+    >>> import numpy as np
+    >>> solve(np.zeros((1, 1)), np.ones((1, 1)))
+    array([[nan]])
+    """
+    xp = namespace(A, "A")
+    try:
+        return xp.linalg.solve(A, B)
+    except (np.linalg.LinAlgError, RuntimeError) as error:  # the latter is torch's
+        if "ingular" not in str(error):
+            raise
+        return xp.full_like(B, math.nan)
+
+
 def norm_bound(K: Array) -> Array:
     """Bound the spectral norm of K (n, n) from above, (): min(|K|_F, sqrt(|K|_1 |K|_inf)).
 
@@ -136,14 +156,3 @@ def widest(x: Array) -> Any:
         return xp.empty(0, dtype=xp.float64, device=x.device).dtype
     except (TypeError, ValueError, RuntimeError):  # each library its own
         return xp.float32
-
-
-def keep(xp: Namespace, finite: Array, new: Any, old: Any) -> Any:
-    """Return `new` where finite, else `old`, for each array of a named tuple.
-
-    >>> import numpy as np
-    >>> from relgrad_np import Layer
-    >>> keep(np, np.asarray(False), Layer(np.ones(1), np.ones(1)), Layer(np.zeros(1), np.ones(1))).W
-    array([0.])
-    """
-    return type(new)(*(xp.where(finite, a, b) for a, b in zip(new, old, strict=True)))

@@ -6,12 +6,13 @@ A step may be taken in a chart, affine coordinates of the layer's output: the sa
 metric. Derived in docs/mathematics.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 from .arguments import each_layer, one_of
 from .arrays import Array, check, check_parts, namespace
+from .full_rank import FullRank, exp_step
 from .network import Deltas, Layer, Layers, Tape
 from .numerics import eye, phi1, phi1_times
 
@@ -36,6 +37,8 @@ class Factors(NamedTuple):
 
 
 Steps = tuple[Factors, ...]
+Directions = tuple[Factors | FullRank | Layer, ...]  # one for each layer
+KINDS = {Factors: ("plain", "exponential"), FullRank: ("exponential",), Layer: ("additive",)}
 
 
 class Chart(NamedTuple):
@@ -52,7 +55,7 @@ class Chart(NamedTuple):
 def factors(layers: Layers, tape: Tape, deltas: Deltas) -> Steps:
     """Return the factors of each layer's relative gradient: R_W = Delta.T @ A + W, R_b alike.
 
-    Cost: one product (N, D) x (D, D), and K with N D min(N, D). Raises: see `_array.check`.
+    Cost: one product (N, D) x (D, D), and K with N D min(N, D). Raises: see `arrays.check`.
 
     >>> import numpy as np, relgrad_np as rg
     >>> layers, y = (rg.Layer(np.array([[2.0]]), np.array([1.0])),), np.array([[3.0]])
@@ -66,6 +69,13 @@ def factors(layers: Layers, tape: Tape, deltas: Deltas) -> Steps:
         Factors(Delta, Y, A, Y @ b + 1, None, 0 * b, 0 * b + 1) for (_, b), Y, Delta, A in parts
     )
     return tuple(with_K(f) for f in bare)
+
+
+def low_rank(directions: Directions) -> Steps:
+    """Return directions that are all of low rank; ValueError where one is not."""
+    if not all(isinstance(f, Factors) for f in directions):
+        raise ValueError("`charts` are for factors: other directions have none, or their own")
+    return directions  # type: ignore[return-value]
 
 
 def with_K(f: Factors) -> Factors:
@@ -93,7 +103,7 @@ def in_charts(layers: Layers, factors: Steps, charts: tuple[Chart, ...]) -> Step
 
 def apply_step(
     layers: Layers,
-    factors: Steps,
+    factors: Directions,
     eta: Any,
     *,
     kind: str = "plain",
@@ -108,9 +118,11 @@ def apply_step(
                      W+ = e^eta (W + Delta.T @ phi1(eta K) @ (eta A))
                      b+ = e^eta (b + Delta.T @ phi1(eta K) @ (eta (u - 1)))
                              + Delta.T @ phi1(eta (K + I)) @ (eta 1)
+        additive     W+ = W + eta d_W,  b+ = b + eta d_b: not a step in the group
 
     With a gain, 1 + eta gain or e^(eta gain) stand before the brackets: still a product of two
     group elements. Factors of `in_charts` carry their m; `charts` brings plain factors there.
+    Directions of full rank (`FullRank`) are stepped along exponentially, a `Layer` additively.
     Cost: one product (D, N) x (N, D); the exponential O(N^3 + N^2 D) more. It reads the size of K
     unless `bound` >= eta (|K| + 1) is given. ValueError for a bad eta or kind.
 
@@ -120,21 +132,33 @@ def apply_step(
     >>> rg.apply_step(layers, f, 0.1)[0].W
     array([[0.4]])
     """
-    factors = factors if charts is None else in_charts(layers, factors, charts)
-    xp = check_parts(layers, **{p: [getattr(f, p) for f in factors] for p in Factors._fields[:3]})
+    directions = factors if charts is None else in_charts(layers, low_rank(factors), charts)
+    check_directions(layers, directions, ("Delta", "Y", "A"))
+    etas = sizes(directions, eta, kind, len(layers))
     stepped = []
-    for (W, b), f, (e, c, scale) in zip(layers, factors, sizes(factors, eta, kind), strict=True):
-        if kind == "plain":
-            W_1 = scale[:, None] * (W + f.Delta.T @ (c * f.A))  # (D, D)
-            b_1 = scale * (b - f.m + f.Delta.T @ (c * f.u))  # (D,)
+    for (W, b), f, e in zip(layers, directions, etas, strict=True):
+        if isinstance(f, Layer):
+            stepped.append(Layer(W + e * f.W, b + e * f.b))
+        elif isinstance(f, FullRank):
+            stepped.append(Layer(*exp_step(W, b, f, e, bound)))
         else:
-            K, one = e * with_K(f).K, e + 0 * f.u  # (N,)
-            P, P_1 = phi1(K, bound).__matmul__, partial(phi1_times, K + e * eye(xp, K), bound)
-            W_1 = scale[:, None] * (W + _through(P, f, e * f.A))  # (D, D)
-            b_1 = scale * (b - f.m + _through(P, f, e * (f.u - 1))) + _through(P_1, f, one)
-        stepped.append(Layer(W_1, b_1 + f.m))
+            stepped.append(_low_rank_step(Layer(W, b), f, e, kind, bound))
     check(stepped)
     return tuple(stepped)
+
+
+def _low_rank_step(layer: Layer, f: Factors, e: Array, kind: str, bound: float | None) -> Layer:
+    (W, b), (c, scale) = layer, scales(f, e, kind)
+    if kind == "plain":
+        W_1 = scale[:, None] * (W + f.Delta.T @ (c * f.A))  # (D, D)
+        b_1 = scale * (b - f.m + f.Delta.T @ (c * f.u))  # (D,)
+    else:
+        K, one = e * with_K(f).K, e + 0 * f.u  # (N,)
+        I = eye(namespace(K, "K"), K)  # noqa: E741
+        P, P_1 = phi1(K, bound).__matmul__, partial(phi1_times, K + e * I, bound)
+        W_1 = scale[:, None] * (W + _through(P, f, e * f.A))  # (D, D)
+        b_1 = scale * (b - f.m + _through(P, f, e * (f.u - 1))) + _through(P_1, f, one)
+    return Layer(W_1, b_1 + f.m)
 
 
 def _through(P: Callable[[Array], Array], f: Factors, F: Array) -> Array:
@@ -142,40 +166,31 @@ def _through(P: Callable[[Array], Array], f: Factors, F: Array) -> Array:
     return f.Delta.T @ P(F) if f.Y.shape[0] < f.Y.shape[1] else P(f.Delta.T @ F)
 
 
-def sizes(factors: Steps, eta: Any, kind: str) -> list[tuple[Array, Array, Array]]:
-    """Return eta, c = eta / (1 + eta) or eta, (), and the scale 1 + eta gain or e^(eta gain), (D,).
+def sizes(directions: Directions, eta: Any, kind: str, L: int) -> list[Array]:
+    """Return eta of each of L layers as an array (); ValueError where kind or number do not fit."""
+    if len(directions) != L:
+        raise ValueError(f"`factors` must be of {L} layers, got {len(directions)}")
+    for f in directions:
+        one_of("kind", kind, KINDS[type(f)])
+    first = directions[0][0]
+    xp, etas = namespace(first, "factors"), each_layer("eta", eta, L, type(first))
+    return [xp.asarray(e, dtype=first.dtype, device=first.device) for e in etas]
 
-    Of each layer, rounded to the working dtype.
+
+def check_directions(layers: Layers, directions: Directions, parts: Sequence[str]) -> None:
+    """Check the arrays of directions against the layers; `parts`: those of factors in use."""
+    for name in parts:
+        check_parts(layers, **{name: [getattr(f, name, layers[0].W[:1, :]) for f in directions]})
+    for k, f in enumerate(directions):
+        if isinstance(f, FullRank) and f.d.shape != (shape := (f.S.shape[0], f.S.shape[0] + 1)):
+            raise ValueError(f"`d` of layer {k} must have shape {shape}, got {tuple(f.d.shape)}")
+
+
+def scales(f: Factors, eta: Array, kind: str) -> tuple[Array, Array]:
+    """Return c = eta / (1 + eta), or eta, (), and the scale 1 + eta gain or e^(eta gain), (D,).
+
+    Rounded to the working dtype, as the step and its tracker use them.
     """
-    Y = factors[0].Y
-    xp = namespace(Y, "Y")
-    one_of("kind", kind, ("plain", "exponential"))
-    etas = each_layer("eta", eta, len(factors), type(Y))
-    etas = [xp.asarray(e, dtype=Y.dtype, device=Y.device) for e in etas]
-    gains = [xp.ones_like(f.Delta[0, :]) * f.gain for f in factors]
-    if kind == "plain":
-        return [(e, e / (1 + e), 1 + e * gain) for e, gain in zip(etas, gains, strict=True)]
-    return [(e, e, xp.exp(e * gain)) for e, gain in zip(etas, gains, strict=True)]
-
-
-def as_factors(layer: Layer, d: Array, chart: Chart) -> Factors:
-    """Return the factors of the step along d (D, D + 1) in this chart of the layer's output.
-
-    D + 1 rows hold any direction of the group: with d = (M, t) in the chart, (S^-1 M S, S^-1 t)
-    = (M_y, t_y) in y - m,
-
-        Delta.T = [I, t_y - 1],  Y = [M_y - I; 0]:   Delta.T @ Y + I = M_y,  Delta.T @ 1 = t_y.
-
-    >>> import numpy as np
-    >>> layer, chart = Layer(np.eye(1), np.ones(1)), Chart(np.full(1, 2.0), np.zeros(1))
-    >>> f = as_factors(layer, np.array([[3.0, 4.0]]), chart)
-    >>> f.Delta.T @ f.Y, f.Delta.T @ np.ones(2)
-    (array([[2.]]), array([2.]))
-    """
-    W, b = layer
-    xp, (S, m) = namespace(d, "d"), chart
-    identity = eye(xp, W)
-    M, t = d[:, :-1] * (S[None, :] / S[:, None]) - identity, d[:, -1] / S
-    Y = xp.concat([M, 0 * M[:1, :]], axis=0)  # (D + 1, D)
-    Delta = xp.concat([identity, t[None, :] - 1], axis=0)  # (D + 1, D)
-    return with_K(Factors(Delta, Y, Y @ W, Y @ (b - m) + 1, None, m, xp.ones_like(m)))
+    xp = namespace(f.Delta, "Delta")
+    gain = xp.ones_like(f.Delta[0, :]) * f.gain
+    return (eta / (1 + eta), 1 + eta * gain) if kind == "plain" else (eta, xp.exp(eta * gain))

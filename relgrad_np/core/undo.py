@@ -1,17 +1,17 @@
-"""What a long run of multiplicative steps wants now and then: an audit of the tracker, an undo."""
+"""The step back: the layers before a step, from those after it and the step's own directions."""
 
 from typing import Any
 
-import array_api_compat as compat
 import numpy as np
 
-from .arrays import Array, check, check_parts
+from .arrays import Array, namespace
+from .full_rank import FullRank, exp_step
 from .network import Layer, Layers
-from .numerics import eye, phi1, phi1_times
-from .steps import Steps, sizes, with_K
+from .numerics import eye, phi1, phi1_times, solve
+from .steps import Directions, Factors, check_directions, scales, sizes, with_K
 
 
-def undo_step(layers: Layers, factors: Steps, eta: Any, *, kind: str = "plain") -> Layers:
+def undo_step(layers: Layers, factors: Directions, eta: Any, *, kind: str = "plain") -> Layers:
     """Return the layers from which `apply_step` came to these, with the same factors and eta.
 
     With B = W+ / scale, and for b alike after its own term,
@@ -28,37 +28,40 @@ def undo_step(layers: Layers, factors: Steps, eta: Any, *, kind: str = "plain") 
     >>> rg.undo_step(rg.apply_step(layers, f, 0.1), f, 0.1)[0].W
     array([[2.]])
     """
-    xp = check_parts(layers, **{p: [getattr(f, p) for f in factors] for p in ("Delta", "Y")})
+    check_directions(layers, factors, ("Delta", "Y"))
     undone = []
-    for (W, b), f, (e, c, scale) in zip(layers, factors, sizes(factors, eta, kind), strict=True):
-        K, one = with_K(f).K, e * xp.ones_like(f.Y[:, 0])
-        wide = f.Y.shape[0] < f.Y.shape[1]
-        if kind == "plain":
-            own = scale * (f.Delta.T @ (one / (1 + e)))
-        elif wide:
-            own = f.Delta.T @ phi1_times(e * (K + eye(xp, K)), None, one)
+    etas = sizes(factors, eta, kind, len(layers))
+    for (W, b), f, e in zip(layers, factors, etas, strict=True):
+        if isinstance(f, Layer):
+            undone.append(Layer(W - e * f.W, b - e * f.b))
+        elif isinstance(f, FullRank):
+            undone.append(Layer(*exp_step(W, b, f, -e, None)))
         else:
-            own = phi1_times(e * (K + eye(xp, K)), None, f.Delta.T @ one)
-        B = xp.concat([W, (b - f.m - own)[:, None]], axis=1) / scale[:, None]  # (D, D + 1)
-        Q = f.Y @ B if wide else K @ B
-        Q = _solved(eye(xp, K) + c * K, c * Q) if kind == "plain" else phi1(-c * K) @ (c * Q)
-        B = B - (f.Delta.T @ Q if wide else Q)
-        undone.append(Layer(B[:, :-1], B[:, -1] + f.m))
+            undone.append(_low_rank_back(Layer(W, b), f, e, kind))
     return tuple(undone)
 
 
+def _low_rank_back(layer: Layer, f: Factors, e: Array, kind: str) -> Layer:
+    """Undo one layer's step along factors."""
+    (W, b), (c, scale) = layer, scales(f, e, kind)
+    K, one = with_K(f).K, e * namespace(f.Y, "Y").ones_like(f.Y[:, 0])
+    xp, wide = namespace(K, "K"), f.Y.shape[0] < f.Y.shape[1]
+    if kind == "plain":
+        own = scale * (f.Delta.T @ (one / (1 + e)))
+    elif wide:
+        own = f.Delta.T @ phi1_times(e * (K + eye(xp, K)), None, one)
+    else:
+        own = phi1_times(e * (K + eye(xp, K)), None, f.Delta.T @ one)
+    B = xp.concat([W, (b - f.m - own)[:, None]], axis=1) / scale[:, None]  # (D, D + 1)
+    Q = f.Y @ B if wide else K @ B
+    Q = _solved(eye(xp, K) + c * K, c * Q) if kind == "plain" else phi1(-c * K) @ (c * Q)
+    B = B - (f.Delta.T @ Q if wide else Q)
+    return Layer(B[:, :-1], B[:, -1] + f.m)
+
+
 def _solved(M: Array, F: Array) -> Array:
-    """Return inv(M) @ F; LinAlgError for a singular M, which CuPy would not tell."""
-    xp = check((Layer(M, M[:, 0]),))
-    singular = np.linalg.LinAlgError("the step can't be undone: I + c K is singular")
-    try:
-        Q = xp.linalg.solve(M, F)
-    except (np.linalg.LinAlgError, RuntimeError) as error:  # the latter is torch's
-        if "ingular" not in str(error):
-            raise
-        raise singular from None
-    if compat.is_cupy_array(Q):  # which raises nothing
-        bad = xp.all(xp.isfinite(M)) & xp.all(xp.isfinite(F)) & ~xp.all(xp.isfinite(Q))
-        if bool(bad):
-            raise singular
+    """Return inv(M) @ F; LinAlgError for a singular M."""
+    xp, Q = namespace(M, "M"), solve(M, F)
+    if not bool(xp.all(xp.isfinite(Q))) and bool(xp.all(xp.isfinite(M)) & xp.all(xp.isfinite(F))):
+        raise np.linalg.LinAlgError("the step can't be undone: I + c K is singular")
     return Q

@@ -71,7 +71,7 @@ class Cost(NamedTuple):
 def possible(rule: Rule) -> tuple[str, ...]:
     """Return the exchanges that a rule can use; one that nobody knows gets the factors.
 
-    Charts, gains and weights need the rows, and so does Adam on the input side. Only the plain and
+    Charts and gains need the rows, and so does Adam on the input side. Only the plain and
     the exponential step take A from elsewhere.
 
     >>> possible(Plain()), possible(Recipe())
@@ -80,7 +80,7 @@ def possible(rule: Rule) -> tuple[str, ...]:
     if type(rule) in (Plain, Exponential):
         return EXCHANGES
     if isinstance(rule, Recipe):
-        summed = rule.memory is None and rule.information is None and rule.outliers is None
+        summed = rule.memory is None and rule.information is None
     else:
         summed = type(rule) is Adam and rule.side == "output"
     return ("factors", "sums") if summed else ("factors",)

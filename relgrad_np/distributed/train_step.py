@@ -14,7 +14,7 @@ from ..core.backprop import downwards
 from ..core.densities import Density
 from ..core.network import Layers, Tape, forward
 from ..core.objective import data_terms
-from ..rules.base import Rule, State, StepInfo
+from ..rules.base import Rule, State, StepInfo, make_move
 from .exchange import HEADER, needs_Z
 from .messages import Pending, Wire
 
@@ -62,11 +62,7 @@ def train_step(
         seen = _gathered(rule, activation, layers, tape, deltas, wire, counts, exchange)
     told = header.result(np.empty(HEADER))  # (n, 3), added in the ranks' order
     L_p, L_J1 = (from_numpy(np.asarray(told[:, i].sum() / N), layers[0].W) for i in (0, 1))
-    L_J2 = None if state.tracked is None else xp.sum(state.tracked.logdet)
-    finite = xp.isfinite(L_p + L_J1 + (0 if L_J2 is None else L_J2))
-    after, rule_state, tracked, eta, norms, fs = rule.step(state, *seen, finite)
-    info = StepInfo(L_p, L_J1, L_J2, eta, norms, ~(finite & xp.isfinite(sum(norms))), fs)
-    return State(after, rule_state, tracked, state.t + 1), info, told[:, 2]
+    return *make_move(state, rule, rule.propose(state, *seen), L_p, L_J1), told[:, 2]
 
 
 def _gathered(

@@ -1,22 +1,16 @@
-"""What tells a bad step from a usual one, and what undoing it needs."""
+"""Bad steps: what tells one from a usual one, and how it is undone."""
 
 from typing import Any, NamedTuple
 
-from ..core.steps import Steps
-from ..core.tracking import Tracked
+from ..core.full_rank import FullRank
+from ..core.steps import Directions, Factors
+from ..core.tracking import Tracked, track
+from ..core.undo import undo_step
+from ..rules.base import State, StepInfo
+from .status import Status
 
-
-class Last(NamedTuple):
-    """The last step, as far as undoing it needs: what came before, and its factors and eta.
-
-    >>> Last((), (), None, None).factors
-    ()
-    """
-
-    factors: Steps
-    eta: tuple[Any, ...]
-    rule_state: Any
-    tracked: Tracked | None
+SMALLEST = 1e-3  # caution: a fit that needs still smaller steps has diverged
+EARLY = 20  # batches from which the guard learns what is usual
 
 
 class Guard(NamedTuple):
@@ -34,14 +28,102 @@ class Guard(NamedTuple):
     caution: Any
 
 
-SMALLEST = 1e-3  # caution: a fit that needs still smaller steps has diverged
+class Last(NamedTuple):
+    """The last step, as far as undoing it needs: what came before, its directions and eta.
+
+    >>> Last((), (), None, None).directions
+    ()
+    """
+
+    directions: Directions
+    eta: tuple[Any, ...]
+    rule_state: Any
+    tracked: Tracked | None
 
 
-EARLY = 20  # batches from which the guard learns what is usual
+class BadSteps:
+    """Finds bad steps and undoes them; `undo` mean deviations below the mean are bad, None: none.
+
+    `kind`: of the rule's steps; additive ones are never undone.
+    """
+
+    def __init__(self, undo: float | None, kind: str) -> None:
+        self.undo, self.kind = undo, kind
+        self.guard = Guard(0.0, 0.0, 0.0, 1.0)
+        self.last: Last | None = None
+        self.n_rejected, self.n_undone = 0, 0
+
+    @property
+    def caution(self) -> float:
+        """By what step sizes are multiplied."""
+        return float(self.guard.caution)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether steps would have to be smaller than is of use."""
+        return self.caution <= SMALLEST
+
+    def shows_in(self, status: Status) -> bool:
+        """Say whether this batch tells that the step before it was a bad one, to be undone.
+
+        Its log-likelihood is not finite, or `undo` mean deviations below the running mean.
+        """
+        if status.rejected:
+            return True
+        if self.undo is None or self.last is None or self.guard.seen < EARLY:
+            return False
+        fall = float(self.guard.mean) - status.value
+        return fall > self.undo * float(self.guard.deviation)
+
+    def take_back(
+        self, before: State, after: State, info: StepInfo, rejected: bool
+    ) -> State | None:
+        """Undo the step of this batch, if it was taken, and the one before; None if it can't."""
+        self.n_rejected += int(rejected)
+        if self.last is None:
+            return None
+        layers = after.layers
+        if not rejected:
+            layers = undo_step(layers, info.directions, info.eta, kind=self.kind)
+        layers = undo_step(layers, self.last.directions, self.last.eta, kind=self.kind)
+        tracked, inverse = self.last.tracked, before.tracked and before.tracked.inverse
+        if tracked is None or inverse is not None:
+            tracked = track(layers, inverse=inverse is not None)
+        state = State(layers, self.last.rule_state, tracked, before.t)
+        self.last = None
+        self.guard = self.guard._replace(caution=self.caution / 2)
+        self.n_undone += 1
+        return None if self.hopeless else state
+
+    def note(self, before: State, info: StepInfo, value: float) -> None:
+        """Learn from a step that was not bad, and remember how to undo it."""
+        if self.undo is None or self.kind == "additive" or info.L_J2 is None:
+            return
+        self.guard = learned(self.guard, value)
+        tracked = before.tracked and before.tracked._replace(inverse=None)
+        needed = tuple(map(_needed, info.directions))
+        self.last = Last(needed, tuple(info.eta), before.rule_state, tracked)
+
+    def tracker_was_off(self) -> None:
+        """Forget the tracker of the state before the last step: it had drifted."""
+        if self.last is not None:
+            self.last = self.last._replace(tracked=None)
 
 
-def _learn(guard: Guard, value: float) -> Guard:
-    """Return the guard that has also seen this log-likelihood; it forgets after 50 batches."""
+def _needed(direction: Any) -> Any:
+    """Return what undoing needs of a direction."""
+    if isinstance(direction, FullRank):
+        return direction
+    f: Factors = direction
+    return Factors(f.Delta, f.Y, None, None, m=f.m, gain=f.gain)
+
+
+def learned(guard: Guard, value: float) -> Guard:
+    """Return the guard that has also seen this log-likelihood; it forgets after 50 batches.
+
+    >>> learned(Guard(0.0, 0.0, 0.0, 0.5), -3.0)
+    Guard(seen=1.0, mean=-3.0, deviation=0.0, caution=0.51)
+    """
     seen = float(guard.seen) + 1
     weight = max(1 / seen, 0.02)
     mean = float(guard.mean) + weight * (value - float(guard.mean))

@@ -3,13 +3,15 @@
 Nothing is moved unasked: rows that stay on the host while the layers are elsewhere are `Staged`.
 """
 
-from collections.abc import Callable
-from typing import Any
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import array_api_compat as compat
 import numpy as np
 
 from ..core.arrays import Array, from_numpy, namespace
+from .options import weighted
 
 
 class Staged:
@@ -138,3 +140,68 @@ class Feed:
         if self.transform is not None:
             batch = self.transform(batch, self.draw())
         return self.X.send(batch) if isinstance(self.X, Staged) else batch
+
+
+class Batch(NamedTuple):
+    """One batch, or this rank's part of it; `size` rows in all, with `share` of the mean weight.
+
+    `extra`: what else `train_step` is told, such as weights.
+
+    >>> Batch("X", {}, 1.0, 100).size
+    100
+    """
+
+    X: Array
+    extra: dict[str, Any]
+    share: float
+    size: int
+
+
+class Batches:
+    """Cuts each epoch into batches: `each` of them an epoch, N rows in all, `weights` or None.
+
+    `lasting`: the memory of a batch is not used for another one.
+    """
+
+    def __init__(
+        self,
+        X: Any,
+        sample_weight: Any,
+        batch_size: int,
+        transform: Callable[[Any, Any], Any] | None,
+        rng: np.random.Generator,
+        team: Any,
+    ) -> None:
+        self.X, self.transform, self.rng, self.team = X, transform, rng, team
+        self.rows, self.weights = weighted(sample_weight, X.shape[0])
+        self.N = team.total(len(self.rows))
+        self.each = math.ceil(self.N / batch_size)
+        self.lasting = not isinstance(X, Staged)
+        self._feed: Feed | None = None
+
+    def epoch(self, done: int, now: Any = None) -> Iterator[Batch]:
+        """Shuffle, and yield the batches but for those `done` already.
+
+        `now`: the state of the generator after those, which may have drawn, too.
+        """
+        team, transform = self.team, self.transform
+        parts = team.parts(self.rows, self.rng, self.each)[done:]
+        if now is not None:
+            self.rng.bit_generator.state = now
+        # a transform gets all rows: its draws are those of one process
+        fetched = [rows if transform else team.mine(rows, counts) for rows, counts in parts]
+        feed = self._feed = Feed(self.X, fetched, transform, lambda: team.generator(self.rng))
+        for rows, counts in parts:
+            X = feed.take()
+            X = team.mine(X, counts) if transform else X
+            share, extra = 1.0, team.extra(counts)
+            if self.weights is not None:
+                share = float(self.weights[rows].mean())
+                mine = team.mine(self.weights[rows], counts)
+                extra |= {"weights": from_numpy(mine / share, X)}
+            yield Batch(X, extra, share, sum(counts))
+
+    def ahead(self) -> None:
+        """Fetch the next batch early, where that can be."""
+        if self._feed is not None:
+            self._feed.ahead()

@@ -4,7 +4,6 @@ Batches are near equal parts of a fresh permutation, at most `batch_size` rows e
 epoch ends in a tiny, noisy one. A schedule is a factor of the learning rate, a function of t / T.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,50 +11,42 @@ from typing import Any
 import numpy as np
 
 from ..core.activations import Activation
-from ..core.arrays import Array, check, from_numpy
+from ..core.arguments import generator
+from ..core.arrays import Array, check, copied
 from ..core.densities import Density
 from ..core.network import Layer, Layers
 from ..core.sampling import require_model
 from ..kernels.choose import consumes, resolve
-from ..rules.adam import Adam
-from ..rules.base import Rule, State, init_state
-from ..rules.by_name import make_rule
-from .batches import Feed, Staged
-from .options import SCHEDULES, check_options, require_finite, weighted
+from ..rules.base import Rule, State, StepInfo, init_state
+from .average import RunningAverage
+from .bad_steps import BadSteps
+from .batches import Batch, Batches, Staged
+from .judge import Judge
+from .options import Options, options_from, require_finite, shows_options
+from .progress import Progress
 from .records import Epoch, FitResult
+from .schedule import rule_of, sized
 from .snapshots import Keeper, Snapshot, fingerprint
 from .team import Alone
-from .trees import copied
-from .watch import Watch
 
 
+@shows_options
 def fit(
     layers: Layers,
     X: Array,
     activation: Activation,
     density: Density,
     *,
-    rule: str | Rule = "recipe",
-    learning_rate: float | None = None,
-    schedule: str = "linear",
-    warmup: int = 0,
-    batch_size: int = 100,
-    epochs: int = 15,
     rng: np.random.Generator,
     X_val: Array | None = None,
-    patience: int | None = None,
-    implementation: str | Callable[..., Any] | None = None,
-    transform: Callable[[Array, np.random.Generator], Array] | None = None,
     sample_weight: Any = None,
-    average: float | None = 0.1,
-    undo: float | None = 30.0,
-    refresh: int | None = None,
-    track_inverse: bool = False,
+    transform: Callable[[Array, np.random.Generator], Array] | None = None,
     progress: bool = False,
     callbacks: Sequence[Callable[[Epoch, State], Any]] = (),
     keeper: Keeper | None = None,
     resume: Snapshot | None = None,
     comm: Any = None,
+    **options: Any,
 ) -> FitResult:
     """Maximise the mean log-likelihood of X (N, D) from `layers` on, by minibatch steps.
 
@@ -83,22 +74,21 @@ def fit(
     patience : int
         Stop after so many epochs without a better validation; needs X_val.
     implementation : "reference", "numba", "cupy", a function, or None
-        Which twin of `train_step` takes the steps; None: the fastest at hand, which is "numba" for
-        NumPy arrays where Numba is installed, "cupy" for CuPy arrays. Their results differ by
-        rounding. A function is a twin of your own, see `extend.backend`.
+        Which `train_step` takes the steps; None: the fastest that is installed, "numba" for NumPy
+        arrays, "cupy" for CuPy arrays. Their results differ by rounding. A function is one of your
+        own, see `extend.backend`.
     transform : function of (rows of X, rng)
         Brings each batch to model space; X may then be anything with rows, such as a memory-mapped
         file of integers. Rows that stay on the host while the layers are on a device: `Staged`.
     sample_weight : (N,) numbers, not negative
         The weighted mean is maximised; weights are relative. A row of weight 2 counts as two rows,
         one of weight 0 is left out. A batch takes its step with its own weights, of mean 1, and
-        with eta times its share, so that the steps of an epoch add up to the whole. With unequal
-        weights the recipe holds no outliers down: it would take heavy rows for such.
+        with eta times its share, so that the steps of an epoch add up to the whole.
     average : float in (0, 1)
         The layers are averaged over about this last part of the steps, and the average, too, is a
         candidate for the best layers (without X_val it is the best); the very last step, which no
-        batch has judged, is not in it. None: no average; nor with rule "natural", whose layers go
-        too far for a mean of them to be a net.
+        batch has judged, is not in it. Where D is large it takes at most 5 % of the time. None: no
+        average; nor with rule "natural", whose layers go too far for a mean of them to be a net.
     undo : float
         A batch whose log-likelihood is not finite, or so many mean deviations below the running
         mean, tells that the step before it was bad: that is undone by its low-rank inverse,
@@ -106,8 +96,8 @@ def fit(
         for each batch, from the 21st on; without a tracked log|det W| never. None: never, and a
         device is asked only every 32 steps how they went.
     refresh : int
-        Steps between audits of the tracked log|det W| against slogdet, cubic; each epoch's end is
-        one. Where it has drifted it starts afresh.
+        Steps between audits of the tracked log|det W|, which are cubic; each epoch's end is one.
+        Where it has drifted it starts afresh.
     track_inverse : bool
         Track inv(W), too: `state.tracked.inverse` for callbacks, `sample` uses it.
     progress : bool
@@ -118,12 +108,13 @@ def fit(
         Who writes snapshots, and the one to go on from: the same arguments, then the same result.
     comm : mpi4py.MPI.Comm, or Ranks
         Fit on several ranks, each called with the same arguments: the batches are shared, the
-        result is the same on all and that of one process but for rounding. See `ranks.Ranks`.
+        result is the same on all and, up to rounding, that of one process. See `ranks.Ranks`.
 
     Returns
     -------
     FitResult
-        `best_layers` are the best in validation, without X_val the last.
+        `best_layers` are the best in validation; without X_val the average, or the last layers
+        where there is none.
 
     Raises
     ------
@@ -132,7 +123,7 @@ def fit(
     ValueError, TypeError
         Arguments, by name; samples that are not finite, by row and column.
 
-    Cost: a train_step for each batch, L determinants for each epoch.
+    Cost: a train_step for each batch, L factorisations for each epoch.
 
     >>> import numpy as np, relgrad_np as rg
     >>> rng = np.random.default_rng(0)
@@ -142,139 +133,150 @@ def fit(
     >>> result.history[0].train < result.history[-1].train, result.stop_reason
     (True, 'epochs')
     """
-    team = Alone() if comm is None else comm
+    asked, team = options_from(options), Alone() if comm is None else comm
     require_model(activation, density)
-    apart = transform is not None or isinstance(X, Staged)
+    require_samples(layers, X, X_val, transform is not None)
+    if asked.patience is not None and X_val is None:
+        raise ValueError("`patience` needs `X_val`")
+    step = resolve(team.implementation(asked.implementation), layers[0].W)
+    batches = Batches(X, sample_weight, asked.batch_size, transform, generator(rng), team)
+    rule = rule_of(asked, batches.each)
+    own = tuple(Layer(copied(W), copied(b)) for W, b in layers)
+    state = init_state(own, rule, inverse=asked.track_inverse)
+    terms = terms_of(asked, rule, activation, density, transform, X, X_val, batches.weights)
+    team.meet(terms, state, rng, rule, batches.N, batches.each, resume)
+    average = asked.average if getattr(rule, "averages", True) else None
+    total = asked.epochs * batches.each
+    course = Progress(
+        state,
+        Judge(activation, density, team.own(X_val), team.mean),
+        BadSteps(asked.undo, rule.kind),
+        RunningAverage(layers, (average or 0.0) * total, batches.N // batches.each),
+        terms,
+        refresh=asked.refresh,
+        consumed=consumes(step),
+    )
+    model = {"activation": activation, "density": density}
+    step, keeper = team.step(step), team.keeper(keeper)
+    if resume is not None:
+        course.restore(resume)
+        rng.bit_generator.state = resume.rng_epoch
+    bar = progress_bar(total, course.state.t) if progress and team.rank == 0 else None
+    with np.errstate(all="ignore"):  # what is not finite is found and named below
+        while course.epoch <= asked.epochs and not course.stop_reason:
+            course.rng_epoch = rng.bit_generator.state
+            now = resume.rng_now if resume is not None and course.batch else None
+            resume = None
+            for batch in batches.epoch(course.batch, now):
+                eta = sized(rule.learning_rate, asked, course.state.t, total)
+                info = stepped(course, step, batch, batches, rule, eta, model)
+                show(bar, course.state.t, info)
+                end = course.batch == batches.each
+                if end:
+                    record = course.end_epoch(eta)
+                    stops = [call(record, course.kept(course.state)) for call in callbacks]
+                    if team.any(any(stops)):
+                        course.stop_reason = "callback"
+                    elif asked.patience and record.epoch - course.best_epoch >= asked.patience:
+                        course.stop_reason = "patience"
+                if keeper is not None and keeper.due(course.state.t, end):
+                    keeper.write(course.snapshot(rng))
+                if keeper is not None and keeper.stop is not None:
+                    course.stop_reason = course.stop_reason or "signal"
+                if course.stop_reason:
+                    break
+    show(bar)
+    course.stop_reason = course.stop_reason or "epochs"
+    return course.result()
+
+
+def stepped(
+    course: Progress,
+    step: Callable[..., tuple[State, StepInfo]],
+    batch: Batch,
+    batches: Batches,
+    rule: Rule,
+    eta: float,
+    model: dict[str, Any],
+) -> StepInfo:
+    """Take a step on the batch; where it shows the one before to be bad, undo that and try again.
+
+    Raises `FitDivergedError` where there is nothing to undo.
+    """
+    while True:
+        size = eta * batch.share * course.bad_steps.caution
+        now = replace(rule, learning_rate=size)  # type: ignore[type-var]
+        after, info = step(course.state, batch.X, **model, rule=now, **batch.extra)
+        batches.ahead()  # while the device is at work
+        if not course.is_bad(info):
+            course.note(after, info, batch.share * batch.size, batch.X if batches.lasting else None)
+            return info
+        if not course.take_back(after, info):
+            raise course.diverged(batch.X)
+
+
+def require_samples(layers: Layers, X: Array, X_val: Array | None, transformed: bool) -> None:
+    """Refuse, by name, samples that do not fit the layers, or are not finite."""
+    apart = transformed or isinstance(X, Staged)  # rows of another dtype, or elsewhere
     check(layers, **({} if apart else {"X": X}))
     require_finite("X", X)
     if X_val is not None:
         check(layers, X_val=X_val)
         require_finite("X_val", X_val)
-    elif patience is not None:
-        raise ValueError("`patience` needs `X_val`")
-    warmup, batch_size, epochs, patience = check_options(
-        schedule, warmup, batch_size, epochs, patience, implementation, rng, average, undo, refresh
-    )
-    base, factor = make_rule(rule, learning_rate), SCHEDULES[schedule]
-    step = resolve(team.implementation(implementation), layers[0].W)
-    rows_in, weights = weighted(sample_weight, X.shape[0])
-    N = team.total(len(rows_in))
-    batches = math.ceil(N / batch_size)
-    if isinstance(base, Adam) and base.clock == 0:
-        base = replace(base, clock=batches)
-    total = epochs * batches
-    average = average if getattr(base, "averages", True) else None
 
-    if weights is not None and getattr(base, "outliers", None) is not None:
-        base = replace(base, outliers=None)  # type: ignore[type-var]  # a heavy row is no outlier
-    if track_inverse and not base.tracks:
-        raise ValueError("`track_inverse` needs a multiplicative rule: nothing is tracked with it")
-    terms = {
-        "rule": repr(base),
+
+def terms_of(
+    asked: Options,
+    rule: Rule,
+    activation: Activation,
+    density: Density,
+    transform: Any,
+    X: Array,
+    X_val: Array | None,
+    weights: Any,
+) -> dict[str, str]:
+    """Return in words what a fit is asked for: ranks compare it, and a resumed fit must be alike.
+
+    >>> from relgrad_np import Plain, activation, density
+    >>> model = activation("identity"), density("normal")
+    >>> terms_of(Options(), Plain(), *model, None, np.ones((2, 1)), None, None)["batch_size"]
+    '100'
+    """
+    named = {name: str(getattr(asked, name)) for name in TERMS}
+    return {
+        **named,
+        "rule": repr(rule),
         "activation": f"{activation.name} {activation.params}",
         "density": f"{density.name} {density.params}",
         "transform": str(transform is not None),
-        "track_inverse": str(track_inverse),
-        "schedule": schedule,
-        "warmup": str(warmup),
-        "batch_size": str(batch_size),
-        "epochs": str(epochs),
-        "patience": str(patience),
-        "average": str(average),
-        "undo": str(undo),
-        "refresh": str(refresh),
         "X": fingerprint(X),
         "X_val": fingerprint(X_val),
         "sample_weight": fingerprint(None if weights is None else weights[:, None]),
     }
-    own = tuple(Layer(copied(W), copied(b)) for W, b in layers)
-    state = init_state(own, base, inverse=track_inverse)
-    team.meet(terms, state, rng, base, N, batches, resume)
-    watch = Watch(
-        state,
-        activation,
-        density,
-        team.own(X_val),
-        terms,
-        kind=getattr(base, "kind", ""),
-        undo=undo,
-        horizon=(average or 0.0) * total,
-        refresh=refresh,
-        consumed=consumes(step),
-        mean=team.mean,
-    )
-    step, keeper = team.step(step), team.keeper(keeper)
-    if resume is not None:
-        watch.restore(resume, own)
-        rng.bit_generator.state = resume.rng_epoch
-    bar = _progress_bar(total, watch.state.t) if progress and team.rank == 0 else None
-    with np.errstate(all="ignore"):  # what is not finite is found and named below
-        while watch.epoch <= epochs and not watch.stop_reason:
-            watch.rng_epoch = rng.bit_generator.state
-            parts = team.parts(rows_in, rng, batches)
-            if resume is not None and watch.batch > 0:  # the batches done may have drawn, too
-                rng.bit_generator.state = resume.rng_now
-            resume = None
-            parts = parts[watch.batch :]
-            # a transform gets all rows: its draws are those of one process
-            fetched = [r if transform else team.mine(r, counts) for r, counts in parts]
-            feed = Feed(X, fetched, transform, lambda: team.generator(rng))
-            for rows, counts in parts:
-                t = watch.state.t
-                eta = base.learning_rate * factor(t / total) * min(1.0, (t + 1) / (warmup + 1))
-                share, extra = 1.0, team.extra(counts)
-                if weights is not None:
-                    share = float(weights[rows].mean())
-                    like = watch.state.layers[0].W
-                    mine = team.mine(weights[rows], counts)
-                    extra |= {"weights": from_numpy(mine / share, like)}
-                batch = feed.take()
-                batch = team.mine(batch, counts) if transform else batch
-                while True:
-                    size = eta * share * float(watch.guard.caution)
-                    state, info = step(
-                        watch.state,
-                        batch,
-                        activation=activation,
-                        density=density,
-                        rule=replace(base, learning_rate=size),  # type: ignore[type-var]
-                        **extra,
-                    )
-                    feed.ahead()  # while the device is at work
-                    if not watch.is_bad(info):
-                        break
-                    if not watch.take_back(state, info):
-                        raise watch.diverged(batch)
-                lasts = not isinstance(X, Staged)  # else its memory will hold another batch
-                watch.step(state, info, share * sum(counts), batch if lasts else None)
-                state = watch.state
-                if bar is not None:
-                    bar.update()
-                    if info.log_likelihood is not None and state.t % 10 == 0:
-                        bar.set_postfix_str(f"log p {float(info.log_likelihood):.2f} nats")
-                end = watch.batch == batches
-                if end:
-                    record = watch.record(eta)
-                    stops = [callback(record, watch.kept(state)) for callback in callbacks]
-                    if team.any(any(stops)):
-                        watch.stop_reason = "callback"
-                    elif patience is not None and record.epoch - watch.best_epoch >= patience:
-                        watch.stop_reason = "patience"
-                if keeper is not None and keeper.due(state.t, end):
-                    keeper.write(watch.snapshot(rng))
-                if keeper is not None and keeper.stop is not None:
-                    watch.stop_reason = watch.stop_reason or "signal"
-                if watch.stop_reason:
-                    break
-    if bar is not None:
-        bar.close()
-    watch.stop_reason = watch.stop_reason or "epochs"
-    return watch.result()
 
 
-def _progress_bar(total: int, done: int) -> Any:
+TERMS = (
+    *("schedule", "warmup", "batch_size", "epochs", "patience", "average", "undo", "refresh"),
+    "track_inverse",
+)
+
+
+def progress_bar(total: int, done: int) -> Any:
+    """Return a bar of this many steps; ModuleNotFoundError without tqdm."""
     try:
         from tqdm import tqdm
     except ModuleNotFoundError:
         raise ModuleNotFoundError("progress needs tqdm: pip install 'relgrad-np[demo]'") from None
     return tqdm(total=total, initial=done, unit="step", dynamic_ncols=True)
+
+
+def show(bar: Any, t: int = 0, info: StepInfo | None = None) -> None:
+    """Move the bar on by a step, or close it, if there is one."""
+    if bar is None:
+        return
+    if info is None:
+        bar.close()
+        return
+    bar.update()
+    if info.log_likelihood is not None and t % 10 == 0:
+        bar.set_postfix_str(f"log p {float(info.log_likelihood):.2f} nats")

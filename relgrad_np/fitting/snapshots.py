@@ -64,6 +64,21 @@ class Keeper(Protocol):
         """Write it."""
 
 
+def require_fits(snapshot: Any, layers: Layers, terms: dict[str, str]) -> None:
+    """Refuse a snapshot of a fit of other layers, or in other terms; name what differs."""
+    if not isinstance(snapshot, Snapshot):
+        raise TypeError(f"`resume` must be a Snapshot, got {type(snapshot).__name__}")
+    shapes = [[x.shape for x in layer] for layer in layers]
+    if [[x.shape for x in layer] for layer in snapshot.state.layers] != shapes:
+        raise ValueError("`resume` must be a snapshot of layers of these shapes")
+    dtype = str(layers[0].W.dtype).split(".")[-1]
+    if str(snapshot.state.layers[0].W.dtype) != dtype:
+        raise ValueError(f"`resume` must be a snapshot of {dtype} layers")
+    for name, term in terms.items():
+        if (was := snapshot.terms.get(name)) != term:
+            raise ValueError(f"`{name}` can't change on resume: it was {was}, now {term}")
+
+
 def fingerprint(X: Any) -> str:
     """Tell rows (N, D) from others: their shape, and a hash of up to 1,000 of them.
 

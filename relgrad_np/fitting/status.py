@@ -1,16 +1,13 @@
-"""What is read of steps, from a device all in one transfer."""
+"""How steps went, as numbers of the host: read from a device all in one transfer."""
 
 import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.arrays import namespace, to_numpy
+from ..core.arrays import namespace, on_device, to_numpy
 from ..core.numerics import widest
 from ..rules.base import StepInfo
-from .trees import on_device
-
-LATE = 32  # steps after which a device is asked how they went, where none is to be judged at once
 
 
 class Status(NamedTuple):

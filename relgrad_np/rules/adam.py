@@ -6,11 +6,12 @@ Elementwise, so it is neither equivariant nor of rank N: log|det W| can't be tra
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..core.arguments import one_of, store, whole
+from ..core.arguments import store, whole
 from ..core.arrays import Array, check
-from ..core.network import Deltas, Layer, Tape
+from ..core.network import Deltas, Layer, Layers, Tape
 from ..core.relative import relative_gradient
-from .base import State
+from ..core.variants import check_variant
+from .base import Move, State
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Adam:
     side: str = "output"
     bias: str = "augmented"
     clock: int = 1
+    kind: ClassVar[str] = "additive"
     tracks: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -41,42 +43,33 @@ class Adam:
             store(self, name, 0.0, float("inf"), "positive")
         if self.clock != 0:
             whole("clock", self.clock)
-        one_of("side", self.side, ("output", "input"))
-        if self.side == "input" and self.bias == "published":
-            raise ValueError("`bias` 'published' is defined for side='output' only")
-        one_of("bias", self.bias, ("augmented", "separate", "published"))
+        check_variant(self.side, self.bias)
         for name in ("beta1", "beta2"):
             store(self, name, 0.0, 1.0 - 1e-12, "in (0, 1)")
 
-    def step(self, state: State, tape: Tape, deltas: Deltas, finite: Array) -> Any:
-        """Return layers, moments, no tracker, eta and |R_W|_F; unchanged where not finite."""
+    def start(self, layers: Layers) -> Any:
+        """Return the moments m and v of each layer, all 0."""
+        xp = check(layers)
+        return tuple(  # arrays of their own: a kernel changes them in place
+            (Layer(xp.zeros_like(W), xp.zeros_like(b)), Layer(xp.zeros_like(W), xp.zeros_like(b)))
+            for W, b in layers
+        )
+
+    def propose(self, state: State, tape: Tape, deltas: Deltas) -> Move:
+        """Propose Adam's direction, to be added at the learning rate; norms: |R_W|_F."""
         xp = check(state.layers)
-        R = relative_gradient(state.layers, tape, deltas, side=self.side, bias=self.bias)
-        norms = tuple(xp.sqrt(xp.sum(R_W * R_W)) + xp.sum(0 * R_b) for R_W, R_b in R)
-        finite = finite & xp.isfinite(sum(norms))
         if self.clock == 0:
             raise ValueError("`clock` 0 stands for an epoch, which only `fit` knows")
+        R = relative_gradient(state.layers, tape, deltas, side=self.side, bias=self.bias)
+        norms = tuple(xp.sqrt(xp.sum(R_W * R_W)) for R_W, _ in R)
         tick = 1 + state.t // self.clock
-        zeros = (Layer(xp.zeros_like(W), xp.zeros_like(b)) for W, b in state.layers)
-        before = state.rule_state or tuple((zero, zero) for zero in zeros)
-        layers, moments = [], []
-        for layer, r, (m, v) in zip(state.layers, R, before, strict=True):
-            W, b = (
-                self._move(xp, finite, tick, *parts) for parts in zip(layer, r, m, v, strict=True)
-            )
-            layers.append(Layer(W[0], b[0]))
-            moments.append((Layer(W[1], b[1]), Layer(W[2], b[2])))
-        zero = xp.zeros_like(norms[0])
-        etas = (xp.where(finite, zero + self.learning_rate, zero),) * len(layers)
-        return tuple(layers), tuple(moments), None, etas, norms, ()
-
-    def _move(
-        self, xp: Any, finite: Array, tick: int, p: Array, g: Array, m: Array, v: Array
-    ) -> tuple[Array, Array, Array]:
-        """Return parameter, m and v after the step; as they were where it is not finite."""
-        d, m1, v1 = moments(self, xp, tick, g, m, v)
-        p1 = p + self.learning_rate * d
-        return xp.where(finite, p1, p), xp.where(finite, m1, m), xp.where(finite, v1, v)
+        directions, remembered = [], []
+        for r, (m, v) in zip(R, state.rule_state, strict=True):
+            W, b = (moments(self, xp, tick, *parts) for parts in zip(r, m, v, strict=True))
+            directions.append(Layer(W[0], b[0]))
+            remembered.append((Layer(W[1], b[1]), Layer(W[2], b[2])))
+        eta = xp.full_like(norms[0], self.learning_rate)
+        return Move(tuple(directions), (eta,) * len(norms), norms, tuple(remembered))
 
 
 def moments(

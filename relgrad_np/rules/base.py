@@ -1,7 +1,9 @@
-"""`train_step` and the multiplicative rules: state is data, a step is a pure function of it.
+"""The contract of rules: a rule proposes a move, `train_step` alone decides and applies it.
 
-A rule holds its hyperparameters; a schedule is a new rule for each step. A step whose objective
-or factors are not finite is rejected: it is reported, and leaves the layers as they were.
+A rule holds its hyperparameters; a schedule is a new rule for each step. State is data, a step is a
+pure function of it. A step is rejected where anything that it would return is not finite (the
+objective, step sizes, norms, the rule's own state, the new layers): it is reported, and the state
+stays as it was.
 """
 
 from typing import Any, NamedTuple, Protocol
@@ -12,8 +14,9 @@ from ..core.backprop import backprop
 from ..core.densities import Density
 from ..core.network import Deltas, Layers, Tape, forward
 from ..core.objective import data_terms
-from ..core.steps import Steps
-from ..core.tracking import Tracked, track
+from ..core.steps import Directions, apply_step
+from ..core.tracking import Tracked, track, track_step
+from ..core.trees import all_finite, keep
 
 
 class State(NamedTuple):
@@ -29,10 +32,30 @@ class State(NamedTuple):
     t: int
 
 
+class Move(NamedTuple):
+    """What a rule proposes: a direction and a step size eta > 0, (), for each layer.
+
+    A direction is of low rank (`Factors`), of full rank (`FullRank`), or a `Layer` that is added.
+    `norms`: bounds on |K| of factors, else |d|; for the record. `rule_state`: what the rule will
+    remember if the move is made. `bound` >= eta (|K| + 1), where the rule knows one: then no
+    device is asked for the size of K.
+
+    >>> Move((), (), ()).rule_state is None
+    True
+    """
+
+    directions: Directions
+    eta: tuple[Array, ...]
+    norms: tuple[Array, ...]
+    rule_state: Any = None
+    bound: float | None = None
+
+
 class StepInfo(NamedTuple):
     """What `train_step` reports; terms in nats, means over the batch, before the step.
 
-    L_J2: None if not tracked; of each layer `eta`, `norms` (bounds on |K|; Adam: |R_W|_F), factors.
+    L_J2: None if not tracked; of each layer `eta` (0 where rejected), `norms` and `directions`, as
+    `Move` has them.
 
     >>> StepInfo(-3.0, 1.0, 0.5, (), (), False).log_likelihood
     -1.5
@@ -44,7 +67,7 @@ class StepInfo(NamedTuple):
     eta: tuple[Array, ...]
     norms: tuple[Array, ...]
     rejected: Array
-    factors: Steps = ()
+    directions: Directions = ()
 
     @property
     def log_likelihood(self) -> Array | None:
@@ -53,17 +76,20 @@ class StepInfo(NamedTuple):
 
 
 class Rule(Protocol):
-    """What `train_step` asks of a rule, a frozen dataclass; `tracks`: log|det W| stays known.
+    """What `train_step` asks of a rule, a frozen dataclass; `fit` replaces its learning rate.
 
-    `step` returns layers, rule state (None at the start), tracker, eta, norms and factors, all but
-    the norms unchanged unless `finite`, (), holds. `fit` replaces the learning rate.
+    `kind`: "plain" or "exponential" steps in the group, or "additive" ones; `tracks`: log|det W|
+    stays known. A rule that remembers also has `start(layers)`, its state before the first step: a
+    tree of tuples of arrays, as it is in every `Move`.
     """
 
     @property
     def learning_rate(self) -> float: ...  # noqa: D102
     @property
+    def kind(self) -> str: ...  # noqa: D102
+    @property
     def tracks(self) -> bool: ...  # noqa: D102
-    def step(self, state: State, tape: Tape, deltas: Deltas, finite: Array) -> Any: ...  # noqa: D102
+    def propose(self, state: State, tape: Tape, deltas: Deltas) -> Move: ...  # noqa: D102
 
 
 def init_state(layers: Layers, rule: Rule, *, inverse: bool = False) -> State:
@@ -73,7 +99,9 @@ def init_state(layers: Layers, rule: Rule, *, inverse: bool = False) -> State:
     >>> rg.init_state((rg.Layer(np.eye(2), np.zeros(2)),), rg.Plain()).tracked.logdet
     array([0.])
     """
-    return State(layers, None, track(layers, inverse=inverse) if rule.tracks else None, 0)
+    start = getattr(rule, "start", None)
+    remembered = None if start is None else start(layers)
+    return State(layers, remembered, track(layers, inverse=inverse) if rule.tracks else None, 0)
 
 
 def train_step(
@@ -88,7 +116,7 @@ def train_step(
     """Take one step on the batch X (N, D), with `weights` (N,) of mean 1 if given; pure.
 
     Cost: 4 L - 1 products of (N, D) by (D, D) size for the multiplicative rules; no determinant,
-    inverse or product of (D, D) matrices while N < D. Raises: see `_array.check`.
+    inverse or product of (D, D) matrices while N < D. Raises: see `arrays.check`.
 
     >>> import numpy as np, relgrad_np as rg
     >>> state = rg.init_state((rg.Layer(np.eye(2), np.zeros(2)),), rg.Plain(0.1))
@@ -102,8 +130,27 @@ def train_step(
     xp = check(state.layers)
     terms = data_terms(state.layers, tape, activation, density)
     L_p, L_J1 = (xp.mean(term if weights is None else weights * term) for term in terms)
+    return make_move(state, rule, rule.propose(state, tape, deltas), L_p, L_J1)
+
+
+def make_move(
+    state: State, rule: Rule, move: Move, L_p: Array, L_J1: Array
+) -> tuple[State, StepInfo]:
+    """Make the move where all of it is finite, else keep the state; L_p, L_J1: the batch's means.
+
+    The one place that decides. A device is not asked: both outcomes are computed, one is kept.
+    """
+    xp = check(state.layers)
     L_J2 = None if state.tracked is None else xp.sum(state.tracked.logdet)
     finite = xp.isfinite(L_p + L_J1 + (0 if L_J2 is None else L_J2))
-    layers, rule_state, tracked, eta, norms, fs = rule.step(state, tape, deltas, finite)
-    info = StepInfo(L_p, L_J1, L_J2, eta, norms, ~(finite & xp.isfinite(sum(norms))), fs)
+    finite = finite & all_finite(xp, (move.eta, move.norms, move.rule_state))
+    eta = tuple(xp.where(finite, e, xp.zeros_like(e)) for e in move.eta)
+    layers = apply_step(state.layers, move.directions, eta, kind=rule.kind, bound=move.bound)
+    finite = finite & all_finite(xp, layers)
+    tracked = state.tracked
+    if tracked is not None:
+        tracked = track_step(tracked, move.directions, eta, kind=rule.kind)
+    layers, rule_state, tracked = keep(xp, finite, (layers, move.rule_state, tracked), state[:3])
+    eta = tuple(xp.where(finite, e, xp.zeros_like(e)) for e in eta)
+    info = StepInfo(L_p, L_J1, L_J2, eta, move.norms, ~finite, move.directions)
     return State(layers, rule_state, tracked, state.t + 1), info

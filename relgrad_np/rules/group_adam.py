@@ -18,12 +18,11 @@ from typing import Any, ClassVar
 
 from ..core.arguments import store
 from ..core.arrays import Array, check, namespace
-from ..core.network import Deltas, Tape
+from ..core.full_rank import FullRank
+from ..core.network import Deltas, Layers, Tape
 from ..core.numerics import eye
-from ..core.steps import Chart, apply_step, as_factors
-from ..core.tracking import track_step
 from .adam import moments
-from .base import State
+from .base import Move, State
 
 
 @dataclass(frozen=True)
@@ -53,27 +52,25 @@ class GroupAdam:
             store(self, name, 0.0, 1.0 - 1e-12, "in (0, 1)")
         store(self, "tau", 0.0, 1 - 2**-24, "in (0, 1)")
 
-    def step(self, state: State, tape: Tape, deltas: Deltas, finite: Array) -> Any:
-        """Take moments, cap, step, track; where not finite nothing changes, for eta = 0."""
+    def start(self, layers: Layers) -> Any:
+        """Return the moments m and v of each layer's xi~, (D, D + 1), all 0."""
+        xp = check(layers)
+        zeros = (xp.concat([xp.zeros_like(W), xp.zeros_like(W[:, :1])], axis=1) for W, _ in layers)
+        return tuple((zero, zero) for zero in zeros)
+
+    def propose(self, state: State, tape: Tape, deltas: Deltas) -> Move:
+        """Propose Adam's direction of each layer, eta capped; norms: |xi~|_F."""
         xp = check(state.layers)
         gs = [mean_score(Y, Delta) for Y, Delta in zip(tape.Ys, deltas, strict=True)]
         norms = tuple(xp.sqrt(xp.sum(g * g)) for g in gs)
-        finite = finite & xp.isfinite(sum(norms))
-        before = state.rule_state or tuple((xp.zeros_like(g),) * 2 for g in gs)
-        fs, etas, kept = [], [], []
-        for layer, g, old in zip(state.layers, gs, before, strict=True):
-            g = xp.where(finite, g, xp.zeros_like(g))
-            d, *new = moments(self, xp, state.t + 1, g, *old)
+        directions, etas, remembered = [], [], []
+        for (_, b), g, before in zip(state.layers, gs, state.rule_state, strict=True):
+            d, *after = moments(self, xp, state.t + 1, g, *before)
             size = xp.sqrt(xp.sum(d * d)) + xp.finfo(d.dtype).smallest_normal
-            eta = xp.minimum(self.tau / size, xp.full_like(size, self.learning_rate))
-            etas.append(xp.where(finite, eta, xp.zeros_like(eta)))
-            chart = Chart(xp.ones_like(layer.b), xp.zeros_like(layer.b))
-            fs.append(as_factors(layer, d, chart))
-            kept.append(tuple(xp.where(finite, *pair) for pair in zip(new, old, strict=True)))
-        eta_k, steps, bound = tuple(etas), tuple(fs), self.tau + 2 * self.learning_rate
-        layers = apply_step(state.layers, steps, eta_k, kind=self.kind, bound=bound)
-        tracked = state.tracked and track_step(state.tracked, steps, eta_k, kind=self.kind)
-        return layers, tuple(kept), tracked, eta_k, norms, steps
+            etas.append(xp.minimum(self.tau / size, xp.full_like(size, self.learning_rate)))
+            directions.append(FullRank(d, xp.ones_like(b), xp.zeros_like(b)))
+            remembered.append(tuple(after))
+        return Move(tuple(directions), tuple(etas), norms, tuple(remembered), bound=self.tau)
 
 
 def mean_score(Y: Array, Delta: Array) -> Array:

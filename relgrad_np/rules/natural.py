@@ -19,11 +19,11 @@ from typing import Any, ClassVar, NamedTuple
 
 from ..core.arguments import number, store
 from ..core.arrays import Array, check, namespace
-from ..core.network import Deltas, Tape
-from ..core.numerics import eye, keep
-from ..core.steps import Chart, Factors, apply_step, as_factors
-from ..core.tracking import track_step
-from .base import State
+from ..core.full_rank import FullRank
+from ..core.network import Deltas, Layers, Tape
+from ..core.numerics import eye, solve
+from ..core.steps import Chart
+from .base import Move, State
 
 DOUBT = 10  # samples for each of the P moves at which F is trusted by half
 
@@ -72,37 +72,33 @@ class Natural:
         for name in ("memory", "information"):
             number(name, getattr(self, name), 0.0, 1 - 1e-6, "in (0, 1)")
 
-    def step(self, state: State, tape: Tape, deltas: Deltas, finite: Array) -> Any:
-        """Chart, score, solve, cap, step, track; where not finite nothing changes."""
-        xp = check(state.layers)
+    def start(self, layers: Layers) -> Curvature:
+        """Return the curvature before the first batch, all 0."""
+        xp, L, D = check(layers), len(layers), layers[0].b.shape[0]
+        zero, P = xp.stack([xp.zeros_like(b) for _, b in layers]), L * D * (D + 1)
+        F = xp.zeros((P, P), dtype=zero.dtype, device=zero.device)
+        return Curvature(zero, zero, F, xp.asarray(xp.sum(zero)))
+
+    def propose(self, state: State, tape: Tape, deltas: Deltas) -> Move:
+        """Propose d = inv(F + damping I) g in the charts, one eta for all layers, capped."""
+        xp, old = check(state.layers), state.rule_state
         Y, Delta = xp.stack(tape.Ys), tape.Ys[0].shape[0] * xp.stack(deltas)  # (L, N, D)
-        old = state.rule_state or _nothing(xp, Y)
         chart, moments = self._charts(xp, Y, old)
         s = scores((Y - chart.m) * chart.S, Delta / chart.S)  # (P, N)
         g, F = xp.mean(s, axis=1), s @ s.T / s.shape[1]  # (P,), (P, P)
         F = old.information + self._new(xp, self.information, old) * (F - old.information)
-        finite = finite & xp.isfinite(xp.sum(F))
-        g, F_safe = (xp.where(finite, x, xp.zeros_like(x)) for x in (g, F))
-        d = _solve(xp, F_safe + self.damping * eye(xp, F), g[:, None])
+        d = solve(F + self.damping * eye(xp, F), g[:, None])
         d = xp.reshape(d, (Y.shape[0], Y.shape[2], -1))  # (L, D, D + 1)
         norms = xp.sqrt(xp.sum(d * d, axis=(1, 2)))  # (L,)
-        finite = finite & xp.isfinite(xp.sum(norms))
         rise, one = xp.sum(g * xp.reshape(d, (-1,))), xp.ones_like(g[0])  # <g, d> >= d'F d
         n = s.shape[1] / self._new(xp, self.information, old)  # samples that F is made of
         eta = self.learning_rate * n / (n + DOUBT * g.shape[0]) / xp.sqrt(xp.maximum(rise, one))
         eta = xp.minimum(eta, self.tau / (xp.max(norms) + xp.finfo(Y.dtype).smallest_normal))
-        eta = xp.where(finite, eta, xp.zeros_like(eta))
         L = range(Y.shape[0])
-        fs = tuple(
-            as_factors(state.layers[k], d[k, :, :], Chart(chart.S[k, 0, :], chart.m[k, 0, :]))
-            for k in L
-        )
-        fs = tuple(Factors(*(xp.where(finite, x, xp.zeros_like(x)) for x in f)) for f in fs)
-        etas = tuple(eta for _ in L)
-        layers = apply_step(state.layers, fs, etas, kind=self.kind)
-        tracked = state.tracked and track_step(state.tracked, fs, etas, kind=self.kind)
-        kept = keep(xp, finite, Curvature(*moments, F, old.seen + 1), old)
-        return layers, kept, tracked, etas, tuple(norms[k, ...] for k in L), fs
+        directions = tuple(FullRank(d[k, :, :], chart.S[k, 0, :], chart.m[k, 0, :]) for k in L)
+        remembered = Curvature(*moments, F, old.seen + 1)
+        norms = tuple(norms[k, ...] for k in L)
+        return Move(directions, tuple(eta for _ in L), norms, remembered, bound=self.tau)
 
     def _charts(self, xp: Any, Y: Array, old: Curvature) -> tuple[Chart, tuple[Array, Array]]:
         """Return the standardised charts of Y (L, N, D), as (L, 1, D), and the running moments."""
@@ -116,17 +112,6 @@ class Natural:
     def _new(self, xp: Any, memory: float, old: Curvature) -> Array:
         """Return the weight of the new batch in a running mean, (): all alike until it forgets."""
         return xp.clip(1 / (old.seen + 1), min=1 - memory)
-
-
-def _solve(xp: Any, A: Array, g: Array) -> Array:
-    return xp.linalg.solve(A, g)
-
-
-def _nothing(xp: Any, Y: Array) -> Curvature:
-    L, _, D = Y.shape
-    zero, P = xp.zeros_like(Y[:, 0, :]), L * D * (D + 1)
-    F = xp.zeros((P, P), dtype=Y.dtype, device=zero.device)
-    return Curvature(zero, zero, F, 0 * Y[0, 0, 0])
 
 
 def scores(U: Array, Delta: Array) -> Array:

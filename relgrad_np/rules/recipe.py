@@ -7,9 +7,6 @@ chart      S = 1/std(Y), m = mean(Y), running: with the bias in the group all sa
 gain       each unit takes 1 / max(F_i, 1) of the step, F_i = N sum_n Delta_u,ni^2, running: in a
            standardised chart the Fisher information of eps_ij is about E[delta_i^2] E[u_j^2] = F_i,
            so that this is a diagonal natural gradient. `information=None` is off.
-weights    Off by default. `outliers=3`: Delta_n times min(1, 3 median(q) / q_n), q_n =
-           |Delta_n| |U_n|, an outlier's rank-one part is kept to three times the usual. The share
-           of log|det W| stays as it is, so that the fixed point is no longer maximum likelihood.
 size       "noise": eta_k = learning_rate / L / max(xbar_k, x_k, 1), x = |xi|_F^2 / D: it measures
            the minibatch's noise, so that one learning rate serves every N, D, L and layer.
            "adaptive": eta_k = learning_rate / sqrt(max(v_k, 1)), v the running mean of
@@ -18,9 +15,9 @@ size       "noise": eta_k = learning_rate / L / max(xbar_k, x_k, 1), x = |xi|_F^
            xi goes to 0. "constant": eta_k = learning_rate.
 cap        tau, as in `Plain`. The first 20 samples only make the charts.
 
-All off, `Recipe(eta, "plain", memory=None, information=None, outliers=None, size="constant")` is
-the paper's step; "scalar" is that with the adaptive size. Charts, gains, weights and noise were
-found empirically by the developers. Diagonal matrices and scalars: the step stays of rank N beside
+All off, `Recipe(eta, "plain", memory=None, information=None, size="constant")` is the paper's step;
+"scalar" is that with the adaptive size. Charts, gains and noise were found empirically by the
+developers. Diagonal matrices and scalars: the step stays of rank N beside
 them, and log|det W| exactly known. What each part gains: docs/mathematics.md.
 """
 
@@ -29,11 +26,10 @@ from typing import Any, ClassVar, NamedTuple
 
 from ..core.arguments import number, one_of, store
 from ..core.arrays import Array, check, namespace
-from ..core.network import Deltas, Tape
-from ..core.numerics import keep, norm_bound
-from ..core.steps import Chart, Factors, apply_step, in_charts
-from ..core.tracking import track_step
-from .base import State
+from ..core.network import Deltas, Layers, Tape
+from ..core.numerics import norm_bound
+from ..core.steps import Chart, Factors, in_charts
+from .base import Move, State
 
 SLOW = 0.99  # memory of the running x
 FEW = 20  # samples that a chart must have seen before a step is taken in it
@@ -42,7 +38,9 @@ FEW = 20  # samples that a chart must have seen before a step is taken in it
 class Running(NamedTuple):
     """One layer's running mean (D,), variance (D,) of Y, and of x, (); and information F (D,).
 
-    >>> Running(0.0, 1.0, 2.0, 1.0).x
+    `seen`: batches that they are made of, ().
+
+    >>> Running(0.0, 1.0, 2.0, 1.0, 3.0).x
     2.0
     """
 
@@ -50,6 +48,7 @@ class Running(NamedTuple):
     variance: Array
     x: Array
     information: Array
+    seen: Array
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,6 @@ class Recipe:
     kind: str = "exponential"
     memory: float | None = 0.95
     information: float | None = 0.98
-    outliers: float | None = None
     size: str = "noise"
     tau: float = 0.7
     tracks: ClassVar[bool] = True
@@ -77,108 +75,90 @@ class Recipe:
         for name in ("memory", "information"):
             if getattr(self, name) is not None:
                 number(name, getattr(self, name), 0.0, 1 - 1e-6, "in (0, 1), or None")
-        if self.outliers is not None:
-            number("outliers", self.outliers, 0.0, float("inf"), "positive, or None")
 
-    def step(self, state: State, tape: Tape, deltas: Deltas, finite: Array) -> Any:
-        """Chart, weigh, size, step, track; where not finite nothing changes."""
+    def start(self, layers: Layers) -> tuple[Running, ...]:
+        """Return what is remembered of each layer before the first batch, all 0."""
+        xp = check(layers)
+        zeros = [(xp.zeros_like(b), xp.asarray(xp.sum(xp.zeros_like(b)))) for _, b in layers]
+        return tuple(Running(zero, zero, number, zero, number) for zero, number in zeros)
+
+    def propose(self, state: State, tape: Tape, deltas: Deltas) -> Move:
+        """Chart, inform, size each layer's relative gradient; eta is 0 while the charts are new."""
         xp = check(state.layers)
         L, (N, D) = len(state.layers), tape.Ys[0].shape
-        before = state.rule_state or (None,) * L
-        charts, moments = [], []
-        for Y, old in zip(tape.Ys, before, strict=True):
-            chart, moment = self._chart(xp, Y, old, state.t)
+        charts, moments, bare, informations = [], [], [], []
+        for Y, Delta, old in zip(tape.Ys, deltas, state.rule_state, strict=True):
+            chart, mean, variance = self.chart(xp, Y, old)
+            f, F = self.inform(xp, Factors(Delta, Y, None, None), chart, old)
             charts.append(chart)
-            moments.append(moment)
-        bare = tuple(Factors(*pair, None, None) for pair in zip(deltas, tape.Ys, strict=True))
-        bare = self._weigh(xp, bare, charts)
-        informed = [self._inform(xp, *parts) for parts in zip(bare, charts, before, strict=True)]
-        fs = in_charts(state.layers, tuple(f for f, _ in informed), tuple(charts))
-        norms = tuple(
-            norm_bound(_own_K(f, S)) + xp.sum(0 * f.A) + xp.sum(0 * f.u)
-            for f, (S, _) in zip(fs, charts, strict=True)
-        )
-        finite = finite & xp.isfinite(sum(norms))
-        etas, running = [], []
-        for f, norm, (S, _), moment, old, (_, F) in zip(
-            fs, norms, charts, moments, before, informed, strict=True
-        ):
-            eta, x = self._size(xp, f, S, old, state.t, L)
-            known = finite & ((state.t + 1) * N >= FEW or self.memory is None)
-            etas.append(xp.where(known, xp.minimum(eta, self.tau / norm), xp.zeros_like(x)))
-            kept = Running(moment[0], moment[1], x, F)
-            running.append(kept if old is None else keep(xp, finite, kept, old))
-        fs = tuple(Factors(*(xp.where(finite, a, xp.zeros_like(a)) for a in f)) for f in fs)
-        eta_k = tuple(etas)
+            moments.append((mean, variance))
+            bare.append(f)
+            informations.append(F)
+        fs = in_charts(state.layers, tuple(bare), tuple(charts))
+        norms, etas, remembered = [], [], []
+        for k, (f, chart, old) in enumerate(zip(fs, charts, state.rule_state, strict=True)):
+            norms.append(norm_bound(K_in_chart(f, chart.S)))
+            eta, x = self.step_size(xp, f, chart.S, old, L)
+            etas.append(xp.minimum(eta, self.tau / norms[k]))
+            remembered.append(Running(*moments[k], x, informations[k], old.seen + 1))
         # eta |K| <= tau, eta <= learning_rate; K itself, (D, D), has another norm in the chart
         bound = self.tau + self.learning_rate if N < D else None
-        layers = apply_step(state.layers, fs, eta_k, kind=self.kind, bound=bound)
-        layers = tuple(
-            keep(xp, finite, new, old) for new, old in zip(layers, state.layers, strict=True)
-        )
-        tracked = state.tracked and track_step(state.tracked, fs, eta_k, kind=self.kind)
-        return layers, tuple(running), tracked, eta_k, norms, fs
+        return Move(fs, tuple(etas), tuple(norms), tuple(remembered), bound)
 
-    def _chart(
-        self, xp: Any, Y: Array, old: Running | None, t: int
-    ) -> tuple[Chart, tuple[Array, Array]]:
+    def chart(self, xp: Any, Y: Array, old: Running) -> tuple[Chart, Array, Array]:
         """Return the chart of a layer's output Y (N, D), and the running moments it comes from."""
         if self.memory is None:
             one, zero = xp.ones_like(Y[0, :]), xp.zeros_like(Y[0, :])
-            return Chart(one, zero), (zero, one)
-        mean, variance = xp.mean(Y, axis=0), xp.var(Y, axis=0)
-        if old is not None:
-            memory = self.memory if t * Y.shape[0] >= FEW else t / (t + 1)
-            off = mean - old.mean  # of two parts the variance is also that of their means
-            mean = memory * old.mean + (1 - memory) * mean
-            variance = memory * old.variance + (1 - memory) * (variance + memory * off * off)
+            return Chart(one, zero), zero, one
+        # the plain mean of the first batches, then a running one
+        alike, settled = old.seen / (old.seen + 1), old.seen * Y.shape[0] >= FEW
+        before = xp.where(settled, self.memory * xp.ones_like(alike), alike)
+        now = xp.where(settled, (1 - self.memory) * xp.ones_like(alike), 1 - alike)
+        off = xp.mean(Y, axis=0) - old.mean  # of two parts the variance is also that of their means
+        mean = before * old.mean + now * xp.mean(Y, axis=0)
+        variance = before * old.variance + now * (xp.var(Y, axis=0) + before * off * off)
         variance = variance + xp.finfo(Y.dtype).smallest_normal
-        return Chart(1 / xp.sqrt(variance), mean), (mean, variance)
+        return Chart(1 / xp.sqrt(variance), mean), mean, variance
 
-    def _weigh(self, xp: Any, fs: tuple[Factors, ...], charts: Any) -> tuple[Factors, ...]:
-        """Multiply each Delta_n by min(1, outliers median(q) / q_n), q_n = |Delta_n| |U_n|."""
-        if self.outliers is None:
-            return fs
-        weighed = []
-        for f, (S, m) in zip(fs, charts, strict=True):
-            Delta_u, U = f.Delta / S, (f.Y - m) * S
-            q = xp.sqrt(xp.sum(Delta_u * Delta_u, axis=1) * xp.sum(U * U, axis=1))  # (N,)
-            limit = self.outliers * xp.sort(q)[q.shape[0] // 2]
-            weight = limit / (q + xp.finfo(q.dtype).smallest_normal)
-            weight = xp.minimum(weight, xp.ones_like(q))
-            weighed.append(f._replace(Delta=f.Delta * weight[:, None]))
-        return tuple(weighed)
-
-    def _inform(
-        self, xp: Any, f: Factors, chart: Chart, old: Running | None
-    ) -> tuple[Factors, Array]:
+    def inform(self, xp: Any, f: Factors, chart: Chart, old: Running) -> tuple[Factors, Array]:
         """Give the factors their gain, (D,); and return the running information F (D,)."""
         one = xp.ones_like(f.Y[0, :])
         if self.information is None:
             return f._replace(gain=one), one
         Delta_u = f.Delta / chart.S
         F = f.Y.shape[0] * xp.sum(Delta_u * Delta_u, axis=0)  # (D,)
-        if old is not None:
-            F = self.information * old.information + (1 - self.information) * F
+        F = running(xp, self.information, old.seen, old.information, F)
         gain = 1 / xp.maximum(F, one)
         return f._replace(Delta=f.Delta * gain, gain=gain), F
 
-    def _size(
-        self, xp: Any, f: Factors, S: Array, old: Running | None, t: int, L: int
-    ) -> tuple[Array, Array]:
-        """Return eta before the cap, (), and the running x or v, ()."""
+    def step_size(self, xp: Any, f: Factors, S: Array, old: Running, L: int) -> tuple[Array, Array]:
+        """Return eta before the cap, (), 0 while the charts are new; and the running x or v, ()."""
+        (N, D), one = f.Y.shape, xp.ones_like(old.x)
         if self.size == "constant":
-            zero = 0 * f.K[0, 0]
-            return zero + self.learning_rate, zero
-        x, D = squared_norm(f, S) / S.shape[0], S.shape[0]
-        one = xp.ones_like(x)
-        if self.size == "adaptive":
+            x, eta = 0 * one, self.learning_rate * one
+        elif self.size == "adaptive":
             G_b = xp.sum(f.Delta, axis=0) * S  # of b_u: f.Delta = gain Delta_u / S
-            x = x + xp.sum(G_b * G_b / f.gain) / D
-            v = (1 - SLOW) * x if old is None else SLOW * old.x + (1 - SLOW) * x
-            return self.learning_rate / xp.sqrt(xp.maximum(v / (1 - SLOW ** (t + 1)), one)), v
-        xbar = x if old is None else SLOW * old.x + (1 - SLOW) * x
-        return self.learning_rate / L / xp.maximum(xp.maximum(xbar, x), one), xbar
+            v = (squared_norm(f, S) + xp.sum(G_b * G_b / f.gain)) / D
+            x = SLOW * old.x + (1 - SLOW) * v
+            v = x / (1 - SLOW ** (old.seen + 1))
+            eta = self.learning_rate / xp.sqrt(xp.maximum(v, one))
+        else:
+            now = squared_norm(f, S) / D
+            x = running(xp, SLOW, old.seen, old.x, now)
+            eta = self.learning_rate / L / xp.maximum(xp.maximum(x, now), one)
+        if self.memory is None:
+            return eta, x
+        return xp.where((old.seen + 1) * N >= FEW, eta, xp.zeros_like(eta)), x
+
+
+def running(xp: Any, memory: float, seen: Array, old: Array, new: Array) -> Array:
+    """Return memory old + (1 - memory) new; of the first batch, `new`.
+
+    >>> import numpy as np
+    >>> running(np, 0.9, np.asarray(0.0), 0.0, np.ones(1)), running(np, 0.9, 1.0, 0.0, np.ones(1))
+    (array([1.]), array([0.1]))
+    """
+    return xp.where(seen > 0, memory * old + (1 - memory) * new, new)
 
 
 @dataclass(frozen=True)
@@ -196,7 +176,7 @@ class Scalar(Recipe):
     size: str = "adaptive"
 
 
-def _own_K(f: Factors, S: Array) -> Array:
+def K_in_chart(f: Factors, S: Array) -> Array:
     """Return K of the factors in the chart itself: for N >= D it is S K / S; (N, N) has no S."""
     N, D = f.Y.shape
     return f.K if N < D else f.K * (S[:, None] / S[None, :])

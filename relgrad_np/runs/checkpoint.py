@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..core.arrays import check, to_numpy
+from ..core.full_rank import FullRank
 from ..core.network import Layer
 from ..core.steps import Factors
 from ..core.tracking import Tracked
@@ -144,7 +145,7 @@ class Keeper:
 
 RECORDS = {  # that states are made of, beside plain tuples
     record.__name__: record
-    for record in (Layer, Running, Curvature, Factors, Tracked, Average, Guard, Last)
+    for record in (Layer, Running, Curvature, Factors, FullRank, Tracked, Average, Guard, Last)
 }
 
 

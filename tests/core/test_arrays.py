@@ -13,7 +13,7 @@ from relgrad_np.core.numerics import widest
 from relgrad_np.fitting.batches import Staged
 from relgrad_np.fitting.loop import fit
 from relgrad_np.fitting.records import FitDivergedError
-from relgrad_np.fitting.status import LATE
+from relgrad_np.fitting.progress import LATE
 from relgrad_np.oracle import bounds
 from relgrad_np.oracle.cases import PARAMS, generic
 from relgrad_np.runs import checkpoint
@@ -293,7 +293,7 @@ def test_no_conversion_from_forward_to_tracker(rule, N):
     for side, bias in (("output", "augmented"), ("output", "separate"), ("input", "separate")):
         rg.relative_gradient(layers, tape, deltas, side=side, bias=bias)
     tracked = rg.Tracked(*(recording.wrap(part) for part in rg.track(p.layers)))
-    state = rg.State(layers, None, tracked if rule.tracks else None, 0)
+    state = rg.init_state(layers, rule)._replace(tracked=tracked if rule.tracks else None)
     for _ in range(3):
         state, info = rg.train_step(state, X, activation=p.activation, density=p.density, rule=rule)
     assert isinstance(info.rejected, recording.Recorded)

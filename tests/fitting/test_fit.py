@@ -8,7 +8,7 @@ import pytest
 import relgrad_np as rg
 from relgrad_np.fitting.options import SCHEDULES
 
-from ..laws.problems import Stumble, convert, generic
+from ..laws.problems import Stumble, afterwards, convert, generic
 
 MODEL = rg.activation("smooth_leaky_relu"), rg.density("sech")
 
@@ -62,10 +62,10 @@ def test_every_row_is_used_once_an_epoch_in_near_equal_batches():
     sizes, rows = [], []
 
     class Looking(rg.Plain):
-        def step(self, state, tape, deltas, finite):
+        def propose(self, state, tape, deltas):
             sizes.append(len(tape.Zs[0]))
             rows.extend(tape.Zs[0][:, 0])
-            return super().step(state, tape, deltas, finite)
+            return super().propose(state, tape, deltas)
 
     run(X, rule=Looking(), batch_size=20, epochs=1)
     assert sorted(rows) == sorted(X[:, 0])
@@ -147,24 +147,19 @@ def test_a_callback_can_stop():
     assert (result.stop_reason, len(result.history)) == ("callback", 3)
 
 
-class Explode(rg.Plain):
-    """A rule whose fourth step makes the layers overflow."""
-
-    def step(self, state, tape, deltas, finite):
-        layers, *rest = super().step(state, tape, deltas, finite)
-        if state.t == 3:
-            layers = (
-                rg.Layer(layers[0].W * 1e200, layers[0].b),
-                rg.Layer(layers[1].W * 1e200, layers[1].b),
-            )
-        return layers, *rest
+@afterwards
+def explode(before, after):
+    """The fourth step makes the layers overflow."""
+    if before.t == 3:
+        return after._replace(layers=tuple(rg.Layer(W * 1e200, b) for W, b in after.layers))
+    return after
 
 
 def test_divergence_names_step_and_layer_and_keeps_the_last_good_layers():
     with pytest.raises(
         rg.FitDivergedError, match=r"not finite at step 5: first the .* of layer 1"
     ) as info:
-        run(rule=Explode(), batch_size=30)
+        run(rule="plain", implementation=explode, batch_size=30)
     result = info.value.result
     assert isinstance(info.value, FloatingPointError)
     assert (result.stop_reason, result.n_rejected, result.n_undone) == ("diverged", 2, 1)
@@ -443,25 +438,23 @@ def test_outlying_batches_are_no_reason_to_undo():
     assert run(X, batch_size=30, epochs=2).n_undone == 0
 
 
+@afterwards
+def count(before, after):
+    """Steps that only count: b is how many there have been."""
+    return after._replace(
+        layers=tuple(rg.Layer(W, 0 * b + before.t + 1.0) for W, b in before.layers)
+    )
+
+
 def test_the_average_is_of_the_last_part_of_the_steps():
-    """A rule that only counts: b is the step number, so that averages can be seen."""
-    taken = []
-
-    @dataclass(frozen=True)
-    class Count(rg.Plain):
-        def step(self, state, tape, deltas, finite):
-            _, *rest = super().step(state, tape, deltas, finite)
-            W, b = state.layers[0]
-            taken.append(state.t + 1)
-            return ((rg.Layer(W, 0 * b + len(taken)),), *rest)
-
-    result = run(data(300), L=1, rule=Count(0.01), batch_size=10, epochs=10, average=0.1, undo=None)
+    """Steps that only count: b is the step number, so that averages can be seen."""
+    options = {"rule": "plain", "implementation": count, "batch_size": 10, "undo": None}
+    result = run(data(300), L=1, epochs=10, average=0.1, **options)
     b = float(result.best_layers[0].b[0])
-    assert len(taken) == 300
     assert 300 - 30 * 1.2 < b < 300 - 30 / 2  # an exponential average over about 30 steps
     assert float(result.layers[0].b[0]) == 300
-    result = run(data(300), L=1, rule=Count(0.01), batch_size=10, epochs=1, average=None, undo=None)
-    assert float(result.best_layers[0].b[0]) == 330
+    result = run(data(300), L=1, epochs=1, average=None, **options)
+    assert float(result.best_layers[0].b[0]) == 30
 
 
 def test_averages_are_validated_and_may_win():
@@ -481,14 +474,13 @@ def test_audits_come_at_the_chosen_interval_and_refresh():
     """A tracker that is off by a nat a step is found and set right."""
     off = []
 
-    @dataclass(frozen=True)
-    class Drifting(rg.Plain):
-        def step(self, state, tape, deltas, finite):
-            layers, rule_state, tracked, *rest = super().step(state, tape, deltas, finite)
-            off.append(float(tracked.logdet[0]) - np.linalg.slogdet(state.layers[0].W)[1])
-            return layers, rule_state, tracked._replace(logdet=tracked.logdet + 1.0), *rest
+    @afterwards
+    def drift(before, after):
+        off.append(float(after.tracked.logdet[0]) - np.linalg.slogdet(after.layers[0].W)[1])
+        return after._replace(tracked=after.tracked._replace(logdet=after.tracked.logdet + 1.0))
 
-    result = run(rule=Drifting(1e-6), batch_size=10, epochs=1, refresh=5, undo=None)
+    options = {"rule": "plain", "learning_rate": 1e-6, "implementation": drift}
+    result = run(**options, batch_size=10, epochs=1, refresh=5, undo=None)
     assert result.history[0].drift == pytest.approx(10.0, abs=1e-6)  # two layers, five steps
     assert np.allclose(off, np.arange(30) % 5, atol=1e-3)
 
@@ -552,10 +544,10 @@ def test_a_fit_that_falls_and_falls_is_ended_with_that_line():
 
     @dataclass(frozen=True)
     class Astray(rg.Plain):
-        def step(self, state, tape, deltas, finite):
+        def propose(self, state, tape, deltas):
             if state.t < 30:
-                return super().step(state, tape, deltas, finite)
-            return Stumble(0.01, at=state.t).step(state, tape, deltas, finite)
+                return super().propose(state, tape, deltas)
+            return Stumble(0.01, at=state.t).propose(state, tape, deltas)
 
     with pytest.raises(
         rg.FitDivergedError, match=r"falls and falls at step \d+: \d+ steps"
@@ -573,17 +565,14 @@ def test_the_recipes_bad_step_is_undone_in_its_chart_and_caution_recovers(kind):
 
     @dataclass(frozen=True)
     class StumbleRecipe(rg.Recipe):
-        def step(self, state, tape, deltas, finite):
+        def propose(self, state, tape, deltas):
             seen.setdefault(state.t, []).append((state, self.learning_rate))
             if state.t != 40:
-                return super().step(state, tape, deltas, finite)
-            wrong = tuple(-Delta for Delta in deltas)
-            _, rule_state, _, _, norms, fs = super().step(state, tape, wrong, finite)
-            gains.extend(f.gain for f in fs)
-            etas = tuple(np.asarray(6.0) for _ in fs)
-            layers = rg.apply_step(state.layers, fs, etas, kind=self.kind)
-            tracked = rg.track_step(state.tracked, fs, etas, kind=self.kind)
-            return layers, rule_state, tracked, etas, norms, fs
+                return super().propose(state, tape, deltas)
+            wrong = super().propose(state, tape, tuple(-Delta for Delta in deltas))
+            gains.extend(f.gain for f in wrong.directions)
+            etas = tuple(np.asarray(6.0) for _ in wrong.directions)
+            return wrong._replace(eta=etas, bound=None)
 
     rule = StumbleRecipe(0.05, kind=kind)
     X, rng = data(2000), np.random.default_rng(0)
@@ -618,15 +607,8 @@ def test_the_average_has_no_layers_that_were_undone():
 
 def test_the_average_is_exactly_the_running_one():
     """b counts the steps: weights 1, 1/2, ..., 1/many, then 1/many, every so many steps."""
-
-    @dataclass(frozen=True)
-    class Count(rg.Plain):
-        def step(self, state, tape, deltas, finite):
-            _, *rest = super().step(state, tape, deltas, finite)
-            W, b = state.layers[0]
-            return ((rg.Layer(W, 0 * b + state.t + 1.0),), *rest)
-
-    result = run(data(300), L=1, rule=Count(0.01), batch_size=3, epochs=10, average=0.2, undo=None)
+    options = {"rule": "plain", "implementation": count, "batch_size": 3, "undo": None}
+    result = run(data(300), L=1, epochs=10, average=0.2, **options)
     expected, every, many = 0.0, 6, 33  # a horizon of 200 steps, 32 layers of it
     for taken, t in enumerate(range(every, 1000, every), 1):  # the last step is not yet judged
         expected += (t - expected) / min(taken, many)

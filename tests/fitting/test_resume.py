@@ -6,7 +6,7 @@ import pytest
 import relgrad_np as rg
 from relgrad_np.runs.checkpoint import Keeper, newest_snapshot, read_snapshot, write_snapshot
 
-from ..laws.problems import Stumble
+from ..laws.problems import Stumble, afterwards
 
 MODEL = rg.activation("smooth_leaky_relu"), rg.density("sech")
 
@@ -75,25 +75,23 @@ def test_interrupted_anywhere_and_resumed_is_bitwise_the_same(tmp_path, dtype, r
             assert np.array_equal(whole.tracked.logdet, resumed.tracked.logdet)
 
 
-class Fall(rg.Plain):
-    """A rule whose steps make the layers overflow from t = 13 on."""
-
-    def step(self, state, tape, deltas, finite):
-        layers, *rest = super().step(state, tape, deltas, finite)
-        if state.t >= 13:
-            layers = tuple(rg.Layer(W * 1e200, b) for W, b in layers)
-        return layers, *rest
+@afterwards
+def fall(before, after):
+    """Steps make the layers overflow from t = 13 on."""
+    if before.t >= 13:
+        return after._replace(layers=tuple(rg.Layer(W * 1e200, b) for W, b in after.layers))
+    return after
 
 
 def test_the_last_good_layers_survive_a_resume(tmp_path):
     """Those of the end of epoch 2 are what a divergence in epoch 3 leaves, resumed or not."""
-    run("float64", Fall(0.05), keeper=StopAt(tmp_path, 10))
+    run("float64", rg.Plain(0.05), implementation=fall, keeper=StopAt(tmp_path, 10))
     good = read_snapshot(tmp_path / "step-1.npz", "run").state.layers
-    run("float64", Fall(0.05), keeper=StopAt(tmp_path, 12))
+    run("float64", rg.Plain(0.05), implementation=fall, keeper=StopAt(tmp_path, 12))
     snapshot = read_snapshot(tmp_path / "step-1.npz", "run")
     for resume in (None, snapshot):
         with pytest.raises(rg.FitDivergedError) as info:
-            run("float64", Fall(0.05), resume=resume)
+            run("float64", rg.Plain(0.05), implementation=fall, resume=resume)
         same(info.value.result.layers, good)
 
 

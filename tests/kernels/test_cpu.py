@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("numba", reason="numba is not installed")
 
 import relgrad_np as rg
+from relgrad_np.core.trees import each_array as _each_array
 from relgrad_np.fitting.loop import fit
-from relgrad_np.fitting.trees import _each_array
 from relgrad_np.kernels import choose as implementations
 from relgrad_np.kernels.cpu import compile as _compile
 from relgrad_np.kernels.cpu import elementwise as sweep
@@ -379,7 +379,7 @@ def test_factors_stay_as_they_are(rule):
     state, held = copy(rg.init_state(p.layers, RULES[rule])), []
     for X in np.split(p.X, 4):
         state, info = cpu.train_step(state, X, **model)
-        held.append((info.factors, [np.array(x) for _, x in leaves(info.factors)]))
+        held.append((info.directions, [np.array(x) for _, x in leaves(info.factors)]))
     for factors, copies in held:
         for (path, x), y in zip(leaves(factors), copies, strict=True):
             np.testing.assert_array_equal(x, y, err_msg=path)

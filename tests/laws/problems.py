@@ -26,8 +26,7 @@ KERNEL_RULES = {
     "exponential": rg.Exponential(0.05),
     "recipe": rg.Recipe(),
     "recipe-plain": rg.Recipe(kind="plain"),
-    "recipe-weights": rg.Recipe(outliers=3.0),
-    "recipe-adaptive": rg.Recipe(information=None, outliers=None, size="adaptive"),
+    "recipe-adaptive": rg.Recipe(information=None, size="adaptive"),
     "recipe-constant": rg.Recipe(memory=None, size="constant", learning_rate=0.05),
     "scalar": rg.Scalar(0.05),
     "adam": rg.Adam(1e-3),
@@ -136,10 +135,19 @@ class Stumble(rg.Plain):
 
     at: int = 40
 
-    def step(self, state, tape, deltas, finite):
+    def propose(self, state, tape, deltas):
         if state.t != self.at:
-            return super().step(state, tape, deltas, finite)
+            return super().propose(state, tape, deltas)
         fs = rg.factors(state.layers, tape, tuple(-Delta for Delta in deltas))
         etas = tuple(from_numpy(np.asarray(3.0), f.Y) for f in fs)
-        layers = rg.apply_step(state.layers, fs, etas)
-        return layers, None, rg.track_step(state.tracked, fs, etas), etas, etas, fs
+        return rg.Move(fs, etas, etas)
+
+
+def afterwards(change):
+    """The reference's `train_step`, and then `change` the state that it returns: (before, after)."""
+
+    def train_step(state, X, **options):
+        after, info = rg.train_step(state, X, **options)
+        return change(state, after), info
+
+    return train_step

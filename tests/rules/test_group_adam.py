@@ -106,7 +106,7 @@ def test_log_det_is_known_and_the_last_step_can_be_undone(shape, rate):
     exact = rg.track(state.layers)
     assert np.abs(state.tracked.logdet - exact.logdet).max() < 1e-9
     assert np.array_equal(state.tracked.sign, exact.sign)
-    back = rg.undo_step(state.layers, infos[-1].factors, infos[-1].eta, kind=rule.kind)
+    back = rg.undo_step(state.layers, infos[-1].directions, infos[-1].eta, kind=rule.kind)
     assert gap(back, before.layers) < 1e-9
     assert gap(back, state.layers) > 1e-4
 

@@ -60,7 +60,7 @@ def train_step(
         plan is None
         or weights is not None
         or not plan.holds(state, X, activation, density, rule)
-        or (isinstance(rule, Recipe) and state.t * len(X) < FEW)
+        or (isinstance(rule, Recipe) and state.rule_state[0].seen * len(X) < FEW)
         or not ours(rule)
     ):
         if not suits(state, X, activation, density, rule, weights):
@@ -99,14 +99,15 @@ def _multiplicative(
     still: Any = room.same  # m and gain of each layer
     if charted:
         old = state.rule_state
-        before = plan.moments if plan.running is old and old else _stacked(old, plan)
+        before, seen = plan.moments if plan.running is old else _stacked(old, plan), old[0].seen
         new, gain = np.empty((4, L, D), dtype), np.empty((L, D), dtype)
         L_p, L_J1, L_J2, finite = whole.charted(
-            *common, _options(rule.learning_rate, rule.memory, rule.information, rule.outliers,
-            rule.size), bool(old), state.t, before, new, gain, rule.tau, kind,
+            *common, _options(rule.learning_rate, rule.memory, rule.information, None,
+            rule.size), bool(seen > 0), int(seen), before, new, gain, rule.tau, kind,
         )  # fmt: skip
         running = tuple(
-            Running(new[0, k], new[1, k], new[3, k, 0, ...], new[2, k]) for k in range(L)
+            Running(new[0, k], new[1, k], new[3, k, 0, ...], new[2, k], np.asarray(old[0].seen + 1))
+            for k in range(L)
         )
         Deltas, still = parts[2, :, 0], (new[0], gain)
     else:
@@ -119,7 +120,7 @@ def _multiplicative(
     if not finite:
         sizes[0] = 0
         fs = tuple(Factors(*map(np.zeros_like, f)) for f in fs)
-        running = state.rule_state or running
+        running = state.rule_state
         layers = state.layers
         ROOM.plan = None
     else:
@@ -142,7 +143,7 @@ def _options(*values: Any) -> Array:
 def _stacked(old: Any, plan: Plan) -> Array:
     """Return the running moments of all layers as one array (4, L, D); see `whole.charted`."""
     moments = np.zeros((4, *plan.B.shape), plan.dtype)
-    for k, r in enumerate(old or ()):
+    for k, r in enumerate(old):
         moments[0, k], moments[1, k], moments[2, k] = r.mean, r.variance, r.information
         moments[3, k, 0] = r.x
     return moments
@@ -169,16 +170,13 @@ def _adam(
     moments.backward(address, plan.places, B, YD, P, S, T, share, u, sizes)
     finite = np.isfinite(sizes.sum() + L_p + L_J1)
     largest, before = float(np.finfo(dtype).max) ** 0.4, state.rule_state
-    if finite and not before:  # later on W can't have grown so far: a step of Adam is small
+    if finite and state.t == 0:  # later on W can't have grown so far: a step of Adam is small
         sizes = np.array([*sizes, *(max(W.max(), -W.min()) for W, _ in layers)])
     if finite and not (sizes < largest).all():
         return rules.train_step(
             state, X, activation=plan.activation, density=plan.density, rule=rule, weights=weights
         )
     if finite:
-        before = before or tuple(
-            tuple(Layer(np.zeros_like(W), np.zeros_like(b)) for _ in "mv") for W, b in layers
-        )
         tick = 1 + state.t // rule.clock
         one, two = rule.beta1, rule.beta2
         rate, scale = rule.learning_rate / (1 - one**tick), 1 / (1 - two**tick)
@@ -227,8 +225,8 @@ def suits(
         if type(b) is not np.ndarray or b.dtype != dtype or b.shape != (D,):
             return False
     if isinstance(rule, Recipe) and rule.memory is not None:
-        N, t = len(X), state.t
-        if (t + 1) * N < FEW or (t > 0 and t * N < FEW):
+        N, seen = len(X), state.rule_state[0].seen
+        if (seen + 1) * N < FEW or (seen > 0 and seen * N < FEW):
             return False
     if len(X) == 0 or (state.tracked is not None and state.tracked.inverse is not None):
         return False

@@ -20,14 +20,15 @@ from cupy import cublas
 from ...core.activations import Activation
 from ...core.densities import Density
 from ...core.network import Layer
-from ...core.numerics import eye, keep, phi1, phi1_times
-from ...core.steps import Chart, Factors
+from ...core.numerics import eye, phi1, phi1_times
+from ...core.steps import Factors
 from ...core.tracking import Tracked
+from ...core.trees import keep
 from ...rules import base as rules
 from ...rules.adam import Adam
 from ...rules.base import Rule, State, StepInfo
 from ...rules.plain import Exponential, Plain
-from ...rules.recipe import FEW, Recipe, Running, Scalar, _own_K
+from ...rules.recipe import K_in_chart, Recipe, Running, Scalar
 from .. import constants
 from ..constants import NAMES
 from . import sources
@@ -253,7 +254,7 @@ def _multiplicative(
         own = K
         if charted is not None:
             f = Factors(Delta, Y, A, step.u[k], K, ms[k], gains[k])
-            own = cupy.ascontiguousarray(_own_K(f, Ss[k]))
+            own = cupy.ascontiguousarray(K_in_chart(f, Ss[k]))
             size[k], running[k] = _sized(rule, state, f, Ss[k], running[k], k, L)
         squares = room.squares.reshape(-1)[k * n : (k + 1) * n]
         _launch(dtype, "extents", 2 * n, own, room.sums[k], room.most[k], squares, n)
@@ -279,13 +280,9 @@ def _multiplicative(
     if tracked is not None:
         tracked = _tracked(step, tracked, out, scale_of, kind, each)
     if isinstance(rule, Recipe):
-        fine = ~rejected
-        running = [
-            new if old is None else keep(cupy, fine, new, old)
-            for new, old in zip(running, state.rule_state or (None,) * L, strict=True)
-        ]
+        running = keep(cupy, ~rejected, tuple(running), state.rule_state)
     after = State(
-        tuple(layers), tuple(running) if isinstance(rule, Recipe) else None, tracked, state.t + 1
+        tuple(layers), running if isinstance(rule, Recipe) else None, tracked, state.t + 1
     )
     return after, _info(step, out, L_J2 if state.tracked else None, rejected, tuple(fs))
 
@@ -293,26 +290,13 @@ def _multiplicative(
 def _chart(step: Pass, state: State, rule: Recipe, k: int) -> Any:
     """Bring layer k's Y and Delta to the recipe's chart: Y in place, Delta to memory of its own."""
     xp, Y = compat.array_namespace(step.YD), step.YD[k, 0]
-    old = state.rule_state[k] if state.rule_state else None
-    chart, moment = rule._chart(xp, Y, old, state.t)
-    bare = Factors(step.YD[k, 1], Y, None, None)
-    if rule.outliers is not None:
-        bare = _weighed(rule.outliers, bare, chart)
-    f, F = rule._inform(xp, bare, chart, old)
+    old = state.rule_state[k]
+    chart, *moment = rule.chart(xp, Y, old)
+    f, F = rule.inform(xp, Factors(step.YD[k, 1], Y, None, None), chart, old)
     S, m = chart
     Delta = f.Delta / (S * S)
     Y[...] = (Y - m) * (S * S)
     return Delta, m, xp.ones_like(m) * f.gain, S, (moment, F)
-
-
-def _weighed(outliers: float, f: Factors, chart: Chart) -> Factors:
-    """Hold outliers down as `Recipe._weigh`; median by a kernel: CuPy waits when it sorts."""
-    Delta_u, U = f.Delta / chart.S, (f.Y - chart.m) * chart.S
-    q = cupy.sqrt((Delta_u * Delta_u).sum(axis=1) * (U * U).sum(axis=1))  # (N,)
-    middle, N = cupy.empty(1, q.dtype), q.shape[0]
-    _launch(q.dtype, "median", _sweep_blocks(N), q, middle, N)
-    weight = outliers * middle / (q + float(np.finfo(q.dtype).tiny))
-    return f._replace(Delta=f.Delta * cupy.minimum(weight, cupy.ones_like(q))[:, None])
 
 
 def _sized(
@@ -320,11 +304,9 @@ def _sized(
 ) -> tuple[Array, Running]:
     """Return the recipe's eta before the cap, and the running record."""
     (mean, variance), F = parts
-    old = state.rule_state[k] if state.rule_state else None
-    xp = compat.array_namespace(S)
-    eta, x = rule._size(xp, f, S, old, state.t, L)
-    known = (state.t + 1) * f.Y.shape[0] >= FEW or rule.memory is None
-    return eta if known else 0 * x, Running(mean, variance, x, F)
+    old = state.rule_state[k]
+    eta, x = rule.step_size(compat.array_namespace(S), f, S, old, L)
+    return eta, Running(mean, variance, x, F, old.seen + 1)
 
 
 def _move(
@@ -374,7 +356,7 @@ def _exponentiated(
     """
     room, (_, _, N, D) = step.room, step.YD.shape
     xp, bound = compat.array_namespace(f.K), rule.tau
-    own = f.K if S is None else _own_K(f, S)
+    own = f.K if S is None else K_in_chart(f, S)
     P = phi1(eta * own, bound)
     M, more = eta * own + eta * eye(xp, own), bound + rule.learning_rate
     if N < D:
@@ -431,10 +413,7 @@ def _adam(step: Pass, state: State, rule: Adam, Ws: Any, bs: Any) -> tuple[State
         gemm("T", "N", Delta, u.reshape(N, 1), R[k][1].reshape(D, 1))
         _launch(dtype, "square_rows", D, R[k][0], Ws[k], room.squares[k], D)
     out, _, rejected = _decide(step, room.wide, room.ones, rule.learning_rate, rule, 2)
-    before = state.rule_state or tuple(
-        tuple(Layer(cupy.zeros_like(W), cupy.zeros_like(b)) for _ in range(2))
-        for W, b in zip(Ws, bs, strict=True)
-    )
+    before = state.rule_state
     tick, real = 1 + state.t // rule.clock, dtype.type
     rate, correction = rule.learning_rate / (1 - rule.beta1**tick), 1 / (1 - rule.beta2**tick)
     numbers = [real(x) for x in (rule.beta1, 1 - rule.beta1, rule.beta2, 1 - rule.beta2)]

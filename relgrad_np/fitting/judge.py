@@ -1,0 +1,52 @@
+"""How good layers are on held-out rows, and what is wrong with layers that diverge."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from ..core.activations import Activation
+from ..core.arrays import Array, to_numpy
+from ..core.backprop import backprop
+from ..core.densities import Density
+from ..core.network import Layers, forward
+from ..core.objective import data_terms, log_abs_det
+
+
+class Judge:
+    """Knows the model and the validation rows, if there are any; `mean` averages over all ranks."""
+
+    def __init__(
+        self,
+        activation: Activation,
+        density: Density,
+        X_val: Array | None,
+        mean: Callable[[Array], float],
+    ) -> None:
+        self.activation, self.density, self.X_val, self.mean = activation, density, X_val, mean
+
+    def validate(self, layers: Layers, total: float) -> float | None:
+        """Return the mean log-likelihood of X_val, -inf for NaN; None without such rows.
+
+        `total`: sum of log|det W| of the layers.
+        """
+        if self.X_val is None:
+            return None
+        tape = forward(layers, self.X_val, self.activation)
+        L_p, L_J1 = data_terms(layers, tape, self.activation, self.density)
+        value = self.mean(L_p + L_J1) + total
+        return value if math.isfinite(value) else -math.inf
+
+    def first_bad(self, layers: Layers, batch: Array) -> str:
+        """Name what is not finite on this batch, in the order in which it is computed."""
+        tape = forward(layers, batch, self.activation)
+        deltas = backprop(layers, tape, self.activation, self.density)
+        logdets = [log_abs_det((layer,)) for layer in layers]
+        parts = [("output", tape.Ys), ("log|det W|", logdets), ("delta", deltas)]
+        found = (
+            f"the {what} of layer {k}"
+            for what, arrays in parts
+            for k, x in enumerate(arrays)
+            if not np.isfinite(to_numpy(x)).all()
+        )
+        return next(found, "the log-likelihood of the latent")

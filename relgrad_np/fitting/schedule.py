@@ -1,0 +1,32 @@
+"""The rule of a fit, and the learning rate of each of its steps."""
+
+from dataclasses import replace
+
+from ..rules.adam import Adam
+from ..rules.base import Rule
+from ..rules.by_name import make_rule
+from .options import SCHEDULES, Options
+
+
+def rule_of(asked: Options, each: int) -> Rule:
+    """Return the rule that was asked for; `each`: steps of an epoch, which a clock may stand for.
+
+    >>> rule_of(Options(rule=Adam(clock=0)), 7).clock
+    7
+    """
+    rule = make_rule(asked.rule, asked.learning_rate)
+    if isinstance(rule, Adam) and rule.clock == 0:
+        rule = replace(rule, clock=each)
+    if asked.track_inverse and not rule.tracks:
+        raise ValueError("`track_inverse` needs a multiplicative rule: nothing is tracked with it")
+    return rule
+
+
+def sized(learning_rate: float, asked: Options, t: int, total: int) -> float:
+    """Return the learning rate of step t of `total`: by the schedule, and the warmup.
+
+    >>> sized(0.1, Options(schedule="linear", warmup=3), 1, 4)
+    0.0375...
+    """
+    factor = SCHEDULES[asked.schedule](t / total)
+    return learning_rate * factor * min(1.0, (t + 1) / (asked.warmup + 1))
