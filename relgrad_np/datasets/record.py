@@ -1,23 +1,34 @@
-"""What a loader returns: three splits in model space, how they came there, and what to know."""
+"""The two records of the wing: raw rows as a source holds them, and the data set made of them."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .transforms import Batch, Chain, chunks
+from .rows import Batch, Columns, chunks
+from .transforms import Chain
 
 SPLITS = ("train", "validation", "test")
 
 
-class Dataset(NamedTuple):
-    """Three splits (N, D) in model space, and what led there.
+class RawTable(NamedTuple):
+    """Rows as a file holds them: `train` (N, D), with the other splits if the file has them."""
 
-    `log_det[split]` (N,) is log |d model space / d data| at each row; `levels` and `image_shape`
-    are None for what is not an image. If `lazy`, `train` is a memory-mapped (N, D) array of the
-    file's own rows and dtype, `transforms.forward(batch)` brings a batch to model space, and
-    log_det["train"] is empty. `notes` say what a reader of the results should know; `columns`
-    are the names of the columns, None where there are none.
+    train: NDArray[Any]
+    validation: NDArray[Any] | None = None
+    test: NDArray[Any] | None = None
+    columns: Columns = None
+    notes: tuple[str, ...] = ()
+
+
+class Dataset(NamedTuple):
+    """Three splits (N, D) in model space, with the transforms that brought them there.
+
+    `log_det[split]` (N,) is log |d model space / d data| at each row. `levels` and `image_shape`
+    are None unless the rows are images. If `lazy`, `train` is a memory-mapped (N, D) array of the
+    file's own rows and dtype, `transforms.forward(batch)` brings a batch of them to model space,
+    and log_det["train"] is empty. `notes` say what a reader of the results should know; `columns`
+    are the names of the columns, None where they have none.
 
     >>> from relgrad_np.datasets import load
     >>> load("toy:sine", n=50).train.shape
@@ -34,11 +45,11 @@ class Dataset(NamedTuple):
     image_shape: tuple[int, int] | None
     lazy: bool = False
     notes: tuple[str, ...] = ()
-    columns: tuple[str, ...] | None = None
+    columns: Columns = None
 
 
 def forward(chain: Chain, X: Any, rng: np.random.Generator | None = None) -> tuple[Batch, Batch]:
-    """Return chain.forward_with_log_det(X, rng), computed in chunks: little beyond the result.
+    """Return chain.forward_with_log_det(X, rng), computed in chunks to save memory.
 
     >>> from .transforms import Dequantise
     >>> Z, log_det = forward(Chain((Dequantise(2),)), np.array([[0], [1]]), np.random.default_rng())
@@ -61,7 +72,7 @@ def in_model_space(
     levels: float | None = None,
     image_shape: tuple[int, int] | None = None,
     notes: tuple[str, ...] = (),
-    columns: tuple[str, ...] | None = None,
+    columns: Columns = None,
 ) -> Dataset:
     """Return the Dataset of the raw splits `parts`, each brought to model space by `chain`.
 

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from relgrad_np import datasets
-from relgrad_np.datasets import Chain, Standardise, load, record, transforms
-from relgrad_np.datasets.files import npy
-from relgrad_np.datasets.files import own as files
+from relgrad_np.datasets import Chain, Standardise, load, record, rows, transforms
+from relgrad_np.datasets.files import npz, split
 
 from ..programs import fuzz_loaders
 
@@ -76,10 +75,8 @@ def test_moments_are_those_of_the_training_rows():
     np.testing.assert_allclose(data.train.std(axis=0), 1, rtol=1e-13)
     assert np.abs(data.test.mean(axis=0)).max() > 1e-3
     (standardise,) = data.transforms.transforms
-    for split in datasets.SPLITS:
-        np.testing.assert_array_equal(
-            data.log_det[split], standardise.log_det(getattr(data, split))
-        )
+    for part in datasets.SPLITS:
+        np.testing.assert_array_equal(data.log_det[part], standardise.log_det(getattr(data, part)))
 
 
 def test_n_is_a_cap_on_the_training_rows():
@@ -169,7 +166,7 @@ def test_whole_numbers_are_noted_by_column():
 
 
 def test_a_large_file_is_mapped_and_split_by_position(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "HELD_OUT", 4)
+    monkeypatch.setattr(split, "HELD_OUT", 4)
     X = table(100).astype(np.float32)
     np.save(tmp_path / "my.npy", X)
     data = load(tmp_path / "my.npy", lazy_above=100)
@@ -181,7 +178,7 @@ def test_a_large_file_is_mapped_and_split_by_position(tmp_path, monkeypatch):
     assert data.transforms == Chain((expected,))
     np.testing.assert_array_equal(data.validation, expected.forward(X[80:84]))
     np.testing.assert_array_equal(data.test, expected.forward(X[90:94]))
-    assert [len(data.log_det[split]) for split in datasets.SPLITS] == [0, 4, 4]
+    assert [len(data.log_det[part]) for part in datasets.SPLITS] == [0, 4, 4]
     np.testing.assert_array_equal(data.log_det["test"], expected.log_det(X[90:94]))
     batch = data.transforms.forward(data.train[5:9])
     assert batch.dtype == np.float64
@@ -218,7 +215,7 @@ def test_mapping_copies_no_more_than_a_few_chunks(tmp_path):
 
 def test_moments_are_pooled_over_chunks(monkeypatch):
     X = np.sort(table(1000), axis=0) + 1e3  # in order: chunks differ
-    monkeypatch.setattr(transforms, "CHUNK", 8 * 3 * 7)
+    monkeypatch.setattr(rows, "CHUNK", 8 * 3 * 7)
     t = Standardise.fit(X)
     np.testing.assert_allclose(t.mean, X.mean(axis=0), rtol=1e-14)
     np.testing.assert_allclose(t.std, X.std(axis=0), rtol=1e-12)
@@ -233,7 +230,7 @@ def test_chunks_change_no_draw(monkeypatch):
     X = np.arange(40).reshape(20, 2) % 5
     chain = Chain((transforms.Dequantise(5), transforms.Logit()))
     Z, log_det = chain.forward_with_log_det(X, np.random.default_rng(3))
-    monkeypatch.setattr(transforms, "CHUNK", 48)
+    monkeypatch.setattr(rows, "CHUNK", 48)
     again = record.forward(chain, X, np.random.default_rng(3))
     np.testing.assert_array_equal(again[0], Z)
     np.testing.assert_array_equal(again[1], log_det)
@@ -456,7 +453,7 @@ def test_a_checksum_is_compared(tmp_path):
 
 
 def test_a_member_beyond_the_limit_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(npy, "MEMBER_LIMIT", 1000)
+    monkeypatch.setattr(npz, "ARRAY_LIMIT", 1000)
     with pytest.raises(ValueError, match="it unpacks to 1568 bytes, more than 1000"):
         load(zip_of(tmp_path / "a.npz", {"X.npy": NPY}))
 
