@@ -65,8 +65,9 @@ def read_named(path: Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
 def read_all(path: Path) -> dict[str, NDArray[Any]]:
     """Return every array of an .npz that relgrad_np wrote, by its name.
 
-    These are not compressed, so arrays that are larger than the file are refused: reading asks for
-    no more memory than that. FileNotFoundError, or ValueError in one line, where "it" is the file.
+    relgrad_np does not compress. Arrays that together are larger than the file are therefore
+    refused, and reading asks for no more memory than the file has bytes. FileNotFoundError, or
+    ValueError in one line in which "it" is the file.
 
     >>> import numpy as np, tempfile
     >>> path = Path(tempfile.mkdtemp()) / "my.npz"
@@ -109,12 +110,12 @@ def _members(file: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 def _read_member(
     file: zipfile.ZipFile, path: Path, info: zipfile.ZipInfo, name: str
 ) -> NDArray[Any]:
-    """Return one array of an .npz; ValueError if it is damaged, or larger than ARRAY_LIMIT."""
+    """Return one array of an .npz; ValueError if it is damaged or unpacks to too much."""
     size, packed = info.file_size, info.compress_size
     try:
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ValueError("it is compressed, but not by deflate")
-        if size > ARRAY_LIMIT:
+        if size > max(packed, ARRAY_LIMIT):
             raise ValueError(f"it unpacks to {size} bytes, more than {ARRAY_LIMIT}")
         if packed > path.stat().st_size or size > DEFLATE_LIMIT * packed:
             raise ValueError(f"it can't unpack to the {size} bytes it declares")
