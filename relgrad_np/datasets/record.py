@@ -41,8 +41,8 @@ class Dataset(NamedTuple):
     test: Batch
     log_det: dict[str, Batch]
     transforms: Chain
-    levels: float | None
-    image_shape: tuple[int, int] | None
+    levels: float | None = None
+    image_shape: tuple[int, int] | None = None
     lazy: bool = False
     notes: tuple[str, ...] = ()
     columns: Columns = None
@@ -68,13 +68,11 @@ def in_model_space(
     parts: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
     chain: Chain,
     rng: np.random.Generator | None = None,
-    *,
-    levels: float | None = None,
-    image_shape: tuple[int, int] | None = None,
-    notes: tuple[str, ...] = (),
-    columns: Columns = None,
+    **others: Any,
 ) -> Dataset:
     """Return the Dataset of the raw splits `parts`, each brought to model space by `chain`.
+
+    `others` are further fields of the Dataset.
 
     >>> X = np.array([[0.5]])
     >>> in_model_space("three rows", (X, X, X), Chain(())).test
@@ -82,15 +80,5 @@ def in_model_space(
     """
     done = [forward(chain, part, rng) for part in parts]
     log_det = {split: terms for split, (_, terms) in zip(SPLITS, done, strict=True)}
-    return Dataset(
-        name=name,
-        train=done[0][0],
-        validation=done[1][0],
-        test=done[2][0],
-        log_det=log_det,
-        transforms=chain,
-        levels=levels,
-        image_shape=image_shape,
-        notes=notes,
-        columns=columns,
-    )
+    train, validation, test = (Z for Z, _ in done)
+    return Dataset(name, train, validation, test, log_det, chain, **others)

@@ -5,7 +5,7 @@
 
 import warnings
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +13,13 @@ from numpy.typing import NDArray
 from .limits import BROKEN, one_line
 
 
-class Header(NamedTuple):
-    """What the head of a .npy says of the array that follows."""
+def read_header(
+    stream: BinaryIO, size: int, name: str
+) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return the shape of the array in a .npy of `size` bytes, whether it is Fortran's, the dtype.
 
-    shape: tuple[int, ...]
-    fortran: bool
-    dtype: np.dtype[Any]
-
-
-def read_header(stream: BinaryIO, size: int, name: str) -> Header:
-    """Return the header of a .npy of `size` bytes; ValueError unless real numbers fill the rest."""
+    ValueError unless real numbers of this shape fill the bytes that follow.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # at headers of Python 2, and at odd escapes
@@ -34,10 +31,9 @@ def read_header(stream: BinaryIO, size: int, name: str) -> Header:
                 if version == (1, 0)
                 else np.lib.format.read_array_header_2_0
             )
-            header = Header(*read(stream))
+            shape, fortran, dtype = read(stream)
     except BROKEN as error:
         raise ValueError(f"{name} is not a .npy file: {one_line(error)}") from None
-    shape, _, dtype = header
     if dtype.kind not in "biuf":
         what = "Python objects, which would run code" if dtype.hasobject else str(dtype)
         raise ValueError(f"{name} must hold real numbers, got {what}")
@@ -47,19 +43,16 @@ def read_header(stream: BinaryIO, size: int, name: str) -> Header:
     there = size - stream.tell()
     if min(shape, default=0) < 0 or count != there:
         raise ValueError(f"{name} has {there} bytes of data, but its header says {shape} {dtype}")
-    return header
+    return shape, fortran, dtype
 
 
 def read_array(stream: BinaryIO, size: int, name: str) -> NDArray[Any]:
-    """Return the array of a .npy of `size` bytes; no memory is asked for before these are checked.
+    """Return the array in a .npy of `size` bytes; its header is checked before memory is asked for.
 
     >>> import io
-    >>> stream = io.BytesIO()
-    >>> np.save(stream, np.arange(3))
-    >>> size = stream.tell()
-    >>> _ = stream.seek(0)
-    >>> read_array(stream, size, "it")
-    array([0, 1, 2])
+    >>> read_array(io.BytesIO(b"0.1, 0.2"), 8, "it")
+    Traceback (most recent call last):
+    ValueError: it is not a .npy file: ...
     """
     shape, fortran, dtype = read_header(stream, size, name)
     X = np.empty(shape, dtype, order="F" if fortran else "C")
@@ -76,15 +69,7 @@ def read_array(stream: BinaryIO, size: int, name: str) -> NDArray[Any]:
 
 
 def read_npy(path: Path) -> NDArray[Any]:
-    """Return the array of a .npy file.
-
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "my.npy"
-    >>> _ = path.write_bytes(b"0.1, 0.2")
-    >>> read_npy(path)
-    Traceback (most recent call last):
-    ValueError: `...my.npy` is not a .npy file: ...
-    """
+    """Return the array of a .npy file."""
     with path.open("rb") as stream:
         return read_array(stream, path.stat().st_size, f"`{path}`")
 

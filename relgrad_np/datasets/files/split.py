@@ -50,13 +50,8 @@ def split_shuffled(name: str, raw: RawTable, rng: np.random.Generator, n: int | 
             f"whole numbers only in columns {column_list(discrete, columns)}: their likelihood has"
             " no upper bound; add uniform noise on [0, 1) to them before you fit"
         )
-    return in_model_space(
-        name,
-        (train, validation, test),
-        Chain((standardise,)),
-        notes=tuple(notes),
-        columns=columns,
-    )
+    parts, chain = (train, validation, test), Chain((standardise,))
+    return in_model_space(name, parts, chain, notes=tuple(notes), columns=columns)
 
 
 def split_by_position(name: str, X: NDArray[Any], n: int | None) -> Dataset:
@@ -87,19 +82,9 @@ def split_by_position(name: str, X: NDArray[Any], n: int | None) -> Dataset:
         rows = mapped[start : start + kept]
         _require_finite(name, rows, None, start)
         done.append(forward(chain, rows))
-    log_det = {"train": np.empty(0), "validation": done[0][1], "test": done[1][1]}
-    return Dataset(
-        name=name,
-        train=train,
-        validation=done[0][0],
-        test=done[1][0],
-        log_det=log_det,
-        transforms=chain,
-        levels=None,
-        image_shape=None,
-        lazy=True,
-        notes=tuple(notes),
-    )
+    (validation, log_det), (test, log_det_test) = done
+    log_dets = {"train": np.empty(0), "validation": log_det, "test": log_det_test}
+    return Dataset(name, train, validation, test, log_dets, chain, lazy=True, notes=tuple(notes))
 
 
 def _real(name: str, X: NDArray[Any], notes: list[str]) -> NDArray[Any]:
