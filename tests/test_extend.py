@@ -1,5 +1,6 @@
 """Parts of one's own are checked at the door: the right ones pass, each planted mistake is refused."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,14 +145,43 @@ NORMAL = dict(zip(("log_prob", "score", "sample"), FIXED["normal"], strict=True)
         ({"log_prob": lambda xp, z: -0.5 * z * z}, "has mass 2.50663, it must be 1"),
         ({"log_prob": lambda xp, z: -0.5 * z * z - 0.9189}, "it must be 1"),
         ({"sample": lambda rng, shape: 1.1 * rng.standard_normal(shape)}, "another distribution"),
+        (
+            {"sample": lambda rng, shape: rng.gumbel(size=shape)},
+            "another distribution: the shares .* differ by 0.144",
+        ),
         ({"sample": lambda rng, shape: np.random.default_rng().normal(size=shape)}, "alone"),
         ({"sample": lambda rng, shape: rng.standard_normal()}, "draws of the shape asked for"),
     ],
-    ids=["sign", "small", "normaliser", "near", "scale", "another generator", "shape"],
+    ids=["sign", "small", "normaliser", "near", "scale", "Gumbel", "generator", "shape"],
 )
 def test_a_wrong_density_is_refused(wrong, words):
     with pytest.raises(ValueError, match=words):
         extend.density("own", **{**NORMAL, **wrong})
+
+
+GAUSS = (lambda x: -0.5 * x * x - 0.5 * math.log(2 * math.pi), lambda x: -x, "standard_normal")
+CAUCHY = (
+    lambda x: -np.log(math.pi * (1 + x * x)),
+    lambda x: -2 * x / (1 + x * x),
+    "standard_cauchy",
+)
+LAPLACE = (lambda x: -np.abs(x) - math.log(2), lambda x: -np.sign(x), "laplace")
+
+
+@pytest.mark.parametrize(
+    ("place", "width", "of_x"),
+    [(0, 1, CAUCHY), (20, 0.1, GAUSS), (-5, 1e4, GAUSS), (0.35, 1, LAPLACE)],
+    ids=["heavy tails", "narrow, far out", "wide", "a kink beside 0"],
+)
+def test_right_densities_of_other_shapes_pass(place, width, of_x):
+    """The density of z = place + width x."""
+    log_prob, score, draw = of_x
+    extend.density(
+        "own",
+        log_prob=lambda xp, z: log_prob((z - place) / width) - math.log(width),
+        score=lambda xp, z: score((z - place) / width) / width,
+        sample=lambda rng, shape: place + width * getattr(rng, draw)(size=shape),
+    )
 
 
 @pytest.mark.parametrize(

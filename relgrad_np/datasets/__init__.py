@@ -1,31 +1,28 @@
-"""Data to fit: named sets, split and brought to model space by transforms that are recorded."""
+"""How a name, a file or an array becomes training, validation and test rows in model space.
 
-import math
-import os
-from typing import Any
+Read `record` (what a loader returns) and `transforms` (the way to model space and back) first, then
+`by_name` (`load`, the entry). The loaders are `digits`, `toy`, `files` (data of your own) and
+`standard` (the public sets). `rows` checks arrays for all of them. `findings`, which stands on
+`columns`, looks for data that no model can be fitted to, and `baseline` is the Gaussian to beat.
+"""
 
-import numpy as np
-
-from ..core.arguments import one_of, whole
-from .digits import IMAGE_SHAPE, LEVELS, digits
-from .files.own import LAZY_ABOVE, is_own_file, own_file, own_table
-from .guards import Findings, examine, require_full_rank
+from .baseline import gaussian_log_likelihood
+from .by_name import NAMES, load
+from .digits import digits
+from .files.own import LAZY_ABOVE
+from .findings import Findings, examine, require_full_rank
 from .record import SPLITS, Dataset
-from .standard.sources import STANDARD, load_standard
+from .standard.sources import STANDARD
 from .toy import TOYS, toy
 from .transforms import (
-    Batch,
     Chain,
     Dequantise,
     Logit,
     Standardise,
     Transform,
-    batch,
     bits_per_dim,
     from_dict,
 )
-
-NAMES = ("digits", *(f"toy:{name}" for name in TOYS))
 
 __all__ = [
     "LAZY_ABOVE",
@@ -49,114 +46,3 @@ __all__ = [
     "require_full_rank",
     "toy",
 ]
-
-
-def load(
-    name: Any,
-    seed: int = 0,
-    n: int | None = None,
-    data_dir: str | os.PathLike[str] | None = None,
-    *,
-    lazy_above: int = LAZY_ABOVE,
-) -> Dataset:
-    """Return a data set: a name, a file of one's own, or an array or pandas DataFrame.
-
-    digits     shuffled; 1,257 train, 270 validation, 270 test; Dequantise, Logit, Standardise
-    toy:NAME   n train (10,000), n // 5 validation and as many test; Standardise
-    mnist, fashion-mnist, power, bsds300, miniboone, gas, hepmass
-               standard files, looked for in `data_dir`, else in RELGRAD_DATA and the cache folder
-               (`datasets.standard`); splits and model space are the published ones, so that
-               log-likelihoods compare with published ones
-    FILE       .npy, .npz or .csv: rows shuffled, 80 % train, 10 % validation, 10 % test, unless
-               the .npz has x_train, x_validation, x_test; Standardise (`datasets.files`)
-    array or DataFrame
-               the same
-
-    A .npy file (or np.memmap) of more than `lazy_above` bytes is memory-mapped: `lazy` is True,
-    `train` holds its rows as they are in the file, and `transforms.forward(batch)` brings them to
-    model space.
-
-    `n` is a cap on the training rows, the first n after the set's own shuffle. All randomness is
-    from `numpy.random.default_rng(seed)`; moments are those of the training rows. ValueError for
-    an unknown name, for what a file should not hold, or for `n` with the digits, whose number is
-    fixed; FileNotFoundError, saying where to get it, for a file that is not there.
-
-    >>> data = load("digits", seed=1)
-    >>> data.train.shape, data.test.shape, data.image_shape, data.levels
-    ((1257, 64), (270, 64), (8, 8), 17.0)
-    >>> data = load(np.random.default_rng(0).normal(size=(50, 3)))
-    >>> data.name, data.train.shape, data.validation.shape, data.test.shape
-    ('array', (40, 3), (5, 3), (5, 3))
-    """
-    rng = np.random.default_rng(seed)
-    n = n if n is None else whole("n", n)
-    if not isinstance(name, (str, os.PathLike)):
-        return own_table(name, rng, n, lazy_above)
-    name = os.fspath(name)
-    if is_own_file(name):
-        return own_file(name, rng, n, lazy_above)
-    one_of("data", name, (*NAMES, *STANDARD, "a file .npy, .npz or .csv"))
-    if name in STANDARD:
-        return load_standard(name, rng, n, data_dir)
-    if name != "digits":
-        n = 10_000 if n is None else n
-        held_out = max(n // 5, 1)
-        X = toy(name.removeprefix("toy:"), n + 2 * held_out, rng)
-        return _split(name, X, (n, n + held_out), (), rng)
-    if n is not None:
-        raise ValueError(f"`n` must be None for digits, which are 1797 images, got {n}")
-    X = rng.permutation(digits())
-    return _split(name, X, (1257, 1527), (Dequantise(LEVELS), Logit()), rng, LEVELS, IMAGE_SHAPE)
-
-
-def _split(
-    name: str,
-    X: Batch,
-    cuts: tuple[int, int],
-    fixed: tuple[Transform, ...],
-    rng: np.random.Generator,
-    levels: float | None = None,
-    image_shape: tuple[int, int] | None = None,
-) -> Dataset:
-    """Cut X in three; apply the `fixed` transforms, then Standardise as fitted on the first."""
-    parts = [Chain(fixed).forward_with_log_det(part, rng) for part in np.split(X, cuts)]
-    standardise = Standardise.fit(parts[0][0])
-    Zs = [standardise.forward(Y) for Y, _ in parts]
-    log_det = {
-        split: before + standardise.log_det(Y)
-        for split, (Y, before) in zip(SPLITS, parts, strict=True)
-    }
-    chain = Chain((*fixed, standardise))
-    return Dataset(name, Zs[0], Zs[1], Zs[2], log_det, chain, levels, image_shape)
-
-
-def gaussian_log_likelihood(train: Any, X: Any) -> Batch:
-    """Return log N(x; m, C) (N,), nats, for each row of X: the baseline that a model has to beat.
-
-    m and C are the maximum-likelihood moments (1/N) of the rows of `train`, factored by Cholesky
-    after standardising, so that columns of unlike units do no harm.
-
-    ValueError for constant columns, LinAlgError if C otherwise has not full rank (to 64 eps D).
-    Cost: O(N D^2 + D^3).
-
-    >>> import numpy as np
-    >>> gaussian_log_likelihood(np.array([[-1.0], [1.0]]), np.array([[0.0], [1.0]]))
-    array([-0.91893853, -1.41893853])
-    """
-    train = batch("train", train)
-    N, D = train.shape
-    X = batch("X", X, D)
-    standardise = Standardise.fit(train, "train")
-    Y = standardise.forward(train)  # (N, D)
-    C = Y.T @ Y / N  # (D, D), a correlation matrix
-    rank = int((np.linalg.eigvalsh(C) > 64 * np.finfo(float).eps * D).sum())
-    if rank < D:
-        raise np.linalg.LinAlgError(
-            f"the covariance of `train`, {N} rows, has rank {rank}, not {D}: drop columns that"
-            " depend on others, add rows or add noise"
-        )
-    K = np.linalg.cholesky(C)  # C = K @ K.T
-    whitened = np.linalg.solve(K, standardise.forward(X).T)  # (D, N)
-    log_volume = np.log(np.diag(K)).sum() + D / 2 * math.log(2 * math.pi)
-    result: Batch = standardise.log_det(X) - (whitened**2).sum(axis=0) / 2 - log_volume
-    return result

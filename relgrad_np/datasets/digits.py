@@ -1,9 +1,9 @@
-"""The 8 x 8 handwritten digits that come with scikit-learn: small, real, and always at hand."""
+"""The 8 x 8 handwritten digits that come with scikit-learn: small and real, without a download."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-LEVELS = 17.0  # pixels count the dots set in a 4 x 4 block of a bitmap: 0, ..., 16
+LEVELS = 17.0  # a pixel counts the dots in a 4 x 4 block of a bitmap: 0, ..., 16
 IMAGE_SHAPE = (8, 8)
 
 

@@ -1,23 +1,34 @@
-"""What a loader returns: three splits in model space, how they came there, and what to know."""
+"""The two records of the wing: raw rows as a source holds them, and the data set made of them."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .transforms import Batch, Chain, chunks
+from .rows import Batch, Columns, chunks
+from .transforms import Chain
 
 SPLITS = ("train", "validation", "test")
 
 
-class Dataset(NamedTuple):
-    """Three splits (N, D) in model space, and what led there.
+class RawTable(NamedTuple):
+    """Rows as a file holds them: `train` (N, D), with the other splits if the file has them."""
 
-    `log_det[split]` (N,) is log |d model space / d data| at each row; `levels` and `image_shape`
-    are None for what is not an image. If `lazy`, `train` is a memory-mapped (N, D) array of the
-    file's own rows and dtype, `transforms.forward(batch)` brings a batch to model space, and
-    log_det["train"] is empty. `notes` say what a reader of the results should know; `columns`
-    are the names of the columns, None where there are none.
+    train: NDArray[Any]
+    validation: NDArray[Any] | None = None
+    test: NDArray[Any] | None = None
+    columns: Columns = None
+    notes: tuple[str, ...] = ()
+
+
+class Dataset(NamedTuple):
+    """Three splits (N, D) in model space, with the transforms that brought them there.
+
+    `log_det[split]` (N,) is log |d model space / d data| at each row. `levels` and `image_shape`
+    are None unless the rows are images. If `lazy`, `train` is a memory-mapped (N, D) array of the
+    file's own rows and dtype, `transforms.forward(batch)` brings a batch of them to model space,
+    and log_det["train"] is empty. `notes` say what a reader of the results should know; `columns`
+    are the names of the columns, None where they have none.
 
     >>> from relgrad_np.datasets import load
     >>> load("toy:sine", n=50).train.shape
@@ -30,15 +41,15 @@ class Dataset(NamedTuple):
     test: Batch
     log_det: dict[str, Batch]
     transforms: Chain
-    levels: float | None
-    image_shape: tuple[int, int] | None
+    levels: float | None = None
+    image_shape: tuple[int, int] | None = None
     lazy: bool = False
     notes: tuple[str, ...] = ()
-    columns: tuple[str, ...] | None = None
+    columns: Columns = None
 
 
 def forward(chain: Chain, X: Any, rng: np.random.Generator | None = None) -> tuple[Batch, Batch]:
-    """Return chain.forward_with_log_det(X, rng), computed in chunks: little beyond the result.
+    """Return chain.forward_with_log_det(X, rng), computed in chunks to save memory.
 
     >>> from .transforms import Dequantise
     >>> Z, log_det = forward(Chain((Dequantise(2),)), np.array([[0], [1]]), np.random.default_rng())
@@ -57,13 +68,11 @@ def in_model_space(
     parts: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
     chain: Chain,
     rng: np.random.Generator | None = None,
-    *,
-    levels: float | None = None,
-    image_shape: tuple[int, int] | None = None,
-    notes: tuple[str, ...] = (),
-    columns: tuple[str, ...] | None = None,
+    **others: Any,
 ) -> Dataset:
     """Return the Dataset of the raw splits `parts`, each brought to model space by `chain`.
+
+    `others` are further fields of the Dataset.
 
     >>> X = np.array([[0.5]])
     >>> in_model_space("three rows", (X, X, X), Chain(())).test
@@ -71,15 +80,5 @@ def in_model_space(
     """
     done = [forward(chain, part, rng) for part in parts]
     log_det = {split: terms for split, (_, terms) in zip(SPLITS, done, strict=True)}
-    return Dataset(
-        name=name,
-        train=done[0][0],
-        validation=done[1][0],
-        test=done[2][0],
-        log_det=log_det,
-        transforms=chain,
-        levels=levels,
-        image_shape=image_shape,
-        notes=notes,
-        columns=columns,
-    )
+    train, validation, test = (Z for Z, _ in done)
+    return Dataset(name, train, validation, test, log_det, chain, **others)

@@ -2,28 +2,24 @@
 
     log p(x) = log p_model(z) + log |d z / d x|      z = Chain.forward(x)
 
-Each is a frozen record of plain numbers, so it compares, prints, and goes to JSON and back.
-Integers and float32 become float64; anything but a finite (N, D) array fails by name.
+Each transform is a frozen record of plain numbers: it can be compared, printed, and written to JSON
+and read back. Integers and float32 become float64; anything but a finite (N, D) array is refused.
 """
 
 import abc
 import math
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ..core.arguments import build, generator, number, whole
-
-Batch = NDArray[np.float64]
-Columns = tuple[str, ...] | None  # names, or None where columns go by their index
-CHUNK = 2**24  # bytes of float64 in one pass over what may not fit into memory
+from .rows import Batch, Columns, batch, chunks, column_list, floats, refuse, table
 
 
 class Transform(abc.ABC):
-    """What the transforms share: forward, inverse, log_det (all rowwise) and to_dict."""
+    """A map of rows that can be inverted: forward, inverse and log_det, all row by row."""
 
     name: ClassVar[str]
 
@@ -40,7 +36,7 @@ class Transform(abc.ABC):
         """Return log |det d Z / d X| (N,) at the continuous input X (N, D)."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return {"name": ..., and the fields}, which JSON can hold."""
+        """Return the name and the fields in a form that JSON can hold."""
         plain = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
         return {"name": self.name, **plain}
 
@@ -49,7 +45,7 @@ class Transform(abc.ABC):
 class Dequantise(Transform):
     """Z = (X + U) / levels, U uniform on [0, 1)^D; X whole numbers 0, ..., levels - 1.
 
-    The continuous input of its log_det, X + U, is in pixel units; log_det = -D log(levels).
+    log_det = -D log(levels), that of the division; its input X + U is continuous, in pixel units.
 
     >>> import numpy as np
     >>> t = Dequantise(4)
@@ -65,7 +61,7 @@ class Dequantise(Transform):
         object.__setattr__(self, "levels", float(whole("levels", self.levels)))
 
     def forward(self, X: Any, rng: np.random.Generator | None = None) -> Batch:
-        """Add the noise and divide. ValueError where X is not whole or out of range."""
+        """Add the noise and divide; ValueError where X is not a whole number in range."""
         X = batch("X", X)
         bad = (np.floor(X) != X) | (X < 0) | (self.levels - 1 < X)
         refuse("X", X, bad, f"a whole number 0, ..., {self.levels - 1:.0f}")
@@ -100,22 +96,23 @@ class Logit(Transform):
         low, high = math.nextafter(0.0, -1.0), math.nextafter(0.5, 0.0)
         object.__setattr__(self, "lam", number("lam", self.lam, low, high, "in [0, 0.5)"))
 
-    def _both(self, X: Any) -> tuple[Batch, Batch]:
+    def _squeezed(self, X: Any) -> tuple[Batch, Batch]:
+        """Return s and 1 - s."""
         X = batch("X", X)
         if self.lam > 0:
             refuse("X", X, (X < 0) | (X > 1), "in [0, 1]")
         else:
             refuse("X", X, (X <= 0) | (X >= 1), "in (0, 1) when lam = 0")
         scale = 1 - 2 * self.lam
-        return self.lam + scale * X, self.lam + scale * (1 - X)  # s, 1 - s
+        return self.lam + scale * X, self.lam + scale * (1 - X)
 
     def forward(self, X: Any, rng: np.random.Generator | None = None) -> Batch:
         """Return log s - log(1 - s)."""
-        s, rest = self._both(X)
+        s, rest = self._squeezed(X)
         return np.log(s) - np.log(rest)
 
     def inverse(self, Z: Any) -> Batch:
-        """Return (sigmoid(Z) - lam) / (1 - 2 lam): beyond [0, 1] by up to lam for large |Z|."""
+        """Return (sigmoid(Z) - lam) / (1 - 2 lam), outside [0, 1] by up to lam for large |Z|."""
         Z = batch("Z", Z)
         small = np.exp(-np.abs(Z))  # at most 1: the exponential never overflows
         s = np.where(Z < 0, small, 1.0) / (1 + small)
@@ -124,7 +121,7 @@ class Logit(Transform):
 
     def log_det(self, X: Any) -> Batch:
         """Return sum_i log(1 - 2 lam) - log s_i - log(1 - s_i) for each row."""
-        s, rest = self._both(X)
+        s, rest = self._squeezed(X)
         log_det: Batch = (math.log1p(-2 * self.lam) - np.log(s) - np.log(rest)).sum(axis=1)
         return log_det
 
@@ -156,19 +153,19 @@ class Standardise(Transform):
     def fit(cls, X: Any, name: str = "X", columns: Columns = None) -> Self:
         """Return the moments 1/N of the rows of X; ValueError naming any constant columns.
 
-        One pass in chunks, whose moments are pooled (Chan, Golub and LeVeque, 1979): X may be a
-        memory-mapped file of any real dtype, of which less than 64 MiB are held at a time.
+        The rows are read once, in chunks whose moments are pooled (Chan, Golub and LeVeque, 1979).
+        So X may be a memory-mapped file of any real dtype; at most 64 MiB are in memory at a time.
         """
         X = table(name, X)
         N, D = X.shape
         mean, squares = np.zeros(D), np.zeros(D)
         constant = np.ones(D, dtype=bool)
         first = floats(X[:1])[0]
-        with np.errstate(over="ignore", invalid="ignore"):  # refused below, by column
+        with np.errstate(over="ignore", invalid="ignore"):  # overflow is refused below, by column
             for start, rows in chunks(N, D):
                 Y = floats(X[rows])  # (n, D)
                 refuse(name, Y, ~np.isfinite(Y), "finite", start, columns)
-                # compared, for the std of a constant column need not be computed as 0
+                # compare the values: up to rounding, the std of a constant column need not be 0
                 constant &= (first == Y).all(axis=0)
                 m, n = Y.mean(axis=0), len(Y)
                 shift = m - mean
@@ -192,7 +189,7 @@ class Standardise(Transform):
         X = batch("X", X, len(self.mean))
         with np.errstate(over="ignore"):
             Z: Batch = (X - self.mean) / self.std
-        refuse("X", X, ~np.isfinite(Z), "near the rows whose moments these are")
+        refuse("X", X, ~np.isfinite(Z), "near the rows that mean and std were fitted to")
         return Z
 
     def inverse(self, Z: Any) -> Batch:
@@ -219,7 +216,7 @@ def from_dict(record: dict[str, Any]) -> Transform:
 
 @dataclass(frozen=True)
 class Chain:
-    """Transforms applied in order; `inverse` undoes them in reverse.
+    """Transforms that are applied in order; `inverse` undoes them, the last one first.
 
     >>> import numpy as np
     >>> chain = Chain((Logit(0.0), Standardise((0.0,), (2.0,))))
@@ -244,7 +241,7 @@ class Chain:
     def forward_with_log_det(
         self, X: Any, rng: np.random.Generator | None = None
     ) -> tuple[Batch, Batch]:
-        """Return Z (N, D) and the sum of the log_det (N,), each at its own transform's input."""
+        """Return Z (N, D) and the sum of the log_dets (N,), each taken at its transform's input."""
         Z = batch("X", X)
         log_det = np.zeros(len(Z))
         for transform in self.transforms:
@@ -269,91 +266,15 @@ class Chain:
 
 
 def bits_per_dim(log_prob: ArrayLike, log_det: ArrayLike, D: int) -> Any:
-    """Return -(log_prob + log_det) / (D log 2), elementwise: the codelength of a pixel, in bits.
+    """Return -(log_prob + log_det) / (D log 2), elementwise: the code length of a pixel, in bits.
 
-    `log_prob` is the model's log-likelihood in model space, in nats; `log_det` that of the whole
-    chain, from pixel units (0 to levels: Dequantise counts) to model space. The density is then
-    one over pixels of width 1, as in published numbers, and its mean bounds the codelength of the
-    discrete data from above (Theis et al., 2016): log levels / log 2 bits if it is uniform.
+    `log_prob` is the model's log-likelihood in model space, in nats. `log_det` is that of the whole
+    chain from pixel units (0 to `levels`) to model space, so it includes that of Dequantise. As in
+    published numbers, the density is then one over pixels of width 1. Its mean bounds the code
+    length of the discrete data from above (Theis et al., 2016); log2(levels) is that of a uniform
+    density.
 
     >>> float(bits_per_dim(0.0, Dequantise(256).log_det([[0.0, 0.0]])[0], 2))
     8.0
     """
     return -(np.asarray(log_prob) + np.asarray(log_det)) / (whole("D", D) * math.log(2))
-
-
-def table(name: str, X: Any, D: int | None = None) -> NDArray[Any]:
-    """Return X as an (N, D) array of real numbers, N and D >= 1, whose values are not looked at.
-
-    >>> table("X", [[1, 2]])
-    array([[1, 2]])
-    """
-    rows: NDArray[Any] = np.asarray(X)  # a view, of a memory-mapped file too
-    if rows.dtype.kind not in "iuf":
-        raise ValueError(f"`{name}` must hold real numbers, got {rows.dtype}")
-    if rows.ndim != 2 or not rows.size or (D is not None and rows.shape[1] != D):
-        raise ValueError(f"`{name}` must have shape (N, {D or 'D'}), N >= 1, got {rows.shape}")
-    return rows
-
-
-def floats(X: NDArray[Any]) -> Batch:
-    """Return X in native float64; what is beyond its range becomes infinite, in silence.
-
-    >>> floats(np.array([1, 2], dtype=">f4"))
-    array([1., 2.])
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        Y: Batch = X.astype(np.float64, copy=False)
-    return Y
-
-
-def batch(name: str, X: Any, D: int | None = None) -> Batch:
-    """Return X as a finite float64 (N, D) array, N and D >= 1, or fail by its name.
-
-    >>> batch("X", [[1, 2]])
-    array([[1., 2.]])
-    """
-    Y = floats(table(name, X, D))
-    refuse(name, Y, ~np.isfinite(Y), "finite")
-    return Y
-
-
-def chunks(N: int, D: int) -> Iterator[tuple[int, slice]]:
-    """Yield (first row, slice) of runs of at most CHUNK bytes of float64 rows of length D.
-
-    >>> list(chunks(5, CHUNK // 16))
-    [(0, slice(0, 2, None)), (2, slice(2, 4, None)), (4, slice(4, 5, None))]
-    """
-    rows = max(1, CHUNK // (8 * D))
-    for start in range(0, N, rows):
-        yield start, slice(start, min(start + rows, N))
-
-
-def refuse(
-    name: str,
-    X: NDArray[Any],
-    bad: NDArray[np.bool_],
-    rule: str,
-    first_row: int = 0,
-    columns: Columns = None,
-) -> None:
-    """Raise ValueError for the first entry of X that is `bad`, by value, row and column.
-
-    >>> refuse("X", np.ones((1, 2)), np.array([[False, True]]), "zero")
-    Traceback (most recent call last):
-    ValueError: `X` must be zero, got 1.0 at row 0, column 1
-    """
-    if bad.any():
-        row, column = (int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape))
-        where = f"row {first_row + row}, column {column_list([column], columns)}"
-        raise ValueError(f"`{name}` must be {rule}, got {X[row, column]} at {where}")
-
-
-def column_list(which: Iterable[int], columns: Columns = None) -> str:
-    """Return the columns by name, or by index if they have none; the first twenty.
-
-    >>> column_list([0, 2]), column_list([0, 2], ("age", "height", "weight"))
-    ('0, 2', "'age', 'weight'")
-    """
-    names = [str(j) if columns is None else repr(columns[j]) for j in which]
-    return ", ".join(names[:20]) + ", ..." * (len(names) > 20)

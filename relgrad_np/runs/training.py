@@ -18,8 +18,7 @@ from ..core.arrays import from_numpy, to_numpy
 from ..core.densities import density
 from ..core.network import Layer, Layers
 from ..core.sampling import require_model
-from ..datasets import Dataset, gaussian_log_likelihood
-from ..datasets.guards import require_full_rank
+from ..datasets import Dataset, gaussian_log_likelihood, require_full_rank
 from ..distributed.together import fit
 from ..fitting.options import options_from
 from ..fitting.records import Epoch, FitResult

@@ -271,10 +271,10 @@ def case(seed, i, everything):
 
 def work(seed, start, stop):
     """Run cases in this process; a line before each and a line after it."""
-    from relgrad_np.datasets.standard import sources as standard
+    from relgrad_np.datasets.standard import bsds300
 
     warnings.simplefilter("error")
-    standard.COUNTS = (50, 20, 20)  # patches
+    bsds300.COUNTS = (50, 20, 20)  # patches
     with tempfile.TemporaryDirectory() as name:
         proof = Path(name) / "proof"
         everything = seeds(proof)

@@ -1,4 +1,4 @@
-"""IDX, the format of MNIST's own files: a magic number, the lengths, and the bytes."""
+"""Read IDX, the format of MNIST's own files: a magic number, the lengths, and the bytes."""
 
 import gzip
 import math
@@ -18,7 +18,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
 
         0, 0, 8, ndim; ndim lengths of four bytes, big-endian; then exactly their product of bytes
 
-    ValueError for anything else, or for more than 1 GiB.
+    ValueError for anything else, and for more than 1 GiB.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "two-idx2-ubyte"

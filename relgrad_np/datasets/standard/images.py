@@ -7,30 +7,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files.idx import read_idx
-from ..files.npy import npz_members, read_member
+from ..files.npz import read_named
 from ..record import Dataset, in_model_space
+from ..rows import LEAST_ROWS
 from ..transforms import Chain, Dequantise, Logit
-from .uci import SMALLEST
 
 IMAGE_SHAPE = (28, 28)
-
-
 PIXELS = 784
-
-
 LEVELS = 256
 
 
-def _image_npz(name: str, path: Path, rng: np.random.Generator, n: int | None) -> Dataset:
-    members = npz_members(path)
-    for key in ("x_train", "x_test"):
-        if key not in members:
-            raise ValueError(f"`{path}` has no array `{key}`")
-    train, test = (read_member(path, members[key]) for key in ("x_train", "x_test"))
-    return _images(name, path, train, test, rng, n)
+def images_npz(name: str, path: Path, rng: np.random.Generator, n: int | None) -> Dataset:
+    """Read x_train and x_test of an .npz file."""
+    found = read_named(path, ("x_train", "x_test"))
+    return _images(name, path, found["x_train"], found["x_test"], rng, n)
 
 
-def _image_idx(name: str, path: Path, rng: np.random.Generator, n: int | None) -> Dataset:
+def images_idx(name: str, path: Path, rng: np.random.Generator, n: int | None) -> Dataset:
+    """Read the IDX file of the training images, and that of the test images beside it."""
     stem = path.name.removesuffix(".gz").replace("train", "t10k")
     test = next(
         (p for p in (path.with_name(stem), path.with_name(stem + ".gz")) if p.exists()), None
@@ -50,10 +44,10 @@ def _images(
 ) -> Dataset:
     """Return images as published: the last sixth of x_train validates (10,000 of 60,000).
 
-    x/255 + U/255, divided by the maximum, then logit(1e-6 + (1 - 2e-6) x). The maximum is taken
-    to be 256/255, which bounds it and which it approaches (to 1e-8 in the 39 million pixels of
-    the training images), so that the transform does not depend on the draw of the noise and has
-    a known Jacobian: together (x + U) / 256, Dequantise(256).
+    Published are x/255 + U/255, divided by the maximum, then logit(1e-6 + (1 - 2e-6) x). Here the
+    maximum is taken to be 256/255, its upper bound; in the 39 million pixels of the training images
+    it comes as near as 1e-8. So the transform does not depend on the draw of the noise, and its
+    Jacobian is known: together it is (x + U) / 256, Dequantise(256).
     """
     for X in (x_train, x_test):
         if X.dtype != np.uint8 or X.shape[1:] not in (IMAGE_SHAPE, (PIXELS,)) or not len(X):
@@ -63,8 +57,8 @@ def _images(
             )
     x_train, x_test = (X.reshape(-1, PIXELS) for X in (x_train, x_test))
     cut = len(x_train) - len(x_train) // 6
-    if len(x_train) < SMALLEST:
-        raise ValueError(f"`{path}` must have {SMALLEST} images at least, got {len(x_train)}")
+    if len(x_train) < LEAST_ROWS:
+        raise ValueError(f"`{path}` must have {LEAST_ROWS} images at least, got {len(x_train)}")
     return in_model_space(
         name,
         (x_train[:cut][:n], x_train[cut:], x_test),

@@ -1,9 +1,4 @@
-"""Standard data sets, from the public files in which they are passed on.
-
-The model space of each is the space in which its log-likelihoods are published, so that results
-compare: logit space for images, standardised columns for the UCI sets, patches as they are for
-BSDS300 (Papamakarios, Pavlakou and Murray, 2017).
-"""
+"""Where the files of the standard sets may lie, and which reader each of them has."""
 
 import os
 import sys
@@ -13,32 +8,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..record import Dataset, in_model_space
-from ..transforms import Chain, floats
-from .images import _image_idx, _image_npz
-from .photographs import COUNTS, patches, read_hdf5, read_photographs
-from .uci import (
-    _gas,
-    _hepmass,
-    _miniboone,
-    _miniboone_partial,
-    _power_npy,
-    _power_npz,
-    _power_text,
-    _require,
-)
+from ..record import Dataset
+from .bsds300 import from_hdf5, from_photographs
+from .images import images_idx, images_npz
+from .power import power_npy, power_npz, power_text
+from .uci import gas, hepmass, miniboone, miniboone_partial
 
-Reader = Callable[[str, Path, np.random.Generator, "int | None"], Dataset]
-
-
+Reader = Callable[[str, Path, np.random.Generator, int | None], Dataset]
 DEBIAN = Path("/usr/share/datasets")  # where Debian's dataset-fashion-mnist puts its files
-
-
 ARCHIVE = 'the archive "Preprocessed datasets for MAF experiments" on Zenodo'
 
 
 class Source(NamedTuple):
-    """Where a data set may lie in a folder, how it is then read, and what to tell who has none."""
+    """Where a data set may lie in a folder, with its readers, and what to say if it is not there.
+
+    `readers` are pairs of a path within a folder and the reader of what lies there; `files` and
+    `origin` are words for the user; `folders` are looked in after the usual ones.
+    """
 
     readers: tuple[tuple[str, Reader], ...]
     files: str
@@ -54,8 +40,8 @@ def load_standard(
 ) -> Dataset:
     """Return the standard data set `name`, with at most n training rows.
 
-    Looked for in `data_dir` alone if it is given, else in the folder that the environment variable
-    RELGRAD_DATA names, then in the cache folder. FileNotFoundError if it is in none of them.
+    If `data_dir` is given, only this folder is searched; else the folder that the environment
+    variable RELGRAD_DATA names, then the cache folder. FileNotFoundError if it is in none of them.
 
     >>> import tempfile
     >>> load_standard("gas", np.random.default_rng(0), None, tempfile.mkdtemp())
@@ -67,7 +53,7 @@ def load_standard(
     for folder in folders:
         for relative, reader in source.readers:
             path = folder / relative
-            if path.exists() and _meant(name, folder, path):
+            if path.exists() and _is_meant(name, folder, path):
                 return reader(name, path, rng, n)
     where = ", ".join(str(folder) for folder in folders)
     raise FileNotFoundError(
@@ -77,7 +63,7 @@ def load_standard(
 
 
 def data_folders(data_dir: str | os.PathLike[str] | None = None) -> list[Path]:
-    """Return the folders in which standard files are looked for, the first first.
+    """Return the folders in which standard files are looked for, in this order.
 
     >>> [str(folder) for folder in data_folders("my data")]
     ['my data']
@@ -92,46 +78,17 @@ def data_folders(data_dir: str | os.PathLike[str] | None = None) -> list[Path]:
     return [*([Path(named)] if named else []), Path(cache) / "relgrad_np"]
 
 
-def _meant(name: str, folder: Path, path: Path) -> bool:
-    """MNIST and Fashion-MNIST have the same file names: what lies in a plain folder is MNIST."""
+def _is_meant(name: str, folder: Path, path: Path) -> bool:
+    """Tell MNIST from Fashion-MNIST, whose files have the same names, by the name of the folder."""
     if path.parent != folder or "idx3" not in path.name:
         return True
     return ("fashion" in folder.name.lower()) == (name == "fashion-mnist")
 
 
-def _bsds_photographs(name: str, path: Path, rng: np.random.Generator, n: int | None) -> Dataset:
-    """Draw patches: 90 % of the photographs in train, by name, for training, the rest validates."""
-    photographs, test = read_photographs(path / "train"), read_photographs(path / "test")
-    if len(photographs) < 2 or not test:
-        raise ValueError(
-            f"`{path}` must have two .jpg photographs in train and one in test at least, got"
-            f" {len(photographs)} and {len(test)}"
-        )
-    cut = len(photographs) - max(len(photographs) // 10, 1)
-    groups = photographs[:cut], photographs[cut:], test
-    counts = (COUNTS[0] if n is None else min(n, COUNTS[0]), *COUNTS[1:])
-    parts = [
-        patches(group, count, stream)
-        for group, count, stream in zip(groups, counts, rng.spawn(3), strict=True)
-    ]
-    note = (
-        f"patches redrawn by the published recipe from {cut}, {len(photographs) - cut} and"
-        f" {len(test)} photographs; log-likelihoods are of the patches, not standardised"
-    )
-    return in_model_space(name, (parts[0], parts[1], parts[2]), Chain(()), notes=(note,))
-
-
-def _bsds_hdf5(name: str, path: Path, rng: np.random.Generator, n: int | None) -> Dataset:
-    found = read_hdf5(path)
-    train, validation, test = (_require(path, floats(found[key]), 63) for key in found)
-    note = "log-likelihoods are of the patches, not standardised, as published"
-    return in_model_space(name, (train[:n], validation, test), Chain(()), notes=(note,))
-
-
 def _image_source(stem: str, folders: tuple[str, ...], origin: str, *places: Path) -> Source:
-    npz = tuple((f"{name}.npz", _image_npz) for name in dict.fromkeys((stem, folders[-1])))
+    npz = tuple((f"{name}.npz", images_npz) for name in dict.fromkeys((stem, folders[-1])))
     idx = tuple(
-        (f"{folder}{name}{packed}", _image_idx)
+        (f"{folder}{name}{packed}", images_idx)
         for folder in (*(f"{folder}/" for folder in folders), "")
         for name in ("train-images-idx3-ubyte", "train-images.idx3-ubyte")
         for packed in ("", ".gz")
@@ -157,10 +114,10 @@ SOURCES: dict[str, Source] = {
     ),
     "power": Source(
         (
-            ("power/data.npy", _power_npy),
-            ("power_maf6.npz", _power_npz),
-            ("household_power_consumption.txt", _power_text),
-            ("power/household_power_consumption.txt", _power_text),
+            ("power/data.npy", power_npy),
+            ("power_maf6.npz", power_npz),
+            ("household_power_consumption.txt", power_text),
+            ("power/household_power_consumption.txt", power_text),
         ),
         "power/data.npy, power_maf6.npz or household_power_consumption.txt",
         'the UCI repository, "Individual household electric power consumption" (unzip it), or '
@@ -168,35 +125,33 @@ SOURCES: dict[str, Source] = {
     ),
     "bsds300": Source(
         (
-            ("BSDS300/BSDS300.hdf5", _bsds_hdf5),
-            ("BSDS300.hdf5", _bsds_hdf5),
-            ("BSDS300/images", _bsds_photographs),
+            ("BSDS300/BSDS300.hdf5", from_hdf5),
+            ("BSDS300.hdf5", from_hdf5),
+            ("BSDS300/images", from_photographs),
         ),
         "BSDS300.hdf5 or the folder BSDS300/images with its train and test",
         "the Berkeley Segmentation Dataset (its images), or " + ARCHIVE,
     ),
     "miniboone": Source(
         (
-            ("miniboone/data.npy", _miniboone),
-            ("miniboone.npy", _miniboone),
-            ("miniboone_partial.npz", _miniboone_partial),
+            ("miniboone/data.npy", miniboone),
+            ("miniboone.npy", miniboone),
+            ("miniboone_partial.npz", miniboone_partial),
         ),
         "miniboone/data.npy, miniboone.npy or miniboone_partial.npz",
         ARCHIVE,
     ),
     "gas": Source(
-        (("gas/data.npy", _gas), ("gas.npy", _gas)),
+        (("gas/data.npy", gas), ("gas.npy", gas)),
         "gas/data.npy or gas.npy",
         ARCHIVE
         + "; its ethylene_CO.pickle is not opened here, for a pickle can run code: convert it once"
         ' with pandas.read_pickle(FILE).drop(columns=["Meth", "Eth", "Time"]).to_numpy()',
     ),
     "hepmass": Source(
-        (("hepmass/train.npy", _hepmass),),
+        (("hepmass/train.npy", hepmass),),
         "hepmass/train.npy and hepmass/test.npy (21 columns, signal only)",
         ARCHIVE + ", whose 1000_train.csv and 1000_test.csv its authors' code turns into these",
     ),
 }
-
-
 STANDARD = tuple(SOURCES)

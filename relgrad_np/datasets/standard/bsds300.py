@@ -1,4 +1,4 @@
-"""BSDS300: 8 x 8 patches of grey photographs, as published densities of natural images use them."""
+"""BSDS300: 8 x 8 patches of grey photographs, on which densities of natural images are compared."""
 
 from pathlib import Path
 from typing import Any
@@ -7,25 +7,58 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from ..transforms import Batch, chunks
+from ..files.limits import ARRAY_LIMIT, one_line
+from ..record import Dataset, in_model_space
+from ..rows import Batch, chunks, floats
+from ..transforms import Chain
+from .published import require_rows
 
 SIDE = 8
 COLUMNS = SIDE * SIDE - 1
 LEVELS = 256
 COUNTS = (1_000_000, 50_000, 250_000)  # patches of the published train, validation and test
 PIXEL_LIMIT = 2**26  # of one photograph
-BYTE_LIMIT = 16 * 2**30  # of one array of an HDF5 file, unpacked
+
+
+def from_photographs(name: str, path: Path, rng: np.random.Generator, n: int | None) -> Dataset:
+    """Draw patches from the folders train and test; a tenth of those in train validate."""
+    photographs, test = read_photographs(path / "train"), read_photographs(path / "test")
+    if len(photographs) < 2 or not test:
+        raise ValueError(
+            f"`{path}` must have two .jpg photographs in train and one in test at least, got"
+            f" {len(photographs)} and {len(test)}"
+        )
+    cut = len(photographs) - max(len(photographs) // 10, 1)  # the last by name validate
+    groups = photographs[:cut], photographs[cut:], test
+    counts = (COUNTS[0] if n is None else min(n, COUNTS[0]), *COUNTS[1:])
+    parts = [
+        patches(group, count, stream)
+        for group, count, stream in zip(groups, counts, rng.spawn(3), strict=True)
+    ]
+    note = (
+        f"patches redrawn by the published recipe from {cut}, {len(photographs) - cut} and"
+        f" {len(test)} photographs; log-likelihoods are of the patches, not standardised"
+    )
+    return in_model_space(name, (parts[0], parts[1], parts[2]), Chain(()), notes=(note,))
+
+
+def from_hdf5(name: str, path: Path, rng: np.random.Generator, n: int | None) -> Dataset:
+    """Read the published patches."""
+    found = read_hdf5(path)
+    train, validation, test = (require_rows(path, floats(X), COLUMNS) for X in found.values())
+    note = "log-likelihoods are of the patches, not standardised, as published"
+    return in_model_space(name, (train[:n], validation, test), Chain(()), notes=(note,))
 
 
 def patches(
     photographs: list[NDArray[np.uint8]], n: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return n patches (n, 63): dequantised, their mean subtracted, their last pixel dropped.
+    """Return n patches (n, 63), dequantised, less their mean, without their last pixel.
 
         P = (x + U) / 256,  U uniform on [0, 1)^64;  P - mean(P);  the first 63 entries
 
-    Photograph, place and noise are drawn from generators of their own, so that fewer patches are
-    the first of more.
+    Photograph, row, column and noise are drawn from one generator each, so that a smaller n gives
+    the first of the same patches.
 
     >>> grey = np.arange(100, dtype=np.uint8).reshape(10, 10)
     >>> patches([grey, grey], 3, np.random.default_rng(0)).shape
@@ -69,9 +102,8 @@ def read_photographs(folder: Path) -> list[NDArray[np.uint8]]:
                 if image.width * image.height > PIXEL_LIMIT:
                     raise ValueError(f"{image.width} x {image.height} pixels are too many")
                 grey = np.asarray(image.convert("L"))
-        except Exception as error:  # a decoder's errors are of every kind
-            reason = " ".join(str(error).split())[:200]
-            raise ValueError(f"`{path}` is not a sound JPEG file: {reason}") from None
+        except Exception as error:  # a decoder raises errors of every kind
+            raise ValueError(f"`{path}` is not a sound JPEG file: {one_line(error)}") from None
         if min(grey.shape) < SIDE:
             raise ValueError(f"`{path}` must have 8 x 8 pixels at least, got {grey.shape}")
         found.append(grey)
@@ -102,10 +134,9 @@ def read_hdf5(path: Path) -> dict[str, NDArray[Any]]:
                         f"its `{key}` must hold floats (N, {COLUMNS}), got {data.dtype}"
                         f" {data.shape}"
                     )
-                if data.nbytes > BYTE_LIMIT:
-                    raise ValueError(f"its `{key}` unpacks to more than {BYTE_LIMIT} bytes")
+                if data.nbytes > ARRAY_LIMIT:
+                    raise ValueError(f"its `{key}` unpacks to more than {ARRAY_LIMIT} bytes")
                 found[key] = data[:]
-    except Exception as error:  # a decoder's errors are of every kind
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"`{path}` is not a sound BSDS300.hdf5: {reason}") from None
+    except Exception as error:  # a decoder raises errors of every kind
+        raise ValueError(f"`{path}` is not a sound BSDS300.hdf5: {one_line(error)}") from None
     return found

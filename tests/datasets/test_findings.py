@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from relgrad_np.datasets import examine, guards, load, require_full_rank
+from relgrad_np.datasets import columns, examine, load, require_full_rank
 
 NAMES = ("a", "b", "c", "d")
 
@@ -116,7 +116,7 @@ def test_the_range_of_float32(units, expected):
 
 
 def test_rows_are_looked_at_evenly_and_constants_in_all(monkeypatch, tmp_path):
-    monkeypatch.setattr(guards, "LOOKED_AT", 50)
+    monkeypatch.setattr(columns, "LOOKED_AT", 50)
     X = table(201)
     X[:, 1] = 2.0
     X[:, 2] = 3.0

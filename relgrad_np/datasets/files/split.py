@@ -1,0 +1,112 @@
+"""Split rows of your own in three and standardise them by the moments of the training rows."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..columns import whole_numbers
+from ..record import Dataset, RawTable, forward, in_model_space
+from ..rows import LEAST_ROWS, Columns, chunks, column_list, floats, refuse
+from ..transforms import Chain, Standardise
+
+HELD_OUT = 10_000  # rows of validation, and of test, at most, of a memory-mapped file
+
+
+def split_shuffled(name: str, raw: RawTable, rng: np.random.Generator, n: int | None) -> Dataset:
+    """Return 80 % train, 10 % validation, 10 % test of the shuffled rows, or the splits given.
+
+    A split that is missing is cut from the end of the shuffled `train`, 10 % of it.
+
+    >>> raw = RawTable(np.arange(40).reshape(20, 2) ** 2)
+    >>> data = split_shuffled("squares", raw, np.random.default_rng(0), None)
+    >>> data.train.shape, data.test.shape, data.notes[0]
+    ((16, 2), (2, 2), 'int64 converted to float64')
+    """
+    columns, notes = raw.columns, list(raw.notes)
+    X = _real(name, raw.train, notes)
+    given = [None if part is None else _real(name, part, notes) for part in raw[1:3]]
+    D = X.shape[1]
+    for key, part in zip(("x_validation", "x_test"), given, strict=True):
+        if part is not None and part.shape[1] != D:
+            raise ValueError(
+                f"`{name}` has {D} columns in x_train but {part.shape[1]} in its {key}"
+            )
+    for part in (X, *given):
+        if part is not None:
+            _require_finite(name, part, columns)
+    N = len(X)
+    _require_rows(name, N)
+    cut = [N // 10 if part is None else 0 for part in given]  # validation, test
+    order = rng.permutation(N)
+    ends = N - sum(cut), N - cut[1]
+    train = X[order[: ends[0]][:n]]
+    validation = X[order[ends[0] : ends[1]]] if given[0] is None else given[0]
+    test = X[order[ends[1] :]] if given[1] is None else given[1]
+    standardise = Standardise.fit(train, name, columns)
+    discrete = whole_numbers(train)
+    if discrete:
+        notes.append(
+            f"whole numbers only in columns {column_list(discrete, columns)}: their likelihood has"
+            " no upper bound; add uniform noise on [0, 1) to them before you fit"
+        )
+    parts, chain = (train, validation, test), Chain((standardise,))
+    return in_model_space(name, parts, chain, notes=tuple(notes), columns=columns)
+
+
+def split_by_position(name: str, X: NDArray[Any], n: int | None) -> Dataset:
+    """Return the same shares of rows that stay in their file; only held-out rows are read.
+
+    The training rows are read once, in chunks, for their moments.
+    """
+    notes = [
+        "memory-mapped: not shuffled before it is split by position into 80 % train, then 10 %"
+        " validation and 10 % test; shuffle the file's rows if they are in an order",
+    ]
+    converted: list[str] = []
+    mapped = _real(name, X, converted)
+    notes += [f"{note} batch by batch" for note in converted]
+    N = len(mapped)
+    _require_rows(name, N)
+    held_out = N // 10
+    first, last = N - 2 * held_out, N - held_out  # rows at which validation and test begin
+    train = mapped[:first][:n]
+    kept = min(held_out, HELD_OUT)
+    if kept < held_out:
+        notes.append(
+            f"the first {kept} of {held_out} validation rows, and of as many test rows, are used"
+        )
+    chain = Chain((Standardise.fit(train, name),))
+    done = []
+    for start in (first, last):
+        rows = mapped[start : start + kept]
+        _require_finite(name, rows, None, start)
+        done.append(forward(chain, rows))
+    (validation, log_det), (test, log_det_test) = done
+    log_dets = {"train": np.empty(0), "validation": log_det, "test": log_det_test}
+    return Dataset(name, train, validation, test, log_dets, chain, lazy=True, notes=tuple(notes))
+
+
+def _real(name: str, X: NDArray[Any], notes: list[str]) -> NDArray[Any]:
+    """Return X if it is an (N, D) array of real numbers, bool as uint8; note a conversion."""
+    if X.dtype.kind not in "biuf":
+        raise ValueError(f"`{name}` must hold real numbers, got {X.dtype}")
+    if X.ndim != 2 or not X.size:
+        advice = "; reshape it to one row for each sample" if X.ndim != 2 and X.size else ""
+        raise ValueError(f"`{name}` must have shape (N, D), N >= 1, got {X.shape}{advice}")
+    note = f"{X.dtype.name} converted to float64"
+    if X.dtype.name not in ("float32", "float64") and note not in notes:
+        notes.append(note)
+    return X.view(np.uint8) if X.dtype == bool else X
+
+
+def _require_finite(name: str, X: NDArray[Any], columns: Columns, first_row: int = 0) -> None:
+    if X.dtype.kind == "f":
+        for start, rows in chunks(*X.shape):
+            Y = floats(X[rows])
+            refuse(name, Y, ~np.isfinite(Y), "finite", first_row + start, columns)
+
+
+def _require_rows(name: str, N: int) -> None:
+    if N < LEAST_ROWS:
+        raise ValueError(f"`{name}` must have at least {LEAST_ROWS} rows to split, got {N}")
