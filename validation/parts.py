@@ -19,7 +19,6 @@ OFF: dict[str, dict[str, Any]] = {
     "the recipe": {},
     "chart off (`memory=None`)": {"memory": None},
     "gain off (`information=None`)": {"information": None},
-    "weights on (`outliers=3`)": {"outliers": 3.0},
     "plain steps (`kind='plain'`)": {"kind": "plain"},
     "size 0.03 (`size='constant'`)": {"size": "constant", "learning_rate": 0.03},
     "size by a running scalar (`size='adaptive'`)": {"size": "adaptive", "learning_rate": 0.03},

@@ -19,8 +19,6 @@ from .store import Line, Store
 RULES = {
     "recipe, 0.4": rg.Recipe(),
     "recipe, 0.04": rg.Recipe(0.04),
-    "recipe, 0.4, outlier weights": rg.Recipe(outliers=3.0),
-    "recipe, 0.04, outlier weights": rg.Recipe(0.04, outliers=3.0),
     "Adam, 0.01": rg.Adam(0.01),
     "Adam, 0.001": rg.Adam(0.001),
     "natural": rg.Natural(),
