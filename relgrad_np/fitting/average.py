@@ -3,7 +3,9 @@
 import math
 from typing import NamedTuple
 
-from ..core.network import Layer, Layers
+from ..core.arrays import copied
+from ..core.network import Layers
+from ..core.trees import each_array
 
 MANY = 32  # layers that the average is about, where the steps are enough
 
@@ -30,11 +32,11 @@ def spacing(horizon: float, N: int, D: int) -> int:
     them, too. Times of one layer in microseconds, as measured on one core: only ratios matter.
 
     >>> spacing(3200, 200, 64), spacing(50, 10, 784), spacing(50, 200, 784)
-    (100, 10, 2)
+    (100, 13, 2)
     """
     averaging = 2e-3 * D**2
     step = 40 + N * D * (1.5e-2 + 1.5e-4 * D) + 2.3e-3 * D**2
-    return max(1, round(horizon / MANY), math.ceil(20 * averaging / step))
+    return max(1, round(horizon / MANY), math.ceil(25 * averaging / step))
 
 
 class RunningAverage:
@@ -53,9 +55,9 @@ class RunningAverage:
         return self.average is not None and t % self.every == 0
 
     def offer(self, layers: Layers) -> None:
-        """Let layers wait, which nobody will change, until a batch has judged their step."""
+        """Let a copy of the layers wait until a batch has judged their step."""
         if self.average is not None:
-            self.average = self.average._replace(waiting=layers)
+            self.average = self.average._replace(waiting=each_array(copied, layers))
 
     def forget(self) -> None:
         """Drop the layers that wait: their step is undone."""
@@ -76,6 +78,8 @@ class RunningAverage:
 def averaged(average: Average, many: int) -> Average:
     """Return the running average with the waiting layers in it: of about the last `many`.
 
+    It takes the memory of the waiting layers: at this size a new array costs a product.
+
     >>> import numpy as np
     >>> one, two = ((Layer(np.full((1, 1), x), np.zeros(1)),) for x in (1.0, 3.0))
     >>> averaged(Average(one, 1, two), 10).layers[0].W
@@ -85,11 +89,9 @@ def averaged(average: Average, many: int) -> Average:
     weight = 1 / min(taken, many)
     moved = []
     for pair in zip(average.layers, average.waiting or (), strict=True):
-        arrays = []
         for old, new in zip(*pair, strict=True):
-            x = new - old  # one new array for each: at this size a page fault costs a product
-            x *= weight
-            x += old
-            arrays.append(x)
-        moved.append(Layer(*arrays))
+            new -= old
+            new *= weight
+            new += old
+        moved.append(pair[1])
     return Average(tuple(moved), taken, None)

@@ -92,7 +92,7 @@ class Progress:
             self.bad_steps.note(self.state, info, self.status.value)
         self.state, self.batch = after, self.batch + 1
         if self.average.wants(after.t):
-            self.average.offer(self.kept(after.layers))
+            self.average.offer(after.layers)
         if self.refresh is not None and after.t % self.refresh == 0:
             self.audit()
 
@@ -174,7 +174,7 @@ class Progress:
             seconds=time.perf_counter() - self.started,
             n_rejected=bad.n_rejected,
             n_undone=bad.n_undone,
-            average=self.average.average,
+            average=each_array(copied, self.average.average),  # its memory is used again
             guard=bad.guard,
             last=bad.last,
             drifts=tuple(self.drifts),
