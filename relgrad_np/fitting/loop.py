@@ -24,7 +24,7 @@ from .batches import Feed, Staged
 from .options import SCHEDULES, check_options, require_finite, weighted
 from .records import Epoch, FitResult
 from .snapshots import Keeper, Snapshot, fingerprint
-from .team import Alone
+from .team import team_of
 from .trees import copied
 from .watch import Watch
 
@@ -142,7 +142,7 @@ def fit(
     >>> result.history[0].train < result.history[-1].train, result.stop_reason
     (True, 'epochs')
     """
-    team = Alone() if comm is None else comm
+    team = team_of(comm)
     require_model(activation, density)
     apart = transform is not None or isinstance(X, Staged)
     check(layers, **({} if apart else {"X": X}))
@@ -189,12 +189,12 @@ def fit(
     }
     own = tuple(Layer(copied(W), copied(b)) for W, b in layers)
     state = init_state(own, base, inverse=track_inverse)
-    team.meet(terms, state, rng, base, N, batches, resume)
+    team.agree(terms, state, rng, base, N, batches, resume)
     watch = Watch(
         state,
         activation,
         density,
-        team.own(X_val),
+        team.validation_part(X_val),
         terms,
         kind=getattr(base, "kind", ""),
         undo=undo,
@@ -203,7 +203,7 @@ def fit(
         consumed=consumes(step),
         mean=team.mean,
     )
-    step, keeper = team.step(step), team.keeper(keeper)
+    keeper = team.keeper(keeper)
     if resume is not None:
         watch.restore(resume, own)
         rng.bit_generator.state = resume.rng_epoch
@@ -211,30 +211,32 @@ def fit(
     with np.errstate(all="ignore"):  # what is not finite is found and named below
         while watch.epoch <= epochs and not watch.stop_reason:
             watch.rng_epoch = rng.bit_generator.state
-            parts = team.parts(rows_in, rng, batches)
+            parts = team.shuffled(rows_in, rng, batches)
             if resume is not None and watch.batch > 0:  # the batches done may have drawn, too
                 rng.bit_generator.state = resume.rng_now
             resume = None
             parts = parts[watch.batch :]
             # a transform gets all rows: its draws are those of one process
-            fetched = [r if transform else team.mine(r, counts) for r, counts in parts]
+            fetched = [r if transform else team.part(r, counts) for r, counts in parts]
             feed = Feed(X, fetched, transform, lambda: team.generator(rng))
             for rows, counts in parts:
                 t = watch.state.t
                 eta = base.learning_rate * factor(t / total) * min(1.0, (t + 1) / (warmup + 1))
-                share, extra = 1.0, team.extra(counts)
+                share, extra = 1.0, {}
                 if weights is not None:
                     share = float(weights[rows].mean())
                     like = watch.state.layers[0].W
-                    mine = team.mine(weights[rows], counts)
-                    extra |= {"weights": from_numpy(mine / share, like)}
+                    mine = team.part(weights[rows], counts)
+                    extra = {"weights": from_numpy(mine / share, like)}
                 batch = feed.take()
-                batch = team.mine(batch, counts) if transform else batch
+                batch = team.part(batch, counts) if transform else batch
                 while True:
                     size = eta * share * float(watch.guard.caution)
-                    state, info = step(
+                    state, info = team.step(
+                        step,
                         watch.state,
                         batch,
+                        counts,
                         activation=activation,
                         density=density,
                         rule=replace(base, learning_rate=size),  # type: ignore[type-var]
