@@ -1,6 +1,6 @@
 """Ranks that share a fit: which rows are whose, how they take a step, how they end together.
 
-Before the first step the ranks compare what they have, and an error on one is raised on all. From
+Before the first batch the ranks compare what they have, and an error on one is raised on all. From
 then on an error on one rank ends the job: the others wait for its arrays, and can't go on without.
 """
 
@@ -141,10 +141,10 @@ class Ranks(Team):
         if terms["sample_weight"] != "None":
             raise ValueError("`sample_weight` needs shards='shared'")
         for name in ("X", "X_val"):
-            prints = self.agreement.gather(terms[name])
-            if "None" in prints and len(set(prints)) > 1:
+            fingerprints = self.agreement.gather(terms[name])
+            if "None" in fingerprints and len(set(fingerprints)) > 1:
                 raise RanksDifferError(f"`{name}` must be given on all ranks, or on none")
-            terms[name] = "; ".join(prints)
+            terms[name] = "; ".join(fingerprints)
         few = min(self.sizes)
         if few < batches:
             raise RanksDifferError(
