@@ -25,6 +25,7 @@ from relgrad_np.distributed.exchange import cost, possible
 from relgrad_np.distributed.ranks import Ranks
 from relgrad_np.rules.by_name import make_rule
 from tests.laws.problems import Stumble
+from tests.rules.test_own_rule import clipped
 
 COMM = None  # the ranks of a case, set below: importing mpi4py.MPI starts MPI
 RATES = {"plain": 0.03, "exponential": 0.03, "scalar": 0.03, "adam": 1e-2, "recipe": 0.4}
@@ -93,6 +94,7 @@ def weighted():
         ("transform", {"transform": noisy}),
         ("undone", {"rule": Stumble(0.03)}),
         ("input", {"rule": rg.Adam(1e-2, side="input")}),
+        ("own", {"rule": clipped()(0.02)}),  # as docs/extend.md writes it
     ):
         result = fitted(Ranks(COMM, check_every=1), epochs=3, **options)
         if COMM.rank == 0:
