@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 
 from ..core.activations import Activation
+from ..core.arguments import generator
 from ..core.arrays import Array, check, from_numpy
 from ..core.densities import Density
 from ..core.network import Layer, Layers
 from ..core.sampling import require_model
 from ..kernels.choose import consumes, resolve
 from ..rules.adam import Adam
-from ..rules.base import Rule, State, init_state
+from ..rules.base import State, init_state
 from ..rules.by_name import make_rule
 from .batches import Feed, Staged
-from .options import SCHEDULES, check_options, require_finite, weighted
+from .options import SCHEDULES, options_from, require_finite, shows_options, weighted
 from .records import Epoch, FitResult
 from .snapshots import Keeper, Snapshot, fingerprint
 from .team import Alone
@@ -29,33 +30,23 @@ from .trees import copied
 from .watch import Watch
 
 
+@shows_options
 def fit(
     layers: Layers,
     X: Array,
     activation: Activation,
     density: Density,
     *,
-    rule: str | Rule = "recipe",
-    learning_rate: float | None = None,
-    schedule: str = "linear",
-    warmup: int = 0,
-    batch_size: int = 100,
-    epochs: int = 15,
     rng: np.random.Generator,
     X_val: Array | None = None,
-    patience: int | None = None,
-    implementation: str | Callable[..., Any] | None = None,
-    transform: Callable[[Array, np.random.Generator], Array] | None = None,
     sample_weight: Any = None,
-    average: float | None = 0.1,
-    undo: float | None = 30.0,
-    refresh: int | None = None,
-    track_inverse: bool = False,
+    transform: Callable[[Array, np.random.Generator], Array] | None = None,
     progress: bool = False,
     callbacks: Sequence[Callable[[Epoch, State], Any]] = (),
     keeper: Keeper | None = None,
     resume: Snapshot | None = None,
     comm: Any = None,
+    **options: Any,
 ) -> FitResult:
     """Maximise the mean log-likelihood of X (N, D) from `layers` on, by minibatch steps.
 
@@ -76,8 +67,8 @@ def fit(
     schedule : "linear" (to 0), "constant", "cosine" (to 0), "harmonic" (to 1/10)
     warmup : int
         Steps over which the learning rate first rises linearly.
-    batch_size : int
-        Upper bound; the epoch is cut into equal parts.
+    batch_size, epochs : int
+        Most rows of a batch (an epoch is cut into equal parts), and passes over the rows.
     rng : numpy.random.Generator
         Shuffles, and is what `transform` draws from; nothing else is random.
     patience : int
@@ -142,6 +133,8 @@ def fit(
     >>> result.history[0].train < result.history[-1].train, result.stop_reason
     (True, 'epochs')
     """
+    asked = options_from(options)
+    generator(rng)
     team = Alone() if comm is None else comm
     require_model(activation, density)
     apart = transform is not None or isinstance(X, Staged)
@@ -150,20 +143,19 @@ def fit(
     if X_val is not None:
         check(layers, X_val=X_val)
         require_finite("X_val", X_val)
-    elif patience is not None:
+    elif asked.patience is not None:
         raise ValueError("`patience` needs `X_val`")
-    warmup, batch_size, epochs, patience = check_options(
-        schedule, warmup, batch_size, epochs, patience, implementation, rng, average, undo, refresh
-    )
-    base, factor = make_rule(rule, learning_rate), SCHEDULES[schedule]
-    step = resolve(team.implementation(implementation), layers[0].W)
+    batch_size, epochs, track_inverse = asked.batch_size, asked.epochs, asked.track_inverse
+    base, factor = make_rule(asked.rule, asked.learning_rate), SCHEDULES[asked.schedule]
+    rise = asked.warmup + 1
+    step = resolve(team.implementation(asked.implementation), layers[0].W)
     rows_in, weights = weighted(sample_weight, X.shape[0])
     N = team.total(len(rows_in))
     batches = math.ceil(N / batch_size)
     if isinstance(base, Adam) and base.clock == 0:
         base = replace(base, clock=batches)
     total = epochs * batches
-    average = average if getattr(base, "averages", True) else None
+    average = asked.average if getattr(base, "averages", True) else None
 
     if weights is not None and getattr(base, "outliers", None) is not None:
         base = replace(base, outliers=None)  # type: ignore[type-var]  # a heavy row is no outlier
@@ -175,14 +167,14 @@ def fit(
         "density": f"{density.name} {density.params}",
         "transform": str(transform is not None),
         "track_inverse": str(track_inverse),
-        "schedule": schedule,
-        "warmup": str(warmup),
+        "schedule": asked.schedule,
+        "warmup": str(asked.warmup),
         "batch_size": str(batch_size),
         "epochs": str(epochs),
-        "patience": str(patience),
+        "patience": str(asked.patience),
         "average": str(average),
-        "undo": str(undo),
-        "refresh": str(refresh),
+        "undo": str(asked.undo),
+        "refresh": str(asked.refresh),
         "X": fingerprint(X),
         "X_val": fingerprint(X_val),
         "sample_weight": fingerprint(None if weights is None else weights[:, None]),
@@ -197,9 +189,9 @@ def fit(
         team.own(X_val),
         terms,
         kind=getattr(base, "kind", ""),
-        undo=undo,
+        undo=asked.undo,
         horizon=(average or 0.0) * total,
-        refresh=refresh,
+        refresh=asked.refresh,
         consumed=consumes(step),
         mean=team.mean,
     )
@@ -221,7 +213,7 @@ def fit(
             feed = Feed(X, fetched, transform, lambda: team.generator(rng))
             for rows, counts in parts:
                 t = watch.state.t
-                eta = base.learning_rate * factor(t / total) * min(1.0, (t + 1) / (warmup + 1))
+                eta = base.learning_rate * factor(t / total) * min(1.0, (t + 1) / rise)
                 share, extra = 1.0, team.extra(counts)
                 if weights is not None:
                     share = float(weights[rows].mean())
@@ -258,7 +250,7 @@ def fit(
                     stops = [callback(record, watch.kept(state)) for callback in callbacks]
                     if team.any(any(stops)):
                         watch.stop_reason = "callback"
-                    elif patience is not None and record.epoch - watch.best_epoch >= patience:
+                    elif asked.patience and record.epoch - watch.best_epoch >= asked.patience:
                         watch.stop_reason = "patience"
                 if keeper is not None and keeper.due(state.t, end):
                     keeper.write(watch.snapshot(rng))

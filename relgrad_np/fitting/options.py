@@ -1,24 +1,251 @@
-"""What a fit can be asked for, checked by name."""
+"""What a fit can be asked for: each option is declared once, and checked by its declaration.
 
+`Options` is the one place of an option's name, type, default, help, choices and check. The
+signature of `fit`, the settings of a run, the flags of the command line and the table of the
+documentation are made from it, or are compared with it by a test.
+"""
+
+import dataclasses
+import difflib
+import inspect
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, TypeVar, get_args
 
 import array_api_compat as compat
 import numpy as np
 
-from ..core.arguments import generator, number, one_of, whole
+from ..core.arguments import number, one_of, whole
 from ..core.arrays import Array, to_numpy
-from ..kernels.choose import known
+from ..kernels.choose import TABLE, known
+from ..rules.base import Rule
+from ..rules.by_name import RULES
 
-SCHEDULES: dict[
-    str, Callable[[float], float]
-] = {  # factor of the learning rate, s = t / T in [0, 1)
+Function = TypeVar("Function", bound=Callable[..., Any])
+Check = Callable[[str, Any], Any]  # (name, value) -> the value to keep; ValueError, TypeError
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    # what the learning rate is multiplied by at s = t / T in [0, 1)
     "linear": lambda s: 1 - s,
     "constant": lambda s: 1.0,
     "cosine": lambda s: 0.5 * (1 + math.cos(math.pi * s)),
     "harmonic": lambda s: 1 / (1 + 9 * s),
 }
+
+
+class Setting(NamedTuple):
+    """One setting as it was declared; `kind` is what a text is read as: int, float, bool or str.
+
+    >>> declared(Options)["schedule"].choices
+    ('linear', 'constant', 'cosine', 'harmonic')
+    """
+
+    name: str
+    kind: type
+    default: Any
+    help: str
+    choices: tuple[str, ...]
+
+
+def setting(
+    default: Any, help: str, *, choices: Iterable[str] = (), check: Check | None = None
+) -> Any:
+    """Declare a field of a frozen dataclass: its default, one line of help, choices and check.
+
+    `choices` are the names that it may have; `check(name, value)` returns the value to keep.
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Baking:
+    ...     minutes: int = setting(30, "time in the oven", check=whole)
+    >>> declared(Baking)["minutes"]
+    Setting(name='minutes', kind=<class 'int'>, default=30, help='time in the oven', choices=())
+    """
+    about = {"help": help, "choices": tuple(choices), "check": check}
+    return dataclasses.field(default=default, metadata=about)
+
+
+def shared(record: Any, name: str, **default: Any) -> Any:
+    """Declare a field as another record does, but for a `default=` of its own.
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Long:
+    ...     epochs: int = shared(Options, "epochs", default=1000)
+    >>> Long().epochs, declared(Long)["epochs"].help == declared(Options)["epochs"].help
+    (1000, True)
+    """
+    field = next(field for field in dataclasses.fields(record) if field.name == name)
+    return dataclasses.field(default=default.get("default", field.default), metadata=field.metadata)
+
+
+def declared(record: Any) -> dict[str, Setting]:
+    """Return the settings of a record or its class, in their order, by name.
+
+    >>> list(declared(Options))[:3]
+    ['rule', 'learning_rate', 'schedule']
+    """
+    return {
+        field.name: Setting(
+            field.name,
+            next((kind for kind in (bool, int, float) if kind in _types(field)), str),
+            field.default,
+            field.metadata["help"],
+            field.metadata["choices"],
+        )
+        for field in dataclasses.fields(record)
+    }
+
+
+def _types(field: Any) -> tuple[Any, ...]:
+    return get_args(field.type) or (field.type,)
+
+
+def check_settings(record: Any) -> None:
+    """Check each field of a frozen record by its own declaration, and keep what the check returns.
+
+    >>> check_settings(Options(epochs=np.int64(3)))
+    """
+    for field in dataclasses.fields(record):
+        if (check := field.metadata["check"]) is not None:
+            value = check(field.name, getattr(record, field.name))
+            object.__setattr__(record, field.name, value)
+
+
+def optional(check: Check) -> Check:
+    """Return a check that lets None pass.
+
+    >>> optional(whole)("patience", None)
+    """
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def within(low: float, high: float, words: str) -> Check:
+    """Return the check of a number in (low, high], a condition that `words` put in words.
+
+    >>> within(0, math.inf, "positive")("undo", 3)
+    3.0
+    """
+    return lambda name, value: number(name, value, low, high, words)
+
+
+def among(choices: Iterable[str]) -> Check:
+    """Return the check of a name.
+
+    >>> among(SCHEDULES)("schedule", "step")
+    Traceback (most recent call last):
+    ValueError: unknown schedule 'step'; choose from linear, constant, cosine, harmonic
+    """
+    return lambda name, value: one_of(name, value, choices)
+
+
+def _steps(name: str, value: Any) -> int:
+    """Check a number of steps, which may be 0."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"`{name}` must be a number of steps, 0 or more, got {value!r}")
+    return int(value)
+
+
+def _rule(name: str, value: Any) -> Any:
+    """Check the name of a rule; what is no text is taken for a rule."""
+    return one_of(name, value, RULES) if isinstance(value, str) else value
+
+
+def _implementation(name: str, value: Any) -> Any:
+    """Check the name of an implementation; a function is one."""
+    return value if callable(value) else known(value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What `fit` can be asked for, beside the data and the model.
+
+    ValueError or TypeError, by name, for what can't be used. Numbers are kept as Python's own.
+
+    >>> Options(batch_size=np.int32(10)).batch_size, Options().schedule
+    (10, 'linear')
+    >>> Options(average=2)
+    Traceback (most recent call last):
+    ValueError: `average` must be in (0, 1), or None, got 2
+    """
+
+    rule: str | Rule = setting("recipe", "what takes the steps", choices=RULES, check=_rule)
+    learning_rate: float | None = setting(
+        None,
+        "step size; default the rule's own",
+        check=optional(within(0, math.inf, "positive")),
+    )
+    schedule: str = setting(
+        "linear",
+        "how the learning rate changes over the fit",
+        choices=SCHEDULES,
+        check=among(SCHEDULES),
+    )
+    warmup: int = setting(0, "steps over which the learning rate first rises", check=_steps)
+    batch_size: int = setting(100, "most rows of a batch", check=whole)
+    epochs: int = setting(15, "passes over the rows", check=whole)
+    patience: int | None = setting(
+        None, "stop after so many epochs without a better validation", check=optional(whole)
+    )
+    implementation: str | Callable[..., Any] | None = setting(
+        None,
+        "which code takes the steps; default the fastest that is installed",
+        choices=TABLE,
+        check=optional(_implementation),
+    )
+    average: float | None = setting(
+        0.1,
+        "average the layers over this last part of the steps",
+        check=optional(within(0, 1 - 1e-12, "in (0, 1), or None")),
+    )
+    undo: float | None = setting(
+        30.0,
+        "mean deviations by which a batch must fall for the step before it to be undone",
+        check=optional(within(0, math.inf, "positive, or None")),
+    )
+    refresh: int | None = setting(
+        None, "steps between audits of the tracked log|det W|", check=optional(whole)
+    )
+    track_inverse: bool = setting(False, "track inv(W), too", check=lambda name, value: bool(value))
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+def options_from(given: Mapping[str, Any]) -> Options:
+    """Return the options of a call of `fit`; TypeError for a name that is none, with the nearest.
+
+    >>> options_from({"epochs": 3}).epochs
+    3
+    >>> options_from({"epoch": 3})
+    Traceback (most recent call last):
+    TypeError: `fit` has no option `epoch`, did you mean `epochs`? It has rule, ...
+    """
+    names = list(declared(Options))
+    for name in given:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 1)
+            meant = f", did you mean `{near[0]}`?" if near else "."
+            raise TypeError(f"`fit` has no option `{name}`{meant} It has {', '.join(names)}")
+    return Options(**given)
+
+
+def shows_options(function: Function) -> Function:
+    """Let the signature of a function show `Options`, which its `**options` stand for.
+
+    >>> @shows_options
+    ... def f(x, **options): ...
+    >>> str(inspect.signature(f)).split(",")[-1]
+    ' track_inverse: bool = False)'
+    """
+    signature = inspect.signature(function)
+    shown = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    shown += [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type
+        )
+        for field in dataclasses.fields(Options)
+    ]
+    function.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
+    return function
 
 
 def weighted(sample_weight: Any, N: int) -> tuple[Any, Any]:
@@ -40,42 +267,6 @@ def weighted(sample_weight: Any, N: int) -> tuple[Any, Any]:
         raise ValueError("`sample_weight` must be finite, not negative, and not all 0")
     rows = np.flatnonzero(weights > 0)
     return rows, None if np.ptp(weights[rows]) == 0 else weights / weights[rows].mean()
-
-
-def check_options(
-    schedule: str,
-    warmup: int,
-    batch_size: int,
-    epochs: int,
-    patience: int | None,
-    implementation: str | Callable[..., Any] | None,
-    rng: Any,
-    average: float | None = None,
-    undo: float | None = None,
-    refresh: int | None = None,
-) -> tuple[int, int, int, int | None]:
-    """Refuse, by name, what `fit` could not use; so that a caller can ask before it begins.
-
-    Returns warmup, batch_size, epochs, patience as Python's integers.
-
-    >>> check_options("linear", 0, 10, 3, None, None, np.random.default_rng(0))
-    (0, 10, 3, None)
-    """
-    one_of("schedule", schedule, SCHEDULES)
-    if not isinstance(warmup, (int, np.integer)) or isinstance(warmup, bool) or warmup < 0:
-        raise ValueError(f"`warmup` must be a number of steps, 0 or more, got {warmup!r}")
-    batch_size, epochs = whole("batch_size", batch_size), whole("epochs", epochs)
-    patience = None if patience is None else whole("patience", patience)
-    generator(rng)
-    if implementation is not None and not callable(implementation):
-        known(implementation)
-    if average is not None:
-        number("average", average, 0, 1 - 1e-12, "in (0, 1), or None")
-    if undo is not None:
-        number("undo", undo, 0, math.inf, "positive, or None")
-    if refresh is not None:
-        whole("refresh", refresh)
-    return int(warmup), batch_size, epochs, patience
 
 
 def require_finite(name: str, X: Array) -> None:

@@ -21,7 +21,7 @@ from ..core.sampling import require_model
 from ..datasets import Dataset, gaussian_log_likelihood
 from ..datasets.guards import require_full_rank
 from ..distributed.together import fit
-from ..fitting.options import check_options
+from ..fitting.options import Options
 from ..fitting.records import Epoch, FitResult
 from ..fitting.snapshots import Keeper, Snapshot
 from ..fitting.starts import init_layers
@@ -90,7 +90,7 @@ def prepare(settings: Settings, data: Dataset) -> Prepared:
         "rng": rng,
         "average": settings.average,
     }
-    check_options(**options)
+    Options(**{name: value for name, value in options.items() if name != "rng"})
     dtype = one_of("dtype", settings.dtype, ("float32", "float64"))
     first = to_model(data, data.train[:START_ROWS], "float64")
     notes = data.notes + require_full_rank(first, data.columns).advice
