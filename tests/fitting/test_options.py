@@ -10,7 +10,8 @@ import pytest
 import relgrad_np as rg
 from relgrad_np.core.arguments import whole
 from relgrad_np.fitting import options
-from relgrad_np.fitting.options import Options, check_settings, declared, setting, shared
+from relgrad_np.fitting.declared import check_settings, declared, setting, shared
+from relgrad_np.fitting.options import Options
 
 BAD = [
     ({"rule": "sgd"}, ValueError, "unknown rule 'sgd'; choose from recipe, natural"),
