@@ -288,14 +288,14 @@ def test_stopped_and_resumed_on_the_command_line_is_bitwise_the_same(capsys, tmp
     from relgrad_np.runs import checkpoint
 
     assert small_run(capsys, tmp_path / "whole")[0] == 0
-    write = checkpoint.Keeper.write
+    write = checkpoint.CheckpointWriter.write
 
     def stop(self, snapshot):
         write(self, snapshot)
         self.stop = signal.SIGTERM if snapshot.state.t >= 70 else None
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint.Keeper, "write", stop)
+        patch.setattr(checkpoint.CheckpointWriter, "write", stop)
         status, _, err = small_run(capsys, tmp_path / "cut", "--checkpoint-steps", "7")
     assert status == 143
     assert "go on with: relgrad-np train --resume --out" in err

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from relgrad_np.runs import store as _store
+from relgrad_np.runs import store
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 30.0  # seconds in which a job has to end
@@ -107,7 +107,7 @@ def said(folder):
 def layers_of(folder):
     """Return the arrays of the layers at the end, and of the best ones."""
     last = sorted((folder / "checkpoints").glob("step-*.npz"))[-1]
-    header, arrays = _store.read(last)
+    header, arrays = store.read(last)
     kept = {key: x for key, x in arrays.items() if key.startswith(("layer_", "best_"))}
     return header["t"], kept
 

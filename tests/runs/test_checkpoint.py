@@ -5,7 +5,7 @@ import pytest
 
 import relgrad_np as rg
 from relgrad_np.datasets import load
-from relgrad_np.runs import store as _store
+from relgrad_np.runs import store
 
 from ..laws.problems import convert, generic
 
@@ -63,7 +63,7 @@ def test_what_is_no_model_is_refused(tmp_path):
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="is not a relgrad_np model"):
         rg.load(path)
-    _store.write(path, {"format": 99}, {})
+    store.write(path, {"format": 99}, {})
     with pytest.raises(ValueError, match="its format is 99, this version reads 1"):
         rg.load(path)
     with pytest.raises(FileNotFoundError):
