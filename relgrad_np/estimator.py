@@ -45,7 +45,8 @@ class RelativeGradientFlow(
     n_layers : int
         1 is a linear model: a Gaussian with density="normal", ICA with any other.
     activation : str or Activation
-        Between the layers: "smooth_leaky_relu", "leaky_tanh", or what `relgrad_np.activation` made.
+        What acts between the layers: "smooth_leaky_relu", "leaky_tanh", "identity", or what
+        `relgrad_np.activation` returned.
     density : str or Density
         Base density of the latent: "normal", "logistic", "laplace", "sech", "student_t",
         "multivariate_t" (of all components at once: no ICA), or what `relgrad_np.density` made.
@@ -58,7 +59,8 @@ class RelativeGradientFlow(
         "linear", "constant", "cosine" or "harmonic"; `partial_fit` is constant.
     batch_size, epochs : int
     init : str
-        "gaussianize", "whiten", "orthogonal" or "identity", see `relgrad_np.init_layers`.
+        "gaussianize", "principal", "whiten", "orthogonal" or "identity", see
+        `relgrad_np.init_layers`.
     validation_fraction : float in (0, 1), optional
         Part of the rows kept for validation: the best layers on them are chosen.
     patience : int, optional

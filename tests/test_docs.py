@@ -255,7 +255,7 @@ def test_each_page_is_in_the_navigation():
 def test_the_tools_of_the_site_do_what_they_say(monkeypatch):
     pytest.importorskip("griffe", reason="the site's tools are not installed")
     monkeypatch.syspath_prepend(str(DOCS))
-    for name in ("docstrings", "benchmarks.pages"):
+    for name in ("docstrings", "settings_table", "benchmarks.pages"):
         results = doctest.testmod(importlib.import_module(name), optionflags=OPTIONS)
         assert results.attempted > 0
         assert results.failed == 0

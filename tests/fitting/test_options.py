@@ -67,27 +67,6 @@ def test_fit_shows_every_option_with_its_default_and_takes_no_other():
         rg.fit(layers, np.ones((3, 2)), *model, rng=np.random.default_rng(0), batchsize=1)
 
 
-def undocumented(doc, settings):
-    """What the parameters of a docstring say otherwise than the settings: names and choices."""
-    found = []
-    for name, option in settings.items():
-        entry = re.search(rf"^(?:\w+, )*{name}(?:, \w+)* : (.*?)(?=^\w)", doc, re.M | re.S)
-        if entry is None:
-            found.append(name)
-        elif not set(option.choices) <= set(re.findall(r'"(\w+)"', entry[1])):
-            found.append(f"{name}: {', '.join(option.choices)}")
-    return found
-
-
-def test_the_docstring_of_fit_has_every_option_and_choice():
-    doc = inspect.getdoc(rg.fit)
-    settings = declared(Options)
-    assert undocumented(doc, settings) == []
-    more = {"schedule": settings["schedule"]._replace(choices=("linear", "stepwise"))}
-    assert undocumented(doc, more) == ["schedule: linear, stepwise"]
-    assert undocumented(doc, {"weights": settings["epochs"]}) == ["weights"]
-
-
 def test_a_shared_setting_has_the_check_and_words_of_the_first():
     @dataclass(frozen=True)
     class Long:
