@@ -78,6 +78,7 @@ def prepare(settings: Settings, data: Dataset) -> Prepared:
     if settings.preset is not None and rule == "adam":
         rule = PRESETS[settings.preset].rule
     dtype = settings.dtype
+    X, transform = rows_of(data, dtype, settings.fresh_noise)
     first = to_model(data, data.train[:START_ROWS], "float64")
     notes = data.notes + require_full_rank(first, data.columns).advice
     if dtype == "float32":  # what differs in float64 may be the same there
@@ -86,7 +87,6 @@ def prepare(settings: Settings, data: Dataset) -> Prepared:
     D, L = first.shape[1], settings.layers
     like = array_on(settings.device, dtype)
     start = moved(init_layers(rng, D, L, kind=settings.init, X=first, activation=act), like)
-    X, transform = rows_of(data, dtype, settings.fresh_noise)
     options = settings.of_fit() | {
         "rule": make_rule(rule, settings.learning_rate),
         "learning_rate": None,  # that is in the rule
