@@ -110,9 +110,9 @@ def read_snapshot(path: Path, run: str) -> Snapshot:
 
 
 def newest_snapshot(folder: Path, run: str) -> tuple[Snapshot | None, list[str]]:
-    """Return the newest checkpoint of this run that is whole, and a line for each that is not.
+    """Return the newest checkpoint of this run that can be read, and a line for each that can't.
 
-    ValueError where there are checkpoints and none can be used: nothing is started anew silently.
+    ValueError where there are checkpoints and none can be read: a run never starts over silently.
 
     >>> import tempfile
     >>> newest_snapshot(Path(tempfile.mkdtemp()), "run")

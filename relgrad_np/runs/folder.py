@@ -2,10 +2,10 @@
 
     config.json      the choices, the data's fingerprint, versions, the run's own name
     history.jsonl    one epoch a line
-    checkpoints/     the last two
+    checkpoints/     the last two checkpoints
     model.npz        the best epoch's model, with the data's transforms
     report.json      the judgement on the test rows
-    curve.png, samples.png
+    curve.png, samples.png   the pictures
 
 A folder has one writer: it is locked while a run works in it, and the lock dies with the process.
 """
@@ -28,9 +28,9 @@ from .training import Run
 
 
 def create(path: Path, config: dict[str, Any]) -> dict[str, Any]:
-    """Make a run folder with its config.json, at once or not at all; returns config with `run`.
+    """Make a run folder with its config.json, completely or not at all; return config with `run`.
 
-    FileExistsError if anything of this name is there.
+    FileExistsError if a file or folder of this name exists.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "run"

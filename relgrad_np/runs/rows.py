@@ -11,8 +11,8 @@ from ..datasets import Dataset, gaussian_log_likelihood
 def rows_of(data: Dataset, dtype: str, fresh_noise: bool) -> tuple[Any, Any]:
     """Return the training rows for `fit`, and the transform that brings them to model space.
 
-    With fresh noise the rows are the pixels again, dequantised anew each time they are drawn, so
-    that the noise can't be learnt by heart. ValueError where the data are not quantised.
+    With fresh noise the rows are the pixels, which the transform dequantises each time they are
+    drawn, so that the model can't memorise the noise. ValueError where the data are no images.
 
     >>> from relgrad_np.datasets import load
     >>> pixels, transform = rows_of(load("digits"), "float32", True)
@@ -48,7 +48,7 @@ def to_model(data: Dataset, rows: Any, dtype: str) -> Any:
 def baseline(data: Dataset, X: Any) -> Any:
     """Return log p (N,) of X under the Gaussian fitted to all training rows.
 
-    A lazy set is read in parts: 2 D stand-in rows of the same mean and covariance are fitted.
+    A lazy set is read in parts, and a Gaussian fitted to 2 D rows of the same mean and covariance.
 
     >>> from relgrad_np.datasets import load
     >>> baseline(load("toy:rings", n=50), np.zeros((1, 2))).shape

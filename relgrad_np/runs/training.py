@@ -47,7 +47,7 @@ class Run(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """The start of a fit, the other arguments of `fit`, and what one should know of the data.
+    """The start of a fit, the other arguments of `fit`, and notes on the data.
 
     >>> Prepared((), {}, ("a note",)).notes
     ('a note',)
