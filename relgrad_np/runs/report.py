@@ -10,7 +10,7 @@ from .model import in_float64
 
 
 class Report(NamedTuple):
-    """The result of a run; log-likelihoods in nats per sample, in model space unless named otherwise.
+    """The result of a run, in nats per sample and in model space unless named otherwise.
 
     `test_se2` is two standard errors of the mean over test rows; bits/dim are of pixel space, None
     where the data are not images; `fell`: how far below its best the validation ended, if more
