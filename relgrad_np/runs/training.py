@@ -16,8 +16,7 @@ from ..core.arrays import from_numpy, to_numpy
 from ..core.densities import density
 from ..core.network import Layer, Layers
 from ..core.sampling import require_model
-from ..datasets import Dataset
-from ..datasets.guards import require_full_rank
+from ..datasets import Dataset, require_full_rank
 from ..distributed.together import fit
 from ..fitting.records import Epoch, FitResult
 from ..fitting.snapshots import Keeper, Snapshot
