@@ -37,7 +37,7 @@ def test_train_writes_a_run_folder_that_can_be_used(capsys, tmp_path):
 def test_train_as_json(capsys, tmp_path):
     status, out, err = run(
         capsys, "train", "toy:moons", *FEW, "--json", "--out", tmp_path / "run", "--rule", "exponential",
-        "--dtype", "float32", "--density", "sech", "--init", "identity", "--schedule", "cosine",
+        "--dtype", "float32", "--density", "sech", "--init", "identity", "--schedule", "cosine", "--implementation", "reference",
     )  # fmt: skip
     assert (status, err) == (0, "")
     report = json.loads(out)
