@@ -68,8 +68,8 @@ def fit(
     schedule : "linear" (to 0), "constant", "cosine" (to 0), "harmonic" (to 1/10)
     warmup : int
         Steps over which the learning rate first rises linearly.
-    batch_size : int
-        Upper bound; the epoch is cut into equal parts.
+    batch_size, epochs : int
+        Most rows of a batch (an epoch is cut into equal parts), and passes over the rows.
     rng : numpy.random.Generator
         Shuffles, and is what `transform` draws from; nothing else is random.
     patience : int

@@ -50,7 +50,7 @@ class Snapshot(NamedTuple):
 
 
 class Keeper(Protocol):
-    """Who keeps snapshots; `fit` asks after each step. See `checkpoint.Keeper`.
+    """Who keeps snapshots; `fit` asks after each step. See `checkpoint.CheckpointWriter`.
 
     A `stop` that is not None ends the fit.
     """
