@@ -100,9 +100,10 @@ def multivariate_t(nu: float = 2.0) -> Density:
     that: the Jacobian's part of the gradient does not see the base, and the last delta is its
     score. Its components are not independent, so one layer of it is not ICA.
 
-    Entry i of log p is log p(z_i | z_1, ..., z_{i-1}). With h_i^2 = nu + z_1^2 + ... + z_i^2 it is the log p of a Student t of nu + i - 1 degrees of
-    freedom and of scale h_{i-1} / sqrt(nu + i - 1); the score is -(nu + D) z / h_D^2. The last axis
-    of z is the row, D its length; ValueError where z has none.
+    Entry i of log p is log p(z_i | z_1, ..., z_{i-1}). With h_i^2 = nu + z_1^2 + ... + z_i^2 it is
+    the log p of a Student t of nu + i - 1 degrees of freedom and scale h_{i-1} / sqrt(nu + i - 1);
+    the score is -(nu + D) z / h_D^2. The last axis of z is the row, D its length; ValueError where
+    z has none.
     """
     nu = number("nu", nu, 0.0, math.inf, "positive")
 
