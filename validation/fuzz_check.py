@@ -22,7 +22,8 @@ import numpy as np
 from relgrad_np.oracle.commands import check_files
 from relgrad_np.oracle.mistakes import formulas
 from relgrad_np.oracle.truths import storage
-from relgrad_np.oracle.truths import suite as vectors
+from relgrad_np.oracle.truths.export import write
+from relgrad_np.oracle.truths.suite import small
 
 KINDS = ("npz", "npy", "json")
 
@@ -30,8 +31,8 @@ KINDS = ("npz", "npy", "json")
 def prepare(folder: Path, wrong: Any = None) -> None:
     """Write a suite of three small cases, and results in every format."""
     ids = ["depth-1-2", "generic-smooth_leaky_relu-logistic", "no-bias-softplus"]
-    kept = vectors.small().where(id=ids).cases
-    vectors.write(folder / "suite", kept)
+    kept = small().where(id=ids).cases
+    write(folder / "suite", kept)
     for kind, case in zip(KINDS, kept, strict=True):
         made, name = formulas.run(case.problem, wrong), case.problem.id
         results = folder / "results"

@@ -1,8 +1,7 @@
-"""PyTorch modules and JAX functions as candidates: their log-likelihood, gradients by autodiff.
+"""PyTorch modules and JAX functions as candidates: log-likelihood, and gradients by autodiff.
 
-What comes back is judged like anything else: `log_prob`, `G_W_k` and `G_b_k`, and whatever other
-arrays of the case the function returns by name beside its log_prob. Where `Y_k` is among them,
-`Delta_k` is taken by autodiff too.
+Judged are `log_prob`, `G_W_k`, `G_b_k`, and whatever other arrays of the case the function returns
+by name beside its log_prob. In torch, if `Y_k` is among them, `Delta_k` is taken by autodiff too.
 """
 
 from __future__ import annotations
@@ -13,9 +12,7 @@ from typing import Any
 
 from .candidate import Candidate
 from .conventions import Conventions
-from .truths.problems import Problem
-
-Array = Any
+from .truths.records import Array, Problem
 
 
 def from_torch(
@@ -27,11 +24,11 @@ def from_torch(
 ) -> Candidate:
     """Return a candidate of PyTorch code.
 
-    made: a `torch.nn.Module` with `log_prob(X)`, or whose call returns it, (N,): its matrices
-    and vectors of parameters, in order, are W_0, b_0, W_1, ... (other cases than those of its L and
-    D are left out); or a function of the problem that makes such a module; or a function
+    `made` is a `torch.nn.Module` with `log_prob(X)`, or whose call returns it, (N,). Its matrices
+    and vectors of parameters, in order, are W_0, b_0, W_1, ...; cases of another L or D are left
+    out. Or `made` is a function of the problem that makes such a module, or a function
     (layers, X, problem) -> log_prob with layers [(W, b), ...]. Instead of log_prob any of them may
-    return a mapping with "log_prob" and other arrays of the case. Conventions: as declared.
+    return a mapping with "log_prob" and other arrays of the case.
 
     >>> import pytest; torch = pytest.importorskip("torch")
     >>> from relgrad_np import oracle

@@ -7,19 +7,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from relgrad_np import oracle
 from relgrad_np.cli.main import main
-from relgrad_np.oracle.truths import schema, storage
+from relgrad_np.oracle.truths import storage, suite
 from validation import fuzz_check
 
 ROOT = Path(__file__).parents[2]
+SCHEMA = Path(oracle.__file__).parent / "schema.json"
 pytestmark = pytest.mark.filterwarnings("ignore:.*:RuntimeWarning")
 
 
-@pytest.fixture
-def folder(tmp_path):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
     with np.errstate(all="ignore"):
-        fuzz_check.prepare(tmp_path)
-    return tmp_path
+        fuzz_check.prepare(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    """A suite and right results in every format, to be damaged."""
+    return shutil.copytree(made, tmp_path, dirs_exist_ok=True)
 
 
 def check(folder, capsys, *more):
@@ -168,13 +177,22 @@ def test_mutated_files_never_crash(monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == "no crash, no hang"
 
 
-def test_every_keyword_of_the_schema_is_enforced():
+def test_the_manifest_is_valid():
     jsonschema = pytest.importorskip(
         "jsonschema", reason="compares with jsonschema where it is installed"
     )
-    jsonschema.Draft202012Validator.check_schema(json.loads(schema.text()))
-    value = json.loads((ROOT / "validation/vectors/manifest.json").read_text())
-    jsonschema.validate(value, json.loads(schema.text()))
+    schema = json.loads(SCHEMA.read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(json.loads((ROOT / "validation/vectors/manifest.json").read_text()), schema)
+
+
+def test_the_schema_requires_what_load_requires():
+    schema = json.loads(SCHEMA.read_text())
+    assert schema["properties"]["schema"]["const"] == suite.SCHEMA
+    assert set(schema["properties"]) == set(schema["required"]) == set(suite.KEYS)
+    entry = schema["properties"]["cases"]["items"]
+    assert set(entry["required"]) == set(suite.ENTRY)
+    assert set(entry["properties"]) == {*suite.ENTRY, *suite.HEXADECIMAL}
 
 
 def test_vectors_export_refuses_a_folder_with_files(tmp_path, capsys):

@@ -1,8 +1,8 @@
-"""The algorithm as a table of lines, any of which can be replaced: what a mistake does, executed.
+"""The algorithm as a table of lines, any of which can be replaced by a mistaken one and executed.
 
 `run` computes every array of a case from the lines; a mistake (`catalogue`) is another line in the
-table. In the words that NumPy, torch and jax.numpy share, so that the same mistake can be planted
-in each. Independent of the core, which is one more candidate.
+table. The lines use only what NumPy, torch and jax.numpy have in common, so that the same mistake
+can be planted in each. They share no code with the core, which is one more candidate.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from ..truths.problems import Problem
+from ..truths.records import Array, Problem
 from ..truths.stages import names, split
 from . import elementwise
 
-Array = Any
 Line = Callable[..., Array]
 
 
-class Run:
-    """One execution: the inputs, what has been computed so far, and the table of lines.
+class Execution:
+    """The inputs, what has been computed so far, and the lines that replace right ones.
 
-    Lines read `m.Z[k]`, `m.W[k]`, `m.Delta[k]`, ...; `m(name, ...)` is the line of that name.
+    A line is a function of the execution `m` and mostly of the layer k. It reads `m.Z[k]`,
+    `m.W[k]`, `m.Delta[k]`, ...; `m(name, k)` computes the line of that name.
     """
 
     def __init__(
@@ -48,12 +48,12 @@ class Run:
 
     def __call__(self, name: str, k: int | None = None, *rest: Any) -> Array:
         """Compute a line; a wrong one only in the layer in which it is planted."""
-        mine = self.only is None or k is None or k == self.only
-        line = self.wrong[name] if name in self.wrong and mine else LINES[name]
+        planted = self.only is None or k is None or k == self.only
+        line = self.wrong[name] if name in self.wrong and planted else LINES[name]
         return line(self, *(() if k is None else (k,)), *rest)
 
     def eye(self) -> Array:
-        """Return the identity, in the library and dtype at hand."""
+        """Return the identity, in the arrays' library and dtype."""
         return 0 * self.W[0] + self.xp.eye(self.D, dtype=self.W[0].dtype)
 
 
@@ -67,8 +67,8 @@ def run(
 ) -> dict[str, Array]:
     """Return the arrays of a case by name, with `wrong` lines in place of the right ones.
 
-    `only`: the one layer in which they are wrong. `wanted`: the stages to compute; what nothing
-    wanted depends on is left out.
+    `only`: the one layer in which they are wrong. `wanted`: the stages that are needed; most of
+    what comes after the last of them is left out.
 
     >>> from relgrad_np.oracle.truths.suite import small
     >>> case = small().cases[0]
@@ -78,7 +78,7 @@ def run(
     >>> float(np.max(np.abs(wrong - case.expected["R_b_0"]))) > 0.1
     True
     """
-    m, found = Run(xp, problem, wrong, only), {}
+    m, found = Execution(xp, problem, wrong, only), {}
     want = set(wanted) if wanted is not None else {split(name)[0] for name in names(m.L)}
     for k in range(m.L):
         m.Y.append(m("Y", k))
@@ -114,19 +114,12 @@ def run(
     return found
 
 
-def _delta(m: Run, k: int, above: Array) -> Array:
+def _delta(m: Execution, k: int, above: Array) -> Array:
     # forward: Z[k+1] = sigma(Y[k]); L_J1 += log sigma'(Y[k])
     return above if k >= m.hidden else above * m("dsigma", k) + m("bend", k)
 
 
-def _sum(m: Run, parts: list[Array], empty: Array) -> Array:
-    total = empty
-    for part in parts:
-        total = total + part
-    return total
-
-
-def _exp(m: Run, k: int) -> Array:
+def _exp(m: Execution, k: int) -> tuple[Array, Array]:
     """W~+ = exp(eta xi~) W~, dense: Taylor's series of the scaled matrix, squared."""
     D = m.D
     xi = m.Delta[k].T @ m.Y[k] + m.eye()
@@ -142,7 +135,8 @@ def _exp(m: Run, k: int) -> Array:
     return E @ m.W[k], E @ m.b[k] + P @ shift.reshape(D)
 
 
-def _back(m: Run) -> Array:
+def _back(m: Execution) -> Array:
+    """Take Z_back to data space, from the last layer to the first."""
     Z = m.Z_back
     for k in reversed(range(m.L)):
         Y = elementwise.inverse(m.xp, m.act, Z) if k < m.hidden else Z
@@ -150,6 +144,8 @@ def _back(m: Run) -> Array:
     return Z
 
 
+# Lines that are no stage of their own: `share`, the 1/N of the mean; `bend`, what L_J1 adds to
+# Delta; `dZ`, the derivative in a layer's input; `V`, inv(W).T; `unline`, the inverse of W z + b.
 LINES: dict[str, Line] = {
     "Y": lambda m, k: m.Z[k] @ m.W[k].T + m.b[k],
     "Z": lambda m, k: elementwise.sigma(m.xp, m.act, m.Y[k]) if k < m.hidden else m.Y[k],
@@ -157,8 +153,8 @@ LINES: dict[str, Line] = {
     "dlog_dsigma": lambda m, k: elementwise.dlog_dsigma(m.xp, m.act, m.Y[k]),
     "dsigma": lambda m, k: elementwise.dsigma(m.xp, m.act, m.Y[k]),
     "L_p": lambda m: m.xp.sum(elementwise.log_density(m.xp, m.dens, m.Z[-1]), 1),
-    "L_J1": lambda m: _sum(
-        m, [m.xp.sum(m.log_dsigma[k], 1) for k in range(m.hidden)], 0 * m.xp.sum(m.Z[0], 1)
+    "L_J1": lambda m: sum(
+        (m.xp.sum(m.log_dsigma[k], 1) for k in range(m.hidden)), 0 * m.xp.sum(m.Z[0], 1)
     ),
     "L_J2": lambda m: sum(m("logdet", k) for k in range(m.L)),
     "logdet": lambda m, k: m.xp.linalg.slogdet(m.W[k])[1],
