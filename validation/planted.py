@@ -155,25 +155,24 @@ def easy(problem: Problem) -> dict[str, Problem]:
     }
 
 
-def hidden_at(name: str, problems: list[Problem]) -> tuple[str, ...]:
+Easy = dict[str, tuple[Problem, dict[str, Any]]]
+
+
+def hidden_at(name: str, problems: list[Easy]) -> tuple[str, ...]:
     """The easy inputs at which a mistake changes nothing, in any of these problems."""
-    hidden = []
+
+    def same(problem: Problem, right: dict[str, Any]) -> bool:
+        wrong = formulas.run(problem, mistakes[name].lines)
+        return all(np.allclose(wrong[k], right[k], 1e-9, 1e-9) for k in right)
+
     with np.errstate(all="ignore"):
-        for kind in easy(problems[0]):
-            same = []
-            for problem in problems:
-                p = easy(problem)[kind]
-                right, wrong = formulas.run(p), formulas.run(p, mistakes[name].lines)
-                same.append(all(np.allclose(wrong[k], right[k], 1e-9, 1e-9) for k in right))
-            if all(same):
-                hidden.append(kind)
-    return tuple(hidden)
+        return tuple(kind for kind in problems[0] if all(same(*p[kind]) for p in problems))
 
 
-def easy_problems(suite: Suite) -> list[Problem]:
-    """Generic problems of two layers from which the easy ones are made."""
+def easy_problems(suite: Suite) -> list[Easy]:
+    """The easy inputs, made from generic problems of two layers or more, and their right arrays."""
     return [
-        case.problem
+        {kind: (p, formulas.run(p)) for kind, p in easy(case.problem).items()}
         for case in suite.cases
         if case.problem.L >= 2
         and case.problem.family in ("generic", "depth", "N > D")

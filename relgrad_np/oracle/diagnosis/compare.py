@@ -75,6 +75,12 @@ class Outcome:
         return [float(np.linalg.cond(W)) for W in self.problem.W]
 
     @cached_property
+    def errors(self) -> dict[str, float]:
+        """The worst error of each array that was returned and is expected."""
+        names = [name for name in self.case.expected if name in self.arrays]
+        return {name: worst(self.arrays[name], self.case.expected[name]) for name in names}
+
+    @cached_property
     def entries(self) -> list[Entry]:
         """The arrays beside the right ones, in order of propagation.
 
@@ -82,13 +88,11 @@ class Outcome:
         is listed as not checked.
         """
         rows = []
-        for name, right in self.case.expected.items():
-            if name in self.arrays:
-                tolerance = self.case.tolerances[name]
-                allowed = tolerance.allowed(self.eps)
-                error, place = worst(self.arrays[name], right), order(name, self.problem.L)
-                checked = allowed <= tolerance.size / 4
-                rows.append(Entry(self.problem.id, name, place, error, allowed, checked))
+        for name, error in self.errors.items():
+            tolerance, place = self.case.tolerances[name], order(name, self.problem.L)
+            allowed = tolerance.allowed(self.eps)
+            checked = allowed <= tolerance.size / 4
+            rows.append(Entry(self.problem.id, name, place, error, allowed, checked))
         return sorted(rows, key=lambda entry: entry.place)
 
 
@@ -100,6 +104,9 @@ def worst(x: Array, right: Array) -> float:
     """
     with np.errstate(all="ignore"):
         error = np.abs(np.asarray(x, dtype=float) - right)
+    largest = float(np.max(error, initial=0.0))
+    if np.isfinite(largest):
+        return largest
     same = (x == right) | (np.isnan(x) & np.isnan(right))
     error = np.where(same, 0.0, np.where(np.isfinite(error), error, np.inf))
     return float(np.max(error, initial=0.0))

@@ -74,13 +74,18 @@ class Search:
         return until
 
     def best(self, hypotheses: Iterable[Hypothesis], beyond: Place) -> Finding | None:
-        """Return the hypothesis that agrees longest, past `beyond`; of several, the simplest."""
+        """Return the hypothesis that agrees longest, past `beyond`; of several, the simplest.
+
+        The hypotheses come in order of complexity, so the first that explains all is it.
+        """
         best: Finding | None = None
         ranked = []
         for h in hypotheses:
             until = self.until(self.probes[:4], h, beyond, beyond[0])
             if until > beyond:
                 until = self.until(self.probes, h, beyond)
+            if until == END == self.until(self.results, h, beyond):
+                return Finding(h, END)
             if until > beyond:
                 ranked.append(Finding(h, until))
         for finding in sorted(ranked, key=_rank, reverse=True):

@@ -101,8 +101,8 @@ def predict(
 def agreement(outcome: Outcome, declared: Conventions, h: Hypothesis, phase: int = END[0]) -> Place:
     """Return where a hypothesis first disagrees with a candidate, up to a phase; else END."""
     predicted = predict(outcome, declared, h, phase)
-    for name in outcome.case.expected:
-        if name not in outcome.arrays or STAGES[split(name)[0]].phase > phase:
+    for name in outcome.errors:
+        if STAGES[split(name)[0]].phase > phase:
             continue
         if not disagreement(outcome, predicted, name) <= 1:
             return order(name, outcome.problem.L)
@@ -122,7 +122,7 @@ def disagreement(outcome: Outcome, predicted: dict[str, Array], name: str) -> fl
     if name not in predicted:
         return math.inf
     guess, true = predicted[name], outcome.case.expected[name]
-    if worst(outcome.arrays[name], true) > allowed and worst(guess, true) <= allowed:
+    if outcome.errors[name] > allowed and worst(guess, true) <= allowed:
         return math.inf  # an explanation predicts an error where there is one
     largest = float(np.max(np.abs(guess[np.isfinite(guess)]), initial=0.0))
     scale = max(1.0, largest / tolerance.size) if tolerance.size else 1.0
