@@ -46,7 +46,7 @@ def jax_autodiff() -> Candidate:
 
 
 def kernels() -> Candidate:
-    """The compiled `train_step`: Y, Delta, both steps; what it leaves to the core is no case."""
+    """The compiled `train_step`: Y, Delta, both steps. What it leaves to the core is left out."""
     import relgrad_np as rg
     from relgrad_np.kernels.cpu import step as cpu
 

@@ -86,7 +86,16 @@ def candidate(
         return Candidate(name or f"parts: {', '.join(made)}", None, dict(made), how)
     if not callable(made):
         raise TypeError(f"`candidate` must be a function or a mapping, got {type(made).__name__}")
-    return Candidate(name or str(getattr(made, "__name__", type(made).__name__)), made, {}, how)
+    return Candidate(name or name_of(made), made, {}, how)
+
+
+def name_of(made: Any) -> str:
+    """Return the name of a function, or of an object's class.
+
+    >>> name_of(len), name_of(1.5)
+    ('len', 'float')
+    """
+    return str(getattr(made, "__name__", type(made).__name__))
 
 
 def wanted(function: Callable[..., Any], stage: str) -> list[str]:

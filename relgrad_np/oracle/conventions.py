@@ -21,10 +21,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "variant": ("output augmented", "output separate", "input augmented", "input separate"),
 }
 MEANING = {
-    (
-        "weights",
-        "transposed",
-    ): "weights are stored (in, out), y = x @ W + b, W transposed on reading",
+    ("weights", "transposed"): (
+        "weights are stored (in, out), y = x @ W + b, W transposed on reading"
+    ),
     ("direction", "descent"): "gradients are those of -log p",
     ("reduction", "sum"): "gradients are sums over samples, not means",
     ("last_layer", "activated"): "the last layer has an activation, counted in L_J1",

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .candidate import Candidate
+from .candidate import Candidate, name_of
 from .conventions import Conventions
 from .truths.records import Array, Problem
 
@@ -66,14 +66,13 @@ def from_torch(
         total = _objective(found["log_prob"], how)
         wanted = [*W, *b, *Ys.values()]
         grads = torch.autograd.grad(total, wanted, allow_unused=True)
-        zeros = [
-            torch.zeros_like(x) if g is None else g for x, g in zip(wanted, grads, strict=True)
-        ]
         keys = [f"G_W_{k}" for k in range(len(W))] + [f"G_b_{k}" for k in range(len(b))]
         keys += [f"Delta_{key[2:]}" for key in Ys]
-        return found | {k: g for k, g in zip(keys, zeros, strict=True) if k not in found}
+        for key, x, grad in zip(keys, wanted, grads, strict=True):
+            found.setdefault(key, torch.zeros_like(x) if grad is None else grad)
+        return found
 
-    return Candidate(name or _name(made), run=run, conventions=how)
+    return Candidate(name or name_of(made), run=run, conventions=how)
 
 
 def _load(module: Any, problem: Problem, to: Callable[[Array], Array], how: Conventions) -> Any:
@@ -139,7 +138,7 @@ def from_jax(
                     found.setdefault(f"G_b_{k}", G_b)
             return {key: np.asarray(x) for key, x in found.items()}
 
-    return Candidate(name or _name(made), run=run, conventions=how)
+    return Candidate(name or name_of(made), run=run, conventions=how)
 
 
 def _objective(log_prob: Array, how: Conventions) -> Array:
@@ -150,7 +149,3 @@ def _objective(log_prob: Array, how: Conventions) -> Array:
 
 def _arguments(made: Any) -> int:
     return len(inspect.signature(made).parameters)
-
-
-def _name(made: Any) -> str:
-    return getattr(made, "__name__", type(made).__name__)

@@ -91,26 +91,15 @@ class Report(NamedTuple):
             }
             for e in self.entries
         ]  # fmt: skip
-        first = self.first
-        return json.dumps(
-            {
-                "passed": self.passed,
-                "verdict": self.verdict,
-                "kind": self.kind,
-                "candidate": self.candidate,
-                "dtype": self.dtype,
-                "diagnosis": self.diagnosis,
-                "mistake": self.mistake,
-                "stage": self.stage,
-                "layer": self.layer,
-                "first": first and {"case": first.case, "array": first.name},
-                "undeclared": dict(self.undeclared),
-                "declared": dict(self.conventions),
-                "notes": list(self.notes),
-                "not_checked": list(self.not_checked),
-                "arrays": rows,
-            }
-        )
+        first = self.first and {"case": self.first.case, "array": self.first.name}
+        shown = {
+            "passed": self.passed, "verdict": self.verdict, "kind": self.kind,
+            "candidate": self.candidate, "dtype": self.dtype, "diagnosis": self.diagnosis,
+            "mistake": self.mistake, "stage": self.stage, "layer": self.layer, "first": first,
+            "undeclared": dict(self.undeclared), "declared": dict(self.conventions),
+            "notes": self.notes, "not_checked": self.not_checked, "arrays": rows,
+        }  # fmt: skip
+        return json.dumps(shown)
 
 
 def _finite(x: float) -> float | str:

@@ -14,11 +14,11 @@ import numpy as np
 
 from .candidate import candidate
 from .conventions import Conventions, applies
-from .diagnosis.compare import EPS, Found, Outcome, first_wrong, not_checked, outcomes
+from .diagnosis.compare import EPS, Entry, Found, Outcome, first_wrong, not_checked, outcomes
 from .diagnosis.explain import explain, explain_part
 from .diagnosis.inverse import inverse_note, only_ill_conditioned
 from .diagnosis.precision import diagnose
-from .diagnosis.wording import Circumstances, in_words, match, place_of, unexplained
+from .diagnosis.wording import explained, unexplained
 from .mistakes.catalogue import mistakes
 from .report import Report
 from .truths.records import Suite
@@ -69,54 +69,44 @@ def judge(name: str, found: Found, how: Conventions, *, isolated: bool = False) 
     results = outcomes(found, how)
     dtype = "float32" if any(o.eps == EPS["float32"] for o in results) else "float64"
     rows = tuple(entry for outcome in results for entry in outcome.entries)
-    base: dict[str, Any] = {
-        "candidate": name, "dtype": dtype, "entries": rows, "conventions": how.changes(),
-        "not_checked": not_checked(found, results), "isolated": isolated,
-    }  # fmt: skip
+    note = inverse_note(results)
+    report = Report(
+        name, dtype, rows, "nothing", "nothing was checked", conventions=how.changes(),
+        not_checked=not_checked(found, results), isolated=isolated,
+    )  # fmt: skip
     if not any(entry.checked for entry in rows):
-        return Report(**base, kind="nothing", diagnosis="nothing was checked")
-    first, note = first_wrong(rows), inverse_note(results)
-    notes: tuple[str, ...] = (note,) if note else ()
+        return report
+    report = report._replace(notes=(note,) if note else ())
+    first = first_wrong(rows)
     if first is None:
-        return Report(**base, kind="right", diagnosis="everything is right", notes=notes)
+        return report._replace(kind="right", diagnosis="everything is right")
     layers = next(o.problem.L for o in results if o.problem.id == first.case)
-    base |= {"first": first, "stage": first.stage, "layer": first.layer, "layers": layers}
+    report = report._replace(first=first, layers=layers, stage=first.stage, layer=first.layer)
     if note and first.stage.startswith("R_W") and only_ill_conditioned(results):
         text = f"{first.where}: an inverse is formed inside the relative gradient"
-        base |= {"notes": notes, "mistake": "R_W_through_inverse"}
-        return Report(**base, kind="mistake", diagnosis=text)
+        return report._replace(kind="mistake", diagnosis=text, mistake="R_W_through_inverse")
     if isolated:
-        finding, notes = explain_part(results, how, first), notes + _other_parts(results, how)
+        finding = explain_part(results, how, first)
+        report = report._replace(notes=report.notes + _other_parts(results, how, first))
     else:
         finding = explain(results, how)
-    base["notes"] = notes
     if finding is None or not finding.explains_all:
         form = diagnose(results)
         if form is not None:
-            text = (
-                f"{first.where}: the digits of {form} arithmetic, where {dtype} is claimed; "
-                "no formula is wrong"
-            )
-            return Report(**base, kind="precision", diagnosis=text, mistake=form)
+            digits = f"the digits of {form} arithmetic, where {dtype} is claimed"
+            text = f"{first.where}: {digits}; no formula is wrong"
+            return report._replace(kind="precision", diagnosis=text, mistake=form)
     if finding is None:
-        return Report(**base, kind="unknown", diagnosis=unexplained(first, isolated))
-    c = Circumstances(first, layers, {entry.stage for entry in rows}, how, isolated)
-    base |= {"diagnosis": in_words(finding, c), "explains_all": finding.explains_all}
-    base["undeclared"] = dict(finding.hypothesis.changes)
-    if finding.hypothesis.mistake is None:
-        return Report(**base, kind="convention")
-    base["stage"], base["layer"] = place_of(finding, c)
-    base |= {"mistake": finding.hypothesis.mistake, "notes": (*notes, match(finding))}
-    return Report(**base, kind="mistake")
+        return report._replace(kind="unknown", diagnosis=unexplained(first, isolated))
+    return explained(report, first, finding)
 
 
-def _other_parts(results: Sequence[Outcome], how: Conventions) -> tuple[str, ...]:
+def _other_parts(results: Sequence[Outcome], how: Conventions, first: Entry) -> tuple[str, ...]:
     """Explain each further part that is wrong: it owes nothing to the first."""
-    rows = [entry for outcome in results for entry in outcome.entries]
-    first, notes = first_wrong(rows), []
+    rows, notes = [entry for outcome in results for entry in outcome.entries], []
     for stage in STAGES:
-        wrong = first_wrong(entry for entry in rows if entry.stage == stage)
-        if wrong is not None and first is not None and stage != first.stage:
+        wrong = first_wrong(entry for entry in rows if entry.stage == stage != first.stage)
+        if wrong is not None:
             found = explain_part(results, how, wrong)
             mistake = found.hypothesis.mistake if found else None
             said = mistakes[mistake].title if mistake else "no mistake of the catalogue explains it"

@@ -58,7 +58,10 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a candidate returned for a case, beside the case as it should be judged."""
+    """What a candidate returned for a case, and the case as its conventions want it judged.
+
+    `eps` belongs to the dtype that the results claim.
+    """
 
     case: Case
     arrays: dict[str, Array]
@@ -82,10 +85,10 @@ class Outcome:
 
     @cached_property
     def entries(self) -> list[Entry]:
-        """The arrays beside the right ones, in order of propagation.
+        """The arrays compared with the right ones, in order of propagation.
 
-        An array whose tolerance is a quarter of its own size is no evidence in this precision: it
-        is listed as not checked.
+        An array whose tolerance is more than a quarter of its own size is no evidence in this
+        precision: it is listed as not checked.
         """
         rows = []
         for name, error in self.errors.items():

@@ -2,81 +2,61 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from ..conventions import FILE, MEANING, Conventions
-from ..mistakes.catalogue import Mistake, mistakes
+from ..mistakes.catalogue import mistakes
+from ..report import Report
 from ..truths.stages import STAGES
 from .compare import Entry
 from .hypotheses import Finding
 
 
-class Circumstances(NamedTuple):
-    """What a finding was made in: the first error, the stages supplied, the conventions declared.
-
-    `layers` is the number of layers of the case of the first error. `isolated`: a part was judged,
-    which was given true inputs.
-    """
-
-    first: Entry
-    layers: int
-    supplied: set[str]
-    declared: Conventions
-    isolated: bool
-
-
-def place_of(finding: Finding, c: Circumstances) -> tuple[str, int | None]:
-    """Return the stage and layer at which a mistake starts.
-
-    That is the first error, unless conventions or stages that were not supplied come before it.
-    """
-    h = finding.hypothesis
-    mistake = mistakes[h.mistake or ""]
-    if mistake.stage == c.first.stage and not h.changes:
-        return mistake.stage, c.first.layer
-    return mistake.stage, h.only if h.only is not None else mistake.first_layer(c.layers)
-
-
-def in_words(finding: Finding, c: Circumstances) -> str:
-    """Return the diagnosis of undeclared conventions, of a mistake, or of both."""
+def explained(report: Report, first: Entry, finding: Finding) -> Report:
+    """Return the report with a diagnosis: undeclared conventions, a mistake, or both."""
     h, words = finding.hypothesis, []
-    if h.changes:
-        listed = "; ".join(_convention(key, value, c.declared) for key, value in h.changes)
-        words.append(f"undeclared: {listed}")
+    changes = dict(h.changes)
+    report = report._replace(undeclared=changes, explains_all=finding.explains_all)
+    if changes:
+        listed = (_convention(key, value, report) for key, value in h.changes)
+        words.append("undeclared: " + "; ".join(listed))
     if h.mistake is None:
         rest = "with that declared, everything supplied is right"
         if not finding.explains_all:
             later = next(s.name for s in STAGES.values() if s.phase == finding.until[0])
             rest = f"with that declared, results are right up to {later}"
         words.append(f"{rest}; declare it in {FILE} or as oracle.Conventions")
-        return "; ".join(words)
-    mistake: Mistake = mistakes[h.mistake]
-    stage, layer = place_of(finding, c)
-    where = f"layer {layer}, {stage}" if layer is not None else stage
+        return report._replace(kind="convention", diagnosis="; ".join(words))
+    # a mistake starts at the first error, unless conventions or stages not supplied come before it
+    mistake, layer = mistakes[h.mistake], first.layer
+    if changes or mistake.stage != first.stage:
+        layer = h.only if h.only is not None else mistake.first_layer(report.layers)
+    where = f"layer {layer}, {mistake.stage}" if layer is not None else mistake.stage
     where = f"{where} (in this layer only)" if h.only is not None else where
     words.append(f"{where}: {mistake.title}")
-    if stage not in c.supplied:
-        words.append(f"{stage} was not supplied: the first error seen is in {c.first.name}")
-    if c.isolated:
+    supplied = mistake.stage in {entry.stage for entry in report.entries}
+    if not supplied:
+        words.append(f"{mistake.stage} was not supplied: the first error seen is in {first.name}")
+    if report.isolated:
         words.append("the inputs were the true ones")
-    elif not h.changes and stage in c.supplied:
+    elif not changes and supplied:
         words.append("everything before it is right")
     if not finding.explains_all:
         words.append("it does not explain all: there is another error after it")
-    return "; ".join(words)
+    return report._replace(
+        kind="mistake", diagnosis="; ".join(words), mistake=h.mistake, stage=mistake.stage,
+        layer=layer, notes=(*report.notes, _match(finding)),
+    )  # fmt: skip
 
 
-def _convention(key: str, value: str, declared: Conventions) -> str:
+def _convention(key: str, value: str, report: Report) -> str:
     if (key, value) in MEANING:
         return f"{key} = {value} ({MEANING[key, value]})"
-    return f"{key} = {value}, not {getattr(declared, key)}"
+    return f"{key} = {value}, not {getattr(Conventions(**report.conventions), key)}"
 
 
-def match(finding: Finding) -> str:
+def _match(finding: Finding) -> str:
     """Return how well a mistake fits at the first error, and how well the next best does."""
-    text = (
-        f"match of this explanation at the first error: {finding.residual:.2g} of what is allowed"
-    )
+    fit = f"{finding.residual:.2g} of what is allowed"
+    text = f"match of this explanation at the first error: {fit}"
     if finding.runner_up:
         name, residual = finding.runner_up
         text += f"; next best: {mistakes[name].title} ({residual:.2g})"

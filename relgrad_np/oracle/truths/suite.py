@@ -6,8 +6,8 @@
     DIR/cases/<id>.npz       inputs and expected arrays of a case
     DIR/cases/<id>.json      the same with hexadecimal floats, for D <= 8
 
-Arrays are held against their checksums, names, shapes and dtypes; what decides nothing (comments,
-reasons of tolerances) is not looked at. The package brings a small suite, `small`.
+Arrays are compared with their checksums, names, shapes and dtypes. What decides nothing, such as
+the meaning of a stage in words, is not looked at. The package contains a small suite, `small`.
 """
 
 import hashlib
@@ -60,7 +60,7 @@ def load(path: Path | str) -> Suite:
         raise ValueError(f"{place}: two cases have the same id")
     counts = {"cases": len(cases), "arrays": sum(len(case.expected) for case in cases)}
     if manifest["counts"] != counts:
-        raise ValueError(f"{place}: counts are {counts} in the files, and others in it")
+        raise ValueError(f"{place}: counts are {counts} in the files, not what it says")
     return Suite(str(path), cases)
 
 
