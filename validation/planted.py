@@ -61,7 +61,7 @@ def named_right(report: Any, name: str) -> bool:
 
 
 def catalogue_table(library: str, dtype: str, suite: Suite) -> list[tuple[str, bool, bool]]:
-    """(mistake, detected, named) of each entry."""
+    """For each mistake: its name, whether it was detected, whether it was named right."""
     rows = []
     for name, mistake in mistakes.items():
         report = check(LIBRARIES[library](mistake.lines), suite, dtype=dtype)
@@ -70,7 +70,7 @@ def catalogue_table(library: str, dtype: str, suite: Suite) -> list[tuple[str, b
 
 
 def distinguishable(suite: Suite, eps: float = 2.0**-23) -> list[tuple[str, str]]:
-    """Pairs of mistakes whose results no case tells apart, by 100 times what float32 may err."""
+    """Pairs of mistakes that no case tells apart, by 100 times what float32 may err."""
     made: dict[str, list[dict[str, Any]]] = {}
     with np.errstate(all="ignore"):
         for name, mistake in mistakes.items():
@@ -118,7 +118,7 @@ def _first_place(name: str, suite: Suite, dtype: str) -> Any:
 
 
 def pair_table(count: int, suite: Suite, dtype: str = "float64") -> list[dict[str, Any]]:
-    """What is said of each pair: passed, named the first, something else; cancelled pairs too."""
+    """What is said of each pair: whether it passed, or its first mistake was named, or neither."""
     chosen, rows = pairs(count), []
     alone = {name: _first_place(name, suite, dtype) for pair in chosen for name in pair}
     for one, two in chosen:

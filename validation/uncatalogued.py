@@ -119,7 +119,7 @@ UNCATALOGUED = [
 
 
 def table(suite: Suite, dtype: str) -> list[tuple[str, bool, bool, str]]:
-    """(title, detected, at the right stage and layer, what was said) of each."""
+    """For each: its title, whether it was detected and placed right, what was said."""
     rows = []
     for s in UNCATALOGUED:
         if dtype == "float32" and "threshold of 20" in s.title:
