@@ -246,6 +246,35 @@ def test_the_figures_of_the_scaling_page_are_those_of_the_files(tmp_path, monkey
     assert doubled in pages.figures(name)
 
 
+def rows(text):
+    """The cells of each row of the tables of a text, without the rules under their heads."""
+    lines = [line for line in text.splitlines() if line.startswith("|") and "---" not in line]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def unlike_the_report(page, report):
+    """Rows of a page's results that the report does not have; each under its command."""
+    found = []
+    for part in re.split(r"(?=`python -m validation \w+`)", page)[1:]:
+        name = re.match(r"`python -m validation (\w+)`", part)[1]
+        _, there = report.split(f"\n`python -m validation {name}`\n")
+        known = rows(there.split("\n## ")[0])
+        for first, *others in rows(part):
+            if first and not any(first == row[0] and set(others) <= set(row) for row in known):
+                found.append((name, first, *others))
+    return found
+
+
+def test_results_on_the_page_of_mathematics_are_those_of_the_report():
+    page = (DOCS / "mathematics.md").read_text()
+    report = (ROOT / "validation" / "REPORT.md").read_text()
+    assert not unlike_the_report(page, report)
+    assert len(rows(page)) > 20
+    for old, new in (("-2.472", "-2.471"), ("| 138.9 |", "| 138.8 |"), ("| no average |", "| none |")):
+        assert old in page
+        assert len(unlike_the_report(page.replace(old, new), report)) == 1
+
+
 def test_each_page_is_in_the_navigation():
     text = (ROOT / "mkdocs.yml").read_text()
     made = {"validation.md"}  # of validation/REPORT.md
