@@ -26,9 +26,9 @@ from pathlib import Path
 import numpy as np
 
 import relgrad_np as rg
-from relgrad_np.distributed import messages as wire
 from relgrad_np.distributed import train_step as distributed
 from relgrad_np.distributed.exchange import EXCHANGES, Machine, choose, cost, work
+from relgrad_np.distributed.messages import Messages
 from relgrad_np.distributed.ranks import even
 from relgrad_np.kernels import choose as implementations
 from tests.programs.kill_ranks import ENVIRONMENT, mpiexec
@@ -45,8 +45,8 @@ NETWORK = {"bandwidth": 25e9, "latency": 1.5e-6}
 CORES = 64  # of a node in the projections
 
 
-class Timed(wire.Wire):
-    """A wire that also knows how long it took to post and to poke."""
+class Timed(Messages):
+    """Messages that also know how long it took to post them, and to ask MPI for progress."""
 
     posting = 0.0
 
@@ -61,13 +61,13 @@ class Timed(wire.Wire):
         """Post, timed."""
         return self._timed(super().gather, x, counts)
 
-    def add(self, x):
+    def sum(self, x):
         """Post, timed."""
-        return self._timed(super().add, x)
+        return self._timed(super().sum, x)
 
-    def poke(self):
+    def progress(self):
         """Ask, timed."""
-        self._timed(super().poke)
+        self._timed(super().progress)
 
 
 def problem(D, N):
@@ -86,17 +86,19 @@ def sleep_until(comm):
 
 def one_step(comm, state, X, rule, how):
     """Take a step together; return state, wall seconds, waits and posting seconds of this rank."""
-    line = Timed(comm, False)
-    counts = even(len(X), line.n)
-    begin = sum(counts[: line.rank])
-    mine = X[begin : begin + counts[line.rank]]
-    line.waits = []
+    messages = Timed(comm, False)
+    counts = even(len(X), messages.n)
+    begin = sum(counts[: messages.rank])
+    mine = X[begin : begin + counts[messages.rank]]
+    messages.waits = []
     started = time.perf_counter()
     after, _, _ = distributed.train_step(
-        state, mine, activation=ACT, density=DENS, rule=rule, counts=counts, wire=line, exchange=how
-    )
+        state, mine, activation=ACT, density=DENS, rule=rule,
+        counts=counts, messages=messages, exchange=how,
+    )  # fmt: skip
     ended = time.perf_counter()
-    return after, (started, ended, line.posting, [tuple(w) for w in line.waits], line.sent)
+    waits = [tuple(wait) for wait in messages.waits]
+    return after, (started, ended, messages.posting, waits, messages.sent)
 
 
 def shares(told):
@@ -107,9 +109,9 @@ def shares(told):
     for _, ended, posting, waits, _ in told:
         idle += end - ended
         communication += posting
-        for (_, entered, there), ready in zip(waits, last, strict=True):
-            idle += max(0.0, min(there, ready) - entered)
-            communication += max(0.0, there - max(entered, ready))
+        for (_, began, arrived), ready in zip(waits, last, strict=True):
+            idle += max(0.0, min(arrived, ready) - began)
+            communication += max(0.0, arrived - max(began, ready))
     n = len(told)
     return sum(end - t[0] for t in told) / n, idle / n, communication / n
 
@@ -169,7 +171,7 @@ def rank(rounds, quick):
 def overlap(comm, rounds, N=256, D=1024):
     """Return ms of a gather, of a product, and what is left of the gather after the product.
 
-    Poked: the product is made in four parts, with a question to MPI after each.
+    Asked: the product is made in four parts, and MPI is asked for progress after each.
     """
     W, rows = np.ones((D, D)), np.ones((N // comm.size, D))
     counts, found = (len(rows),) * comm.size, {}
@@ -179,13 +181,13 @@ def overlap(comm, rounds, N=256, D=1024):
             comm.Barrier()
             found.setdefault(name, []).append(1e3 * function())
 
-    def gather(work, pokes=0):
-        line = wire.Wire(comm, False)
-        pending = line.gather(rows, counts)
-        for part in np.array_split(W, pokes or 1, axis=1) if work else ():
+    def gather(work, questions=0):
+        messages = Messages(comm, False)
+        pending = messages.gather(rows, counts)
+        for part in np.array_split(W, questions or 1, axis=1) if work else ():
             rows @ part
-            if pokes:
-                line.poke()
+            if questions:
+                messages.progress()
         started = time.perf_counter()
         pending.result(rows)
         return time.perf_counter() - started
@@ -198,7 +200,7 @@ def overlap(comm, rounds, N=256, D=1024):
     timed("gather alone", lambda: gather(False))
     timed("product alone", product)
     timed("left after the product", lambda: gather(True))
-    timed("left after the product, poked", lambda: gather(True, 4))
+    timed("left after the product, asked", lambda: gather(True, 4))
     return {name: float(np.median(values)) for name, values in found.items()}
 
 
@@ -234,10 +236,10 @@ def fit(lines):
         seconds = line["seconds"][best] - idle - moved
         computing.append((asked.flops, asked.elements, asked.touched, seconds))
         if line["n"] > 1:
-            moving.append((asked.sent, asked.hops, moved))
+            moving.append((asked.sent, asked.transfers, moved))
     flops, elements, memory = 1 / rates(computing, (3e10, 3e7, 3e9))
-    bandwidth, hops = 1 / rates(moving, (1e9, 1e5))
-    return Machine(*map(float, (flops, elements, memory, bandwidth)), float(1 / hops))
+    bandwidth, transfers = 1 / rates(moving, (1e9, 1e5))
+    return Machine(*map(float, (flops, elements, memory, bandwidth)), float(1 / transfers))
 
 
 def rates(rows, start):
@@ -287,7 +289,7 @@ def report(lines):
     said.append(
         f"fitted: {machine.flops / 1e9:.3g} Gflop/s, {machine.elements / 1e6:.3g} million elements "
         f"a second, {machine.memory / 1e9:.3g} GB/s touched, "
-        f"{machine.bandwidth / 1e9:.3g} GB/s sent, {machine.latency * 1e6:.3g} us a hop"
+        f"{machine.bandwidth / 1e9:.3g} GB/s sent, {machine.latency * 1e6:.3g} us a transfer"
     )
     said.append(
         "D     N     step       n  ms       fastest  model    compute  communication  idle   "

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..core.version import __version__
-from ..distributed.keepers import Listener
+from ..distributed.keepers import SilentKeeper
 from ..distributed.ranks import Ranks
 from ..distributed.together import together, world
 from ..fitting.records import FitDivergedError
@@ -43,7 +43,7 @@ def _train_on(options: argparse.Namespace, comm: Ranks | None = None) -> int:
         if folder is None:
             raise ValueError("`--resume` needs --out RUN, the run folder to go on with")
         config: Any = runs.read_config(folder) if comm is None or comm.rank == 0 else None
-        config = config if comm is None else comm.share(config)
+        config = config if comm is None else comm.agreement.share(config)
         settings = _unchanged(options, config)
         folder_of_data = _data_dir(options, config)
         data = _load(config["data"], settings.seed, config["rows"], folder_of_data)
@@ -71,26 +71,27 @@ def _train_on(options: argparse.Namespace, comm: Ranks | None = None) -> int:
     if folder is None:
         folder = Path("runs") / Path(options.data.replace(":", "-")).stem
     if comm is not None:
-        comm.require_same({key: str(config[key]) for key in ("version", "fingerprint", "settings")})
-        prepared = prepared._replace(start=comm.share(prepared.start))
+        facts = {key: str(config[key]) for key in ("version", "fingerprint", "settings")}
+        comm.agreement.require_same(facts)
+        prepared = prepared._replace(start=comm.agreement.share(prepared.start))
         if comm.rank > 0:
             return _follow(prepared, comm)
     if not options.resume:
         config = runs.create(folder, config)
     with runs.locked(folder):
         status = _run(folder, config, settings, data, prepared, options, comm)
-    return status if comm is None else int(comm.share(status))
+    return status if comm is None else int(comm.agreement.share(status))
 
 
 def _follow(prepared: Any, comm: Ranks) -> int:
     """Take part in a fit whose run folder is rank 0's; return its exit status."""
     from ..distributed.together import fit
 
-    listener = Listener()
-    with _asked_to_stop(listener):
-        resume = comm.share(None)
-        fit(prepared.start, **prepared.options, keeper=listener, resume=resume, comm=comm)
-    return int(comm.share(None))
+    keeper = SilentKeeper()
+    with _asked_to_stop(keeper):
+        resume = comm.agreement.share(None)
+        fit(prepared.start, **prepared.options, keeper=keeper, resume=resume, comm=comm)
+    return int(comm.agreement.share(None))
 
 
 @contextlib.contextmanager
@@ -152,7 +153,7 @@ def _run(
                     training.watch_condition(_say, settings.dtype),
                 ),
                 keeper=keeper,
-                resume=resume if comm is None else comm.share(resume),
+                resume=resume if comm is None else comm.agreement.share(resume),
                 comm=comm,
             )
         except FitDivergedError as error:  # nothing is lost

@@ -1,5 +1,7 @@
-"""The same fit on several ranks, by MPI: who agrees on what, and what is sent.
+"""The same fit on several ranks, over MPI: which rows are whose, what is sent, and how it ends.
 
-Read `together` first (errors end on all ranks), then `ranks`, `exchange` (what is sent, and what it
-costs) and `train_step`.
+Read `ranks` first: it is the team that the loop of `fitting` asks. `agree` compares what the ranks
+have (`facts`) and lets an error on one rank end all, `together` makes a whole function end so.
+`train_step` takes a step together, `exchange` says what that sends and costs, `messages` sends it.
+`keepers` stops all ranks when one gets a signal.
 """

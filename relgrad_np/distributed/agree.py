@@ -1,76 +1,110 @@
-"""What ranks compare before they step, so that a difference has a name."""
+"""How ranks agree outside of a step: they compare what they have, and share their errors."""
 
-import hashlib
-import json
-from typing import Any
+import time
+from typing import Any, NoReturn
 
 import numpy as np
 
-from ..core.arrays import to_numpy
-from ..fitting.snapshots import Snapshot
+from ..rules.base import State
+from .facts import hash_of
+from .messages import Messages
 
 
 class RanksDifferError(ValueError):
-    """The ranks can't fit together, or have drifted apart; raised on all of them, the same.
+    """The ranks can't fit together, or are no longer alike; the same error is raised on all.
 
     >>> issubclass(RanksDifferError, ValueError)
     True
     """
 
 
-def versions() -> dict[str, str]:
-    """Return what has to be the same on all ranks for the same bits to come out.
+class Agreement:
+    """What ranks tell one another outside of a step, so that they go on, or end, together.
 
-    >>> versions()["numpy"] == np.__version__
-    True
+    While `listening` is true, every rank that has met no error comes to the next `gather`, and an
+    error on one rank is raised there on all. Between the first step of a fit and its end it is
+    false: then the ranks exchange arrays only, and one that fails can't tell the others.
     """
-    import platform
 
-    import scipy
+    def __init__(self, messages: Messages) -> None:
+        self.messages, self.comm, self.listening = messages, messages.comm, True
 
-    from ..core.version import __version__
+    def gather(self, value: Any) -> list[Any]:
+        """Return the value of each rank; RanksDifferError if one of them has met an error."""
+        answers = self._allgather((None, value))
+        _raise_first([error for error, _ in answers])
+        return [value for _, value in answers]
 
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    return {
-        "relgrad_np": __version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-        "BLAS": f"{blas.get('name')} {blas.get('version')}",
-    }
+    def share(self, value: Any) -> Any:
+        """Return the value of rank 0."""
+        return self.gather(value if self.messages.rank == 0 else None)[0]
+
+    def numbers(self, values: Any, dtype: Any = np.float64) -> Any:
+        """Return a few numbers (m,) of each rank, (n, m)."""
+        if self.listening:  # a rank that has met an error is not there to send an array
+            return np.array(self.gather(values), dtype)
+        mine = np.array([values], dtype)
+        return self.messages.gather(mine, (1,) * self.messages.n).result(mine)
+
+    def raise_on_all(self, error: Exception) -> NoReturn:
+        """Tell the ranks in `gather` of this error, and raise what they raise.
+
+        If all ranks have met the same error, each raises its own.
+        """
+        lines = [line for line, _ in self._allgather((one_line(error), None))]
+        if len(set(lines)) > 1:
+            _raise_first(lines)
+        raise error
+
+    def stop_listening(self) -> None:
+        """Hear for the last time whether all ranks are well, before they exchange arrays only."""
+        if self.listening:
+            self.gather(None)
+            self.listening = False
+
+    def require_same(self, facts: dict[str, str]) -> None:
+        """Compare facts by name; RanksDifferError names the first that differs."""
+        answers = self.gather(facts)
+        for name in dict.fromkeys(key for answer in answers for key in answer):
+            for rank, answer in enumerate(answers):
+                if answer.get(name) != answers[0].get(name):
+                    raise RanksDifferError(
+                        f"`{name}` differs between ranks: {answers[0].get(name)} on rank 0, "
+                        f"{answer.get(name)} on rank {rank}"
+                    )
+
+    def require_same_state(self, state: State) -> None:
+        """Compare hashes of the layers, and of the rest of the state; names rank and layer."""
+        parts = [*state.layers, (state.rule_state, state.tracked)]
+        hashes = self.numbers([hash_of(part) for part in parts], np.uint64)  # (n, L + 1)
+        wrong = np.argwhere(hashes != hashes[0])
+        if len(wrong):
+            rank, k = map(int, wrong[0])
+            what = f"layer {k}" if k < len(state.layers) else "the rule's state"
+            raise RanksDifferError(
+                f"{what} of rank {rank} is not that of rank 0 at step {state.t}: the ranks have "
+                "drifted apart, or did not start alike"
+            )
+
+    def _allgather(self, value: Any) -> list[Any]:
+        """Gather, without keeping a processor busy while others are at work."""
+        arrived, pause = self.comm.Ibarrier(), 1e-5
+        while not arrived.Test():
+            time.sleep(pause)
+            pause = min(0.02, 1.5 * pause)
+        return list(self.comm.allgather(value))
 
 
-def _hash(tree: Any) -> int:
-    """Hash the bytes of every array in a tree of tuples, to 64 bits."""
-    found = hashlib.blake2b(digest_size=8)
+def one_line(error: BaseException) -> str:
+    """Return the text of an error in one line, or the name of its type if it has none.
 
-    def add(part: Any) -> None:
-        if isinstance(part, tuple):
-            for each in part:
-                add(each)
-        elif part is not None:
-            found.update(_array(part).tobytes())
-
-    add(tree)
-    return int.from_bytes(found.digest(), "little")
+    >>> one_line(ValueError("a  b ")), one_line(MemoryError())
+    ('a b', 'MemoryError')
+    """
+    return " ".join(str(error).split()) or type(error).__name__
 
 
-def _state_of(thing: np.random.Generator | Snapshot | None) -> str:
-    """Name the state of a generator, or what a snapshot goes on from, in a few letters."""
-    if thing is None:
-        return "None"
-    if isinstance(thing, np.random.Generator):
-        state = json.dumps(thing.bit_generator.state, sort_keys=True, default=str)
-        return f"{type(thing.bit_generator).__name__} {_digest(state)}"
-    parts = (thing.state.layers, thing.state.rule_state, thing.average, thing.guard, thing.last)
-    where = str((_hash(parts), thing.rng_epoch, thing.rng_now, thing.terms, thing.stop_reason))
-    return f"step {thing.state.t}, {_digest(where)}"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _array(x: Any) -> Any:
-    """Return an array, or a number of a state, as NumPy."""
-    return np.asarray(x) if isinstance(x, (int, float)) else to_numpy(x)
+def _raise_first(errors: list[str | None]) -> None:
+    for rank, error in enumerate(errors):
+        if error is not None:
+            raise RanksDifferError(f"rank {rank}: {error}") from None

@@ -1,23 +1,25 @@
-"""What ranks exchange for a step, and what it costs: the model by which `fit` chooses.
+"""What ranks exchange in a step, and what it costs: the model by which `fit` chooses.
 
-The relative gradient of a batch of N samples is Delta.T @ A + W, A = Y @ W. Three ways to the same
-step, for n ranks with N / n samples each, in numbers for each layer and step:
+The relative gradient of a batch of N samples is Delta.T @ A + W with A = Y @ W, a sum over samples.
+There are three ways to the same step. For n ranks with N / n samples each, they exchange in each
+step and layer:
 
-factors    gather Delta and Y, 2 N D; each rank computes A and makes the whole rank-N update
-products   gather Delta, Y and A, 3 N D; A is computed where its rows are
-sums       sum K~ = Delta.T @ [Y, 1], D (D + 1), over the ranks; A is K @ W: cubic, but free of N
+factors    Delta and Y are gathered, 2 N D numbers; each rank computes A and the rank-N update
+products   Delta, Y and A are gathered, 3 N D numbers; each rank computes A for its own rows only
+sums       [K, G_b] = Delta.T @ [Y, 1] is summed, D (D + 1) numbers; the update needs K @ W, which
+           is cubic in D but free of N
 
-Nothing else is needed: norms, charts, exponentials and determinants of a step follow from Delta and
-Y, and those of the rules that ask of the rows no more than their sum (plain, exponential, scalar,
-Adam) from K~. A gather sends a rank's own rows to n - 1 others, a sum 2 (n - 1) / n of its numbers.
+Nothing else is sent. Norms, charts, exponentials and determinants of a step follow from Delta and
+Y. Rules that need only sums over the rows (plain, exponential, scalar, Adam) can take those from
+[K, G_b]. In a gather a rank sends its rows to n - 1 others, in a sum 2 (n - 1) / n of its numbers.
 
-    seconds = flops / machine.flops + elements / machine.elements + bytes touched / machine.memory
-            + messages (hops machine.latency) + bytes sent / machine.bandwidth
+    seconds = flops / machine.flops + elements / machine.elements + touched / machine.memory
+            + transfers * machine.latency + sent / machine.bandwidth
 
-elements: of the own rows in all layers, of which activations and densities are computed.
-
-hops is log2 n, for gathers above 512 KiB and for sums n - 1, as in MPICH. Nothing overlaps in the
-model, which is the worst case.
+Elements are those of a rank's own rows in all layers: activations and densities are computed for
+each. Touched and sent are bytes. Transfers are messages to a neighbour that follow one another: for
+each gather log2 n, and n - 1 for gathers above 512 KiB and for sums, as in MPICH. The model lets
+nothing overlap, which is the worst case.
 """
 
 import math
@@ -31,14 +33,14 @@ from ..rules.recipe import Recipe
 
 EXCHANGES = ("factors", "products", "sums")
 LONG = 512 * 1024  # bytes from which MPICH gathers in a ring
-HEADER = 3  # float64 numbers that a rank tells the others at each step: L_p, L_J1, to stop
+HEADER = 3  # float64 numbers of each rank, in each step: L_p, L_J1, and whether to stop
 
 
 class Machine(NamedTuple):
-    """What a rank does in a second: float64 flops, elements, bytes touched, bytes sent.
+    """What a rank does in a second: float64 flops, elements, bytes touched and bytes sent.
 
-    `latency`: seconds for a message to a neighbour. The default is what
-    `python -m benchmarks.distributed` fitted to one core each of a busy machine.
+    `latency` is the time of an empty message to a neighbour, in seconds. The defaults are what
+    `python -m benchmarks.distributed` fitted on a busy machine, with one core for each rank.
 
     >>> Machine().latency < 1e-3
     True
@@ -52,7 +54,7 @@ class Machine(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Of one step, for one rank: seconds of computing and of communication, bytes that it sends.
+    """What one step costs one rank: seconds to compute and to communicate, and bytes sent.
 
     >>> Cost(1.0, 0.5, 100).seconds
     1.5
@@ -64,15 +66,15 @@ class Cost(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """Both, one after the other."""
+        """The time of both, one after the other."""
         return self.compute + self.communication
 
 
 def possible(rule: Rule) -> tuple[str, ...]:
-    """Return the exchanges that a rule can use; one that nobody knows gets the factors.
+    """Return the exchanges that a rule can use; a rule of your own can use the factors only.
 
     Charts and gains need the rows, and so does Adam on the input side. Only the plain and
-    the exponential step take A from elsewhere.
+    the exponential step can use an A that was computed elsewhere.
 
     >>> possible(Plain()), possible(Recipe())
     (('factors', 'products', 'sums'), ('factors',))
@@ -87,7 +89,7 @@ def possible(rule: Rule) -> tuple[str, ...]:
 
 
 def needs_Z(rule: Rule) -> bool:
-    """Say whether the rule may look at the layers' inputs: then X is gathered, N D, too.
+    """Return whether the rule may look at the layers' inputs: then X (N, D) is gathered, too.
 
     >>> needs_Z(Plain()), needs_Z(Adam(side="input"))
     (False, True)
@@ -97,7 +99,7 @@ def needs_Z(rule: Rule) -> bool:
 
 
 class Work(NamedTuple):
-    """What a step asks of one rank: flops, elements, bytes touched and sent, messages times hops.
+    """What a step asks of one rank: flops, elements, bytes touched and sent, and transfers.
 
     >>> Work(8.0, 2.0, 16.0, 4, 1).sent
     4
@@ -107,7 +109,7 @@ class Work(NamedTuple):
     elements: float
     touched: float
     sent: int
-    hops: int
+    transfers: int
 
 
 def work(exchange: str, rule: Rule, N: int, D: int, L: int, n: int, *, itemsize: int = 8) -> Work:
@@ -118,8 +120,8 @@ def work(exchange: str, rule: Rule, N: int, D: int, L: int, n: int, *, itemsize:
     """
     one_of("exchange", exchange, EXCHANGES)
     own = math.ceil(N / n)
-    rows = D + 1 if exchange == "sums" else N  # that the rule is given
-    # forward L, backpropagation L - 1 products; then A and the update, and what a rule does with K
+    rows = D + 1 if exchange == "sums" else N  # which the rule is given
+    # L products forward and L - 1 backward; then A, the update, and what the rule does with K
     flops = 2.0 * (2 * L - 1) * own * D**2
     if exchange == "sums":
         flops += L * 2.0 * own * D**2  # K of the own rows
@@ -127,15 +129,15 @@ def work(exchange: str, rule: Rule, N: int, D: int, L: int, n: int, *, itemsize:
     flops += L * _small(rule, rows, D)
     touched = L * itemsize * (8.0 * rows * D + _passes(rule) * D**2)
     short = math.ceil(math.log2(n)) if n > 1 else 0
-    sent, hops = (n - 1) * HEADER * 8, short
+    sent, transfers = (n - 1) * HEADER * 8, short
     if exchange == "sums":
         messages, numbers = 2 * L, math.ceil(D * (D + 1) / n)
     else:
         messages, numbers = (2 + (exchange == "products")) * L + needs_Z(rule), own * D
     sent += messages * (n - 1) * numbers * itemsize
     long = exchange == "sums" or n * numbers * itemsize >= LONG
-    hops += messages * (n - 1 if long else short)
-    return Work(flops * itemsize / 8, float(L * own * D), touched, sent, hops)
+    transfers += messages * (n - 1 if long else short)
+    return Work(flops * itemsize / 8, float(L * own * D), touched, sent, transfers)
 
 
 def cost(
@@ -158,14 +160,14 @@ def cost(
     asked = work(exchange, rule, N, D, L, n, itemsize=itemsize)
     compute = asked.flops / machine.flops + asked.elements / machine.elements
     compute += asked.touched / machine.memory
-    seconds = asked.hops * machine.latency + asked.sent / machine.bandwidth
+    seconds = asked.transfers * machine.latency + asked.sent / machine.bandwidth
     return Cost(compute, seconds, asked.sent)
 
 
 def choose(
     rule: Rule, N: int, D: int, L: int, n: int, *, itemsize: int = 8, machine: Machine | None = None
 ) -> str:
-    """Return the exchange that costs the least, of those the rule can use.
+    """Return the cheapest of the exchanges that the rule can use.
 
     >>> choose(Plain(), 256, 2048, 2, 8), choose(Plain(), 65536, 64, 2, 8)
     ('products', 'sums')
@@ -177,8 +179,8 @@ def choose(
 
 
 def _small(rule: Rule, rows: int, D: int) -> float:
-    """Return the flops of what a rule does with K, the smaller of (rows, rows) and (D, D)."""
-    m = min(rows, D)
+    """Return the flops of what a rule does with K, of shape (rows, rows) or (D, D)."""
+    m = min(rows, D)  # the smaller of the two shapes
     if isinstance(rule, Adam):
         return 0.0
     flops = 2.0 * rows * D * m + 2 / 3 * m**3
@@ -190,5 +192,5 @@ def _small(rule: Rule, rows: int, D: int) -> float:
 
 
 def _passes(rule: Rule) -> float:
-    """Return how often an update goes over W or an array of its size."""
+    """Return how often an update reads or writes an array of the size of W."""
     return 30.0 if isinstance(rule, Adam) else 8.0

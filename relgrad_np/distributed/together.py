@@ -1,17 +1,15 @@
-"""Functions with a `comm` end on all ranks if they end on one; `fit` is such a function."""
+"""A function with a `comm` ends on all ranks if it ends on one; `fit` is such a function."""
 
 import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from ..fitting.loop import fit as alone
+from ..fitting import loop
 from ..fitting.records import FitDivergedError
 from .agree import RanksDifferError
 from .ranks import Ranks
 
 P = ParamSpec("P")
-
-
 T = TypeVar("T")
 
 
@@ -26,13 +24,11 @@ def world(**options: Any) -> Ranks:
     return Ranks(MPI.COMM_WORLD, **options)
 
 
-def join(comm: Any) -> Ranks:
-    """Return the ranks of a communicator; those that are made already as they are."""
-    return comm if isinstance(comm, Ranks) else Ranks(comm)
-
-
 def together(function: Callable[P, T]) -> Callable[P, T]:
     """Make a function with a `comm` end on all ranks, if it ends on one by an error.
+
+    The function gets `Ranks`, whether it is called with those or with an MPI communicator. All
+    ranks have to call it. Without a `comm` nothing changes.
 
     >>> together(lambda comm=None: comm)() is None
     True
@@ -40,23 +36,25 @@ def together(function: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(function)
     def run(*args: P.args, **options: P.kwargs) -> T:
-        if options.get("comm") is None:
+        comm: Any = options.get("comm")
+        if comm is None:
             return function(*args, **options)
-        ranks = join(options["comm"])
+        ranks = comm if isinstance(comm, Ranks) else Ranks(comm)
         options["comm"] = ranks
+        ranks.agreement.listening = True  # all ranks begin here, whatever has happened before
         try:
             result = function(*args, **options)
         except (RanksDifferError, FitDivergedError):
-            ranks.meeting = False  # they are on all ranks, and all are leaving
+            ranks.agreement.listening = False  # all ranks have raised it, and all are leaving
             raise
         except Exception as error:
             ranks.fail(error)
-        except BaseException as error:  # a signal: nobody waits for a rank that is told to go
+        except BaseException as error:  # such as a signal: the other ranks have not heard of it
             ranks.abort(error)
-        ranks.meeting = True
+        ranks.agreement.listening = True
         return result
 
     return run
 
 
-fit = together(alone)
+fit = together(loop.fit)

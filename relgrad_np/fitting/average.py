@@ -81,6 +81,7 @@ def averaged(average: Average, many: int) -> Average:
     It takes the memory of the waiting layers: at this size a new array costs a product.
 
     >>> import numpy as np
+    >>> from relgrad_np import Layer
     >>> one, two = ((Layer(np.full((1, 1), x), np.zeros(1)),) for x in (1.0, 3.0))
     >>> averaged(Average(one, 1, two), 10).layers[0].W
     array([[2.]])

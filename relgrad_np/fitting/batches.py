@@ -4,7 +4,7 @@ Nothing is moved unasked: rows that stay on the host while the layers are elsewh
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import array_api_compat as compat
@@ -12,6 +12,7 @@ import numpy as np
 
 from ..core.arrays import Array, from_numpy, namespace
 from .options import weighted
+from .team import Counts, Team
 
 
 class Staged:
@@ -143,18 +144,18 @@ class Feed:
 
 
 class Batch(NamedTuple):
-    """One batch, or this rank's part of it; `size` rows in all, with `share` of the mean weight.
+    """One batch, or this rank's part of it; `share`: its mean weight, over that of all rows.
 
-    `extra`: what else `train_step` is told, such as weights.
+    `counts`: rows on each rank; `extra`: what else `train_step` is told, its weights if any.
 
-    >>> Batch("X", {}, 1.0, 100).size
-    100
+    >>> Batch("X", (100,)).share
+    1.0
     """
 
     X: Array
-    extra: dict[str, Any]
-    share: float
-    size: int
+    counts: Counts
+    share: float = 1.0
+    extra: Mapping[str, Any] = {}
 
 
 class Batches:
@@ -170,7 +171,7 @@ class Batches:
         batch_size: int,
         transform: Callable[[Any, Any], Any] | None,
         rng: np.random.Generator,
-        team: Any,
+        team: Team,
     ) -> None:
         self.X, self.transform, self.rng, self.team = X, transform, rng, team
         self.rows, self.weights = weighted(sample_weight, X.shape[0])
@@ -185,21 +186,21 @@ class Batches:
         `now`: the state of the generator after those, which may have drawn, too.
         """
         team, transform = self.team, self.transform
-        parts = team.parts(self.rows, self.rng, self.each)[done:]
+        parts = team.shuffled(self.rows, self.rng, self.each)[done:]
         if now is not None:
             self.rng.bit_generator.state = now
         # a transform gets all rows: its draws are those of one process
-        fetched = [rows if transform else team.mine(rows, counts) for rows, counts in parts]
+        fetched = [rows if transform else team.part(rows, counts) for rows, counts in parts]
         feed = self._feed = Feed(self.X, fetched, transform, lambda: team.generator(self.rng))
         for rows, counts in parts:
             X = feed.take()
-            X = team.mine(X, counts) if transform else X
-            share, extra = 1.0, team.extra(counts)
-            if self.weights is not None:
-                share = float(self.weights[rows].mean())
-                mine = team.mine(self.weights[rows], counts)
-                extra |= {"weights": from_numpy(mine / share, X)}
-            yield Batch(X, extra, share, sum(counts))
+            X = team.part(X, counts) if transform else X
+            if self.weights is None:
+                yield Batch(X, counts)
+                continue
+            share = float(self.weights[rows].mean())
+            mine = team.part(self.weights[rows], counts)
+            yield Batch(X, counts, share, {"weights": from_numpy(mine / share, X)})
 
     def ahead(self) -> None:
         """Fetch the next batch early, where that can be."""

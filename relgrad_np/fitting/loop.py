@@ -6,6 +6,7 @@ epoch ends in a tiny, noisy one. A schedule is a factor of the learning rate, a 
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from .progress import Progress
 from .records import Epoch, FitResult
 from .schedule import rule_of, sized
 from .snapshots import Keeper, Snapshot, fingerprint
-from .team import Alone
+from .team import team_of
 
 
 @shows_options
@@ -133,7 +134,7 @@ def fit(
     >>> result.history[0].train < result.history[-1].train, result.stop_reason
     (True, 'epochs')
     """
-    asked, team = options_from(options), Alone() if comm is None else comm
+    asked, team = options_from(options), team_of(comm)
     require_model(activation, density)
     require_samples(layers, X, X_val, transform is not None)
     if asked.patience is not None and X_val is None:
@@ -144,12 +145,12 @@ def fit(
     own = tuple(Layer(copied(W), copied(b)) for W, b in layers)
     state = init_state(own, rule, inverse=asked.track_inverse)
     terms = terms_of(asked, rule, activation, density, transform, X, X_val, batches.weights)
-    team.meet(terms, state, rng, rule, batches.N, batches.each, resume)
+    team.agree(terms, state, rng, rule, batches.N, batches.each, resume)
     average = asked.average if getattr(rule, "averages", True) else None
     total = asked.epochs * batches.each
     course = Progress(
         state,
-        Judge(activation, density, team.own(X_val), team.mean),
+        Judge(activation, density, team.validation_part(X_val), team.mean),
         BadSteps(asked.undo, rule.kind),
         RunningAverage(layers, (average or 0.0) * total, batches.N // batches.each),
         terms,
@@ -157,7 +158,7 @@ def fit(
         consumed=consumes(step),
     )
     model = {"activation": activation, "density": density}
-    step, keeper = team.step(step), team.keeper(keeper)
+    step, keeper = partial(team.step, step), team.keeper(keeper)
     if resume is not None:
         course.restore(resume)
         rng.bit_generator.state = resume.rng_epoch
@@ -206,10 +207,12 @@ def stepped(
     while True:
         size = eta * batch.share * course.bad_steps.caution
         now = replace(rule, learning_rate=size)  # type: ignore[type-var]
-        after, info = step(course.state, batch.X, **model, rule=now, **batch.extra)
+        after, info = step(course.state, batch.X, batch.counts, **model, rule=now, **batch.extra)
         batches.ahead()  # while the device is at work
         if not course.is_bad(info):
-            course.note(after, info, batch.share * batch.size, batch.X if batches.lasting else None)
+            course.note(
+                after, info, batch.share * sum(batch.counts), batch.X if batches.lasting else None
+            )
             return info
         if not course.take_back(after, info):
             raise course.diverged(batch.X)

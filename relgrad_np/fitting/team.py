@@ -1,4 +1,8 @@
-"""One process that fits alone; `distributed.Ranks` has the same methods for several."""
+"""Who takes part in a fit: `Team` is one process, and says what several have to offer.
+
+The loop asks its team whenever the answer depends on other processes, and so knows nothing of MPI.
+`distributed.ranks.Ranks` overrides every method.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,74 +10,105 @@ from typing import Any
 import numpy as np
 
 from ..core.arrays import Array, to_numpy
-from ..rules.base import Rule, State
+from ..rules.base import Rule, State, StepInfo
 from .snapshots import Keeper, Snapshot
 
-Counts = tuple[int, ...]  # rows of a batch on each rank
+Counts = tuple[int, ...]  # how many rows of a batch each rank has
 
 
-class Alone:
-    """One process: nobody to agree with.
+class Team:
+    """The processes that share a fit, here a single one; `rank` is the number of this one.
 
-    >>> Alone().total(3), Alone().rank
+    >>> Team().total(3), Team().rank
     (3, 0)
     """
 
     rank = 0
 
+    # before the first step
+
+    def implementation(self, name: Any) -> Any:
+        """Return which `train_step` the fit uses; ValueError if its steps can't be shared."""
+        return name
+
     def total(self, count: int) -> int:
-        """Return the sum over ranks."""
+        """Return how many rows all ranks have, of which this one has `count`."""
         return count
 
-    def meet(
+    def agree(
         self,
         terms: dict[str, str],
         state: State,
-        rng: Any,
+        rng: np.random.Generator,
         rule: Rule,
         N: int,
         batches: int,
         resume: Snapshot | None,
     ) -> None:
-        """Agree on everything before the first step."""
+        """Compare what each rank was asked for; ValueError if they can't fit together.
 
-    def implementation(self, name: Any) -> Any:
-        """Return which `train_step` to use."""
-        return name
+        An epoch has N rows in so many batches. `terms` is completed by what other ranks have.
+        """
 
-    def step(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the `train_step` that takes this rank's part of a batch."""
-        return step
+    def keeper(self, keeper: Keeper | None) -> Keeper | None:
+        """Return the keeper of snapshots that the loop asks on this rank."""
+        return keeper
 
-    def parts(self, rows_in: Any, rng: np.random.Generator, batches: int) -> list[Any]:
-        """Shuffle an epoch and cut it; of each batch the rows, and how many each rank has."""
-        order = rows_in[rng.permutation(len(rows_in))]
-        return [(rows, (len(rows),)) for rows in np.array_split(order, batches)]
+    # which rows this rank works on
 
-    def mine(self, rows: Any, counts: Counts) -> Any:
+    def shuffled(self, rows: Any, rng: np.random.Generator, batches: int) -> list[Any]:
+        """Shuffle an epoch's rows and cut them into batches: (rows, counts) of each."""
+        order = rows[rng.permutation(len(rows))]
+        return [(part, (len(part),)) for part in np.array_split(order, batches)]
+
+    def part(self, rows: Any, counts: Counts) -> Any:
         """Return this rank's part of a batch's rows."""
         return rows
 
+    def validation_part(self, X_val: Array | None) -> Array | None:
+        """Return this rank's part of the validation rows."""
+        return X_val
+
     def generator(self, rng: np.random.Generator) -> np.random.Generator:
-        """Return what this rank's transform draws from."""
+        """Return the generator from which this rank's `transform` draws."""
         return rng
 
-    def extra(self, counts: Counts) -> dict[str, Any]:
-        """Return what else `train_step` needs to know."""
-        return {}
+    # while they step
+
+    def step(
+        self,
+        step_alone: Callable[..., tuple[State, StepInfo]],
+        state: State,
+        X: Array,
+        counts: Counts,
+        **options: Any,
+    ) -> tuple[State, StepInfo]:
+        """Take a step on a batch of which this rank has the rows X.
+
+        `step_alone` is the `train_step` of one process, and `options` are its other arguments.
+        """
+        return step_alone(state, X, **options)
 
     def mean(self, values: Array) -> float:
-        """Return the mean of values (N,), some on each rank."""
+        """Return the mean of values of which this rank has these."""
         return float(np.mean(to_numpy(values)))
 
-    def own(self, X: Array | None) -> Array | None:
-        """Return this rank's part of validation rows."""
-        return X
+    def any(self, flag: bool) -> bool:
+        """Return whether the flag is set on any rank."""
+        return flag
 
-    def any(self, said: bool) -> bool:
-        """Say whether a rank said so."""
-        return said
 
-    def keeper(self, keeper: Keeper | None) -> Keeper | None:
-        """Return who keeps snapshots on this rank."""
-        return keeper
+def team_of(comm: Any) -> Team:
+    """Return the team that a fit is given, or one process if it is None; else TypeError.
+
+    >>> team_of(None).rank
+    0
+    """
+    if comm is None:
+        return Team()
+    if not isinstance(comm, Team):
+        raise TypeError(
+            f"`comm` must be a team, such as `distributed.ranks.Ranks(comm)`, got "
+            f"{type(comm).__name__}; only `relgrad_np.fit` takes a communicator as it is"
+        )
+    return comm

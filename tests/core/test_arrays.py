@@ -12,8 +12,8 @@ from relgrad_np.core.arrays import namespace, to_numpy
 from relgrad_np.core.numerics import widest
 from relgrad_np.fitting.batches import Staged
 from relgrad_np.fitting.loop import fit
-from relgrad_np.fitting.records import FitDivergedError
 from relgrad_np.fitting.progress import LATE
+from relgrad_np.fitting.records import FitDivergedError
 from relgrad_np.oracle import bounds
 from relgrad_np.oracle.cases import PARAMS, generic
 from relgrad_np.runs import checkpoint

@@ -1,7 +1,7 @@
 """Several ranks fit as one process does, send what the model says, and end together.
 
 The cases are in `on_ranks`, run by mpiexec with a time limit. Planted mistakes: a rank that divides
-by its own rows, a W that differs by one bit on one rank, a wire that counts or adds wrongly.
+by its own rows, a W that differs by one bit on one rank.
 """
 
 import json
@@ -11,18 +11,11 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import relgrad_np as rg
-from relgrad_np.distributed import exchange, ranks
-from relgrad_np.distributed import messages as wire
-from relgrad_np.distributed import train_step as distributed
-from relgrad_np.distributed.exchange import Machine, choose, cost, possible
-from relgrad_np.rules.by_name import make_rule
 from tests.programs import kill_ranks
 
 ROOT = Path(__file__).parents[2]
@@ -33,56 +26,68 @@ needs_mpi = pytest.mark.skipif(
 RULES = ("plain", "exponential", "scalar", "adam", "recipe")
 
 
-def on_ranks(n, *cases, limit=300):
-    """Run cases on n ranks; return what rank 0 printed, by case."""
-    done = subprocess.run(
-        [*MPIEXEC, "-n", str(n), sys.executable, "-m", "tests.programs.on_ranks", *cases],
+def job(n, *arguments, limit=60):
+    """Run Python on n ranks."""
+    return subprocess.run(
+        [*MPIEXEC, "-n", str(n), sys.executable, "-m", *arguments],
         capture_output=True, text=True, timeout=limit, cwd=ROOT, check=False,
         env=os.environ | kill_ranks.ENVIRONMENT,
     )  # fmt: skip
+
+
+def on_ranks(*cases):
+    """Run cases in one job of 4 ranks; return what rank 0 printed, by case."""
+    done = job(4, "tests.programs.on_ranks", *cases, limit=300)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
 
 
 @needs_mpi
-@pytest.mark.parametrize("n", [1, 2, 4])
-def test_the_same_layers_as_one_process_after_500_steps_and_the_bytes_of_the_model(n):
+def test_the_same_layers_as_one_process_after_500_steps_and_the_bytes_of_the_model():
     """The hashes of all ranks are compared every tenth step. 25 rows in a batch: uneven parts."""
-    found = on_ranks(n, "same")["same"]
-    assert {name.split()[0] for name in found} == set(RULES)
-    assert {"plain sums", "exponential sums", "scalar sums", "adam sums"} <= found.keys()
-    for name, (off, best, steps, sent, model) in found.items():
-        assert steps >= 500, name
-        assert max(off, best) <= 1e-12, name
-        assert max(sent) <= 1.05 * model, name
-        assert (model == 0) == (n == 1), name
-        assert min(sent) >= 0.8 * model, name  # the least of uneven parts
+    for case, found in on_ranks("same:1", "same:2", "same:4").items():
+        n = int(case[-1])
+        assert {name.split()[0] for name in found} == set(RULES)
+        assert {"plain sums", "exponential sums", "scalar sums", "adam sums"} <= found.keys()
+        for name, (off, best, steps, sent, model) in found.items():
+            assert steps >= 500, (n, name)
+            assert max(off, best) <= 1e-12, (n, name)
+            assert len(sent) == n
+            assert max(sent) <= 1.05 * model, (n, name)
+            assert (model == 0) == (n == 1), (n, name)
+            assert min(sent) >= 0.8 * model, (n, name)  # the least of uneven parts
+
+
+@pytest.fixture(scope="module")
+def cases():
+    names = ("weighted", "own_shards", "staged", "mistake")
+    return on_ranks(*(f"{name}:{n}" for name in names for n in (2, 4)), "errors")
 
 
 @needs_mpi
 @pytest.mark.parametrize("n", [2, 4])
-def test_weights_transforms_own_shards_and_other_libraries(n):
-    found = on_ranks(n, "weighted", "own_shards", "staged", "mistake")
-    assert found["weighted"].pop("undone steps") == 1
-    assert found["weighted"].keys() == {"weights", "transform", "undone", "input"}
-    assert max(found["weighted"].values()) <= 1e-12
-    assert found["own_shards"]["own"] <= 1e-12
-    assert len(found["own_shards"]["rows"]) == n
-    for kept, off in found["staged"].values():
+def test_weights_transforms_own_shards_and_other_libraries(cases, n):
+    weighted, shards = dict(cases[f"weighted:{n}"]), cases[f"own_shards:{n}"]
+    assert weighted.pop("undone steps") == 1
+    assert weighted.keys() == {"weights", "transform", "undone", "input", "own"}
+    assert max(weighted.values()) <= 1e-12
+    assert shards["own"] <= 1e-12
+    assert len(shards["rows"]) == n
+    for kept, off in cases[f"staged:{n}"].values():
         assert kept
         assert off <= 1e-12
-    assert found["mistake"]["off"] > 1e-6  # each rank divides by the number of its own rows
+    assert cases[f"mistake:{n}"]["off"] > 1e-6  # each rank divides by the number of its own rows
 
 
 @needs_mpi
-def test_every_rank_says_the_same_when_they_do_not_fit_together():
-    found = on_ranks(4, "errors")["errors"]
-    callback = found.pop("callback")
-    assert callback == [["callback", 2]] * 4  # asked for by one rank alone
-    for name, told in found.items():
-        assert len(set(told)) == 1, name
-        assert "\n" not in told[0]
-    start = {name: told[0].split(": ", 1)[1] for name, told in found.items()}
+def test_every_rank_raises_the_same_when_they_do_not_fit_together(cases):
+    found = dict(cases["errors"])
+    assert found.pop("callback") == [["callback", 2]] * 4  # asked for by one rank alone
+    for name, errors in found.items():
+        assert len(errors) == 4
+        assert len(set(errors)) == 1, name
+        assert "\n" not in errors[0]
+    start = {name: errors[0].split(": ", 1)[1] for name, errors in found.items()}
     assert start["data"].startswith("`X` differs between ranks: 1000x6 ")
     assert start["nan"] == "rank 3: `X` must be finite, got nan in row 0, column 0"
     assert start["argument"] == "rank 3: `epochs` must be a positive integer, got -1"
@@ -106,16 +111,15 @@ def test_every_rank_says_the_same_when_they_do_not_fit_together():
     assert start["other"].startswith("`epochs` can't change on resume")
     assert start["exchange"].startswith("`exchange` 'sums' is not for this rule")
     assert start["implementation"].startswith("`implementation` 'numba'")
+    assert start["validation"] == "rank 3: MemoryError"  # while the others look at their rows
     assert found["diverged"][0].startswith("FitDivergedError: the objective is not finite")
+    assert start["again"] == start["argument"]  # the same Ranks, used again after a divergence
 
 
 @needs_mpi
 def test_a_rank_that_fails_in_the_middle_ends_the_job_in_one_line():
     started = time.perf_counter()
-    done = subprocess.run(
-        [*MPIEXEC, "-n", "4", sys.executable, "-m", "tests.programs.on_ranks", "breaks"],
-        capture_output=True, text=True, timeout=60, cwd=ROOT, check=False,
-    )  # fmt: skip
+    done = job(4, "tests.programs.on_ranks", "breaks")
     assert done.returncode != 0
     assert time.perf_counter() - started < 30
     line = "relgrad-np: rank 1: RuntimeError: the disk of this rank is gone"
@@ -125,8 +129,8 @@ def test_a_rank_that_fails_in_the_middle_ends_the_job_in_one_line():
 
 @needs_mpi
 def test_killed_ranks_end_the_job_and_it_resumes_with_another_number_of_ranks():
-    said = []
-    assert kill_ranks.run(2, 0, said.append) == 0, said
+    lines = []
+    assert kill_ranks.run(1, 0, lines.append) == 0, lines
 
 
 @needs_mpi
@@ -137,206 +141,24 @@ def test_a_signal_stops_all_ranks_with_a_checkpoint(tmp_path):
     job = kill_ranks.launch(4, data, folder, **options)
     history = folder / "history.jsonl"
     while not (history.exists() and history.read_text()):
-        assert job.poll() is None, kill_ranks.said(folder).read_text()
+        assert job.poll() is None, kill_ranks.error_file(folder).read_text()
         time.sleep(0.05)
-    os.kill(kill_ranks.ranks_of(job.pid)[2], signal.SIGTERM)  # one hears of it, and all stop
+    os.kill(kill_ranks.ranks_of(job.pid)[2], signal.SIGTERM)  # one gets it, and all stop
     job.wait(timeout=60)
     assert job.returncode != 0
-    assert "stopped by SIGTERM; go on with" in kill_ranks.said(folder).read_text()
+    assert "stopped by SIGTERM; go on with" in kill_ranks.error_file(folder).read_text()
     assert len(list((folder / "checkpoints").glob("step-*.npz"))) >= 1
 
 
 @needs_mpi
-@pytest.mark.parametrize("n", [2])
-def test_the_command_line_says_its_errors_once(n):
-    done = subprocess.run(
-        [*MPIEXEC, "-n", str(n), sys.executable, "-m", "relgrad_np", "train", "nonsense", "--distributed"],
-        capture_output=True, text=True, timeout=60, cwd=ROOT, check=False,
-    )  # fmt: skip
+def test_the_command_line_prints_its_errors_once():
+    done = job(2, "relgrad_np", "train", "nonsense", "--distributed")
     assert done.returncode == 2
     assert done.stderr.count("relgrad-np: error: unknown data 'nonsense'") == 1
     assert "Traceback" not in done.stderr
 
 
-class Loop:
-    """A communicator of n ranks that are all alike: each sends what this one does."""
-
-    def __init__(self, n, rank=0):
-        self.n, self.rank = n, rank
-
-    def Get_size(self):
-        return self.n
-
-    def Get_rank(self):
-        return self.rank
-
-    def Iallgatherv(self, x, received):
-        buffer, sizes = received
-        assert sum(sizes) == buffer.size
-        flat = buffer.reshape(-1)
-        for r in range(self.n):
-            begin = sum(sizes[:r])
-            flat[begin : begin + sizes[r]] = x.reshape(-1)[: sizes[r]]
-        return self
-
-    def Iallgather(self, x, buffer):
-        buffer[:] = x
-        return self
-
-    def Ialltoall(self, parts, theirs):
-        theirs[:] = parts[self.rank]
-        return self
-
-    def Test(self):
-        return True
-
-
-def test_the_wire_counts_what_leaves_a_rank():
-    line = wire.Wire(Loop(4))
-    x = np.arange(6.0).reshape(2, 3)
-    assert (line.gather(x, (2, 2, 2, 2)).result(x) == np.tile(x, (4, 1))).all()
-    assert line.sent == 3 * 6 * 8
-    pending = line.add(np.ones((3, 3)))
-    pending.settle()
-    pending.result(np.ones((3, 3)))
-    assert line.sent == 3 * 6 * 8 + 2 * 3 * 3 * 8  # three of four parts, ceil(9 / 4) numbers, twice
-    assert not line._open
-
-
-def test_sums_are_taken_in_the_order_of_ranks():
-    """The mistake: any other order, or a tree; then two ranks might hold other bits."""
-
-    class Told(Loop):
-        def Ialltoall(self, parts, theirs):
-            theirs[:] = np.array([1e16, 1.0, -1e16, 1.0])[:, None]
-            return self
-
-    pending = wire.Wire(Told(4)).add(np.zeros(4))
-    pending.settle()
-    assert (pending.result(np.zeros(4)) == ((1e16 + 1.0) - 1e16) + 1.0).all()
-
-
-@pytest.mark.parametrize("how", exchange.EXCHANGES)
-def test_a_layer_is_sent_before_the_delta_below_it_is_computed(how):
-    """The mistake: to send when all deltas are there; then nothing overlaps."""
-    rng, events = np.random.default_rng(0), []
-    layers, act = rg.init_layers(rng, 4, 3), rg.activation("smooth_leaky_relu")
-
-    def dsigma(y):
-        events.append("delta")
-        return act.dsigma(y)
-
-    class Heard(wire.Wire):
-        def gather(self, x, counts):
-            events.append("sent")
-            return super().gather(x, counts)
-
-        def add(self, x):
-            events.append("sent")
-            return super().add(x)
-
-    state, rule, X = rg.init_state(layers, rg.Plain()), rg.Plain(), rng.standard_normal((7, 4))
-    model = {"activation": act, "density": rg.density("sech"), "rule": rule}
-    after, info, _ = distributed.train_step(
-        state, X, **(model | {"activation": replace(act, dsigma=dsigma)}), counts=(7,),
-        wire=Heard(Loop(1)), exchange=how,
-    )  # fmt: skip
-    one = ["sent"] * {"factors": 2, "products": 3, "sums": 1}[how]
-    assert events == ["sent", *one, "delta", *one, "delta", *one]  # the first: three numbers
-    truth, known = rg.train_step(state, X, **model)
-    for a, b in zip(after.layers, truth.layers, strict=True):
-        np.testing.assert_allclose(a.W, b.W, rtol=0, atol=1e-14)
-        np.testing.assert_allclose(a.b, b.b, rtol=0, atol=1e-14)
-    assert float(info.log_likelihood) == pytest.approx(float(known.log_likelihood), abs=1e-13)
-
-
-class Card:
-    """An array that pretends to be on a device, and knows who has touched it."""
-
-    def __init__(self, x):
-        self.x, self.fetched = x, 0
-
-    def get(self):
-        self.fetched += 1
-        return self.x
-
-
-@pytest.mark.parametrize("aware", [False, True])
-def test_device_arrays_are_staged_unless_mpi_reads_them(monkeypatch, aware):
-    """With a CUDA-aware MPI the array itself goes out, after its stream is done; else a copy."""
-    card, events = Card(np.ones((2, 3))), []
-
-    class Stream:
-        def synchronize(self):
-            events.append("synchronised")
-
-    class Namespace:
-        class cuda:
-            get_current_stream = staticmethod(Stream)
-
-        @staticmethod
-        def ascontiguousarray(x):
-            return x
-
-    from relgrad_np.core import arrays as _array
-
-    for compat in (wire.compat, _array.compat):
-        monkeypatch.setattr(compat, "is_cupy_array", lambda x: isinstance(x, Card))
-    monkeypatch.setattr(wire.compat, "array_namespace", lambda x: Namespace)
-    leaving = wire.Wire(Loop(2), cuda_aware=aware)._leaving(card)
-    assert (leaving is card) == aware
-    assert events == ["synchronised"] * aware
-    assert card.fetched == (not aware)
-
-
-def test_the_environment_tells_whether_mpi_reads_devices(monkeypatch):
-    for name in wire.AWARE:
-        monkeypatch.delenv(name, raising=False)
-    assert not wire.Wire(Loop(2)).cuda_aware
-    monkeypatch.setenv("MPICH_GPU_SUPPORT_ENABLED", "1")
-    assert wire.Wire(Loop(2)).cuda_aware
-    assert not wire.Wire(Loop(2), cuda_aware=False).cuda_aware
-
-
-@pytest.mark.parametrize("name", RULES)
-def test_the_cheapest_exchange_is_chosen_and_sums_win_from_some_number_of_samples_on(name):
-    rule, machine = make_rule(name), Machine(4e10, 3e7, 4e9, 2e9, 5e-6)
-    for D in (64, 512):
-        chosen = []
-        for N in (2**i for i in range(4, 18)):
-            took = choose(rule, N, D, 2, 4, machine=machine)
-            seconds = {
-                e: cost(e, rule, N, D, 2, 4, machine=machine).seconds for e in possible(rule)
-            }
-            assert seconds[took] == min(seconds.values())
-            chosen.append(took == "sums")
-        assert chosen == sorted(chosen)  # factors first, then sums for good
-        assert not chosen[0]
-        assert chosen[-1] == ("sums" in possible(rule))
-
-
-def test_the_model_counts_the_numbers_of_the_page():
-    for e, numbers in (("factors", 2 * 256), ("products", 3 * 256)):
-        sent = cost(e, rg.Plain(), 1024, 512, 3, 4).sent
-        assert sent == 3 * (3 * numbers * 512 * 8 + exchange.HEADER * 8)
-    sent = cost("sums", rg.Plain(), 1024, 512, 3, 4).sent
-    assert sent == 3 * (3 * 2 * (512 * 513 // 4) * 8 + exchange.HEADER * 8)
-    X = cost("factors", rg.Adam(side="input"), 1024, 512, 3, 4).sent
-    assert X - cost("factors", rg.Adam(), 1024, 512, 3, 4).sent == 3 * 256 * 512 * 8
-    assert cost("factors", rg.Plain(), 1024, 512, 3, 1).sent == 0
-    with pytest.raises(ValueError, match="exchange"):
-        cost("gossip", rg.Plain(), 1024, 512, 3, 4)
-
-
-def test_arguments_of_ranks_by_name():
-    with pytest.raises(TypeError, match="`comm` must be an mpi4py communicator, got int"):
-        ranks.Ranks(3)
-    for name, value in (("exchange", "gossip"), ("shards", "mine"), ("check_every", 0)):
-        with pytest.raises(ValueError, match=name):
-            ranks.Ranks(Loop(2), **{name: value})
-
-
-def test_distributed_without_mpi4py_says_what_to_install(monkeypatch, capsys):
+def test_distributed_without_mpi4py_names_what_to_install(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     from relgrad_np.cli.main import main
 
@@ -345,6 +167,6 @@ def test_distributed_without_mpi4py_says_what_to_install(monkeypatch, capsys):
     assert main(["train", "toy:moons", "--exchange", "sums"]) == 2
 
 
-def test_without_mpi_the_reason_is_said(monkeypatch):
+def test_without_mpi_the_reason_is_given(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda *args, **options: None)
     assert "mpiexec" in kill_ranks.mpiexec() or "mpi4py" in kill_ranks.mpiexec()

@@ -24,7 +24,7 @@ from relgrad_np.runs import store as _store
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 30.0  # seconds in which a job has to end
-# steps so small that the fit is no chaos, in which the ranks' other rounding would grow
+# larger steps make a fit chaotic, and the rounding of another number of ranks would grow
 RULES = {"plain": 1e-3, "exponential": 1e-3, "scalar": 1e-3, "adam": 1e-3, "recipe": 0.1}
 ENVIRONMENT = {
     **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
@@ -91,8 +91,8 @@ def ended(job):
 
 
 def launch(n, data, folder, *args, **options):
-    """Start a job; what it says goes to a file beside its run folder."""
-    with said(folder).open("ab") as error:
+    """Start a job; its stderr goes to a file beside its run folder."""
+    with error_file(folder).open("ab") as error:
         return subprocess.Popen(
             command(n, data, folder, *args, **options),
             cwd=ROOT, env=os.environ | ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=error,
@@ -100,7 +100,7 @@ def launch(n, data, folder, *args, **options):
         )  # fmt: skip
 
 
-def said(folder):
+def error_file(folder):
     return folder.with_name(f"{folder.name}.err")
 
 
@@ -123,7 +123,7 @@ def run(count, seed, report=print):
         for rule in list(RULES)[:count]:
             started = time.monotonic()
             job = launch(4, data, base / rule, rule)
-            assert job.wait(timeout=300) == 0, said(base / rule).read_text()
+            assert job.wait(timeout=300) == 0, error_file(base / rule).read_text()
             seconds[rule], truth[rule] = time.monotonic() - started, layers_of(base / rule)
         for i in range(count):
             rule, folder = list(RULES)[i % len(RULES)], base / f"run-{i}"
@@ -149,7 +149,7 @@ def run(count, seed, report=print):
             again = launch(ranks, data, folder, resume=True)
             if again.wait(timeout=300) != 0:
                 wrong += 1
-                report(f"run {i}, {rule}: resume failed: {said(folder).read_text()[-500:]}")
+                report(f"run {i}, {rule}: resume failed: {error_file(folder).read_text()[-500:]}")
                 continue
             (t, one), (t_0, two) = layers_of(folder), truth[rule]
             off = max(float(np.max(np.abs(one[key] - two[key]))) for key in two)

@@ -1,11 +1,16 @@
-"""What runs on each rank of the tests of `test_distributed`; rank 0 prints one JSON object.
+"""The cases of tests/distributed/test_ranks.py that run on every rank; rank 0 prints one JSON object.
 
-mpiexec -n 4 python -m tests.programs.on_ranks same
+    mpiexec -n 4 python -m tests.programs.on_ranks same:1 same:4 errors
+
+A case runs on all ranks, or on as many of them as its name says after the colon.
 """
 
+import functools
 import json
 import os
 import sys
+import time
+from dataclasses import replace
 
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
@@ -20,8 +25,9 @@ from relgrad_np.distributed.exchange import cost, possible
 from relgrad_np.distributed.ranks import Ranks
 from relgrad_np.rules.by_name import make_rule
 from tests.laws.problems import Stumble
+from tests.rules.test_own_rule import clipped
 
-COMM = None  # set where this is run, see below: importing mpi4py.MPI starts MPI
+COMM = None  # the ranks of a case, set below: importing mpi4py.MPI starts MPI
 RATES = {"plain": 0.03, "exponential": 0.03, "scalar": 0.03, "adam": 1e-2, "recipe": 0.4}
 ACT, DENS = rg.activation("smooth_leaky_relu", alpha=0.3), rg.density("sech")
 D, L = 6, 3
@@ -42,6 +48,12 @@ def fitted(comm=None, rule="plain", epochs=12, batch_size=25, rows=1000, layers=
     )  # fmt: skip
 
 
+@functools.cache
+def alone(rule, epochs, depth):
+    """Return the fit of one process, which several cases compare with."""
+    return fitted(rule=rule, epochs=epochs, layers=start()[2][:depth])
+
+
 def apart(one, two):
     """Return the largest difference of two lists of layers."""
     return max(
@@ -52,26 +64,25 @@ def apart(one, two):
 
 
 def same():
-    """Return, for each rule and exchange: how far off one process, bytes sent, bytes of the model."""
+    """Return, for each rule and exchange, the distance from one process, and bytes sent and modelled."""
     found = {}
     for name in RATES:
         rule = make_rule(name)
-        two = start()[2][:2]
-        truth = fitted(rule=name, epochs=13, layers=two) if COMM.rank == 0 else None
+        truth = alone(name, 13, 2) if COMM.rank == 0 else None
         for exchange in possible(rule) if name != "exponential" else ("factors", "sums"):
             team = Ranks(COMM, exchange=exchange, check_every=10)
-            result = fitted(team, name, epochs=13, layers=two)
+            result = fitted(team, name, epochs=13, layers=start()[2][:2])
             off = apart(result.layers, truth.layers) if truth else None
             best = apart(result.best_layers, truth.best_layers) if truth else None
             steps = result.history[-1].t
             model = cost(exchange, rule, 25, D, 2, COMM.size).sent * steps
-            sent = COMM.gather(team.wire.sent)
+            sent = COMM.gather(team.messages.sent)
             found[f"{name} {exchange}"] = [off, best, steps, sent, model]
     return found
 
 
 def weighted():
-    """Weights, transforms that draw, a rule of one's own with an undone step, Adam on Z."""
+    """Weights, a transform that draws, a rule of one's own with an undone step, Adam on Z."""
     weight = np.arange(1000) % 3
 
     def noisy(X, rng):
@@ -83,6 +94,7 @@ def weighted():
         ("transform", {"transform": noisy}),
         ("undone", {"rule": Stumble(0.03)}),
         ("input", {"rule": rg.Adam(1e-2, side="input")}),
+        ("own", {"rule": clipped()(0.02)}),  # as docs/extend.md writes it
     ):
         result = fitted(Ranks(COMM, check_every=1), epochs=3, **options)
         if COMM.rank == 0:
@@ -134,19 +146,19 @@ def staged():
     return found
 
 
-def said(function):
-    """Return the type and text of the error of a function on all ranks."""
+def failing(function):
+    """Return the type and text of the error that a function raises, from each rank."""
     try:
         function()
     except Exception as error:
-        told = f"{type(error).__name__}: {error}"
+        text = f"{type(error).__name__}: {error}"
     else:
-        told = "no error"
-    return COMM.gather(told)
+        text = "no error"
+    return COMM.gather(text)
 
 
 class Keeps:
-    """A keeper in memory; rank 0 alone is asked to write."""
+    """A keeper in memory; only that of rank 0 is asked to write."""
 
     stop = kept = None
 
@@ -158,7 +170,7 @@ class Keeps:
 
 
 def errors():
-    """Return what each rank says in each of these cases."""
+    """Return the error of each rank in each of these cases."""
     rank, last = COMM.rank, COMM.size - 1
     _, X, layers = start()
     given = {"rule": "plain", "epochs": 1, "batch_size": 50}
@@ -170,29 +182,29 @@ def errors():
         )  # fmt: skip
 
     found, mine = {}, rank == last
-    found["data"] = said(lambda: fit(X + mine * 1.0))
-    found["nan"] = said(lambda: fit(np.where(mine, np.nan, X)))
-    found["argument"] = said(lambda: fit(epochs=-1 if mine else 1))
-    found["epochs"] = said(lambda: fit(epochs=1 + mine))
-    found["rng"] = said(lambda: fit(rng=int(mine)))
-    found["rule"] = said(lambda: fit(rule="exponential" if mine else "plain"))
-    found["layers"] = said(
+    found["data"] = failing(lambda: fit(X + mine * 1.0))
+    found["nan"] = failing(lambda: fit(np.where(mine, np.nan, X)))
+    found["argument"] = failing(lambda: fit(epochs=-1 if mine else 1))
+    found["epochs"] = failing(lambda: fit(epochs=1 + mine))
+    found["rng"] = failing(lambda: fit(rng=int(mine)))
+    found["rule"] = failing(lambda: fit(rule="exponential" if mine else "plain"))
+    found["layers"] = failing(
         lambda: fit(layers=(*layers[:-1], rg.Layer(layers[-1].W, layers[-1].b + mine)))
     )
-    found["D"] = said(
+    found["D"] = failing(
         lambda: fit(
             X[:, : D - mine],
             tuple(rg.Layer(W[: D - mine, : D - mine], b[: D - mine]) for W, b in layers),
         )
     )
     float32 = np.float32 if mine else np.float64
-    found["dtype"] = said(
+    found["dtype"] = failing(
         lambda: fit(
             X.astype(float32),
             tuple(rg.Layer(W.astype(float32), b.astype(float32)) for W, b in layers),
         )
     )
-    found["activation"] = said(
+    found["activation"] = failing(
         lambda: rg.fit(
             layers,
             X,
@@ -202,7 +214,7 @@ def errors():
             comm=COMM,
         )
     )
-    found["density"] = said(
+    found["density"] = failing(
         lambda: rg.fit(
             layers,
             X,
@@ -212,18 +224,18 @@ def errors():
             comm=COMM,
         )
     )
-    found["few"] = said(lambda: fit(X[:last], batch_size=10))
-    found["small"] = said(lambda: fit(batch_size=last))
-    found["empty"] = said(lambda: fit(X[: 0 if mine else 100], team=Ranks(COMM, shards="own")))
-    found["poor"] = said(lambda: fit(X[: 3 if mine else 500], team=Ranks(COMM, shards="own")))
-    found["X_val"] = said(
+    found["few"] = failing(lambda: fit(X[:last], batch_size=10))
+    found["small"] = failing(lambda: fit(batch_size=last))
+    found["empty"] = failing(lambda: fit(X[: 0 if mine else 100], team=Ranks(COMM, shards="own")))
+    found["poor"] = failing(lambda: fit(X[: 3 if mine else 500], team=Ranks(COMM, shards="own")))
+    found["X_val"] = failing(
         lambda: fit(team=Ranks(COMM, shards="own"), X_val=X[:9] if mine else None)
     )
-    found["exchange"] = said(lambda: fit(rule="recipe", team=Ranks(COMM, exchange="sums")))
-    found["implementation"] = said(lambda: fit(implementation="numba"))
+    found["exchange"] = failing(lambda: fit(rule="recipe", team=Ranks(COMM, exchange="sums")))
+    found["implementation"] = failing(lambda: fit(implementation="numba"))
     true = ranks.versions
     ranks.versions = lambda: true() | ({"numpy": "0.1"} if mine else {})
-    found["version"] = said(fit)
+    found["version"] = failing(fit)
     ranks.versions = true
 
     def drifts(epoch, state):
@@ -231,19 +243,30 @@ def errors():
             W = state.layers[1].W
             W[2, 3] = np.nextafter(W[2, 3], 9.0)  # one bit
 
-    found["drift"] = said(
+    found["drift"] = failing(
         lambda: fit(epochs=3, callbacks=(drifts,), team=Ranks(COMM, check_every=5))
     )
     kept = Keeps()
     fit(keeper=kept)
     others = COMM.bcast(kept.kept)
     assert (kept.kept is None) == (rank > 0)
-    found["resume"] = said(lambda: fit(resume=None if mine else others))
-    found["other"] = said(lambda: fit(resume=others, epochs=2))
+    found["resume"] = failing(lambda: fit(resume=None if mine else others))
+    found["other"] = failing(lambda: fit(resume=others, epochs=2))
     stopped = fit(epochs=5, callbacks=(lambda epoch, state: mine and epoch.epoch == 2,))
     found["callback"] = COMM.gather([stopped.stop_reason, len(stopped.history)])
-    diverged = said(lambda: fit(rule=rg.Adam(1e300), undo=None))
-    found["diverged"] = diverged
+
+    def breaks(z):
+        if mine:
+            raise MemoryError
+        return DENS.log_prob(z)
+
+    broken = replace(DENS, log_prob=breaks)
+    found["validation"] = failing(  # after the ranks have agreed, before the first step
+        lambda: rg.fit(layers, X, ACT, broken, rng=np.random.default_rng(0), X_val=X, comm=COMM)
+    )
+    team = Ranks(COMM)
+    found["diverged"] = failing(lambda: fit(rule=rg.Adam(1e300), undo=None, team=team))
+    found["again"] = failing(lambda: fit(epochs=-1 if mine else 1, team=team))
     return found
 
 
@@ -257,11 +280,11 @@ def mistake():
     distributed.downwards = wrong
     result = fitted(Ranks(COMM), epochs=1)
     distributed.downwards = true
-    return {"off": apart(result.layers, fitted(epochs=1).layers)}
+    return {"off": apart(result.layers, alone("plain", 1, L).layers)}
 
 
 def breaks():
-    """One rank fails in the middle of an epoch: nobody can be asked, all have to end."""
+    """One rank fails in the middle of an epoch: it can't tell the others, and all have to end."""
     calls = []
 
     def transform(X, rng):
@@ -274,10 +297,22 @@ def breaks():
     return {}
 
 
+def run(case, everyone):
+    """Run a case on its ranks while the others sleep; return its result on rank 0."""
+    global COMM
+    name, _, number = case.partition(":")
+    takes_part = everyone.rank < int(number or everyone.size)
+    COMM = everyone.Split(int(takes_part))
+    result = globals()[name]() if takes_part else None
+    done = everyone.Ibarrier()
+    while not done.Test():
+        time.sleep(0.02)
+    return result
+
+
 if __name__ == "__main__":
     from mpi4py import MPI
 
-    COMM = MPI.COMM_WORLD
-    result = {name: globals()[name]() for name in sys.argv[1:]}
-    if COMM.rank == 0:
-        print(json.dumps(result))
+    results = {case: run(case, MPI.COMM_WORLD) for case in sys.argv[1:]}
+    if MPI.COMM_WORLD.rank == 0:
+        print(json.dumps(results))

@@ -1,0 +1,68 @@
+"""A rule of one's own, as docs/extend.md writes it: at the door, in a fit, on torch tensors."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import relgrad_np as rg
+from relgrad_np import extend
+from relgrad_np.core.arrays import to_numpy
+
+from ..laws.problems import EVERYWHERE, convert, generic
+
+PAGE = Path(__file__).parents[2] / "docs" / "extend.md"
+pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="no docs beside an installed package")
+
+
+def clipped():
+    """The class of the page, made from its text."""
+    section = PAGE.read_text().split("\n## A new rule")[1]
+    block = re.findall(r"```python\n(.*?)```", section, re.S)[0]
+    text = block[: block.index("\n\nrule = ")]
+    assert len(text.splitlines()) < 60
+    names = {"rg": rg, "np": np}
+    exec(compile(text, str(PAGE), "exec"), names)
+    return names["Clipped"]
+
+
+def test_it_passes_the_door_and_fits():
+    rule = extend.rule(clipped()(0.02))
+    p = generic(3, 200, 4, 2, "leaky_tanh", "sech")
+    result = rg.fit(
+        p.layers, p.X, *p.model, rule=rule, rng=np.random.default_rng(0), epochs=10, batch_size=20
+    )
+    assert result.history[-1].train > result.history[0].train
+    assert abs(result.history[-1].drift) < 1e-9
+
+
+def test_the_clip_acts():
+    rule = clipped()(0.02, clip=1e-3)
+    p = generic(3, 20, 4, 2, "leaky_tanh", "sech")
+    _, info = rg.train_step(
+        rg.init_state(p.layers, rule), p.X, activation=p.activation, density=p.density, rule=rule
+    )
+    np.testing.assert_allclose(np.array(info.eta) * np.array(info.norms), 0.02 * 1e-3, rtol=1e-12)
+
+
+@pytest.mark.parametrize("library", ["strict", "torch"])
+def test_it_fits_arrays_of_another_library(library):
+    rule, p = clipped()(0.02), generic(3, 60, 4, 2, "leaky_tanh", "sech")
+    there = convert(p, library)
+    results = [
+        rg.fit(
+            q.layers,
+            q.X,
+            *q.model,
+            rule=rule,
+            rng=np.random.default_rng(0),
+            epochs=3,
+            batch_size=20,
+            implementation="reference",
+        )
+        for q in (p, there)
+    ]
+    for one, two in zip(results[0].layers, results[1].layers, strict=True):
+        assert type(two.W) is type(EVERYWHERE[library](np.zeros(1)))
+        np.testing.assert_allclose(to_numpy(two.W), one.W, rtol=1e-11, atol=1e-12)
