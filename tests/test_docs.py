@@ -117,9 +117,19 @@ def missing(text):
     return found
 
 
-@pytest.mark.parametrize("page", PAGES)
+BESIDE = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SUPPORT.md")
+
+
+@pytest.mark.parametrize("page", [*PAGES, *(f"../{name}" for name in BESIDE)])
 def test_what_a_page_names_exists(page):
     assert not missing((DOCS / page).read_text())
+
+
+def test_the_core_has_about_as_many_lines_as_the_readme_says():
+    text = " ".join((ROOT / "README.md").read_text().split())
+    said = re.search(r"`wc -l (relgrad_np/core)/\*\.py` counts about ([\d,]+) lines", text)
+    lines = sum(len(path.read_text().splitlines()) for path in (ROOT / said[1]).glob("*.py"))
+    assert abs(lines - int(said[2].replace(",", ""))) < 50
 
 
 def test_a_name_that_is_wrong_is_seen():
