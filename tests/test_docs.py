@@ -92,7 +92,7 @@ def missing(text):
     for module, name in re.findall(r"`([a-z]\w*)\.([A-Za-z]\w*)`", text):
         there = [m for m in import_graph.modules() if m.endswith(f".{module}")]
         if (
-            name != "py"
+            name not in ("py", "npz")
             and there
             and not any(hasattr(importlib.import_module(m), name) for m in there)
         ):
