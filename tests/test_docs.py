@@ -280,7 +280,11 @@ def test_results_on_the_page_of_mathematics_are_those_of_the_report():
     report = (ROOT / "validation" / "REPORT.md").read_text()
     assert not unlike_the_report(page, report)
     assert len(rows(page)) > 20
-    for old, new in (("-2.472", "-2.471"), ("| 138.9 |", "| 138.8 |"), ("| no average |", "| none |")):
+    for old, new in (
+        ("-2.472", "-2.471"),
+        ("| 138.9 |", "| 138.8 |"),
+        ("| no average |", "| none |"),
+    ):
         assert old in page
         assert len(unlike_the_report(page.replace(old, new), report)) == 1
 

@@ -133,7 +133,9 @@ def test_the_diagram_and_the_table_are_those_of_the_imports():
     assert f"```mermaid\n{import_graph.mermaid()}\n```" in text
     rows = re.findall(r"^\| `relgrad_np/(\w+)(?:/|\.py)` \|.*\| ([^|]*) \| `[^|]*` \|$", text, re.M)
     assert [name for name, _ in rows] == ORDER
-    house = {k.split(".")[1]: {w.split(".")[1] for w in ws} for k, ws in import_graph.house().items()}
+    house = {
+        k.split(".")[1]: {w.split(".")[1] for w in ws} for k, ws in import_graph.house().items()
+    }
     for name, imported in rows:
         assert set(re.findall(r"\w+", imported.replace("nothing", ""))) == house[name], name
 
