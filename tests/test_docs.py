@@ -93,7 +93,7 @@ def missing(text):
     for module, name in re.findall(r"`([a-z]\w*)\.([A-Za-z]\w*)`", text):
         there = [m for m in import_graph.modules() if m.endswith(f".{module}")]
         if (
-            name != "py"
+            name not in ("py", "npz")
             and there
             and not any(hasattr(importlib.import_module(m), name) for m in there)
         ):
@@ -118,9 +118,19 @@ def missing(text):
     return found
 
 
-@pytest.mark.parametrize("page", PAGES)
+BESIDE = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SUPPORT.md")
+
+
+@pytest.mark.parametrize("page", [*PAGES, *(f"../{name}" for name in BESIDE)])
 def test_what_a_page_names_exists(page):
     assert not missing((DOCS / page).read_text())
+
+
+def test_the_core_has_about_as_many_lines_as_the_readme_says():
+    text = " ".join((ROOT / "README.md").read_text().split())
+    said = re.search(r"`wc -l (relgrad_np/core)/\*\.py` counts about ([\d,]+) lines", text)
+    lines = sum(len(path.read_text().splitlines()) for path in (ROOT / said[1]).glob("*.py"))
+    assert abs(lines - int(said[2].replace(",", ""))) < 50
 
 
 def test_a_name_that_is_wrong_is_seen():
@@ -246,6 +256,39 @@ def test_the_figures_of_the_scaling_page_are_those_of_the_files(tmp_path, monkey
     cell, doubled = (f" {1e3 * factor * last['median']:.3g} " for factor in (1, 2))
     assert cell in made
     assert doubled in pages.figures(name)
+
+
+def rows(text):
+    """The cells of each row of the tables of a text, without the rules under their heads."""
+    lines = [line for line in text.splitlines() if line.startswith("|") and "---" not in line]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def unlike_the_report(page, report):
+    """Rows of a page's results that the report does not have; each under its command."""
+    found = []
+    for part in re.split(r"(?=`python -m validation \w+`)", page)[1:]:
+        name = re.match(r"`python -m validation (\w+)`", part)[1]
+        _, there = report.split(f"\n`python -m validation {name}`\n")
+        known = rows(there.split("\n## ")[0])
+        for first, *others in rows(part):
+            if first and not any(first == row[0] and set(others) <= set(row) for row in known):
+                found.append((name, first, *others))
+    return found
+
+
+def test_results_on_the_page_of_mathematics_are_those_of_the_report():
+    page = (DOCS / "mathematics.md").read_text()
+    report = (ROOT / "validation" / "REPORT.md").read_text()
+    assert not unlike_the_report(page, report)
+    assert len(rows(page)) > 20
+    for old, new in (
+        ("-2.472", "-2.471"),
+        ("| 138.9 |", "| 138.8 |"),
+        ("| no average |", "| none |"),
+    ):
+        assert old in page
+        assert len(unlike_the_report(page.replace(old, new), report)) == 1
 
 
 def test_each_page_is_in_the_navigation():

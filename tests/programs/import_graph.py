@@ -1,9 +1,10 @@
 """Print who imports whom in the package: wings and files on floors, circles, arrows that run back.
 
-    python tests/programs/import_graph.py [--files]
+    python tests/programs/import_graph.py [--files | --mermaid]
 
 A file stands one floor above the highest file that it imports. Imports inside functions count like
 any other. The package's own `__init__` collects the public names and is imported by nobody.
+`--mermaid` prints the diagram of ARCHITECTURE.md.
 """
 
 import argparse
@@ -135,11 +136,39 @@ def show(title, arrows):
     return height
 
 
+def reduced(arrows):
+    """Return the arrows without those that others imply: what a -> b -> c says of a -> c."""
+
+    def reach(v):
+        return {w for u in arrows[v] for w in {u} | reach(u)}
+
+    return {v: {w for w in ws if not any(w in reach(u) for u in ws)} for v, ws in arrows.items()}
+
+
+def mermaid(root=ROOT):
+    """Return the house as a Mermaid diagram: floors, and the arrows that no others imply."""
+    arrows = {
+        v.rpartition(".")[2].strip("_"): {w.rpartition(".")[2] for w in ws}
+        for v, ws in house(root).items()
+    }
+    where, lines = floors(arrows), ["flowchart TB"]
+    for level in range(max(where.values()), 0, -1):
+        lines.append(f'  subgraph F{level}["floor {level}"]')
+        lines += [f"    {v}" for v in sorted(arrows) if where[v] == level]
+        lines.append("  end")
+    lines += [f"  {v} --> {w}" for v, ws in sorted(reduced(arrows).items()) for w in sorted(ws)]
+    return "\n".join(lines)
+
+
 def main():
     """Print the graph; exit status 1 if there is a circle."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", action="store_true", help="every wing from inside, too")
+    parser.add_argument("--mermaid", action="store_true", help="only the diagram of the floors")
     options = parser.parse_args()
+    if options.mermaid:
+        print(mermaid())
+        return 0
     arrows = graph()
     rings = circles({v: w for v, w in arrows.items() if v != "relgrad_np"})
     show("relgrad_np", house())
