@@ -308,11 +308,11 @@ def agreement(place: Place) -> Iterator[dict[str, Any]]:
                     "activation": rg.activation("smooth_leaky_relu"),
                     "density": rg.density("logistic"), "rule": rule,
                 }  # fmt: skip
-                state = rg.init_state(layers, rule)._replace(t=20)
+                state, many = rg.init_state(layers, rule), np.resize(X, (max(N, 20), D))
+                state, _ = rg.train_step(state, many, **model)  # a chart wants 20 samples
                 want, told = rg.train_step(state, X, **model)
-                there = tuple(rg.Layer(cupy.array(W), cupy.array(b)) for W, b in layers)
-                state = rg.init_state(there, rule)._replace(t=20)
-                got, _ = gpu.train_step(state, cupy.asarray(X), **model)
+                there = each_array(cupy.asarray, state)
+                got, _ = gpu.train_step(there, cupy.asarray(X), **model)
                 S, worst = 0.0, 0.0
                 for k, (layer, new) in enumerate(zip(got.layers, want.layers, strict=True)):
                     eta = float(told.eta[k])

@@ -25,7 +25,8 @@ def step_of(layers: Any, alpha: float, rule: Any, tracked: bool = True) -> Conte
     """Our step by the kernels, from CuPy copies of these layers."""
     import cupy
 
-    from relgrad_np.kernels.cuda.step import suits, train_step
+    from relgrad_np.kernels.cuda.step import BACKEND, train_step
+    from relgrad_np.kernels.supported import supports
 
     own, L = cupy_layers(layers), len(layers)
     kept = None
@@ -40,7 +41,7 @@ def step_of(layers: Any, alpha: float, rule: Any, tracked: bool = True) -> Conte
 
     def step(X: Any) -> None:
         nonlocal state
-        if state.t == 0 and not suits(state, X, *model.values(), rule, None):
+        if state.t == 0 and not supports(BACKEND, state, X, *model.values(), rule, None):
             raise AssertionError("the kernels would not take this step")
         state, _ = train_step(state, X, rule=rule, **model)
 
@@ -71,7 +72,7 @@ def floor(layers: Any, *, alpha: float, learning_rate: float) -> Contender:
     """Make the 4 L - 1 products of a step in their shapes, in place, and nothing else."""
     import cupy
 
-    from relgrad_np.kernels.cuda.step import gemm
+    from relgrad_np.kernels.cuda.device import gemm
 
     Ws = [W for W, _ in cupy_layers(layers)]
     shapes: dict[int, Any] = {}

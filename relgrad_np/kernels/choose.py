@@ -1,8 +1,9 @@
-"""Which code takes the steps: a lazy table, resolved by `fit` and the command line.
+"""Which code takes the steps: a table of names, resolved by `fit` and the command line.
 
-The module-level functions of the core are always the reference; an entry here is a twin of
-`train_step` with the same signature, imported when asked for. There is no global switch. A twin
-may consume the state that it is given, see `consumes`.
+The functions of the core and the rules are always the reference. Every other entry is a function
+of the signature of their `train_step`, and is imported when it is asked for. There is no global
+switch. All but the reference may change the arrays of the state that they are given, see
+`consumes`.
 """
 
 import importlib
@@ -26,9 +27,9 @@ NEEDS = {"numba": ("Numba", "fast"), "cupy": ("CuPy", "gpu")}  # library and ext
 def resolve(name: str | Callable[..., Any] | None, like: Any = None) -> Callable[..., Any]:
     """Return the `train_step` of this name, or the function itself if it is one.
 
-    None is the fastest at hand for `like`: "cupy" for CuPy arrays, "numba" for NumPy arrays where
-    Numba is installed, else "reference". ModuleNotFoundError where one is asked for whose library
-    is missing.
+    None is the fastest that is available for `like`: "cupy" for CuPy arrays, "numba" for NumPy
+    arrays where Numba is installed, else "reference". ModuleNotFoundError if the library of the
+    one that is asked for is missing.
 
     >>> resolve("reference").__name__
     'train_step'

@@ -1,4 +1,4 @@
-"""Numbers that the kernels of the base densities are given, on CPU and GPU alike; no library."""
+"""The codes and constants that kernels take for a model, the same on CPU and GPU."""
 
 import math
 from typing import Any
@@ -7,13 +7,13 @@ import numpy as np
 
 from ..core.densities import log_t_constant
 
-DENSITIES = {
+VALUES = {
     "normal": (-0.5, -0.5 * math.log(2 * math.pi), 0.0, 0.0),
     "logistic": (-1.0, 0.0, -2.0, 0.0),
     "laplace": (0.0, -math.log(2), 0.0, 0.0),
     "sech": (-2.0, math.log(2 / math.pi), -1.0, 0.0),
 }
-NAMES = (*DENSITIES, "student_t")
+DENSITIES = (*VALUES, "student_t")
 
 
 def density_values(name: str, params: dict[str, float]) -> tuple[int, tuple[float, ...]]:
@@ -23,10 +23,10 @@ def density_values(name: str, params: dict[str, float]) -> tuple[int, tuple[floa
     2
     """
     if name != "student_t":
-        return NAMES.index(name), DENSITIES[name]
+        return DENSITIES.index(name), VALUES[name]
     nu = params["nu"]
     root = math.sqrt(nu)
-    return NAMES.index(name), (1 / root, log_t_constant(nu), -(nu + 1) / 2, (nu + 1) / root)
+    return DENSITIES.index(name), (1 / root, log_t_constant(nu), -(nu + 1) / 2, (nu + 1) / root)
 
 
 def leaky_numbers(alpha: float, dtype: str) -> tuple[Any, Any, Any, Any]:

@@ -55,7 +55,7 @@ class StepInfo(NamedTuple):
     """What `train_step` reports; terms in nats, means over the batch, before the step.
 
     L_J2: None if not tracked; of each layer `eta` (0 where rejected), `norms` and `directions`, as
-    `Move` has them.
+    `Move` has them; no directions of an additive step, which is never undone.
 
     >>> StepInfo(-3.0, 1.0, 0.5, (), (), False).log_likelihood
     -1.5
@@ -158,5 +158,6 @@ def make_move(
         tracked = track_step(tracked, move.directions, eta, kind=rule.kind)
     layers, rule_state, tracked = keep(xp, finite, (layers, move.rule_state, tracked), state[:3])
     eta = tuple(xp.where(finite, e, xp.zeros_like(e)) for e in eta)
-    info = StepInfo(L_p, L_J1, L_J2, eta, move.norms, ~finite, move.directions)
+    directions = () if rule.kind == "additive" else move.directions
+    info = StepInfo(L_p, L_J1, L_J2, eta, move.norms, ~finite, directions)
     return State(layers, rule_state, tracked, state.t + 1), info

@@ -9,14 +9,14 @@ from ..fitting.records import FitResult
 from .model import in_float64
 
 
-class Report(NamedTuple):
+class RunReport(NamedTuple):
     """The result of a run, in nats per sample and in model space unless named otherwise.
 
     `test_se2` is two standard errors of the mean over test rows; bits/dim are of pixel space, None
     where the data are not images; `fell`: how far below its best the validation ended, if more
     than a tenth of a nat and a tenth of what the model gained over the Gaussian.
 
-    >>> Report("digits", -1.0, 0.1, -2.0, None, None, 3, "epochs", 0, 1.0, 2, 10).test
+    >>> RunReport("digits", -1.0, 0.1, -2.0, None, None, 3, "epochs", 0, 1.0, 2, 10).test
     -1.0
     """
 
@@ -39,7 +39,7 @@ class Report(NamedTuple):
     def text(self) -> str:
         """Return the report in a few lines.
 
-        >>> print(Report("toy", -1.0, 0.1, -2.0, None, None, 3, "epochs", 0, 1.0, 2, 9).text())
+        >>> print(RunReport("toy", -1.0, 0.1, -2.0, None, None, 3, "epochs", 0, 1.0, 2, 9).text())
         toy: test log-likelihood -1.000 +- 0.100 nats (2 s.e., 9 rows, standardised space, D = 2)
         Gaussian of the same training rows: -2.000 nats; the model is 1.000 nats above it
         best epoch 3; 1.0 s of fitting
@@ -69,7 +69,7 @@ class Report(NamedTuple):
 
 def judge(
     data: Dataset, result: FitResult, options: dict[str, Any], gaussian: Any, seconds: float
-) -> Report:
+) -> RunReport:
     """Return the report of a fit, evaluated in float64 whatever dtype it was fitted in.
 
     >>> from relgrad_np.datasets import load
@@ -91,7 +91,7 @@ def judge(
         if image
         else None
     )
-    return Report(
+    return RunReport(
         data=data.name,
         test=float(per_sample.mean()),
         test_se2=two_errors(per_sample),

@@ -26,7 +26,7 @@ from ..rules.by_name import make_rule
 from ..rules.presets import PRESETS
 from .devices import array_on, moved, placed
 from .model import Model
-from .report import Report, judge
+from .report import RunReport, judge
 from .rows import baseline, rows_of, to_model
 from .settings import Settings
 
@@ -40,7 +40,7 @@ class Run(NamedTuple):
     'model'
     """
 
-    report: Report
+    report: RunReport
     result: FitResult
     model: Model
 

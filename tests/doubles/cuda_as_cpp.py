@@ -55,11 +55,11 @@ def signatures():
     return found
 
 
-TYPES = {"whole": ctypes.c_longlong, "float": ctypes.c_float, "double": ctypes.c_double}
+TYPES = {"integer": ctypes.c_longlong, "float": ctypes.c_float, "double": ctypes.c_double}
 
 
 class Compiled:
-    """The kernels for one dtype; attributes are called with NumPy arrays, as the twins are."""
+    """The kernels for one dtype; attributes are called with NumPy arrays, as the stand-ins are."""
 
     def __init__(self, dtype, folder):
         self.real, self.blocks, self.threads = sources.REALS[dtype], 3, 1

@@ -2,7 +2,8 @@
 
 Conversion by NumPy raises, as in CuPy; so do NumPy arrays as operands. Reading a number waits for
 the device: it is counted, and raises within `no_waiting`. Transfers to the device are counted.
-Kernels are the NumPy twins, or whatever `kernels` names; GEMMs are logged with alpha and beta.
+Kernels are those of `cuda_stand_ins`, or whatever `kernels` names; GEMMs are logged with alpha and
+beta.
 """
 
 import contextlib
@@ -12,10 +13,10 @@ import types
 
 import numpy as np
 
-from relgrad_np.kernels.cuda import stand_ins as twins
+from . import cuda_stand_ins
 
 LOG = types.SimpleNamespace(gemms=[], launches=[], waits=0, uploads=0, products=[])
-STATE = types.SimpleNamespace(strict=False, kernels=twins)
+STATE = types.SimpleNamespace(strict=False, kernels=cuda_stand_ins)
 
 
 def clear():
@@ -409,7 +410,8 @@ def build():
     return {module.__name__: module for module in made}
 
 
-MINE = ("cupy", "cupyx", "array_api_compat.cupy", "relgrad_np.kernels.cuda.step")
+ON_TOP = tuple(f"relgrad_np.kernels.cuda.{name}" for name in ("device", "update", "step"))
+MINE = ("cupy", "cupyx", "array_api_compat.cupy", *ON_TOP)
 KEPT: dict[str, types.ModuleType] = {}  # the double, and what has been built on it
 
 
@@ -417,14 +419,20 @@ def mine(modules):
     return {name: m for name, m in modules.items() if name.startswith(MINE)}
 
 
+def forget_attributes():
+    """`from relgrad_np.kernels.cuda import step` looks at the package before sys.modules."""
+    package = sys.modules.get("relgrad_np.kernels.cuda")
+    for name in ON_TOP:
+        vars(package or types).pop(name.rpartition(".")[2], None)
+
+
 @contextlib.contextmanager
 def installed():
-    """Let `import cupy` find the double; yields its module and kernels.gpu on top of it."""
-    import relgrad_np.kernels
-
+    """Let `import cupy` find the double; yields its module and the step on top of it."""
     saved = mine(sys.modules)
     for name in saved:
         del sys.modules[name]
+    forget_attributes()
     sys.modules.update(KEPT or build())
     clear()
     try:
@@ -433,5 +441,5 @@ def installed():
         KEPT.update(mine(sys.modules))
         for name in KEPT:
             sys.modules.pop(name, None)
-        vars(relgrad_np.kernels).pop("gpu", None)
+        forget_attributes()
         sys.modules.update(saved)

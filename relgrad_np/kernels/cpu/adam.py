@@ -1,37 +1,47 @@
 """Adam, fused with the product that makes R: W, m and v are read and written once, block by block.
 
-At small N such a step is memory traffic and nothing else.
+With few samples a step of Adam is traffic of memory and nothing else.
 """
 
 from typing import Any
 
 import numpy as np
 
-from .compile import add, compiled, gemm, inlined, matrix, place
-from .passes import product
+from .compile import add, compiled, gemm, inlined, matrix, pointer
+from .passes import forward, pass_arrays, product
+from .records import Formulas, LayerArrays
 
 BLOCK = 1 << 16  # numbers of R made at a time: with W, m and v they stay in the cache
 
 
 @compiled
-def backward(
-    address: Any, W: Any, B: Any, YD: Any, P: Any, S: Any, T: Any, share: Any, u: Any, sizes: Any
-) -> Any:
-    """Fill the Deltas, P and u; sizes (L,) >= |Delta.T @ A| elementwise, NaN if not finite."""
+def passes(
+    blas: Any, X: Any, weights: Any, layers: Any, formulas: Any, scratch: Any, fresh: Any,
+    largest: Any,
+) -> Any:  # fmt: skip
+    """Fill the Deltas, P and u; return L_p and L_J1. The arguments: see `whole_step`.
+
+    largest (L,) >= |Delta.T @ A| elementwise; NaN if something is not finite. `fresh` has a K of
+    (L, 0, 0): Adam needs none.
+    """
+    net, arrays = LayerArrays(*layers), pass_arrays(blas, weights[0], scratch, fresh)
+    L_p, L_J1 = forward(X, net, Formulas(*formulas), weights[1], arrays)
+    YD, P, u = arrays.YD, arrays.P, arrays.u
     L, _, N, D = YD.shape
     zero, one = YD.dtype.type(0), YD.dtype.type(1)
     for k in range(L - 1, -1, -1):
-        product(address, W, YD, P, S, T, share, k)
+        product(net, arrays, k)
         most_Delta, most_A, check = zero, zero, zero
         for n in range(N):
-            y, delta, a, b, total = YD[k, 0, n], YD[k, 1, n], P[k, 0, n], B[k], zero
+            y, delta, a, b, total = YD[k, 0, n], YD[k, 1, n], P[k, 0, n], net.b[k], zero
             for i in range(D):
                 total = add(total, y[i] * b[i])
                 check = add(check, zero * a[i] + zero * delta[i])
                 most_Delta, most_A = max(most_Delta, abs(delta[i])), max(most_A, abs(a[i]))
             u[k, n] = total + one
             check += zero * u[k, n]
-        sizes[k] = np.float64(N) * most_Delta * most_A + np.float64(check)
+        largest[k] = np.float64(N) * most_Delta * most_A + np.float64(check)
+    return L_p, L_J1
 
 
 @inlined  # type: ignore[untyped-decorator]
@@ -53,17 +63,25 @@ def _move(p: Any, r: Any, m: Any, v: Any, c: Any, own: Any) -> Any:
 
 
 @compiled
-def adam(
-    address: Any, W: Any, m: Any, v: Any, b: Any, m_b: Any, v_b: Any, Delta: Any, A: Any, u: Any,
-    c: Any, own: Any,
-) -> Any:  # fmt: skip
-    """One layer's step in place; W, m, v addresses; own b is added to R_b. Return |R_W|_F."""
+def update(blas: Any, matrices: Any, biases: Any, factors: Any, c: Any, own: Any) -> Any:
+    """Take one layer's step in place; return |R_W|_F.
+
+    Parameters
+    ----------
+    matrices : the addresses of W, m and v, each (D, D)
+    biases : b and its m and v, each (D,)
+    factors : Delta and A (N, D), u (N,)
+    c : the constants of `_move`, (7,)
+    own : what of b is added to R_b: 1 with the bias in the group, else 0
+    """
+    Delta, A, u = factors
     N, D = Delta.shape
     zero, one = Delta.dtype.type(0), Delta.dtype.type(1)
     size = min(D, max(1, BLOCK // D))
     R, square = np.empty((size, D), Delta.dtype), 0.0
-    weights, means, squares = (
-        matrix(W, Delta, D, D), matrix(m, Delta, D, D), matrix(v, Delta, D, D),
+    W, means, squares = (
+        matrix(matrices[0], Delta, D, D), matrix(matrices[1], Delta, D, D),
+        matrix(matrices[2], Delta, D, D),
     )  # fmt: skip
     R_b = np.zeros(D, Delta.dtype)
     for n in range(N):
@@ -73,8 +91,8 @@ def adam(
     for start in range(0, D, size):
         stop = min(D, start + size)
         columns = (np.intp(Delta.ctypes.data) + start * Delta.itemsize, D)
-        gemm(address, (stop - start, D, N), one, columns, True, place(A), False, zero, place(R))
+        gemm(blas, (stop - start, D, N), one, columns, True, pointer(A), False, zero, pointer(R))
         for i in range(start, stop):
-            square += _move(weights[i], R[i - start], means[i], squares[i], c, one)
-    _move(b, R_b, m_b, v_b, c, own)
+            square += _move(W[i], R[i - start], means[i], squares[i], c, one)
+    _move(biases[0], R_b, biases[1], biases[2], c, own)
     return np.sqrt(square)

@@ -1,37 +1,34 @@
-"""The recipe's factors, layer by layer: chart, weights, gain, noise; see `recipe`."""
+"""The recipe's factors, layer by layer: chart, gain, noise; see `rules.recipe`."""
 
 from typing import Any
 
 import numpy as np
 
 from ...rules.recipe import SLOW
-from .compile import add, compiled, gemm, inlined, place
+from .compile import add, gemm, inlined, pointer
 from .passes import bounded, norm_bound, product
 
 
-@compiled
+@inlined  # type: ignore[untyped-decorator]
 def backward(
-    address: Any, W: Any, B: Any, YD: Any, P: Any, S: Any, T: Any, share: Any, K: Any, u: Any,
-    norms: Any, inner: Any, options: Any, old: Any, t: Any, moments: Any, x: Any, gain: Any,
-    Deltas: Any, sizes: Any,
-) -> Any:  # fmt: skip
-    """As `passes.backward`, with Y in YD and Deltas[:, 0] those of the step in charts.
+    layers: Any, arrays: Any, charts: Any, sizes: Any, recipe: Any, known: Any, t: Any
+) -> Any:
+    """As `passes.backward`, in charts: `YD` then holds the Y and Delta of the step in them.
 
-    `moments` (3, L, D): running mean, variance, information, and x (L,), all updated, if `old`;
-    gain (L, D); sizes (L,): eta before the cap. norms (L,): of K in the chart, inner (L,): of K
-    itself, which is another for N >= D. `options`: learning rate; memory, information,
-    outliers, negative for None; 0, 1, 2 for the size "noise", "adaptive", "constant".
-    Returns the sum of all norms.
+    `charts` is moved on if it is `known`, else begun. sizes.eta is that before the cap. Returns
+    the sum of all norms, which is finite if everything is.
     """
+    YD = arrays.YD
     L, _, N, D = YD.shape
-    zero, one = YD.dtype.type(0), YD.dtype.type(1)
+    number = YD.dtype.type
+    zero, one = number(0), number(1)
     U, root, scale = np.empty((N, D), YD.dtype), np.empty((N, D), YD.dtype), np.empty(D, YD.dtype)
     total = 0.0
     for k in range(L - 1, -1, -1):
-        Y, raw, Delta = YD[k, 0], YD[k, 1], Deltas[k, 0]
-        mean, variance, information = moments[0, k], moments[1, k], moments[2, k]
-        if options[1] >= 0:
-            _moments(Y, mean, variance, options[1], old)
+        Y, Delta, gain, x = YD[k, 0], YD[k, 1], charts.gain[k], charts.x[k]
+        mean, variance, information = charts.mean[k], charts.variance[k], charts.information[k]
+        if recipe.memory >= 0:
+            _moments(Y, mean, variance, recipe.memory, known)
             for i in range(D):
                 scale[i] = one / np.sqrt(variance[i])
         else:
@@ -39,33 +36,34 @@ def backward(
         for n in range(N):
             for i in range(D):
                 U[n, i] = (Y[n, i] - mean[i]) * scale[i]
-                root[n, i] = raw[n, i] / scale[i]  # Delta_u
-        if options[3] >= 0:
-            _weigh(root, U, YD.dtype.type(options[3]))
-        if options[2] >= 0:
-            _inform(root, information, gain[k], options[2], old)
+                root[n, i] = Delta[n, i] / scale[i]  # Delta_u
+        if recipe.information >= 0:
+            _inform(root, information, gain, recipe.information, known)
         else:
-            information[:], gain[k, :] = one, one
+            information[:], gain[:] = one, one
         for n in range(N):
             for i in range(D):
                 Y[n, i] = U[n, i] * scale[i]
-                Delta[n, i] = root[n, i] * gain[k, i] / scale[i]
-        product(address, W, YD, P, S, T, share, k)
-        inner[k] = bounded(address, Y, Delta, P[k, 0], B[k], mean, K[k], u[k])
-        norms[k] = inner[k] if N < D else _norm_in_chart(K[k], scale)
-        total += norms[k] + inner[k]
-        if options[4] == 2:
-            x[k], sizes[k] = zero, YD.dtype.type(options[0])
+        product(layers, arrays, k)  # with the Delta of backpropagation, not that of the step
+        for n in range(N):
+            for i in range(D):
+                Delta[n, i] = root[n, i] * gain[i] / scale[i]
+        sizes.own[k] = bounded(arrays, k, layers.b[k], mean)
+        sizes.norms[k] = sizes.own[k] if N < D else _norm_in_chart(arrays.K[k], scale)
+        total += sizes.norms[k] + sizes.own[k]
+        if recipe.size == 2:
+            x[0], sizes.eta[k] = zero, number(recipe.learning_rate)
         else:
-            square = _square(address, U, root, gain[k])
-            if options[4] == 1:
-                square += _shift(root, gain[k]) / D
-                v = (1 - SLOW) * square + (SLOW * x[k] if old else 0.0)
-                x[k] = v
-                sizes[k] = options[0] / np.sqrt(max(v / (1 - SLOW ** (t + 1)), 1.0))
+            square = _square(arrays.blas, U, root, gain)
+            if recipe.size == 1:
+                square += _shift(root, gain) / D
+                v = (1 - SLOW) * square + (SLOW * x[0] if known else 0.0)
+                x[0] = v
+                v = max(v / (1 - SLOW ** (t + 1)), 1.0)
+                sizes.eta[k] = recipe.learning_rate / np.sqrt(v)
             else:
-                x[k] = SLOW * x[k] + (1 - SLOW) * square if old else square
-                sizes[k] = options[0] / L / max(max(x[k], square), 1.0)
+                x[0] = SLOW * x[0] + (1 - SLOW) * square if known else square
+                sizes.eta[k] = recipe.learning_rate / L / max(max(x[0], square), 1.0)
     return total
 
 
@@ -107,26 +105,6 @@ def _moments(Y: Any, mean: Any, variance: Any, memory: Any, old: Any) -> Any:
 
 
 @inlined  # type: ignore[untyped-decorator]
-def _weigh(Delta: Any, U: Any, outliers: Any) -> Any:
-    """Multiply Delta_n by min(1, outliers median(q) / q_n), q_n = |Delta_n| |U_n|."""
-    N, D = U.shape
-    q = np.empty(N, U.dtype)
-    for n in range(N):
-        one, two = U.dtype.type(0), U.dtype.type(0)
-        d, y = Delta[n], U[n]
-        for i in range(D):
-            one = add(one, d[i] * d[i])
-            two = add(two, y[i] * y[i])
-        q[n] = np.sqrt(one * two)
-    limit = outliers * np.sort(q)[N // 2]
-    for n in range(N):
-        weight = limit / (q[n] + np.finfo(U.dtype).tiny)
-        if not weight >= U.dtype.type(1):  # NaN, too
-            for i in range(D):
-                Delta[n, i] *= weight
-
-
-@inlined  # type: ignore[untyped-decorator]
 def _inform(Delta: Any, information: Any, gain: Any, memory: Any, old: Any) -> Any:
     """Update F = N sum_n Delta_ni^2, and gain = 1 / max(F, 1)."""
     N, D = Delta.shape
@@ -143,7 +121,7 @@ def _inform(Delta: Any, information: Any, gain: Any, memory: Any, old: Any) -> A
 
 
 @inlined  # type: ignore[untyped-decorator]
-def _square(address: Any, U: Any, root: Any, gain: Any) -> Any:
+def _square(blas: Any, U: Any, root: Any, gain: Any) -> Any:
     """Return |xi|_F^2 / D as `recipe.squared_norm`; `root` comes as Delta_u."""
     N, D = U.shape
     number = U.dtype.type
@@ -156,22 +134,19 @@ def _square(address: Any, U: Any, root: Any, gain: Any) -> Any:
             cross = add(cross, root[n, i] * gain[i] * U[n, i])
             root[n, i] = root[n, i] * weights[i]
     square, n = zero, min(N, D)
-    one_product = np.empty((n, n), U.dtype)
+    u, r, product = pointer(U), pointer(root), np.empty((n, n), U.dtype)
     if N < D:
-        two_product = np.empty((n, n), U.dtype)
-        gemm(address, (N, N, D), one, place(U), False, place(U), True, zero, place(one_product))
-        gemm(
-            address, (N, N, D), one, place(root), False, place(root), True, zero,
-            place(two_product),
-        )  # fmt: skip
+        other = np.empty((n, n), U.dtype)
+        gemm(blas, (N, N, D), one, u, False, u, True, zero, pointer(product))
+        gemm(blas, (N, N, D), one, r, False, r, True, zero, pointer(other))
         for i in range(n):
             for j in range(n):
-                square = add(square, one_product[i, j] * two_product[i, j])
+                square = add(square, product[i, j] * other[i, j])
     else:
-        gemm(address, (D, D, N), one, place(root), True, place(U), False, zero, place(one_product))
+        gemm(blas, (D, D, N), one, r, True, u, False, zero, pointer(product))
         for i in range(n):
             for j in range(n):
-                square = add(square, one_product[i, j] * one_product[i, j])
+                square = add(square, product[i, j] * product[i, j])
     return (np.float64(total) + 2.0 * np.float64(cross) + np.float64(square)) / D
 
 

@@ -1,6 +1,6 @@
 """What the kernels are compiled with: bits of floats, one BLAS by its address, a cache on disk.
 
-Numba is imported here and nowhere else outside this folder, and this folder only when asked for.
+Numba is imported in this folder only, and this folder is imported only when it is asked for.
 """
 
 from collections.abc import Callable
@@ -16,25 +16,25 @@ INLINE: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}}  # a * b + c 
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile at the first call for each dtype; keep the machine code on disk where that can be."""
+    """Compile at the first call for each dtype, and keep the machine code on disk if possible."""
     try:
         return njit(cache=True, error_model="numpy", **INLINE)(function)
     except RuntimeError:  # no folder to write to
         return njit(error_model="numpy", **INLINE)(function)
 
 
-inlined = njit(error_model="numpy", forceinline=True, **INLINE)
+inlined = njit(error_model="numpy", inline="always", **INLINE)
 
 
 @njit(fastmath={"reassoc", "nsz", "contract"}, nogil=True, forceinline=True)  # type: ignore[untyped-decorator]
 def add(total: Any, x: Any) -> Any:
-    """Add to a sum whose order does not matter, so that LLVM may sum in parallel lanes."""
+    """Add to a sum in any order, so that LLVM may sum in parallel lanes."""
     return total + x
 
 
 @njit(fastmath={"reassoc", "nsz", "nnan"}, nogil=True, forceinline=True)  # type: ignore[untyped-decorator]
 def largest(one: Any, other: Any) -> Any:
-    """Return the larger of two, in parallel lanes as `add`; NaN may or may not be passed over."""
+    """Return the larger of two, in parallel lanes as `add`; of NaN either may come back."""
     return one if one > other else other
 
 
@@ -50,14 +50,14 @@ def powers_of_two(context: Any, shifted: Any) -> Any:
     """Return 2^(k >> 1) and 2^(k - (k >> 1)) for `shifted` = k + 1.5 2^mantissa, k an integer."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        whole, real, mantissa, bias = _width(signature.args[0])
+        integer, real, mantissa, bias = _width(signature.args[0])
         magic = ir.Constant(real, 1.5 * 2.0**mantissa)
-        k = builder.sub(builder.bitcast(args[0], whole), builder.bitcast(magic, whole))
-        half = builder.ashr(k, ir.Constant(whole, 1))
+        k = builder.sub(builder.bitcast(args[0], integer), builder.bitcast(magic, integer))
+        half = builder.ashr(k, ir.Constant(integer, 1))
         parts = []
         for part in (half, builder.sub(k, half)):
             bits = builder.shl(
-                builder.add(part, ir.Constant(whole, bias)), ir.Constant(whole, mantissa)
+                builder.add(part, ir.Constant(integer, bias)), ir.Constant(integer, mantissa)
             )
             parts.append(builder.bitcast(bits, real))
         return context.make_tuple(builder, signature.return_type, parts)
@@ -70,13 +70,13 @@ def split_exponent(context: Any, x: Any) -> Any:
     """Return f, k, 2^-k with x = f 2^k, sqrt(1/2) <= f < sqrt(2), for a normal x > 0."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        whole, real, mantissa, bias = _width(signature.args[0])
+        integer, real, mantissa, bias = _width(signature.args[0])
         root = 0x3F3504F3 if mantissa == 23 else 0x3FE6A09E667F3BCD  # bits of sqrt(1/2)
 
         def constant(value: int) -> Any:
-            return ir.Constant(whole, value)
+            return ir.Constant(integer, value)
 
-        bits = builder.bitcast(args[0], whole)
+        bits = builder.bitcast(args[0], integer)
         bits = builder.add(bits, constant((bias << mantissa) - root))
         k = builder.sub(builder.ashr(bits, constant(mantissa)), constant(bias))
         f = builder.add(builder.and_(bits, constant((1 << mantissa) - 1)), constant(root))
@@ -104,21 +104,21 @@ def fma(context: Any, x: Any, y: Any, z: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def _call_gemm(
-    context: Any, address: Any, ta: Any, tb: Any, m: Any, n: Any, k: Any, alpha: Any,
+    context: Any, blas: Any, ta: Any, tb: Any, m: Any, n: Any, k: Any, alpha: Any,
     A: Any, lda: Any, B: Any, ldb: Any, beta: Any, C: Any, ldc: Any,
 ) -> Any:  # fmt: skip
     """Call a Fortran ?gemm at this address; scalars by reference, matrices by address."""
-    real, whole = alpha, types.intp
+    real, integer = alpha, types.intp
     signature = types.void(
-        whole, types.int8, types.int8, types.int32, types.int32, types.int32, real,
-        whole, types.int32, whole, types.int32, real, whole, types.int32,
+        integer, types.int8, types.int8, types.int32, types.int32, types.int32, real,
+        integer, types.int32, integer, types.int32, real, integer, types.int32,
     )  # fmt: skip
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         references, kinds = [], []
         for kind, value in zip(signature.args[1:], args[1:], strict=True):
             plain = context.get_value_type(kind)
-            if kind == whole:
+            if kind == integer:
                 references.append(builder.inttoptr(value, ir.IntType(8).as_pointer()))
                 kinds.append(ir.IntType(8).as_pointer())
             else:
@@ -133,24 +133,24 @@ def _call_gemm(
 
 @inlined  # type: ignore[untyped-decorator]
 def gemm(
-    address: Any, shape: Any, alpha: Any, A: Any, ta: Any, B: Any, tb: Any, beta: Any, C: Any
+    blas: Any, shape: Any, alpha: Any, A: Any, ta: Any, B: Any, tb: Any, beta: Any, C: Any
 ) -> Any:
     """C <- alpha op(A) @ op(B) + beta C by rows: C (m, n), shape (m, n, k); ta, tb: transposed.
 
-    A, B, C are pairs of an address and the distance of two rows. In Fortran's order that is
+    blas: the address of ?gemm. A, B, C: see `pointer`. In Fortran's order that is
     C.T <- alpha op(B).T @ op(A).T + beta C.T.
     """
     m, n, k = shape
     one, two = (84 if tb else 78), (84 if ta else 78)  # "T", "N"
     _call_gemm(
-        address, np.int8(one), np.int8(two), np.int32(n), np.int32(m), np.int32(k), alpha,
+        blas, np.int8(one), np.int8(two), np.int32(n), np.int32(m), np.int32(k), alpha,
         B[0], np.int32(B[1]), A[0], np.int32(A[1]), beta, C[0], np.int32(C[1]),
     )  # fmt: skip
 
 
 @inlined  # type: ignore[untyped-decorator]
-def place(x: Any) -> Any:
-    """Return the address of a contiguous matrix and the distance of its rows."""
+def pointer(x: Any) -> Any:
+    """Return the address of a contiguous matrix and the distance of its rows, in numbers."""
     return np.intp(x.ctypes.data), x.shape[1]
 
 
@@ -170,12 +170,14 @@ def matrix(address: Any, like: Any, rows: Any, columns: Any) -> Any:
     return carray(_pointer(address, like), (rows, columns))
 
 
-def blas(dtype: Any) -> int:
-    """Return the address of SciPy's ?gemm for this dtype: the one BLAS of the whole hot path."""
-    letter = "s" if dtype == np.float32 else "d"
-    return GEMM.get(letter) or GEMM.setdefault(
-        letter, get_cython_function_address("scipy.linalg.cython_blas", f"{letter}gemm")
-    )
+def gemm_address(dtype: Any) -> int:
+    """Return the address of SciPy's ?gemm for this dtype: the one BLAS of all compiled code."""
+    found = GEMM.get(dtype.char)
+    if found is None:
+        name = "dgemm" if dtype == np.float64 else "sgemm"
+        found = get_cython_function_address("scipy.linalg.cython_blas", name)
+        GEMM[dtype.char] = found
+    return found
 
 
-GEMM: dict[str, int] = {}  # a test may put a recorder here
+GEMM: dict[str, int] = {}  # by the dtype's char; a test may put a recorder here

@@ -1,8 +1,9 @@
 """Products of a few samples with W: its rows are read as they lie, nothing is packed.
 
-A BLAS copies W into panels before it multiplies, which for N = 10 costs more than the product: half
-the time of Z @ W.T, two thirds of that of Y @ W. The update, and Y and Delta stacked, are better
-off in the BLAS; all measured. Arrays without an owner, from `matrix`: no counting of references.
+A BLAS copies W into panels before it multiplies. For N = 10 that costs more than the product: half
+the time of Z @ W.T, two thirds of that of Y @ W. The BLAS is faster at the update, and at Y and
+Delta stacked; all of this is measured. The arrays come from `matrix`: they own nothing, so that
+Numba counts no references to their rows.
 """
 
 from typing import Any
@@ -63,8 +64,8 @@ def times(Y: Any, W: Any, P: Any) -> Any:
         p = P[n]
         for j in range(D):
             p[j] = Y.dtype.type(0)
-    whole = D - D % 8
-    for i in range(0, whole, 8):
+    eights = D - D % 8
+    for i in range(0, eights, 8):
         w0, w1, w2, w3 = W[i], W[i + 1], W[i + 2], W[i + 3]
         w4, w5, w6, w7 = W[i + 4], W[i + 5], W[i + 6], W[i + 7]
         for n in range(N):
@@ -74,7 +75,7 @@ def times(Y: Any, W: Any, P: Any) -> Any:
             for j in range(D):
                 four = y0 * w0[j] + y1 * w1[j] + y2 * w2[j] + y3 * w3[j]
                 p[j] += four + (y4 * w4[j] + y5 * w5[j] + y6 * w6[j] + y7 * w7[j])
-    for i in range(whole, D):
+    for i in range(eights, D):
         w = W[i]
         for n in range(N):
             p, x = P[n], Y[n, i]

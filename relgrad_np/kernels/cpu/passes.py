@@ -1,4 +1,4 @@
-"""Forward, backward and the factors of every layer's step, in one BLAS and a few sweeps.
+"""Forward pass, backward pass and the factors of every layer's step, in one BLAS and few sweeps.
 
 YD (L, 2, N, D) holds Y above Delta of each layer, so that one product with W serves both: W is
 read once. P (L, 2, N, D) is that product, A = Y @ W above Delta @ W.
@@ -8,53 +8,65 @@ from typing import Any
 
 import numpy as np
 
-from .compile import add, compiled, gemm, largest, matrix, place
+from .compile import add, compiled, gemm, inlined, largest, matrix, pointer
 from .elementwise import density_sweep, forward_sweep
 from .few_samples import LEAST, SKINNY, times, times_transposed
+from .records import PassArrays, Sizes
 
-PIECE = 4096  # numbers summed in one go in the dtype
+PIECE = 4096  # numbers summed at a time in the dtype; the sums are added in float64
+
+
+@inlined  # type: ignore[untyped-decorator]
+def pass_arrays(blas: Any, share: Any, scratch: Any, fresh: Any) -> Any:
+    """Return the record of what the passes fill, from scratch memory and that of the factors."""
+    parts, K, u = fresh
+    hidden = (len(scratch) - 1) // 2
+    S, T = scratch[1 : 1 + hidden], scratch[1 + hidden :]
+    return PassArrays(blas, share, scratch[0], S, T, parts[0], parts[1], u, K)
+
+
+@inlined  # type: ignore[untyped-decorator]
+def sizes_of(sizes: Any) -> Any:
+    """Return the record of the rows of sizes (3, L)."""
+    return Sizes(sizes[0], sizes[1], sizes[2])
 
 
 @compiled
-def forward(
-    address: Any, X: Any, W: Any, B: Any, bent: Any, a: Any, code: Any, c: Any, share: Any,
-    equal: Any, Z: Any, YD: Any, S: Any, T: Any,
-) -> Any:  # fmt: skip
+def forward(X: Any, layers: Any, formulas: Any, equal: Any, arrays: Any) -> Any:
     """Fill Ys, the last Delta, S = sigma'(Ys), T = (log sigma')'(Ys); return L_p and L_J1.
 
-    X: address; W: L addresses; B (L, D); share (N,) = weights / N, all `equal` or not; Z (N, D):
-    scratch; bent, a and code, c: the constants of the activation and of the density.
+    X (N, D); `equal`: all samples have the same weight.
     """
+    share, Z, YD = arrays.share, arrays.Z, arrays.YD
     L, _, N, D = YD.shape
     zero, one = Z.dtype.type(0), Z.dtype.type(1)
+    piece = PIECE if equal else D  # samples of one weight
     L_p, L_J1 = 0.0, 0.0
     for k in range(L):
-        Y = YD[k, 0]
-        b = B[k]
+        Y, b, W = YD[k, 0], layers.b[k], layers.W[k]
         for n in range(N):
             row = Y[n]
             for i in range(D):
                 row[i] = b[i]
-        above = (X, D) if k == 0 else place(Z)
+        above = pointer(X) if k == 0 else pointer(Z)
         if N <= SKINNY and LEAST[0] <= D:
-            times_transposed(matrix(above[0], Z, N, D), matrix(W[k], Z, D, D), Y)
+            times_transposed(matrix(above[0], Z, N, D), matrix(W, Z, D, D), Y)
         else:
-            gemm(address, (N, D, D), one, above, False, (W[k], D), True, one, place(Y))
-        if k < L - 1 and equal:
-            y, z, s, t = (
-                Y.reshape(N * D),
-                Z.reshape(N * D),
-                S[k].reshape(N * D),
-                T[k].reshape(N * D),
-            )
-            for i in range(0, N * D, PIECE):
-                part = slice(i, min(i + PIECE, N * D))
-                L_J1 += share[0] * forward_sweep(y[part], bent, a, z[part], s[part], t[part])
-        elif k < L - 1:
-            for n in range(N):
-                L_J1 += share[n] * forward_sweep(Y[n], bent, a, Z[n], S[k, n], T[k, n])
+            gemm(arrays.blas, (N, D, D), one, above, False, (W, D), True, one, pointer(Y))
+        if k < L - 1:
+            y, z = Y.reshape(N * D), Z.reshape(N * D)
+            s, t = arrays.S[k].reshape(N * D), arrays.T[k].reshape(N * D)
+            for i in range(0, N * D, piece):
+                part = slice(i, min(i + piece, N * D))
+                total = forward_sweep(
+                    y[part], formulas.activation, formulas.a, z[part], s[part], t[part]
+                )
+                L_J1 += share[0 if equal else i // D] * total
     Delta = YD[L - 1, 1]
-    density_sweep(YD[L - 1, 0].reshape(N * D), code, c, Z.reshape(N * D), Delta.reshape(N * D))
+    density_sweep(
+        YD[L - 1, 0].reshape(N * D), formulas.density, formulas.c, Z.reshape(N * D),
+        Delta.reshape(N * D),
+    )  # fmt: skip
     for n in range(N):
         row, log_p, total = Delta[n], Z[n], zero
         for i in range(D):
@@ -65,44 +77,51 @@ def forward(
 
 
 @compiled
-def product(address: Any, W: Any, YD: Any, P: Any, S: Any, T: Any, share: Any, k: Any) -> Any:
+def product(layers: Any, arrays: Any, k: Any) -> Any:
     """P_k = [Y; Delta] @ W_k, and from it the Delta of layer k - 1."""
+    YD, P, share = arrays.YD, arrays.P, arrays.share
     N, D = YD.shape[2:]
     zero, one = YD.dtype.type(0), YD.dtype.type(1)
     rows = 2 * N if k > 0 else N
-    left, out = place(YD[k, 0]), place(P[k, 0])
+    left, out, W = pointer(YD[k, 0]), pointer(P[k, 0]), layers.W[k]
     if rows <= SKINNY and LEAST[1] <= D:
-        times(matrix(left[0], P, rows, D), matrix(W[k], P, D, D), matrix(out[0], P, rows, D))
+        times(matrix(left[0], P, rows, D), matrix(W, P, D, D), matrix(out[0], P, rows, D))
     else:
-        gemm(address, (rows, D, D), one, left, False, (W[k], D), False, zero, out)
+        gemm(arrays.blas, (rows, D, D), one, left, False, (W, D), False, zero, out)
     if k > 0:
         for n in range(N):
-            d_Z, slope, bend, Delta = P[k, 1, n], S[k - 1, n], T[k - 1, n], YD[k - 1, 1, n]
+            d_Z, Delta = P[k, 1, n], YD[k - 1, 1, n]
+            slope, bend = arrays.S[k - 1, n], arrays.T[k - 1, n]
             for i in range(D):
                 Delta[i] = d_Z[i] * slope[i] + bend[i] * share[n]
 
 
 @compiled
-def bounded(address: Any, Y: Any, Delta: Any, A: Any, b: Any, m: Any, K: Any, u: Any) -> Any:
-    """Fill K, the smaller of Y @ Delta.T and Delta.T @ Y, and u = Y @ (b - m) + 1.
+def bounded(arrays: Any, k: Any, b: Any, m: Any) -> Any:
+    """Fill K, the smaller of Y @ Delta.T and Delta.T @ Y, and u = Y @ (b - m) + 1 of layer k.
 
-    Return the bound of |K| of `_numerics.norm_bound`; NaN if A or u is not finite.
+    Return the bound of |K| of `core.numerics.norm_bound`; NaN if an element of Delta.T @ [A, u],
+    which moves W and b, might not be finite: each is at most sum|Delta| (sum|A| + sum|u|).
     """
+    Y, Delta, A = arrays.YD[k, 0], arrays.YD[k, 1], arrays.P[k, 0]
+    K, u = arrays.K[k], arrays.u[k]
     N, D = Y.shape
     zero, one = Y.dtype.type(0), Y.dtype.type(1)
+    y, d, out = pointer(Y), pointer(Delta), pointer(K)
     if N < D:
-        gemm(address, (N, N, D), one, place(Y), False, place(Delta), True, zero, place(K))
+        gemm(arrays.blas, (N, N, D), one, y, False, d, True, zero, out)
     else:
-        gemm(address, (D, D, N), one, place(Delta), True, place(Y), False, zero, place(K))
-    check = zero
+        gemm(arrays.blas, (D, D, N), one, d, True, y, False, zero, out)
+    sum_A, sum_Delta = zero, zero
     for n in range(N):
-        y, a, total = Y[n], A[n], zero
+        row, delta, a, total = Y[n], Delta[n], A[n], zero
         for i in range(D):
-            total = add(total, y[i] * (b[i] - m[i]))
-            check = add(check, zero * a[i])
+            total = add(total, row[i] * (b[i] - m[i]))
+            sum_A = add(sum_A, abs(a[i]))
+            sum_Delta = add(sum_Delta, abs(delta[i]))
         u[n] = total + one
-        check += zero * u[n]
-    return norm_bound(K) + check
+        sum_A += abs(u[n])
+    return norm_bound(K) + zero * (sum_Delta * sum_A)
 
 
 @compiled
@@ -135,18 +154,15 @@ def norm_bound(K: Any) -> Any:
     return unit * min(np.sqrt(square), np.sqrt(most_rows * most_columns)) + tiny + zero * square
 
 
-@compiled
-def backward(
-    address: Any, W: Any, B: Any, YD: Any, P: Any, S: Any, T: Any, share: Any, zeros: Any,
-    K: Any, u: Any, norms: Any,
-) -> Any:  # fmt: skip
-    """Fill the Deltas, P, K (L, n, n), u (L, N) and the norms (L,) of the bare step.
+@inlined  # type: ignore[untyped-decorator]
+def backward(layers: Any, arrays: Any, zeros: Any, norms: Any) -> Any:
+    """Fill the Deltas, P, K, u and the norms (L,) of a step without charts; zeros (L, D).
 
     Return the sum of the norms, which is finite if everything is.
     """
     total = 0.0
-    for k in range(len(W) - 1, -1, -1):
-        product(address, W, YD, P, S, T, share, k)
-        norms[k] = bounded(address, YD[k, 0], YD[k, 1], P[k, 0], B[k], zeros[k], K[k], u[k])
+    for k in range(len(layers.W) - 1, -1, -1):
+        product(layers, arrays, k)
+        norms[k] = bounded(arrays, k, layers.b[k], zeros[k])
         total += norms[k]
     return total

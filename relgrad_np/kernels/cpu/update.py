@@ -1,18 +1,19 @@
-"""The step itself: W in place by a rank-N update in row blocks, b, and the tracked log|det W|."""
+"""The step itself: W in place, by a rank-N update in blocks of rows, b, and log|det W|."""
 
 import math
 from typing import Any
 
 import numpy as np
 
-from .compile import add, compiled, gemm, inlined, matrix, place
+from .compile import add, compiled, gemm, inlined, matrix, pointer
+from .records import LayerStep
 
 PANEL = 16  # columns eliminated at a time
 BLOCK = 1 << 18  # numbers of W scaled and added to while they are in the cache
 
 
 @compiled
-def add_product(address: Any, W: Any, scale: Any, Delta: Any, F: Any) -> Any:
+def add_product(blas: Any, W: Any, scale: Any, Delta: Any, F: Any) -> Any:
     """W <- scale[:, None] * W + Delta.T @ F in place; W an address. Each row is touched once."""
     N, D = Delta.shape
     one = Delta.dtype.type(1)
@@ -26,7 +27,7 @@ def add_product(address: Any, W: Any, scale: Any, Delta: Any, F: Any) -> Any:
                 row[j] = row[j] * s
         columns = (np.intp(Delta.ctypes.data) + start * Delta.itemsize, D)
         block = (np.intp(rows.ctypes.data) + start * D * Delta.itemsize, D)
-        gemm(address, (stop - start, D, N), one, columns, True, place(F), False, one, block)
+        gemm(blas, (stop - start, D, N), one, columns, True, pointer(F), False, one, block)
 
 
 @inlined  # type: ignore[untyped-decorator]
@@ -40,7 +41,7 @@ def weigh_rows(Delta: Any, v: Any, total: Any) -> Any:
 
 
 @compiled
-def log_det(address: Any, K: Any, c: Any) -> Any:
+def log_det(blas: Any, K: Any, c: Any) -> Any:
     """Return log|det(I + c K)| and its sign, by elimination in panels of 16 columns.
 
     In the dtype of K, but of what differs from I alone: no digit of c K is lost to the ones. No
@@ -72,7 +73,7 @@ def log_det(address: Any, K: Any, c: Any) -> Any:
                         row[j] -= factor * top[j]
             below, right = (base + (stop * n + start) * size, n), base + (start * n + stop) * size
             rest, shape = (base + (stop * n + stop) * size, n), (n - stop, n - stop, stop - start)
-            gemm(address, shape, -one, below, False, (right, n), False, one, rest)
+            gemm(blas, shape, -one, below, False, (right, n), False, one, rest)
     return total, sign
 
 
@@ -108,7 +109,7 @@ def _eliminate(M: Any, first: Any, end: Any, right: Any, inverse: Any) -> Any:
 
 
 @compiled
-def log_det_near(address: Any, K: Any, c: Any, norm: Any) -> Any:
+def log_det_near(blas: Any, K: Any, c: Any, norm: Any) -> Any:
     """Return log|det(I + c K)| and its sign, norm >= |K|, by its series if two terms will do.
 
     log det(I + M) = tr M - tr M^2 / 2 + ..., the rest below |M|_F^2 |M| / (3 (1 - |M|)). A third
@@ -125,7 +126,7 @@ def log_det_near(address: Any, K: Any, c: Any, norm: Any) -> Any:
     c_2 = np.float64(c) * np.float64(c)
     allowed = np.finfo(K.dtype).eps / 4
     if not (size < 0.5 and c_2 * square * size / (3 * (1 - size)) < allowed):
-        return log_det(address, K, c)
+        return log_det(blas, K, c)
     T = np.empty_like(K)
     for i in range(n):
         for j in range(n):
@@ -139,60 +140,56 @@ def log_det_near(address: Any, K: Any, c: Any, norm: Any) -> Any:
 
 @compiled
 def step(
-    address: Any, W: Any, B: Any, YD: Any, Deltas: Any, which: Any, P: Any, K: Any, u: Any,
-    eta: Any, tau: Any, m: Any, gain: Any, norms: Any, inner: Any, logdet: Any, sign: Any,
-    scratch: Any, kind: Any,
-) -> Any:  # fmt: skip
-    """Take every layer's step in place: W (L addresses), B (L, D), log|det W| and its sign (L,).
+    layers: Any, arrays: Any, m: Any, gain: Any, sizes: Any, tracked: Any, tau: Any, kind: Any
+) -> Any:
+    """Take every layer's step in place: W, b, and the tracked log|det W| and its sign.
 
-    eta (L,) is capped by tau / norms first; inner (L,) >= |K|, norms the same in a chart. Delta of
-    layer k is Deltas[k, which], m and gain are (L, D); kind 0 is plain, 1 exponential.
+    m, gain (L, D): of the charts, or zeros and ones. sizes.eta is capped by tau / sizes.norms
+    first. kind 0 is plain, 1 exponential.
     """
-    for k in range(len(W)):
-        Y, Delta, A = YD[k, 0], Deltas[k, which], P[k, 0]
-        eta[k] = min(eta[k], eta.dtype.type(tau) / norms[k])
+    for k in range(len(layers.W)):
+        sizes.eta[k] = min(sizes.eta[k], sizes.eta.dtype.type(tau) / sizes.norms[k])
+        one = LayerStep(
+            arrays.YD[k, 0], arrays.YD[k, 1], arrays.P[k, 0], arrays.K[k], arrays.u[k], m[k],
+            gain[k], sizes.eta[k], sizes.own[k],
+        )  # fmt: skip
+        W, b, logdet = layers.W[k], layers.b[k], tracked.logdet[k]
         if kind == 0:
-            logdet[k], sign[k] = plain(
-                address, W[k], B[k], Y, Delta, A, K[k], u[k], eta[k], m[k], gain[k],
-                logdet[k], sign[k], scratch, inner[k],
-            )  # fmt: skip
+            logdet, sign = plain(arrays.blas, W, b, one, arrays.Z, logdet)
+            tracked.sign[k] *= sign
         else:
-            logdet[k] = exponential(
-                address, W[k], B[k], Y, Delta, A, K[k], u[k], eta[k], m[k], gain[k], logdet[k],
-                scratch, inner[k],
-            )  # fmt: skip
+            logdet = exponential(arrays.blas, W, b, one, arrays.Z, logdet)
+        tracked.logdet[k] = logdet
 
 
 @inlined  # type: ignore[untyped-decorator]
-def plain(
-    address: Any, W: Any, B: Any, Y: Any, Delta: Any, A: Any, K: Any, u: Any, eta: Any, m: Any,
-    gain: Any, logdet: Any, sign: Any, scratch: Any, norm: Any,
-) -> Any:  # fmt: skip
-    """One layer's plain step: W (address) and b in place; return log|det W| and its sign.
+def plain(blas: Any, W: Any, b: Any, step: Any, scratch: Any, logdet: Any) -> Any:
+    """One layer's plain step: W (address) and b in place; return log|det W| and its sign's factor.
 
     W+ = scale (W + Delta.T @ (c A)), scale = 1 + eta gain, c = eta / (1 + eta).
     """
-    N, D = Y.shape
-    one = Y.dtype.type(1)
+    Delta, m, gain, eta = step.Delta, step.m, step.gain, step.eta
+    N, D = Delta.shape
+    one = Delta.dtype.type(1)
     c = eta / (one + eta)
-    scale, own = np.empty_like(B), np.empty_like(B)
-    weigh_rows(Delta, u, own)
+    scale, own = np.empty_like(b), np.empty_like(b)
+    weigh_rows(Delta, step.u, own)
     for i in range(D):
         scale[i] = one + eta * gain[i]
-        B[i] = scale[i] * (B[i] - m[i] + c * own[i]) + m[i]
+        b[i] = scale[i] * (b[i] - m[i] + c * own[i]) + m[i]
         logdet += math.log(np.float64(scale[i]))
     for n in range(N):
         row, out = Delta[n], scratch[n]
         for i in range(D):
             out[i] = row[i] * (scale[i] * c)
-    add_product(address, W, scale, scratch, A)
-    total, s = log_det_near(address, K, c, norm)
-    return logdet + total, sign * s
+    add_product(blas, W, scale, scratch, step.A)
+    total, sign = log_det_near(blas, step.K, c, step.norm)
+    return logdet + total, sign
 
 
 @compiled
-def phi1(address: Any, M: Any, bound: Any) -> Any:
-    """Return phi1(M) = sum_j M^j / (j + 1)! of M (n, n), |M| <= bound: as `_numerics.phi1`.
+def phi1(blas: Any, M: Any, bound: Any) -> Any:
+    """Return phi1(M) = sum_j M^j / (j + 1)! of M (n, n), |M| <= bound: as `core.numerics.phi1`.
 
     Of degree 3, 7, 11 or 15, whatever the bound asks for.
     """
@@ -212,13 +209,13 @@ def phi1(address: Any, M: Any, bound: Any) -> Any:
     for i in range(n):
         for j in range(n):
             power[0, i, j] = M[i, j] * M.dtype.type(0.5**halvings)
-    first = place(power[0])
+    first = pointer(power[0])
     for p in range(1, 4 if blocks > 1 else 3):
-        gemm(address, shape, one, place(power[p - 1]), False, first, False, zero, place(power[p]))
+        gemm(blas, shape, one, pointer(power[p - 1]), False, first, False, zero, pointer(power[p]))
     P, Q = np.zeros((n, n), M.dtype), np.empty((n, n), M.dtype)
     for block in range(blocks - 1, -1, -1):
         if block < blocks - 1:
-            gemm(address, shape, one, place(power[3]), False, place(P), False, zero, place(Q))
+            gemm(blas, shape, one, pointer(power[3]), False, pointer(P), False, zero, pointer(Q))
             P, Q = Q, P
         f = 1.0
         for j in range(2, 4 * block + 2):
@@ -232,9 +229,9 @@ def phi1(address: Any, M: Any, bound: Any) -> Any:
                 P[i, j] += w1 * power[0, i, j] + w2 * power[1, i, j] + w3 * power[2, i, j]
             P[i, i] += w0
     for _ in range(halvings):  # phi1(2 M) = phi1(M) + M phi1(M)^2 / 2
-        gemm(address, shape, one, place(P), False, place(P), False, zero, place(Q))
+        gemm(blas, shape, one, pointer(P), False, pointer(P), False, zero, pointer(Q))
         half = M.dtype.type(0.5)
-        gemm(address, shape, half, first, False, place(Q), False, one, place(P))
+        gemm(blas, shape, half, first, False, pointer(Q), False, one, pointer(P))
         for i in range(n):
             for j in range(n):
                 power[0, i, j] = power[0, i, j] + power[0, i, j]
@@ -242,12 +239,12 @@ def phi1(address: Any, M: Any, bound: Any) -> Any:
 
 
 @compiled
-def phi1_times(address: Any, M: Any, bound: Any, v: Any) -> Any:
-    """Return phi1(M) @ v, as `_numerics.phi1_times`."""
+def phi1_times(blas: Any, M: Any, bound: Any, v: Any) -> Any:
+    """Return phi1(M) @ v, as `core.numerics.phi1_times`."""
     n = M.shape[0]
     result, term, terms = v.copy(), 1.0, 1
     if bound > 2:
-        return times(phi1(address, M, bound), v)
+        return times(phi1(blas, M, bound), v)
     while term > 2.0**-56:
         terms += 1
         term *= bound / terms
@@ -271,57 +268,56 @@ def times(M: Any, v: Any) -> Any:
 
 
 @inlined  # type: ignore[untyped-decorator]
-def exponential(
-    address: Any, W: Any, B: Any, Y: Any, Delta: Any, A: Any, K: Any, u: Any, eta: Any, m: Any,
-    gain: Any, logdet: Any, scratch: Any, norm: Any,
-) -> Any:  # fmt: skip
-    """One layer's exponential step, as `plain`; norm >= |K|.
+def exponential(blas: Any, W: Any, b: Any, step: Any, scratch: Any, logdet: Any) -> Any:
+    """One layer's exponential step, as `plain`; return log|det W|.
 
     W+ = e^(eta gain) (W + Delta.T @ F), F = phi1(eta K) @ (eta A); for N >= D the dense form.
     """
-    N, D = Y.shape
+    Delta, A, K, u, m = step.Delta, step.A, step.K, step.u, step.m
+    gain, eta = step.gain, step.eta
+    N, D = Delta.shape
     n = K.shape[0]
-    zero, one = Y.dtype.type(0), Y.dtype.type(1)
+    zero, one = Delta.dtype.type(0), Delta.dtype.type(1)
     M, trace = np.empty_like(K), 0.0
     for i in range(n):
         trace += np.float64(K[i, i])
         for j in range(n):
             M[i, j] = eta * K[i, j]
-    P = phi1(address, M, eta * norm)
+    P = phi1(blas, M, np.float64(eta * step.norm))
     for i in range(n):
         M[i, i] += eta
-    bound = np.float64(eta) * (np.float64(norm) + 1.0)
-    own, other, v = np.empty_like(B), np.empty_like(B), np.empty_like(u)
+    bound = np.float64(eta) * (np.float64(step.norm) + 1.0)
+    own, other, v = np.empty_like(b), np.empty_like(b), np.empty_like(u)
     for i in range(N):
         v[i] = eta * (u[i] - one)
-    if N < D:
-        weigh_rows(Delta, times(P, v), own)
-        v[:] = eta
-        weigh_rows(Delta, phi1_times(address, M, bound, v), other)
-    else:
-        weigh_rows(Delta, v, own)
+    weigh_rows(Delta, times(P, v) if N < D else v, own)
+    v[:] = eta
+    if N >= D:
         own = times(P, own)
-        v[:] = eta
         weigh_rows(Delta, v, other)
-        other = phi1_times(address, M, bound, other)
-    scale = np.empty_like(B)
+    rows = phi1_times(blas, M, bound, v if N < D else other)  # one call: it is long when compiled
+    if N < D:
+        weigh_rows(Delta, rows, other)
+    else:
+        other = rows
+    scale = np.empty_like(b)
     for i in range(D):
         scale[i] = np.exp(eta * gain[i])
-        B[i] = scale[i] * (B[i] - m[i] + own[i]) + other[i] + m[i]
+        b[i] = scale[i] * (b[i] - m[i] + own[i]) + other[i] + m[i]
         logdet += math.log(np.float64(scale[i]))
     logdet += np.float64(eta) * trace
     if N < D:
         F = scratch
-        gemm(address, (N, D, N), eta, place(P), False, place(A), False, zero, place(F))
+        gemm(blas, (N, D, N), eta, pointer(P), False, pointer(A), False, zero, pointer(F))
         scaled = np.empty_like(Delta)
         for i in range(N):
             for j in range(D):
                 scaled[i, j] = Delta[i, j] * scale[j]
-        add_product(address, W, scale, scaled, F)
+        add_product(blas, W, scale, scaled, F)
     else:
-        product, F = np.empty((D, D), Y.dtype), matrix(W, Y, D, D)
-        gemm(address, (D, D, N), eta, place(Delta), True, place(A), False, zero, place(product))
-        gemm(address, (D, D, D), one, place(P), False, place(product), False, one, place(F))
+        product, F = np.empty((D, D), K.dtype), matrix(W, K, D, D)
+        gemm(blas, (D, D, N), eta, pointer(Delta), True, pointer(A), False, zero, pointer(product))
+        gemm(blas, (D, D, D), one, pointer(P), False, pointer(product), False, one, pointer(F))
         for i in range(D):
             for j in range(D):
                 F[i, j] *= scale[i]

@@ -3,75 +3,82 @@
 import math
 from typing import Any
 
-import numpy as np
-
 from . import charts, passes, update
-from .compile import compiled, place
+from .compile import compiled
+from .passes import pass_arrays, sizes_of
+from .records import Charts, Formulas, LayerArrays, LogDets, RecipeNumbers
 
 
 @compiled
-def bare(
-    address: Any, X: Any, W: Any, B: Any, bent: Any, a: Any, code: Any, c: Any, share: Any,
-    equal: Any, scratch: Any, parts: Any, K: Any, u: Any, sizes: Any, tracks: Any, zeros: Any,
-    ones: Any, eta: Any, tau: Any, kind: Any,
+def without_charts(
+    blas: Any, X: Any, weights: Any, layers: Any, formulas: Any, scratch: Any, fresh: Any,
+    sizes: Any, logdets: Any, neutral: Any, options: Any,
 ) -> Any:  # fmt: skip
-    """Take the plain (kind 0) or exponential (1) step in place; return L_p, L_J1, L_J2, finite.
+    """Take the plain or the exponential step in place; return L_p, L_J1, L_J2, finite.
 
-    `scratch`: see `rooms.Room`; `parts` (2, L, 2, N, D): [Y; Delta] and [A; Delta @ W]; sizes
-    (3, L): eta and |K| are filled; tracks (2, L): log|det W| and its sign, moved on. Where
-    something is not finite nothing but `parts`, K, u and sizes changes.
+    Parameters
+    ----------
+    blas : the address of ?gemm
+    X : (N, D)
+    weights : `share` (N,), the samples' weights / N, and whether they are all equal
+    layers, formulas : see `records`
+    scratch : (2 max(L - 1, 1) + 1, N, D), free after the step
+    fresh : the memory of the factors: (2, L, 2, N, D), K (L, n, n) and u (L, N)
+    sizes : (3, L), the fields of `records.Sizes`, to be filled
+    logdets : (2, L), the fields of `records.LogDets`, to be moved on
+    neutral : zeros and ones (L, D), the m and gain of a step without charts
+    options : learning rate, tau, and kind, 0 for plain and 1 for exponential
+
+    Where something is not finite, nothing but `scratch`, `fresh` and `sizes` changes.
     """
-    L, YD, P = len(W), parts[0], parts[1]
-    Z, S, T = scratch[0], scratch[1 : 1 + max(L - 1, 1)], scratch[1 + max(L - 1, 1) :]
-    L_p, L_J1 = passes.forward(
-        address, place(X)[0], W, B, bent, a, code, c, share, equal, Z, YD, S, T
-    )
-    total = passes.backward(address, W, B, YD, P, S, T, share, zeros, K, u, sizes[1])
+    net, model, size = LayerArrays(*layers), Formulas(*formulas), sizes_of(sizes)
+    arrays = pass_arrays(blas, weights[0], scratch, fresh)
+    L_p, L_J1 = passes.forward(X, net, model, weights[1], arrays)
+    total = passes.backward(net, arrays, neutral[0], size.norms)
     L_J2 = 0.0
-    for k in range(L):
-        L_J2 += tracks[0, k]
-        sizes[0, k] = eta
+    for k in range(len(net.W)):
+        L_J2 += logdets[0, k]
+        size.eta[k], size.own[k] = options[0], size.norms[k]
     finite = math.isfinite(L_p + L_J1 + L_J2 + total)
     if finite:
-        update.step(
-            address, W, B, YD, YD, 1, P, K, u, sizes[0], tau, zeros, ones, sizes[1], sizes[1],
-            tracks[0], tracks[1], Z, kind,
-        )  # fmt: skip
+        tracked = LogDets(logdets[0], logdets[1])
+        update.step(net, arrays, neutral[0], neutral[1], size, tracked, options[1], options[2])
     return L_p, L_J1, L_J2, finite
 
 
 @compiled
-def charted(
-    address: Any, X: Any, W: Any, B: Any, bent: Any, a: Any, code: Any, c: Any, share: Any,
-    equal: Any, scratch: Any, parts: Any, K: Any, u: Any, sizes: Any, tracks: Any, options: Any,
-    old: Any, t: Any, before: Any, moments: Any, gain: Any, tau: Any, kind: Any,
+def in_charts(
+    blas: Any, X: Any, weights: Any, layers: Any, formulas: Any, scratch: Any, fresh: Any,
+    sizes: Any, logdets: Any, running: Any, recipe: Any, options: Any,
 ) -> Any:  # fmt: skip
-    """As `bare`, the recipe's step; parts (3, L, 2, N, D): in the third, the Deltas of the charts.
+    """Take the recipe's step in place, as `without_charts` takes the others.
 
-    before, moments (4, L, D), if `old`: running mean, variance, information, and x in the first
-    column; `moments` are the new ones; gain (L, D) is filled. `options`: see `charts.backward`.
+    Parameters
+    ----------
+    running : the record before the step and the one after it, to be filled, both (4, L, D):
+        mean, variance, information, and x in the first column; gain (L, D), to be filled;
+        whether there is a record before; the number of steps t
+    recipe : see `records.RecipeNumbers`
+    options : tau and kind
     """
-    L, YD, P, Deltas = len(W), parts[0], parts[1], parts[2]
-    Z, S, T = scratch[0], scratch[1 : 1 + max(L - 1, 1)], scratch[1 + max(L - 1, 1) :]
-    L_p, L_J1 = passes.forward(
-        address, place(X)[0], W, B, bent, a, code, c, share, equal, Z, YD, S, T
-    )
-    x = np.zeros(L, B.dtype)
-    if old:
-        moments[:] = before
-        x[:] = before[3, :, 0]
-    total = charts.backward(
-        address, W, B, YD, P, S, T, share, K, u, sizes[1], sizes[2], options, old, t, moments, x,
-        gain, Deltas, sizes[0],
-    )  # fmt: skip
-    moments[3, :, 0] = x
+    net, model, size = LayerArrays(*layers), Formulas(*formulas), sizes_of(sizes)
+    arrays = pass_arrays(blas, weights[0], scratch, fresh)
+    L_p, L_J1 = passes.forward(X, net, model, weights[1], arrays)
+    before, after, gain, known, t = running
+    if known:
+        old, new = before.reshape(before.size), after.reshape(after.size)
+        for i in range(len(old)):
+            new[i] = old[i]
+    chart = Charts(after[0], after[1], after[2], after[3], gain)
+    total = charts.backward(net, arrays, chart, size, RecipeNumbers(*recipe), known, t)
     L_J2 = 0.0
-    for k in range(L):
-        L_J2 += tracks[0, k]
+    for k in range(len(net.W)):
+        L_J2 += logdets[0, k]
+        total += 0.0 * (size.eta[k] + after[3, k, 0])
+        for i in range(after.shape[2]):  # what is remembered must be finite, too
+            total += 0.0 * (after[0, k, i] + after[1, k, i] + after[2, k, i])
     finite = math.isfinite(L_p + L_J1 + L_J2 + total)
     if finite:
-        update.step(
-            address, W, B, YD, Deltas, 0, P, K, u, sizes[0], tau, moments[0], gain, sizes[1],
-            sizes[2], tracks[0], tracks[1], Z, kind,
-        )  # fmt: skip
+        tracked = LogDets(logdets[0], logdets[1])
+        update.step(net, arrays, chart.mean, gain, size, tracked, options[0], options[1])
     return L_p, L_J1, L_J2, finite

@@ -2,20 +2,20 @@
 
 Compiled with -DREAL=float or -DREAL=double. Every kernel is right for any grid and any block whose
 number of threads is a power of two, up to 1024: loops stride over the grid or the block. Sums go
-through double. What each computes in whole arrays: `twins`, under the same name.
+through double. What each computes in integer arrays: `twins`, under the same name.
 """
 
 HEAD = """
 typedef REAL real;
-typedef long long whole;
+typedef long long integer;
 #define STRIDE(i, count) \\
-  for (whole i = blockIdx.x * (whole)blockDim.x + threadIdx.x; i < (count); \\
-       i += (whole)gridDim.x * blockDim.x)
+  for (integer i = blockIdx.x * (integer)blockDim.x + threadIdx.x; i < (count); \\
+       i += (integer)gridDim.x * blockDim.x)
 
 // Rows n of (N, D), `parts` blocks for each; i runs over a block's columns. No division by element.
 #define ROWS(n, i, N, D, parts) \
-  for (whole at_ = blockIdx.x; at_ < (N) * (parts); at_ += gridDim.x) \
-    for (whole n = at_ / (parts), i = (at_ % (parts)) * blockDim.x + threadIdx.x; i < (D); \
+  for (integer at_ = blockIdx.x; at_ < (N) * (parts); at_ += gridDim.x) \
+    for (integer n = at_ / (parts), i = (at_ % (parts)) * blockDim.x + threadIdx.x; i < (D); \
          i += (parts) * blockDim.x)
 
 __device__ int thread_of_block() { return threadIdx.y * blockDim.x + threadIdx.x; }
@@ -54,11 +54,11 @@ SWEEPS = """
 // total[n] = sum_i log sigma'(Y[n, i]). c = 1 - alpha.
 extern "C" __global__ void leaky_sweep(
     real* Y, const real* b, real alpha, real c, real ratio, real log_alpha, real* Z, real* S,
-    real* T, double* total, whole N, whole D) {
-  for (whole n = blockIdx.x; n < N; n += gridDim.x) {
+    real* T, double* total, integer N, integer D) {
+  for (integer n = blockIdx.x; n < N; n += gridDim.x) {
     double sum = 0;
-    for (whole i = threadIdx.x; i < D; i += blockDim.x) {
-      whole at = n * D + i;
+    for (integer i = threadIdx.x; i < D; i += blockDim.x) {
+      integer at = n * D + i;
       real y = Y[at] + b[i], t = exp(-fabs(y)), u = t / (1 + t);
       real slope = alpha + c * (y > 0 ? 1 / (1 + t) : u);
       Y[at] = y;
@@ -73,14 +73,14 @@ extern "C" __global__ void leaky_sweep(
 }
 
 // A block for each row n. Y += b; Delta = score(Y) share[n]; total[n] = sum_i log p(Y[n, i]).
-// code: 0 normal, 1 logistic, 2 laplace, 3 sech, 4 student_t; constants: `density_constants`.
+// code: 0 normal, 1 logistic, 2 laplace, 3 sech, 4 student_t; constants: `density_numbers`.
 extern "C" __global__ void density_sweep(
-    real* Y, const real* b, whole code, real c0, real c1, real c2, real c3, const real* share,
-    real* Delta, double* total, whole N, whole D) {
-  for (whole n = blockIdx.x; n < N; n += gridDim.x) {
+    real* Y, const real* b, integer code, real c0, real c1, real c2, real c3, const real* share,
+    real* Delta, double* total, integer N, integer D) {
+  for (integer n = blockIdx.x; n < N; n += gridDim.x) {
     double sum = 0;
-    for (whole i = threadIdx.x; i < D; i += blockDim.x) {
-      whole at = n * D + i;
+    for (integer i = threadIdx.x; i < D; i += blockDim.x) {
+      integer at = n * D + i;
       real z = Y[at] + b[i], size = fabs(z), log_p, score;
       if (code == 0) {
         log_p = c0 * z * z + c1;
@@ -108,36 +108,22 @@ extern "C" __global__ void density_sweep(
 
 // Delta = d_Z * S + T * share[n], all (N, D).
 extern "C" __global__ void delta_sweep(
-    const real* d_Z, const real* S, const real* T, const real* share, real* Delta, whole N,
-    whole D, whole parts) {
+    const real* d_Z, const real* S, const real* T, const real* share, real* Delta, integer N,
+    integer D, integer parts) {
   ROWS(n, i, N, D, parts)
     Delta[n * D + i] = d_Z[n * D + i] * S[n * D + i] + T[n * D + i] * share[n];
 }
 """
 
 FACTORS = """
-// middle[0] = the element of q (N) that has N / 2 before it in order; NaN comes last.
-extern "C" __global__ void median(const real* q, real* middle, whole N) {
-  STRIDE(n, N) {
-    real x = q[n];
-    whole before = 0;
-    for (whole m = 0; m < N; m++) {
-      bool less = q[m] < x || (x != x && q[m] == q[m]);
-      bool same = q[m] == x || (x != x && q[m] != q[m]);
-      if (less || (same && m < n)) before++;
-    }
-    if (before == N / 2) middle[0] = x;
-  }
-}
-
 // A block for each row n. u[n] = Y[n] . (b - m) + 1; mark[n] is 0, NaN if A[n] or u[n] is not
 // finite.
 extern "C" __global__ void dots(
-    const real* Y, const real* A, const real* b, const real* m, real* u, double* mark, whole N,
-    whole D) {
-  for (whole n = blockIdx.x; n < N; n += gridDim.x) {
+    const real* Y, const real* A, const real* b, const real* m, real* u, double* mark, integer N,
+    integer D) {
+  for (integer n = blockIdx.x; n < N; n += gridDim.x) {
     double sum = 0, zero = 0;
-    for (whole i = threadIdx.x; i < D; i += blockDim.x) {
+    for (integer i = threadIdx.x; i < D; i += blockDim.x) {
       sum += (double)Y[n * D + i] * (double)(b[i] - m[i]);
       zero += 0 * A[n * D + i];
     }
@@ -153,12 +139,12 @@ extern "C" __global__ void dots(
 // A block for each row and each column of K (n, n), 2 n in all. sums (2 n): of |K| along it; rows
 // also: most (n), the largest |K|, and squares (n): sum (K / most)^2.
 extern "C" __global__ void extents(
-    const real* K, double* sums, double* most, double* squares, whole n) {
-  for (whole j = blockIdx.x; j < 2 * n; j += gridDim.x) {
+    const real* K, double* sums, double* most, double* squares, integer n) {
+  for (integer j = blockIdx.x; j < 2 * n; j += gridDim.x) {
     const real* first = j < n ? K + j * n : K + (j - n);
-    whole step = j < n ? 1 : n;
+    integer step = j < n ? 1 : n;
     double sum = 0, top = 0, square = 0;
-    for (whole i = threadIdx.x; i < n; i += blockDim.x) {
+    for (integer i = threadIdx.x; i < n; i += blockDim.x) {
       double x = fabs((double)first[i * step]);
       sum += x;
       if (x > top) top = x;
@@ -167,7 +153,7 @@ extern "C" __global__ void extents(
     if (threadIdx.x == 0) sums[j] = sum;
     if (j < n) {
       top = block_max(top);
-      for (whole i = threadIdx.x; i < n; i += blockDim.x) {
+      for (integer i = threadIdx.x; i < n; i += blockDim.x) {
         double x = (double)first[i] / (top > 0 ? top : 1);
         square += x * x;
       }
@@ -190,10 +176,10 @@ extern "C" __global__ void extents(
 extern "C" __global__ void decide(
     const double* terms, const real* share, const double* logdet, const double* marks,
     const double* sums, const double* most, const double* squares, const real* size, real rate,
-    real tau, real tiny, whole kind, whole L, whole N, whole n, real* out, double* wide,
+    real tau, real tiny, integer kind, integer L, integer N, integer n, real* out, double* wide,
     int* finite, bool* rejected) {
   double L_p = 0, L_J1 = 0, L_J2 = 0, all = 0;
-  for (whole at = thread_of_block(); at < L * N; at += blockDim.x) {
+  for (integer at = thread_of_block(); at < L * N; at += blockDim.x) {
     double x = terms[at] * (double)share[at % N];
     if (at / N == L - 1) L_p += x; else L_J1 += x;
     all += marks[at];
@@ -201,9 +187,9 @@ extern "C" __global__ void decide(
   L_p = block_sum(L_p);
   L_J1 = block_sum(L_J1);
   all = block_sum(all);
-  for (whole k = 0; k < L; k++) {
+  for (integer k = 0; k < L; k++) {
     double top = 0, square = 0, rows = 0, columns = 0, unit = 0;
-    for (whole j = threadIdx.x; j < n && kind < 2; j += blockDim.x) {
+    for (integer j = threadIdx.x; j < n && kind < 2; j += blockDim.x) {
       if (most[k * n + j] > top) top = most[k * n + j];
       if (sums[2 * k * n + j] > rows) rows = sums[2 * k * n + j];
       if (sums[(2 * k + 1) * n + j] > columns) columns = sums[(2 * k + 1) * n + j];
@@ -213,7 +199,7 @@ extern "C" __global__ void decide(
     rows = block_max(rows);
     columns = block_max(columns);
     unit = block_sum(unit);
-    for (whole j = threadIdx.x; j < n; j += blockDim.x) {
+    for (integer j = threadIdx.x; j < n; j += blockDim.x) {
       double x = kind < 2 && top > 0 ? most[k * n + j] / top : 1;
       square += squares[k * n + j] * x * x;
     }
@@ -232,7 +218,7 @@ extern "C" __global__ void decide(
     wide[0] = L_J2;
     finite[0] = fine;
     rejected[0] = !fine;
-    for (whole k = 0; k < L; k++) {
+    for (integer k = 0; k < L; k++) {
       real norm = out[2 + L + k], eta = rate * size[k], c, beta;
       if (kind < 2 && tau / norm < eta) eta = tau / norm;
       if (!fine) eta = 0;
@@ -247,7 +233,7 @@ extern "C" __global__ void decide(
 }
 
 // x (count) becomes 0 unless finite: nothing times 0 must be NaN in the products that follow.
-extern "C" __global__ void clear_unless(const int* finite, real* x, whole count) {
+extern "C" __global__ void clear_unless(const int* finite, real* x, integer count) {
   if (finite[0]) return;
   STRIDE(at, count) x[at] = 0;
 }
@@ -256,20 +242,20 @@ extern "C" __global__ void clear_unless(const int* finite, real* x, whole count)
 STEP = """
 // scale (D): 1 + eta gain, or e^(eta gain) for kind 1.
 extern "C" __global__ void scales(
-    const real* eta, const real* gain, whole kind, real* scale, whole D) {
+    const real* eta, const real* gain, integer kind, real* scale, integer D) {
   STRIDE(i, D) scale[i] = kind == 0 ? 1 + eta[0] * gain[i] : exp(eta[0] * gain[i]);
 }
 
 // F = Delta * scale * c, (N, D): what the product with A adds to W in rows scaled by `scale`.
 extern "C" __global__ void weigh(
-    const real* Delta, const real* scale, const real* c, real* F, whole N, whole D,
-    whole parts) {
+    const real* Delta, const real* scale, const real* c, real* F, integer N, integer D,
+    integer parts) {
   ROWS(n, i, N, D, parts) F[n * D + i] = Delta[n * D + i] * (scale[i] * c[0]);
 }
 
 // W (D, D) <- scale[:, None] * W.
 extern "C" __global__ void scale_rows(
-    real* W, const real* scale, whole D, whole parts) {
+    real* W, const real* scale, integer D, integer parts) {
   ROWS(i, j, D, D, parts) W[i * D + j] *= scale[i];
 }
 
@@ -277,15 +263,15 @@ extern "C" __global__ void scale_rows(
 // (columns, rows) for each few columns. scale and gain (D) or, with `each` = 0, one number.
 extern "C" __global__ void move_bias(
     const int* finite, const real* Delta, const real* u, const real* b, const real* m,
-    const real* scale, whole each, const real* factor, const real* other, real* b_1, whole N,
-    whole D) {
+    const real* scale, integer each, const real* factor, const real* other, real* b_1, integer N,
+    integer D) {
   __shared__ double part[1024];
   int t = thread_of_block();
-  for (whole first = blockIdx.x * (whole)blockDim.x; first < D;
-       first += (whole)gridDim.x * blockDim.x) {
-    whole i = first + threadIdx.x;
+  for (integer first = blockIdx.x * (integer)blockDim.x; first < D;
+       first += (integer)gridDim.x * blockDim.x) {
+    integer i = first + threadIdx.x;
     double sum = 0;
-    for (whole n = threadIdx.y; n < N && i < D; n += blockDim.y)
+    for (integer n = threadIdx.y; n < N && i < D; n += blockDim.y)
       sum += (double)Delta[n * D + i] * (double)u[n];
     part[t] = sum;
     __syncthreads();
@@ -306,16 +292,16 @@ extern "C" __global__ void move_bias(
 // the symmetric part of what is left stays positive definite. M (L, n, n): scratch. kind 2: only
 // the scale, the rest is added elsewhere.
 extern "C" __global__ void track(
-    const real* K, const real* c, const real* scale, whole each, const double* logdet,
-    const double* sign, whole kind, double* M, double* logdet_1, double* sign_1, whole L, whole n,
-    whole D) {
-  for (whole k = blockIdx.x; k < L; k += gridDim.x) {
+    const real* K, const real* c, const real* scale, integer each, const double* logdet,
+    const double* sign, integer kind, double* M, double* logdet_1, double* sign_1, integer L,
+    integer n, integer D) {
+  for (integer k = blockIdx.x; k < L; k += gridDim.x) {
     double total = 0, way = 1;
-    for (whole i = threadIdx.x; i < D && each; i += blockDim.x)
+    for (integer i = threadIdx.x; i < D && each; i += blockDim.x)
       total += log((double)scale[k * D + i]);
     if (!each && threadIdx.x == 0) total = D * log((double)scale[k]);
     if (kind == 1)
-      for (whole i = threadIdx.x; i < n; i += blockDim.x)
+      for (integer i = threadIdx.x; i < n; i += blockDim.x)
         total += (double)c[k] * (double)K[(k * n + i) * n + i];
     total = block_sum(total);
     if (kind == 0) {
@@ -350,10 +336,10 @@ extern "C" __global__ void track(
 
 ADAM = """
 // A block for each row i of R = Delta.T @ A (D, D); squares[i] = sum_j (R + W)^2.
-extern "C" __global__ void square_rows(const real* R, const real* W, double* squares, whole D) {
-  for (whole i = blockIdx.x; i < D; i += gridDim.x) {
+extern "C" __global__ void square_rows(const real* R, const real* W, double* squares, integer D) {
+  for (integer i = blockIdx.x; i < D; i += gridDim.x) {
     double sum = 0;
-    for (whole j = threadIdx.x; j < D; j += blockDim.x) {
+    for (integer j = threadIdx.x; j < D; j += blockDim.x) {
       real g = R[i * D + j] + W[i * D + j];
       sum += (double)g * (double)g;
     }
@@ -365,7 +351,7 @@ extern "C" __global__ void square_rows(const real* R, const real* W, double* squ
 // Adam in place on p, m, v (count), gradient R + own p; nothing unless finite.
 extern "C" __global__ void adam(
     const int* finite, const real* R, real own, real* p, real* m, real* v, real beta1, real rest1,
-    real beta2, real rest2, real rate, real correction, real epsilon, whole count) {
+    real beta2, real rest2, real rate, real correction, real epsilon, integer count) {
   if (!finite[0]) return;
   STRIDE(at, count) {
     real g = R[at] + own * p[at];
@@ -379,7 +365,7 @@ extern "C" __global__ void adam(
 
 CODE = HEAD + SWEEPS + FACTORS + STEP + ADAM
 NAMES = (
-    "leaky_sweep", "density_sweep", "delta_sweep", "median", "dots", "extents", "decide",
+    "leaky_sweep", "density_sweep", "delta_sweep", "dots", "extents", "decide",
     "clear_unless", "scales", "weigh", "scale_rows", "move_bias", "track", "square_rows", "adam",
 )  # fmt: skip
 REALS = {"float32": "float", "float64": "double"}

@@ -1,14 +1,11 @@
 """What each CUDA kernel of `sources` computes, in whole NumPy arrays: same names, same arguments.
 
-They stand in for a device in the tests, and say what the core's functions are compared with before
-a kernel is trusted with them. Written for clarity, not for speed.
+They stand in for a device in the tests. They are written for clarity, not for speed.
 """
 
 from typing import Any
 
 import numpy as np
-
-from ..constants import density_numbers, leaky_numbers
 
 Array = Any
 
@@ -57,11 +54,6 @@ def delta_sweep(
 ) -> None:
     """Delta = d_Z * S + T * share, the last step of backpropagation through a layer."""
     Delta[...] = d_Z * S + T * share[:, None]
-
-
-def median(q: Array, middle: Array, N: int) -> None:
-    """Find the element of q with N / 2 before it in order; NaN comes last."""
-    middle[0] = np.sort(q)[N // 2]
 
 
 def dots(Y: Array, A: Array, b: Array, m: Array, u: Array, mark: Array, N: int, D: int) -> None:
@@ -175,28 +167,3 @@ def adam(
         m[...] = beta1 * m + rest1 * g
         v[...] = beta2 * v + rest2 * g * g
         p += rate * m / (np.sqrt(v * correction) + epsilon)
-
-
-def leaky(alpha: float, y: Array) -> tuple[Array, Array, Array, Array]:
-    """Return sigma, sigma', log sigma', (log sigma')' at points y (n,), as the kernel has them.
-
-    >>> leaky(0.5, np.zeros(1))[1]
-    array([0.75])
-    """
-    Y, total = y[:, None].copy(), np.empty(len(y))
-    Z, S, T = np.empty((3, len(y), 1))
-    leaky_sweep(Y, np.zeros(1), *leaky_numbers(alpha, "float64"), Z, S, T, total, len(y), 1)
-    return Z[:, 0], S[:, 0], total, T[:, 0]
-
-
-def base(name: str, params: dict[str, float], z: Array) -> tuple[Array, Array]:
-    """Return log p and the score at points z (n,), as the kernel has them.
-
-    >>> base("normal", {}, np.ones(1))[1]
-    array([-1.])
-    """
-    Y, Delta, total = z[:, None].copy(), np.empty((len(z), 1)), np.empty(len(z))
-    code, (c0, c1, c2, c3) = density_numbers(name, params, "float64")
-    ones = np.ones(len(z))
-    density_sweep(Y, np.zeros(1), code, c0, c1, c2, c3, ones, Delta, total, len(z), 1)
-    return total, Delta[:, 0]

@@ -1,0 +1,89 @@
+"""The records of arrays that the compiled functions pass to each other.
+
+Python calls the entries with plain tuples, and the compiled code makes records of them: Numba
+unpacks a plain tuple in 0.1 microseconds, a named one in almost 1, and a small step takes 25.
+
+L layers, N samples, D dimensions, n = min(N, D). Everything is contiguous, and of one dtype.
+"""
+
+from typing import Any, NamedTuple
+
+Array = Any
+
+
+class LayerArrays(NamedTuple):
+    """The layers, which a step changes in place."""
+
+    W: Array  # (L,), the addresses of the Ws, each (D, D)
+    b: Array  # (L, D)
+
+
+class Formulas(NamedTuple):
+    """Which activation and density: codes and constants, see `elementwise`."""
+
+    activation: Any
+    a: Array  # (5,), the activation's constants
+    density: Any
+    c: Array  # (4,), the density's constants
+
+
+class PassArrays(NamedTuple):
+    """What the forward and the backward pass fill."""
+
+    blas: Any  # the address of ?gemm
+    share: Array  # (N,), the samples' weights / N
+    Z: Array  # (N, D), the input of the next layer; free after the forward pass
+    S: Array  # (max(L - 1, 1), N, D), sigma'(Y)
+    T: Array  # (max(L - 1, 1), N, D), (log sigma')'(Y)
+    YD: Array  # (L, 2, N, D), Y above Delta: one product with W serves both, and reads W once
+    P: Array  # (L, 2, N, D), that product: A = Y @ W above Delta @ W
+    u: Array  # (L, N), Y @ b + 1
+    K: Array  # (L, n, n), Y @ Delta.T, or Delta.T @ Y if that is smaller; Adam has none
+
+
+class Sizes(NamedTuple):
+    """How far each layer goes."""
+
+    eta: Array  # (L,)
+    norms: Array  # (L,), bounds of |K|, in the chart if there is one: they cap eta
+    own: Array  # (L,), bounds of |K| itself: in a chart K of (D, D) is another matrix
+
+
+class LogDets(NamedTuple):
+    """The tracked log|det W| and its sign, float64."""
+
+    logdet: Array  # (L,)
+    sign: Array  # (L,)
+
+
+class Charts(NamedTuple):
+    """The recipe's running record of each layer, and the gains that come of it."""
+
+    mean: Array  # (L, D), of Y
+    variance: Array  # (L, D)
+    information: Array  # (L, D)
+    x: Array  # (L, D), in the first column: the running size of xi
+    gain: Array  # (L, D)
+
+
+class RecipeNumbers(NamedTuple):
+    """A recipe's options as numbers."""
+
+    learning_rate: Any
+    memory: Any  # negative: no charts
+    information: Any  # negative: no gains
+    size: Any  # 0, 1, 2: "noise", "adaptive", "constant"
+
+
+class LayerStep(NamedTuple):
+    """One layer's step: its factors, and the numbers that go with them."""
+
+    Y: Array  # (N, D)
+    Delta: Array  # (N, D)
+    A: Array  # (N, D)
+    K: Array  # (n, n)
+    u: Array  # (N,)
+    m: Array  # (D,), what the chart takes from b; 0 without one
+    gain: Array  # (D,), how much of the step each unit takes; 1 without gains
+    eta: Any
+    norm: Any  # >= |K|

@@ -1,0 +1,140 @@
+"""What the kernels support. Everything else is left to the reference, which supports all of it.
+
+The activation and the density are compared with the core's by their values at some points: a name
+alone does not say what somebody else's function computes.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..core.activations import Activation, activation
+from ..core.densities import Density, density
+from ..rules.adam import Adam
+from ..rules.base import Rule, State
+from ..rules.plain import Exponential, Plain
+from ..rules.recipe import Recipe, Scalar
+from .constants import DENSITIES
+
+RULES = (Plain, Exponential, Recipe, Scalar, Adam)
+POINTS = np.array([-40.0, -3.0, -0.5, 0.0, 0.7, 2.0, 30.0])
+
+
+class Backend(NamedTuple):
+    """What one set of kernels has: its arrays, its activations, and whether it starts charts.
+
+    `first_samples` is how many samples the charts of a recipe must have seen before the kernels
+    take a step in them; the reference takes the steps before.
+
+    >>> Backend(np.ndarray, ("identity",)).first_samples
+    0
+    """
+
+    array: type[Any]
+    activations: tuple[str, ...]
+    first_samples: int = 0
+
+
+def supports(
+    backend: Backend,
+    state: State,
+    X: Any,
+    activation: Activation,
+    density: Density,
+    rule: Rule,
+    weights: Any,
+) -> bool:
+    """Say whether the kernels of this backend can take the step; if not, the reference takes it.
+
+    They take arrays of one library, device and dtype, whose shapes fit; the package's rules, Adam
+    on the output side with its bias in the group or as published; no tracked inverse. With one
+    layer the activation doesn't matter.
+
+    >>> import relgrad_np as rg
+    >>> state = rg.init_state((rg.Layer(np.eye(2), np.zeros(2)),), rg.Plain())
+    >>> model = rg.activation("softplus"), rg.density("normal")
+    >>> backend = Backend(np.ndarray, ("identity",))
+    >>> supports(backend, state, np.ones((1, 2)), *model, rg.Plain(), None)
+    True
+    """
+    if type(rule) not in RULES or not supports_variant(rule) or not state.layers:
+        return False
+    if state.tracked is not None and state.tracked.inverse is not None:
+        return False
+    if not _fit_together(backend.array, state.layers, X, weights):
+        return False
+    if backend.first_samples and isinstance(rule, Recipe) and rule.memory is not None:
+        N, seen, first = len(X), state.rule_state[0].seen, backend.first_samples
+        if (seen + 1) * N < first or (seen > 0 and seen * N < first):
+            return False
+    known = activation.name in backend.activations and knows(activation)
+    return (known or len(state.layers) == 1) and knows(density)
+
+
+def supports_variant(rule: Any) -> bool:
+    """Say whether the kernels have this variant of Adam; the other rules have none.
+
+    >>> supports_variant(Adam(side="input")), supports_variant(Plain())
+    (False, True)
+    """
+    return not isinstance(rule, Adam) or (
+        rule.side == "output" and rule.bias != "separate" and rule.clock > 0
+    )
+
+
+def _fit_together(array: Any, layers: Any, X: Any, weights: Any) -> bool:
+    """Say whether all of these are arrays of this type, of one device and dtype, and fit."""
+    first = layers[0].W
+    if type(first) is not array or first.ndim != 2 or first.dtype not in (np.float32, np.float64):
+        return False
+    if type(X) is not array or X.ndim != 2 or 0 in X.shape:
+        return False
+    N, D = X.shape[0], first.shape[0]
+    expected: list[tuple[Any, Any]] = [(X, (N, D))]
+    for W, b in layers:
+        expected += [(W, (D, D)), (b, (D,))]
+    if weights is not None:
+        expected.append((weights, (N,)))
+    return all(
+        type(x) is array
+        and x.dtype == first.dtype
+        and x.shape == shape
+        and x.device == first.device
+        for x, shape in expected
+    )
+
+
+def knows(part: Activation | Density) -> bool:
+    """Say whether the functions of an activation or density are those of the core, by that name.
+
+    >>> knows(density("sech")), knows(density("multivariate_t"))
+    (True, False)
+    """
+    if isinstance(part, Density) and part.name not in DENSITIES:
+        return False
+    maker = density if isinstance(part, Density) else activation
+    return _is_the_cores(maker, part.name, tuple(part.params.items()), _functions(part))
+
+
+@functools.lru_cache(maxsize=32)
+def _is_the_cores(
+    maker: Callable[..., Any], name: str, params: tuple[tuple[str, float], ...], functions: Any
+) -> bool:
+    """Compare these functions with those of the core, at some points."""
+    try:
+        own = maker(name, **dict(params))
+    except ValueError:  # the core has no such name, or no such parameters
+        return False
+    return own.params == dict(params) and all(
+        np.allclose(f(POINTS), g(POINTS), rtol=1e-12)
+        for f, g in zip(functions, _functions(own), strict=True)
+    )
+
+
+def _functions(part: Activation | Density) -> tuple[Callable[[Any], Any], ...]:
+    """Return the functions that a step calls."""
+    if isinstance(part, Density):
+        return part.log_prob, part.score
+    return part.sigma, part.dsigma, part.log_dsigma, part.dlog_dsigma
