@@ -292,6 +292,7 @@ def agreement(place: Place) -> Iterator[dict[str, Any]]:
     import cupy
 
     import relgrad_np as rg
+    from relgrad_np.core.trees import each_array
     from relgrad_np.kernels.cuda import step as gpu
 
     shapes = [(5, 12, 2)] if place.rehearse else [(100, 784, 2), (128, 2048, 2), (300, 200, 3)]

@@ -63,7 +63,7 @@ class Workspace(NamedTuple):
     rows: tuple[Any, Any]  # lists of L read-only rows of them, for the factors
 
 
-class Prepared(NamedTuple):
+class PreparedStep(NamedTuple):
     """What a step has looked up, so that the next one on the layers it returned needn't.
 
     It refers to W weakly, so that it keeps no gigabytes alive. b is a row of `layers`' b (L, D),
@@ -107,7 +107,7 @@ class ThreadCache(threading.local):
 
     def __init__(self) -> None:
         self.workspaces: dict[Any, Workspace] = {}
-        self.prepared: Prepared | None = None
+        self.prepared: PreparedStep | None = None
 
     def workspace(self, L: int, N: int, D: int, dtype: Any) -> Workspace:
         """Return the workspace of this shape."""
@@ -129,14 +129,14 @@ class ThreadCache(threading.local):
 
     def prepare(
         self, layers: Any, X: Array, activation: Any, density: Any, rule: Any, formulas: Any
-    ) -> tuple[Prepared, Any]:
+    ) -> tuple[PreparedStep, Any]:
         """Look everything up; return that, and the layers: W as it is if it may be changed."""
         Ws = [changeable(W) for W, _ in layers]
         if len(set(map(id, Ws))) < len(Ws):  # one array as the W of two layers
             Ws = [W.copy() for W in Ws]
         b = np.array([b for _, b in layers])  # (L, D)
         own = tuple(map(Layer, Ws, b))
-        prepared = Prepared(
+        prepared = PreparedStep(
             activation, density, type(rule), X.shape, X.dtype,
             Ws=tuple(weakref.ref(W) for W in Ws), bs=tuple(row for _, row in own),
             layers=(np.array([W.ctypes.data for W in Ws]), b), formulas=formulas,

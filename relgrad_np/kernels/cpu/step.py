@@ -22,7 +22,7 @@ from ...rules.base import State, StepInfo
 from ...rules.recipe import FEW, Recipe, Running
 from ..supported import Backend, supports, supports_variant
 from . import adam, whole_step
-from .cache import Prepared, ThreadCache, changeable
+from .cache import PreparedStep, ThreadCache, changeable
 from .compile import gemm_address
 from .elementwise import activation_constants, density_constants
 
@@ -74,7 +74,7 @@ def train_step(
 
 
 def _multiplicative(
-    rule: Any, state: State, layers: Any, X: Array, prepared: Prepared, weights: Array
+    rule: Any, state: State, layers: Any, X: Array, prepared: PreparedStep, weights: Array
 ) -> tuple[State, StepInfo]:
     """Take the step of every rule but Adam."""
     workspace, dtype, tracked = prepared.workspace, prepared.dtype, state.tracked
@@ -138,7 +138,7 @@ def _numbers(rule: Recipe) -> tuple[float, float, float, int]:
     return rule.learning_rate, memory, information, SIZES.index(rule.size)
 
 
-def _stacked(old: Any, prepared: Prepared) -> Array:
+def _stacked(old: Any, prepared: PreparedStep) -> Array:
     """Return the running record of all layers as one array (4, L, D), see `records.Charts`."""
     stacked = np.zeros((4, *prepared.layers[1].shape), prepared.dtype)
     for k, r in enumerate(old):
@@ -153,7 +153,7 @@ def _each(x: Array) -> tuple[Array, ...]:
 
 
 def _adam(
-    rule: Adam, state: State, layers: Any, X: Array, prepared: Prepared, weights: Array
+    rule: Adam, state: State, layers: Any, X: Array, prepared: PreparedStep, weights: Array
 ) -> tuple[State, StepInfo]:
     """Take Adam's step; the reference takes it where squares of R might overflow."""
     workspace, dtype, blas = prepared.workspace, prepared.dtype, gemm_address(prepared.dtype)
