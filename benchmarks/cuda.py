@@ -1,14 +1,14 @@
 """Everything there is to show on a GPU, by one command, in under nine minutes.
 
-    python -m benchmarks.cuda [--quick] [--out benchmarks/results/cuda.jsonl]
-    python -m benchmarks.cuda --rehearse          # no GPU: on the double of the tests, small sizes
+    python -m benchmarks --device cuda [--quick] [--out benchmarks/results/cuda.jsonl]
+    python -m benchmarks --device cuda --rehearse    # no GPU: on the double of the tests, small
 
-or `relgrad-np bench --device cuda`. Parts, each a process of its own, so that memory and crashes
-stay apart: the tests marked gpu; agreement of CPU and GPU after a step; fits of 1,000 steps; the
-largest D; copies to the device; the table of times, every contender gated first. Times are of
-bursts of steps after a warm-up, batches on the device before: by events for CuPy and torch, by the
-clock around one compiled scan for JAX, which spares it the launches. float32, no TF32 anywhere.
-Each line goes to the file as it is found. Exit status 1 if what must agree does not.
+Parts, each a process of its own, so that memory and crashes stay apart: the tests marked gpu;
+agreement of CPU and GPU after a step; fits of 1,000 steps; the largest D; copies to the device;
+the table of times, every contender gated first. Times are of bursts of steps after a warm-up,
+batches on the device before: by events for CuPy and torch, by the clock around one compiled scan
+for JAX, which spares it the launches. float32, no TF32 anywhere. Each line goes to the file as it
+is found. Exit status 1 if what must agree does not.
 """
 
 import argparse
@@ -317,7 +317,7 @@ def agreement(place: Place) -> Iterator[dict[str, Any]]:
                 for k, (layer, new) in enumerate(zip(got.layers, want.layers, strict=True)):
                     eta = float(told.eta[k])
                     size = (1 + eta) * np.abs(new.W)
-                    if told.directions:
+                    if rule.kind != "additive":
                         f = told.directions[k]
                         size = size + eta * np.abs(f.Delta).T @ np.abs(f.A)
                     S = max(S, float(size.max()))
@@ -575,7 +575,7 @@ def surroundings(rehearse: bool) -> Iterator[None]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run every part, keep every line, print the table; 1 if something that must agree does not."""
-    parser = argparse.ArgumentParser(prog="relgrad-np bench --device cuda", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks --device cuda", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="three cells, under three minutes")
     parser.add_argument("--rehearse", action="store_true", help="without a GPU; nothing is timed")
     parser.add_argument("--parts", default=",".join(PARTS), help="which, with commas")
@@ -610,7 +610,10 @@ def main(arguments: list[str] | None = None) -> int:
             for line in _in_process(name, limit, options.quick):
                 if name == "facts" and "error" in line:
                     print(f"no CUDA device answers CuPy: {line['error']}", file=sys.stderr)
-                    print("without one: python -m benchmarks.cuda --rehearse", file=sys.stderr)
+                    print(
+                        "without one: python -m benchmarks --device cuda --rehearse",
+                        file=sys.stderr,
+                    )
                     return 2
                 write(line)
     if options.inside:

@@ -31,7 +31,8 @@ def step_of(layers: Any, alpha: float, rule: Any, tracked: bool = True) -> Conte
     kept = None
     if tracked and rule.tracks:  # changes are timed: the start of log|det W| need not be known
         kept = rg.Tracked(cupy.zeros(L), cupy.ones(L), None)
-    state = rg.State(own, None, kept, 0)
+    state = rg.init_state(own, rule, tracked=kept)
+    state = state if kept else state._replace(tracked=None)
     model = {
         "activation": rg.activation("smooth_leaky_relu", alpha=alpha),
         "density": rg.density("normal"),

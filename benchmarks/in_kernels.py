@@ -64,7 +64,7 @@ def _contender(layers: Any, alpha: float, rule: Any) -> Contender:
     if rule.tracks:  # at D > 1024 its start is not worth minutes: only changes are timed
         zeros = rg.Tracked(np.zeros(len(own)), np.ones(len(own)), None)
         tracked = rg.track(own) if len(own[0].b) <= 1024 else zeros
-    state = rg.State(own, None, tracked, 0)
+    state = rg.init_state(own, rule, tracked=tracked)
     model = {
         "activation": rg.activation("smooth_leaky_relu", alpha=alpha),
         "density": rg.density("normal"),

@@ -1,11 +1,11 @@
 """Gate, then time: every contender first proves its step, then they take turns.
 
-    python -m benchmarks.run [--quick] [--threads 1] [--cells all] [--out results/bench.jsonl]
+    python -m benchmarks [--quick] [--threads 1] [--cells table] [--out results/bench.jsonl]
 
-or `relgrad-np bench`. A process for each library, one working at a time; in each round every
-contender takes a few steps, so that a ratio is of neighbours in time; medians and quartiles.
-Compiling and starting are timed apart. float32, L = 2, smooth leaky ReLU, normal base density.
-Exit status 1 if a contender fails the gate: nothing is timed then.
+A process for each library, one working at a time; in each round every contender takes a few
+steps, so that a ratio is of neighbours in time; medians and quartiles. Compiling and starting are
+timed apart. float32, L = 2, smooth leaky ReLU, normal base density. Exit status 1 if a contender
+fails the gate: nothing is timed then.
 """
 
 import argparse
@@ -180,7 +180,8 @@ def time_cell(
 
 def main(arguments: list[str] | None = None) -> int:
     """Gate, time, keep, report; 0, or 1 if the gate failed."""
-    parser = argparse.ArgumentParser(prog="relgrad-np bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="cuda: see its own --help")
     parser.add_argument("--quick", action="store_true", help="small sizes, under two minutes")
     parser.add_argument("--cells", default="table", choices=("table", "scaling", "batch"))
     parser.add_argument("--threads", type=int, default=1, help="of each library; 0: all")
@@ -231,7 +232,3 @@ def _bar(total: int) -> Any:
 
     bar = tqdm(total=total, unit="cell", dynamic_ncols=True)
     return lambda: bar.update()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

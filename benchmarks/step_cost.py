@@ -32,8 +32,11 @@ def contenders(layers):
         "plain, inverse tracked too": (bare, rg.State(layers, None, tracked, 0)),
         "exponential, untracked": (rg.Exponential(1e-3), rg.State(layers, None, None, 0)),
         "exponential, log|det| tracked": (rg.Exponential(1e-3), rg.State(layers, None, without, 0)),
-        "recipe, plain, tracked": (recipe, rg.State(layers, None, without, 0)),
-        "recipe, exponential, tracked": (rg.Recipe(), rg.State(layers, None, without, 0)),
+        "recipe, plain, tracked": (recipe, rg.init_state(layers, recipe, tracked=without)),
+        "recipe, exponential, tracked": (
+            rg.Recipe(),
+            rg.init_state(layers, rg.Recipe(), tracked=without),
+        ),
     }
 
 

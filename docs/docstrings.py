@@ -10,6 +10,9 @@ from typing import Any
 
 import griffe
 
+from relgrad_np.fitting.declared import declared
+from relgrad_np.fitting.options import Options
+
 HEAD = re.compile(r"^(\w+)\n-+$", re.M)
 DOCSTRING = """Add <a, b>.
 
@@ -26,7 +29,18 @@ ALIGNED = re.compile(r"\S {2,}\S")
 
 
 class Layout(griffe.Extension):
-    """Lays out each docstring before it is parsed."""
+    """Lays out each docstring before it is parsed, and shows the options of `fit`."""
+
+    def on_function_instance(self, *, func: griffe.Function, **_: Any) -> None:
+        """Show the options that `**options` stands for, as the function's own signature does."""
+        if any("shows_options" in str(decorator.value) for decorator in func.decorators):
+            own = [p for p in func.parameters if p.name != "options"]
+            kind = griffe.ParameterKind.keyword_only
+            shown = [
+                griffe.Parameter(name, kind=kind, default=repr(option.default))
+                for name, option in declared(Options).items()
+            ]
+            func.parameters = griffe.Parameters(*own, *shown)
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
         """Replace the docstring of what was found."""

@@ -32,7 +32,7 @@ from .rules.base import State, init_state
 from .rules.by_name import make_rule
 
 Array = Any
-REPEATS = 10  # rows for each row, at most, that whole-number weights may make
+REPEATS = 10  # how many times as many rows whole-number weights may make
 
 
 class RelativeGradientFlow(
@@ -45,7 +45,8 @@ class RelativeGradientFlow(
     n_layers : int
         1 is a linear model: a Gaussian with density="normal", ICA with any other.
     activation : str or Activation
-        Between the layers: "smooth_leaky_relu", "leaky_tanh", or what `relgrad_np.activation` made.
+        What acts between the layers: "smooth_leaky_relu", "leaky_tanh", "identity", or what
+        `relgrad_np.activation` returned.
     density : str or Density
         Base density of the latent: "normal", "logistic", "laplace", "sech", "student_t",
         "multivariate_t" (of all components at once: no ICA), or what `relgrad_np.density` made.
@@ -58,13 +59,14 @@ class RelativeGradientFlow(
         "linear", "constant", "cosine" or "harmonic"; `partial_fit` is constant.
     batch_size, epochs : int
     init : str
-        "gaussianize", "whiten", "orthogonal" or "identity", see `relgrad_np.init_layers`.
+        "gaussianize", "principal", "whiten", "orthogonal" or "identity", see
+        `relgrad_np.init_layers`.
     validation_fraction : float in (0, 1), optional
         Part of the rows kept for validation: the best layers on them are chosen.
     patience : int, optional
         Stop after so many epochs without a better validation.
     implementation : str, optional
-        "reference" or "numba"; default: the fastest at hand.
+        "reference" or "numba"; default: the fastest that is installed.
     random_state : int, RandomState or None
     verbose : int
         1: a progress bar.
@@ -83,8 +85,8 @@ class RelativeGradientFlow(
         For n_layers=1: sources = (X - mean_) @ components_.T, X = sources @ mixing_.T + mean_.
 
     Data may come in any affine coordinates: the default start whitens, and the steps are
-    equivariant. A column that repeats others, or is constant, has no density, nor have fewer rows
-    than columns: ValueError.
+    equivariant. Constant columns, columns that repeat others, and fewer rows than columns have no
+    density: ValueError.
 
     >>> import numpy as np
     >>> from relgrad_np.estimator import RelativeGradientFlow
@@ -133,12 +135,12 @@ class RelativeGradientFlow(
     def fit(self, X: Array, y: Any = None, sample_weight: Any = None) -> "RelativeGradientFlow":
         """Maximise the mean log-likelihood of X (N, D); `y` is ignored.
 
-        `sample_weight` (N,): relative, not negative. Whole numbers are taken at their word, as
-        repeated rows, while that makes no more than ten times the rows; other weights are left to
-        `relgrad_np.fit`. The start looks at the rows of positive weight alike.
+        `sample_weight` (N,): relative, not negative. Whole numbers repeat the rows, if that makes
+        at most ten times as many; `relgrad_np.fit` uses other weights. The start gives all rows of
+        positive weight the same weight.
 
-        Raises ValueError for X not finite, of deficient rank or fewer than two rows, and
-        `FitDivergedError` (a FloatingPointError) where the fit left the finite numbers.
+        Raises ValueError for X that is not finite, of deficient rank or of fewer than two rows, and
+        `FitDivergedError` (a FloatingPointError) where the objective is not finite.
         """
         X = self._validated(X, reset=True, ensure_min_samples=2)
         rng, model = self._generator(), self._model()
@@ -169,8 +171,8 @@ class RelativeGradientFlow(
             rule=self.rule,
             learning_rate=self.learning_rate,
             schedule=self.schedule,
-            batch_size=whole("batch_size", self.batch_size),
-            epochs=whole("epochs", self.epochs),
+            batch_size=self.batch_size,
+            epochs=self.epochs,
             rng=rng,
             X_val=X[held] if len(held) else None,
             patience=self.patience,
@@ -184,10 +186,10 @@ class RelativeGradientFlow(
         return self
 
     def partial_fit(self, X: Array, y: Any = None) -> "RelativeGradientFlow":
-        """Go on with steps on X (N, D), one pass in batches as they lie, at the constant rate.
+        """Take further steps: one pass over X (N, D) in batches of rows in order, constant rate.
 
         The first call makes the start from its X, which must have more rows than columns; later
-        ones may be as small as one row. What the rule carries from step to step is kept.
+        calls may have a single row. The state of the rule is kept from call to call.
         """
         first = not hasattr(self, "layers_")
         X = self._validated(X, reset=first, ensure_min_samples=2 if first else 1)
@@ -253,7 +255,7 @@ class RelativeGradientFlow(
 
     @property
     def mean_(self) -> Array:
-        """What is mapped to the latent 0 by a model of one layer, (D,)."""
+        """The point (D,) that a model of one layer maps to the latent 0."""
         W, b = self._only_layer("mean_")
         return np.linalg.solve(W.astype(np.float64), -b.astype(np.float64)).astype(b.dtype)
 
@@ -319,7 +321,7 @@ def _copied(layers: Layers) -> Layers:
 
 
 def _own(state: State) -> State:
-    """Return the state with writable layers of its own: after pickling they may be neither."""
+    """Return the state with writable layers of its own; pickled layers may be neither."""
     if all(x.flags.writeable for layer in state.layers for x in layer):
         return state
     return state._replace(layers=_copied(state.layers))

@@ -20,7 +20,7 @@ from .core.arrays import Array, Formula, Namespace, lift
 from .core.densities import Density
 from .core.network import Layer, Layers
 from .core.objective import log_abs_det, log_likelihood
-from .oracle.cases import Case, generic
+from .oracle.cases import GenericCase, generic
 from .rules import base as rules
 from .rules.adam import Adam
 from .rules.base import Rule, State, StepInfo, init_state
@@ -304,7 +304,7 @@ def backend(train_step: Step, tolerance: float = 1e-9) -> Step:
     return train_step
 
 
-def _problems() -> list[Case]:
+def _problems() -> list[GenericCase]:
     """Return generic problems, N < D and N > D: W of any sign, b not 0."""
     return [
         generic(1, 5, 7, 2, "smooth_leaky_relu", "logistic"),
@@ -312,7 +312,9 @@ def _problems() -> list[Case]:
     ]
 
 
-def _run(step: Step, state: State, problem: Case, r: Rule, n: int) -> list[tuple[State, StepInfo]]:
+def _run(
+    step: Step, state: State, problem: GenericCase, r: Rule, n: int
+) -> list[tuple[State, StepInfo]]:
     """Take n steps on the problem's samples; return the state and what was said after each."""
     done = []
     for _ in range(n):

@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -202,23 +203,24 @@ EXAMPLES = {
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
-def test_an_example_runs(name, tmp_path):
+def test_an_example_runs(name, tmp_path, monkeypatch, capsys):
+    """As a program without arguments; a warning is an error, here as everywhere in the tests."""
     if name == "judge_torch.py":
         pytest.importorskip("torch")
-    program = [sys.executable, "-W", "error", str(ROOT / "examples" / name)]
-    done = subprocess.run(program, cwd=tmp_path, env=where(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    words, files = EXAMPLES[name]
-    assert words in done.stdout
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [name])
+    runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
+    out, (words, files) = capsys.readouterr().out, EXAMPLES[name]
+    assert words in out
     assert all((tmp_path / file).stat().st_size > 0 for file in files)
     assert name in (DOCS / "examples.md").read_text()
     if name == "anomalies.py":
-        mine, gaussian = map(float, re.findall(r": +(0\.\d+)$", done.stdout, re.M))
+        mine, gaussian = map(float, re.findall(r": +(0\.\d+)$", out, re.M))
         assert mine > gaussian + 0.1
     if name == "unmix.py":
-        assert float(re.search(r"mixing: ([\d.]+)", done.stdout)[1]) < 0.02
+        assert float(re.search(r"mixing: ([\d.]+)", out)[1]) < 0.02
     if name == "own_csv.py":  # the first wrong row of the table that it makes
-        assert done.stdout.split("the least likely rows:\n")[1].splitlines()[1].startswith("597")
+        assert out.split("the least likely rows:\n")[1].splitlines()[1].startswith("597")
 
 
 def test_the_commands_of_the_first_page_run(tmp_path, monkeypatch, capsys):
@@ -298,7 +300,7 @@ def test_each_page_is_in_the_navigation():
 def test_the_tools_of_the_site_do_what_they_say(monkeypatch):
     pytest.importorskip("griffe", reason="the site's tools are not installed")
     monkeypatch.syspath_prepend(str(DOCS))
-    for name in ("docstrings", "benchmarks.pages"):
+    for name in ("docstrings", "settings_table", "benchmarks.pages"):
         results = doctest.testmod(importlib.import_module(name), optionflags=OPTIONS)
         assert results.attempted > 0
         assert results.failed == 0

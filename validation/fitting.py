@@ -15,8 +15,9 @@ from relgrad_np.fitting.records import FitDivergedError
 from relgrad_np.rules.base import Rule
 from relgrad_np.runs.model import Model, load, save
 from relgrad_np.runs.report import space_of
+from relgrad_np.runs.rows import baseline
 from relgrad_np.runs.settings import Settings
-from relgrad_np.runs.training import baseline, prepare, train
+from relgrad_np.runs.training import prepare, train
 
 from .store import Line, Store
 

@@ -10,18 +10,20 @@ import sys
 import tempfile
 from pathlib import Path
 
-from relgrad_np.oracle.truths import problems
-from relgrad_np.oracle.truths import suite as vectors
+from relgrad_np import oracle
+from relgrad_np.oracle.truths.export import export, write
+from relgrad_np.oracle.truths.problems import is_small
+from relgrad_np.oracle.truths.suite import load
 
 HERE = Path(__file__).parent
-SMALL = Path(vectors.__file__).parents[1] / "suite"
+SMALL = Path(oracle.__file__).parent / "suite"
 
 
 def make(full: Path, small: Path) -> None:
     """Write the full suite and the small one, whose cases are some of it."""
-    vectors.export(full, report=lambda name: print(name, file=sys.stderr))
-    kept = [case for case in vectors.load(full).cases if problems.is_small(case.problem)]
-    vectors.write(small, kept, json_up_to=0)
+    export(full, report=lambda name: print(name, file=sys.stderr))
+    kept = [case for case in load(full).cases if is_small(case.problem)]
+    write(small, kept, json_up_to=0)
     for name in ("README.md", "schema.json"):  # the package has its own
         (small / name).unlink()
 

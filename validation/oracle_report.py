@@ -1,7 +1,7 @@
 """What the oracle must show about itself: `python -m validation.oracle_report [PART ...]`.
 
-Parts: catalogue, pairs, strangers, right, published, precision. Each prints its table and keeps it
-in validation/oracle/PART.txt; the exit status is 1 if a figure falls short. About fifteen minutes.
+Parts: catalogue, pairs, uncatalogued, right, published, precision. Each prints its table and keeps
+it in validation/oracle/PART.txt; the exit status is 1 if a figure falls short. About ten minutes.
 """
 
 import argparse
@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from relgrad_np.oracle import Conventions, verdict
-from relgrad_np.oracle.truths import suite as vectors
+from relgrad_np.oracle import Conventions, check, mistakes
+from relgrad_np.oracle.truths.records import Suite
+from relgrad_np.oracle.truths.suite import load, small
 
-from . import low_precision, planted, random_cases, right, strangers
+from . import low_precision, planted, random_cases, right, uncatalogued
 from .published import published
 
 HERE = Path(__file__).parent
@@ -23,12 +24,12 @@ Lines = Iterator[str | bool]
 
 def catalogue() -> Lines:
     """Every mistake in every library and precision; all pairs told apart."""
-    suite = vectors.small()
+    suite = small()
     apart = planted.distinguishable(suite)
-    n = len(planted.MISTAKES)
+    n = len(mistakes)
     yield f"{n} mistakes, {n * (n - 1) // 2} pairs, not told apart by the suite: {len(apart)}"
     yield not apart
-    found: dict[str, list[str]] = {name: [] for name in planted.MISTAKES}
+    found: dict[str, list[str]] = {name: [] for name in mistakes}
     for library in planted.LIBRARIES:
         for dtype in ("float64", "float32"):
             rows = planted.catalogue_table(library, dtype, suite)
@@ -39,7 +40,7 @@ def catalogue() -> Lines:
                 found[name].append("named" if two else "DETECTED ONLY" if one else "MISSED")
     yield ""
     yield f"{'mistake':<26} {'stage':<12} {'first in':<11} {'hidden at':<34} in all 6"
-    for name, m in planted.MISTAKES.items():
+    for name, m in mistakes.items():
         hidden = ", ".join(m.hidden_at) or "-"
         said = "named" if set(found[name]) == {"named"} else ", ".join(found[name])
         yield f"{name:<26} {m.stage:<12} {m.first:<11} {hidden:<34} {said}"
@@ -47,7 +48,7 @@ def catalogue() -> Lines:
 
 def pairs() -> Lines:
     """Two mistakes at once: the first in propagation order is named, none passes."""
-    rows = planted.pair_table(200, vectors.small())
+    rows = planted.pair_table(200, small())
     kept = [row for row in rows if not row["cancels"]]
     named = sum(row["named"] for row in kept)
     passed = sum(row["passed"] for row in rows)
@@ -63,7 +64,7 @@ def pairs() -> Lines:
 def unknown() -> Lines:
     """Mistakes that are not in the catalogue."""
     for dtype in ("float64", "float32"):
-        rows = strangers.table(vectors.small(), dtype)
+        rows = uncatalogued.table(small(), dtype)
         detected, placed = sum(row[1] for row in rows), sum(row[2] for row in rows)
         yield f"{dtype}: detected {detected} of {len(rows)}, stage and layer right {placed}"
         yield detected == placed == len(rows)
@@ -74,7 +75,7 @@ def unknown() -> Lines:
 def right_ones(count: int = 1000) -> Lines:
     """Right candidates on random cases: no false alarm."""
     made = tuple(random_cases.cases(count))
-    suites = vectors.Suite("random", made), vectors.load(HERE / "vectors")
+    suites = Suite("random", made), load(HERE / "vectors")
     kinds = {f: sum(case.problem.family == f for case in made) for f in ("condition", "optimum")}
     yield f"{count} random cases, of which {kinds}; and the {len(suites[1].cases)} of the suite"
     for name in right.candidates():
@@ -91,33 +92,33 @@ def right_ones(count: int = 1000) -> Lines:
 
 def conventions() -> Lines:
     """The published code: first undeclared, then declared."""
-    suite = vectors.small()
-    report = verdict.check(published, suite)
+    suite = small()
+    report = check(published, suite)
     yield f"undeclared: {report.verdict}"
     yield f"            {report.undeclared}"
     yield report.undeclared == {"weights": "transposed", "direction": "descent"}
     how = Conventions(weights="transposed", direction="descent")
 
-    report = verdict.check(published, suite, conventions=how)
+    report = check(published, suite, conventions=how)
     yield f"declared:   {report.verdict}"
     yield report.mistake == "R_b_without_b" and not report.undeclared
 
 
 def precision() -> Lines:
     """Wrong digits are told from wrong formulas, and an inverse is noticed."""
-    suite = vectors.small()
+    suite = small()
     for what, run, dtype, wanted in low_precision.examples():
-        report = verdict.check(run, suite, dtype=dtype)
+        report = check(run, suite, dtype=dtype)
         said = "right" if report.passed else report.mistake
         yield f"{what}, claimed {dtype}: {said}; {report.diagnosis}"
         yield said == wanted
     for function in (low_precision.through_an_inverse, low_precision.without):
-        report = verdict.check({"R_W": function}, suite)
+        report = check({"R_W": function}, suite)
         yield f"R_W {function.__name__}, true Y and Delta: {report.verdict}"
         yield from (f"  note: {note}" for note in report.notes)
         yield bool(report.notes) == (function is low_precision.through_an_inverse)
     mild = suite.where(id=[c.problem.id for c in suite.cases if "condition-20" not in c.problem.id])
-    report = verdict.check({"R_W": low_precision.through_an_inverse}, mild)
+    report = check({"R_W": low_precision.through_an_inverse}, mild)
     yield f"the same up to cond(W) = 7e3: {report.verdict}"
     yield from (f"  note: {note}" for note in report.notes)
     yield report.passed and bool(report.notes)
@@ -126,7 +127,7 @@ def precision() -> Lines:
 PARTS: dict[str, Callable[[], Lines]] = {
     "catalogue": catalogue,
     "pairs": pairs,
-    "strangers": unknown,
+    "uncatalogued": unknown,
     "right": right_ones,
     "published": conventions,
     "precision": precision,

@@ -6,14 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from relgrad_np.oracle import verdict
-from relgrad_np.oracle.candidate import Candidate
-from relgrad_np.oracle.diagnosis import compare
-from relgrad_np.oracle.mistakes import catalogue, formulas
-from relgrad_np.oracle.truths import suite as vectors
-from relgrad_np.oracle.truths.problems import Problem
-
-MISTAKES = catalogue.mistakes
+from relgrad_np.oracle import Candidate, check, mistakes
+from relgrad_np.oracle.diagnosis.compare import EPS, Outcome
+from relgrad_np.oracle.mistakes import formulas
+from relgrad_np.oracle.truths.records import Case, Problem, Suite
 
 
 def numpy_candidate(lines: Any = None, only: int | None = None) -> Candidate:
@@ -53,7 +49,7 @@ LIBRARIES = {"NumPy": numpy_candidate, "torch": torch_candidate, "JAX": jax_cand
 
 def named_right(report: Any, name: str) -> bool:
     """Whether a report names this mistake, its stage and its layer, and nothing is left over."""
-    mistake = MISTAKES[name]
+    mistake = mistakes[name]
     return bool(
         report.mistake == name
         and report.kind == "mistake"
@@ -64,24 +60,24 @@ def named_right(report: Any, name: str) -> bool:
     )
 
 
-def catalogue_table(library: str, dtype: str, suite: vectors.Suite) -> list[tuple[str, bool, bool]]:
-    """(mistake, detected, named) of each entry."""
+def catalogue_table(library: str, dtype: str, suite: Suite) -> list[tuple[str, bool, bool]]:
+    """For each mistake: its name, whether it was detected, whether it was named right."""
     rows = []
-    for name, mistake in MISTAKES.items():
-        report = verdict.check(LIBRARIES[library](mistake.lines), suite, dtype=dtype)
+    for name, mistake in mistakes.items():
+        report = check(LIBRARIES[library](mistake.lines), suite, dtype=dtype)
         rows.append((name, not report.passed, named_right(report, name)))
     return rows
 
 
-def distinguishable(suite: vectors.Suite, eps: float = 2.0**-23) -> list[tuple[str, str]]:
-    """Pairs of mistakes whose results no case tells apart, by 100 times what float32 may err."""
+def distinguishable(suite: Suite, eps: float = 2.0**-23) -> list[tuple[str, str]]:
+    """Pairs of mistakes that no case tells apart, by 100 times what float32 may err."""
     made: dict[str, list[dict[str, Any]]] = {}
     with np.errstate(all="ignore"):
-        for name, mistake in MISTAKES.items():
+        for name, mistake in mistakes.items():
             made[name] = [formulas.run(case.problem, mistake.lines) for case in suite.cases]
     return [
         (one, two)
-        for one, two in itertools.combinations(MISTAKES, 2)
+        for one, two in itertools.combinations(mistakes, 2)
         if not any(
             _differ(a, b, case, eps)
             for a, b, case in zip(made[one], made[two], suite.cases, strict=True)
@@ -89,7 +85,7 @@ def distinguishable(suite: vectors.Suite, eps: float = 2.0**-23) -> list[tuple[s
     ]
 
 
-def _differ(a: dict[str, Any], b: dict[str, Any], case: vectors.Case, eps: float) -> bool:
+def _differ(a: dict[str, Any], b: dict[str, Any], case: Case, eps: float) -> bool:
     for name, tolerance in case.tolerances.items():
         finite = np.isfinite(a[name]) == np.isfinite(b[name])
         with np.errstate(all="ignore"):
@@ -103,31 +99,31 @@ def pairs(count: int, seed: int = 0) -> list[tuple[str, str]]:
     """Random pairs of mistakes in different lines."""
     rng, chosen = random.Random(seed), []
     while len(chosen) < count:
-        one, two = rng.sample(list(MISTAKES), 2)
-        same_line = set(MISTAKES[one].lines) & set(MISTAKES[two].lines)
+        one, two = rng.sample(list(mistakes), 2)
+        same_line = set(mistakes[one].lines) & set(mistakes[two].lines)
         if not same_line and (one, two) not in chosen and (two, one) not in chosen:
             chosen.append((one, two))
     return chosen
 
 
-def _first_place(name: str, suite: vectors.Suite, dtype: str) -> Any:
+def _first_place(name: str, suite: Suite, dtype: str) -> Any:
     """Where a mistake alone shows first in the order of propagation."""
-    made = numpy_candidate(MISTAKES[name].lines)
+    made = numpy_candidate(mistakes[name].lines)
     places = []
     for case in suite.cases:
         if case.problem.last_layer == "affine":
-            outcome = compare.Outcome(case, made.arrays(case, dtype), compare.EPS[dtype])
-            places += [entry.place for entry in compare.entries(outcome) if entry.wrong]
+            outcome = Outcome(case, made.arrays(case, dtype), EPS[dtype])
+            places += [entry.place for entry in outcome.entries if entry.wrong]
     return min(places)
 
 
-def pair_table(count: int, suite: vectors.Suite, dtype: str = "float64") -> list[dict[str, Any]]:
-    """What is said of each pair: passed, named the first, something else; cancelled pairs too."""
+def pair_table(count: int, suite: Suite, dtype: str = "float64") -> list[dict[str, Any]]:
+    """What is said of each pair: whether it passed, or its first mistake was named, or neither."""
     chosen, rows = pairs(count), []
     alone = {name: _first_place(name, suite, dtype) for pair in chosen for name in pair}
     for one, two in chosen:
-        both = {**MISTAKES[one].lines, **MISTAKES[two].lines}
-        report = verdict.check(numpy_candidate(both), suite, dtype=dtype)
+        both = {**mistakes[one].lines, **mistakes[two].lines}
+        report = check(numpy_candidate(both), suite, dtype=dtype)
         places = {name: alone[name] for name in (one, two)}
         start = min(places.values())
         firsts = [name for name in (one, two) if places[name] == start]
@@ -159,25 +155,24 @@ def easy(problem: Problem) -> dict[str, Problem]:
     }
 
 
-def hidden_at(name: str, problems: list[Problem]) -> tuple[str, ...]:
+Easy = dict[str, tuple[Problem, dict[str, Any]]]
+
+
+def hidden_at(name: str, problems: list[Easy]) -> tuple[str, ...]:
     """The easy inputs at which a mistake changes nothing, in any of these problems."""
-    hidden = []
+
+    def same(problem: Problem, right: dict[str, Any]) -> bool:
+        wrong = formulas.run(problem, mistakes[name].lines)
+        return all(np.allclose(wrong[k], right[k], 1e-9, 1e-9) for k in right)
+
     with np.errstate(all="ignore"):
-        for kind in easy(problems[0]):
-            same = []
-            for problem in problems:
-                p = easy(problem)[kind]
-                right, wrong = formulas.run(p), formulas.run(p, MISTAKES[name].lines)
-                same.append(all(np.allclose(wrong[k], right[k], 1e-9, 1e-9) for k in right))
-            if all(same):
-                hidden.append(kind)
-    return tuple(hidden)
+        return tuple(kind for kind in problems[0] if all(same(*p[kind]) for p in problems))
 
 
-def easy_problems(suite: vectors.Suite) -> list[Problem]:
-    """Generic problems of two layers from which the easy ones are made."""
+def easy_problems(suite: Suite) -> list[Easy]:
+    """The easy inputs, made from generic problems of two layers or more, and their right arrays."""
     return [
-        case.problem
+        {kind: (p, formulas.run(p)) for kind, p in easy(case.problem).items()}
         for case in suite.cases
         if case.problem.L >= 2
         and case.problem.family in ("generic", "depth", "N > D")

@@ -1,7 +1,7 @@
 """Random cases with truths, for right candidates: not one of them may be called wrong.
 
 Four in five are generic, the rest ill-conditioned (2^8 to 2^20) or a maximum-likelihood Gaussian,
-where R = 0. Truths as for the suite, with the tape's gradients.
+where R = 0. Truths are as for the suite, with gradients by reverse mode.
 """
 
 from collections.abc import Iterator
@@ -9,15 +9,16 @@ from fractions import Fraction
 
 import numpy as np
 
-from relgrad_np.oracle.brute import Spec
-from relgrad_np.oracle.truths import definitions as truth
-from relgrad_np.oracle.truths import problems
-from relgrad_np.oracle.truths import suite as vectors
+from relgrad_np.oracle.truths import definitions
+from relgrad_np.oracle.truths.drawing import draws, make
+from relgrad_np.oracle.truths.export import compute
+from relgrad_np.oracle.truths.problems import ACTIVATIONS, DENSITIES
+from relgrad_np.oracle.truths.records import Case, Problem, Spec
 
 
-def optimum(name: str) -> problems.Problem:
+def optimum(name: str) -> Problem:
     """A random maximum-likelihood Gaussian: W integer with an integer inverse, R = 0 exactly."""
-    source = problems.draws(name)
+    source = draws(name)
     D = 4
     W, A = np.eye(D), np.eye(D)
     for _ in range(5):
@@ -30,29 +31,29 @@ def optimum(name: str) -> problems.Problem:
     mu = np.array([next(source) % 9 - 4.0 for _ in range(D)])
     X = mu + 2 * np.concatenate([A.T, -A.T])
     model = Spec("identity", {}), Spec("normal", {})
-    return problems.Problem(name, "optimum", "R = 0", X, (W,), (-(W @ mu),), *model)
+    return Problem(name, "optimum", "R = 0", X, (W,), (-(W @ mu),), *model)
 
 
-def draw(i: int) -> problems.Problem:
+def draw(i: int) -> Problem:
     """Problem number i."""
     name = f"random-{i}"
-    source = problems.draws(name + "/choice")
+    source = draws(name + "/choice")
     if i % 10 == 9:
         return optimum(name)
     D, L = 2 + next(source) % 3, 1 + next(source) % 3
     N = next(n for n in iter(lambda: 1 + next(source) % 6, None) if n != D)
-    act = problems.ACTIVATIONS[next(source) % 5]
-    dens = problems.DENSITIES[next(source) % 5]
+    act = ACTIVATIONS[next(source) % 5]
+    dens = DENSITIES[next(source) % 5]
     exponent = 8 + next(source) % 13 if i % 10 == 8 else 0
     D = max(D, 3) if exponent else D
     family = "condition" if exponent else "generic"
     sign = (-1) ** (next(source) % 2)
     scale = Fraction(1, 4 ** (next(source) % 2))
-    return problems.make(name, family, "", N, D, L, act, dens, sign, exponent, X_scale=scale)
+    return make(name, family, "", N, D, L, act, dens, sign, exponent, X_scale=scale)
 
 
-def cases(count: int) -> Iterator[vectors.Case]:
+def cases(count: int) -> Iterator[Case]:
     """The first cases, with their truths."""
-    truth.DIFFERENCED = 0  # the tape; compared with differencing in the tests
+    definitions.DIFFERENCED = 0  # reverse mode; compared with differencing in the tests
     for i in range(count):
-        yield vectors.compute(draw(i))
+        yield compute(draw(i))

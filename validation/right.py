@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from relgrad_np.oracle import Candidate, from_core, from_jax, from_torch, verdict
-from relgrad_np.oracle.mistakes.formulas import Run
-from relgrad_np.oracle.truths.suite import Suite
+from relgrad_np.oracle import Candidate, check, from_core, from_jax, from_torch
+from relgrad_np.oracle.mistakes.formulas import Execution
+from relgrad_np.oracle.truths.records import Suite
 
 
 def terms(xp: Any, layers: Any, X: Any, problem: Any) -> dict[str, Any]:
     """Forward pass and log-likelihood as one would write them: autodiff does the rest."""
     W, b = zip(*layers, strict=True)
-    m = Run(xp, problem._replace(X=X, W=W, b=b))
+    m = Execution(xp, problem._replace(X=X, W=W, b=b))
     found: dict[str, Any] = {}
     for k in range(m.L):
         found[f"Y_{k}"] = m.Z[k] @ W[k].T + b[k]
@@ -46,7 +46,7 @@ def jax_autodiff() -> Candidate:
 
 
 def kernels() -> Candidate:
-    """The compiled `train_step`: Y, Delta, both steps; what it leaves to the core is no case."""
+    """The compiled `train_step`: Y, Delta, both steps. What it leaves to the core is left out."""
     import relgrad_np as rg
     from relgrad_np.kernels.cpu import step as cpu
 
@@ -106,7 +106,7 @@ def candidates() -> dict[str, Any]:
 
 def alarms(name: str, suite: Suite, dtype: str) -> tuple[int, int, int, float, list[str]]:
     """Cases judged, arrays checked, false alarms, worst error of what is allowed, and which."""
-    report = verdict.check(candidates()[name](), suite, dtype=dtype)
+    report = check(candidates()[name](), suite, dtype=dtype)
     checked = [entry for entry in report.entries if entry.checked]
     wrong = [f"{entry.case} {entry.name}" for entry in checked if entry.wrong]
     worst = max((entry.units for entry in checked), default=0.0)

@@ -44,14 +44,14 @@ def facts() -> Line:
 
 
 def run(store: Store, quick: bool) -> None:
-    """Nothing: `python -m benchmarks.run` measures, on a machine that is quiet."""
+    """Nothing: `python -m benchmarks` measures, on a machine that is quiet."""
 
 
 def section(store: Store, quick: bool) -> Section:
     """Return the table, the exponents, the figure; and the race."""
     found = times()
     if not found:
-        why = "no benchmarks/results/scaling-*.jsonl: `python -m benchmarks.run --cells scaling`"
+        why = "no benchmarks/results/scaling-*.jsonl: `python -m benchmarks --cells scaling`"
         return Section("", (), (why,))
     draw(store, found)
     head = facts()
@@ -82,7 +82,7 @@ def section(store: Store, quick: bool) -> Section:
         f"One training step (forward, backprop, update), L = {head['L']}, {head['dtype']}, "
         f"{head['threads']} thread(s), {head['date'][:10]}, {head['machine']}, load "
         f"{head['load'][0]} at the start; milliseconds, medians. Measured by "
-        "`python -m benchmarks.run --cells scaling`, which "
+        "`python -m benchmarks --cells scaling`, which "
         f"refuses to time what does not compute the same. Exponents are fitted from D = {FROM} on: "
         "there the weights leave the caches one after another, so that what is quadratic in work, "
         "the matrix products alone too, rises faster than D^2 for a while.",

@@ -13,7 +13,7 @@ import numpy as np
 
 import relgrad_np as rg
 from relgrad_np.oracle.bounds import tolerances
-from relgrad_np.oracle.cases import Case, generic
+from relgrad_np.oracle.cases import GenericCase, generic
 
 from .report import Claim, Section, table
 from .store import Line, Store
@@ -45,7 +45,7 @@ def mean_log_p(xp: Any, slogdet: Any, layers: Any, X: Any, density: str) -> Any:
     return total - (xp.logaddexp(X, -X) - np.log(2) + np.log(np.pi)).sum() / len(X)
 
 
-def by_torch(case: Case, density: str) -> tuple[float, list[Any]]:
+def by_torch(case: GenericCase, density: str) -> tuple[float, list[Any]]:
     """Return the value, and (G_W, G_b) of each layer."""
     import torch
 
@@ -57,7 +57,7 @@ def by_torch(case: Case, density: str) -> tuple[float, list[Any]]:
     return float(value.detach()), [tuple(x.grad.numpy() for x in layer) for layer in layers]
 
 
-def by_jax(case: Case, density: str) -> tuple[float, list[Any]]:
+def by_jax(case: GenericCase, density: str) -> tuple[float, list[Any]]:
     """Return the value, and (G_W, G_b) of each layer."""
     import jax
 
@@ -71,7 +71,7 @@ def by_jax(case: Case, density: str) -> tuple[float, list[Any]]:
     return float(value), [tuple(np.asarray(x) for x in layer) for layer in G]
 
 
-def by_jacobian(case: Case) -> Any:
+def by_jacobian(case: GenericCase) -> Any:
     """Return log|det d z / d x| (N,), by the whole Jacobian of each sample."""
     import torch
 
@@ -88,7 +88,7 @@ def by_jacobian(case: Case) -> Any:
     return torch.linalg.slogdet(J)[1].numpy()
 
 
-def in_mpmath(case: Case, density: str, direction: Any) -> tuple[float, float]:
+def in_mpmath(case: GenericCase, density: str, direction: Any) -> tuple[float, float]:
     """Return the mean log-likelihood, and its derivative along `direction`, at 50 digits."""
     from mpmath import mp, mpf
 

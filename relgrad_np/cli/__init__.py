@@ -1,1 +1,5 @@
-"""The command line: `main` reads the arguments, one file for each kind of command does the work."""
+"""The command line. Read `main` first; then one file for each kind of command.
+
+`train` fits, `use` evaluates and samples, `tools` has what needs no model: `demo`, `verify`, info.
+`arguments` makes flags, `console` speaks to the person at the terminal, `data` finds the rows.
+"""

@@ -14,7 +14,8 @@ from ..core.network import Layer, Layers, forward
 from ..core.ordinary import ordinary_gradient
 from ..core.relative import relative_gradient
 from ..datasets import load
-from ..runs.folder import draw
+from ..runs import plots
+from ..runs.pictures import draw
 from ..runs.settings import settings_for
 from ..runs.training import train
 from .verify import table, verify
@@ -122,8 +123,6 @@ def demo(out: Path, seed: int = 0, progress: bool = False) -> bool:
             f"ordinary / relative {ordinary / relative:5.2f}"
         )
     if files:
-        from ..runs import plots
-
         files.append(out / "times.png")
         plots.times(
             files[-1],

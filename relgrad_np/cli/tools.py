@@ -1,26 +1,42 @@
-"""Commands that need no model: demo, verify, info."""
+"""Commands that need no model: `demo`, `verify`, `info`."""
 
 import argparse
 import importlib.metadata
 import json
 import os
 import platform
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..core.version import __version__
+from .arguments import Command, seed_number
+from .console import wants_bar
 
 
-def _demo(options: argparse.Namespace) -> int:
+def register(command: Command) -> None:
+    """Add the commands; `command(name, run, text)` makes a parser."""
+    demo = command("demo", run_demo, "the main job on real data, in under a minute, with pictures")
+    demo.add_argument(
+        "--out", type=Path, default=Path("relgrad-demo"), help="folder of the pictures"
+    )
+    demo.add_argument("--seed", metavar="N", type=seed_number, default=0)
+    verify = command("verify", run_verify, "check this installation against the definitions")
+    verify.add_argument("--json", action="store_true", help="one JSON object a line")
+    info = command("info", run_info, "versions, BLAS, threads, devices")
+    info.add_argument("--json", action="store_true")
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    """Run the demonstration; 1 if a part of it does not hold."""
     from .demo import demo
 
-    return 0 if demo(options.out, options.seed, progress=_progress()) else 1
+    return 0 if demo(options.out, options.seed, progress=wants_bar()) else 1
 
 
-def _verify(options: argparse.Namespace) -> int:
+def run_verify(options: argparse.Namespace) -> int:
+    """Print every check; 1 if one fails."""
     from .verify import table, verify
 
     checks = verify()
@@ -32,35 +48,8 @@ def _verify(options: argparse.Namespace) -> int:
     return 0 if all(check.passed for check in checks) else 1
 
 
-def _progress() -> bool:
-    """Show a bar to a person at a terminal who has tqdm."""
-    import importlib.util
-
-    return sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
-
-
-def _bench(options: argparse.Namespace) -> int:
-    """Run the benchmarks of a checkout: they are no part of the wheel."""
-    import importlib
-
-    root = Path(__file__).resolve().parents[2]
-    if not (root / "benchmarks" / "run.py").exists():
-        raise ModuleNotFoundError(
-            "the benchmarks come with the repository, not with the package: clone it, then "
-            "pip install -e '.[fast,peers]'"
-        )
-    sys.path.insert(0, str(root))
-    if options.device == "cuda":
-        asked = ["--out", str(options.out)] if options.out else []
-        asked += ["--quick"] if options.quick else []
-        return int(importlib.import_module("benchmarks.cuda").main(asked))
-    asked = ["--cells", options.cells, "--threads", str(options.threads)]
-    asked += ["--quick"] if options.quick else []
-    asked += ["--out", str(options.out)] if options.out else []
-    return int(importlib.import_module("benchmarks.run").main(asked))
-
-
-def _info(options: argparse.Namespace) -> int:
+def run_info(options: argparse.Namespace) -> int:
+    """Print what is installed here."""
     facts = information()
     if options.json:
         print(json.dumps(facts))

@@ -1,166 +1,197 @@
-"""The command `train`: alone, resumed, or as one of several ranks."""
+"""The command `train`: a new run, one that goes on, or one of several ranks."""
 
 import argparse
-import contextlib
 import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple
 
 from ..core.version import __version__
+from ..datasets import NAMES, STANDARD, Dataset, load
 from ..distributed.keepers import SilentKeeper
 from ..distributed.ranks import Ranks
-from ..distributed.together import together, world
+from ..distributed.together import fit, together, world
+from ..fitting.declared import declared
 from ..fitting.records import FitDivergedError
-from .data import PROGRAM, _data_dir, _data_folder, _fingerprint, _load, _resolved, _say
-from .tools import _progress
+from ..fitting.snapshots import Snapshot
+from ..runs import folder as run_folder
+from ..runs.checkpoint import CheckpointWriter, newest_snapshot
+from ..runs.model import save
+from ..runs.pictures import draw
+from ..runs.settings import Settings, settings_for
+from ..runs.training import Prepared, Run, model_of, prepare, train, watch_condition
+from .arguments import Command, add_settings, positive
+from .console import PROGRAM, asked_to_stop, note, wants_bar
+from .data import absolute, data_dir, fingerprint_of, folder_looked_in
 
 
-def _train(options: argparse.Namespace) -> int:
+class Job(NamedTuple):
+    """A run that is to be made: its settings, its data, and the config.json of its folder."""
+
+    settings: Settings
+    data: Dataset
+    config: dict[str, Any]
+
+
+def register(command: Command) -> None:
+    """Add the command; `command(name, run, text)` makes a parser."""
+    parser = command("train", run_train, "fit a model to a data set and write a run folder")
+    names = ", ".join((NAMES[0], *STANDARD, *NAMES[1:]))
+    parser.add_argument("data", nargs="?", help=f"{names}; or FILE.npy, .npz, .csv")
+    text = "the defaults are those for data of your own; a data set known by name may have others"
+    add_settings(parser.add_argument_group("settings", text), Settings)
+    parser.add_argument("--rows", metavar="N", type=positive, help="use N training rows only")
+    parser.add_argument(
+        "--data-dir", metavar="DIR", type=Path, help="where the standard files are (RELGRAD_DATA)"
+    )
+    parser.add_argument(
+        "--out", metavar="RUN", type=Path, help="run folder, new; default runs/DATA"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument(
+        "--checkpoint-seconds",
+        metavar="S",
+        type=positive,
+        default=60,
+        help="write a checkpoint every S seconds, beside each epoch's; default 60",
+    )
+    parser.add_argument("--checkpoint-steps", metavar="N", type=positive, help="and every N steps")
+    parser.add_argument("--json", action="store_true", help="the report as one JSON object")
+    parser.add_argument(
+        "--distributed", action="store_true", help="share the batches: mpiexec -n 4 relgrad-np ..."
+    )
+    parser.add_argument(
+        "--exchange", metavar="NAME", help="what the ranks send: auto, factors, products, sums"
+    )
+
+
+def run_train(options: argparse.Namespace) -> int:
+    """Train alone, or as one of the ranks that mpiexec started."""
     if not options.distributed:
         if options.exchange is not None:
             raise ValueError("`--exchange` is for --distributed")
-        return _train_on(options)
+        return train_on(options)
     ranks = world(exchange=options.exchange or "auto")
-    if ranks.rank > 0:  # one of them speaks; an error that ends the job is told all the same
+    if ranks.rank > 0:  # only rank 0 speaks; an error that ends the job is printed all the same
         sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
-    return _train_on(options, comm=ranks)
+    return train_on(options, comm=ranks)
 
 
 @together
-def _train_on(options: argparse.Namespace, comm: Ranks | None = None) -> int:
+def train_on(options: argparse.Namespace, comm: Ranks | None = None) -> int:
     """Train, alone or as one of several ranks; rank 0 has the run folder."""
-    from ..runs import folder as runs
-    from ..runs import settings as run_settings
-    from ..runs import training
-
-    folder: Path | None = options.out
-    if options.resume:
-        if folder is None:
-            raise ValueError("`--resume` needs --out RUN, the run folder to go on with")
-        config: Any = runs.read_config(folder) if comm is None or comm.rank == 0 else None
-        config = config if comm is None else comm.agreement.share(config)
-        settings = _unchanged(options, config)
-        folder_of_data = _data_dir(options, config)
-        data = _load(config["data"], settings.seed, config["rows"], folder_of_data)
-        if _fingerprint(data) != config["fingerprint"]:
-            raise ValueError(f"the data {config['data']!r} are not those the run began with")
-    else:
-        if options.data is None:
-            raise ValueError("`DATA` is required: a name or a file (see relgrad-np train --help)")
-        names = [field.name for field in fields(run_settings.Settings)]
-        chosen = {name: getattr(options, name) for name in names}
-        settings = run_settings.settings_for(options.data, **chosen)
-        name = _resolved(options.data)
-        data = _load(name, settings.seed, options.rows, options.data_dir)
-        config = {
-            "version": __version__,
-            "data": name,
-            "rows": options.rows,
-            "data_dir": _data_folder(options),
-            "fingerprint": _fingerprint(data),
-            "settings": asdict(settings),
-        }
-    prepared = training.prepare(settings, data)  # what is wrong shows before anything is written
-    for note in prepared.notes:
-        _say(note)
-    if folder is None:
-        folder = Path("runs") / Path(options.data.replace(":", "-")).stem
+    job = resumed_job(options, comm) if options.resume else new_job(options)
+    prepared = prepare(job.settings, job.data)  # an error shows before anything is written
+    for text in prepared.notes:
+        note(text)
+    folder: Path = options.out or Path("runs") / Path((options.data or "").replace(":", "-")).stem
     if comm is not None:
-        facts = {key: str(config[key]) for key in ("version", "fingerprint", "settings")}
-        comm.agreement.require_same(facts)
+        same = ("version", "fingerprint", "settings")
+        comm.agreement.require_same({key: str(job.config[key]) for key in same})
         prepared = prepared._replace(start=comm.agreement.share(prepared.start))
         if comm.rank > 0:
-            return _follow(prepared, comm)
+            return follow(prepared, comm)
     if not options.resume:
-        config = runs.create(folder, config)
-    with runs.locked(folder):
-        status = _run(folder, config, settings, data, prepared, options, comm)
+        job = job._replace(config=run_folder.create(folder, job.config))
+    with run_folder.locked(folder):
+        status = train_in(folder, job, prepared, options, comm)
     return status if comm is None else int(comm.agreement.share(status))
 
 
-def _follow(prepared: Any, comm: Ranks) -> int:
-    """Take part in a fit whose run folder is rank 0's; return its exit status."""
-    from ..distributed.together import fit
+def new_job(options: argparse.Namespace) -> Job:
+    """Return the run that the command line asks for."""
+    if options.data is None:
+        raise ValueError("`DATA` is required: a name or a file (see relgrad-np train --help)")
+    chosen = {name: getattr(options, name) for name in declared(Settings)}
+    settings = settings_for(options.data, **chosen)
+    name = absolute(options.data)
+    data = load(name, settings.seed, options.rows, options.data_dir)
+    config = {
+        "version": __version__,
+        "data": name,
+        "rows": options.rows,
+        "data_dir": folder_looked_in(options),
+        "fingerprint": fingerprint_of(data),
+        "settings": asdict(settings),
+    }
+    return Job(settings, data, config)
 
+
+def resumed_job(options: argparse.Namespace, comm: Ranks | None) -> Job:
+    """Return the run that is in --out; ValueError if its data are not those it began with."""
+    if options.out is None:
+        raise ValueError("`--resume` needs --out RUN, the run folder to go on with")
+    config: Any = None
+    if comm is None or comm.rank == 0:
+        config = run_folder.read_config(options.out)
+    config = config if comm is None else comm.agreement.share(config)
+    settings = unchanged_settings(options, config)
+    data = load(config["data"], settings.seed, config["rows"], data_dir(options, config))
+    if fingerprint_of(data) != config["fingerprint"]:
+        raise ValueError(f"the data {config['data']!r} are not those the run began with")
+    return Job(settings, data, config)
+
+
+def unchanged_settings(options: argparse.Namespace, config: dict[str, Any]) -> Settings:
+    """Return the settings of the run; ValueError if the command line asks for others."""
+    kept = config["settings"]
+    device = options.device or kept["device"]  # checkpoints move between devices
+    given = {name: getattr(options, name) for name in kept if name != "device"}
+    given |= {"data": options.data and absolute(options.data), "rows": options.rows}
+    for name, value in given.items():
+        before = kept.get(name, config.get(name))
+        if value is not None and value != before:
+            raise ValueError(
+                f"`--{name.replace('_', '-')}` can't change on --resume: it is {before}"
+            )
+    return Settings(**(kept | {"device": device}))
+
+
+def follow(prepared: Prepared, comm: Ranks) -> int:
+    """Take part in a fit whose run folder is rank 0's; return its exit status."""
     keeper = SilentKeeper()
-    with _asked_to_stop(keeper):
+    with asked_to_stop(keeper):
         resume = comm.agreement.share(None)
         fit(prepared.start, **prepared.options, keeper=keeper, resume=resume, comm=comm)
     return int(comm.agreement.share(None))
 
 
-@contextlib.contextmanager
-def _asked_to_stop(keeper: Any) -> Iterator[None]:
-    """Let SIGTERM and SIGINT ask a keeper to stop, while a fit runs."""
-
-    def ask_to_stop(number: int, frame: Any) -> None:
-        keeper.stop = number
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, ask_to_stop)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _die)
-
-
-def _run(
-    folder: Path,
-    config: Any,
-    settings: Any,
-    data: Any,
-    prepared: Any,
-    options: argparse.Namespace,
-    comm: Ranks | None = None,
+def train_in(
+    folder: Path, job: Job, prepared: Prepared, options: argparse.Namespace, comm: Ranks | None
 ) -> int:
     """Train in a locked run folder, from its newest checkpoint if it has one."""
-    from ..runs import folder as runs
-    from ..runs import training
-    from ..runs.checkpoint import Keeper, newest_snapshot
-    from ..runs.model import save
-
-    keeper = Keeper(
-        folder / "checkpoints", config["run"], options.checkpoint_seconds, options.checkpoint_steps
+    writer = CheckpointWriter(
+        folder / "checkpoints",
+        job.config["run"],
+        options.checkpoint_seconds,
+        options.checkpoint_steps,
     )
-    runs.clear_partials(folder)
-    resume, notes = newest_snapshot(keeper.folder, config["run"])
-    for note in notes:
-        _say(f"{note}; going on from the one before")
-    history = folder / "history.jsonl"
-    if options.resume and resume is None:
-        if (folder / "model.npz").exists() or (history.exists() and history.read_text()):
-            raise ValueError(
-                f"the checkpoints of {str(folder)!r} are gone, and the run has been further than "
-                "its start: begin another one"
-            )
-        _say("there is no checkpoint yet: starting at the beginning")
-    runs.write_history(history, resume.history if resume else ())
-    with _asked_to_stop(keeper):
+    run_folder.clear_partials(folder)
+    resume, history = last_checkpoint(folder, writer, options.resume), folder / "history.jsonl"
+    run_folder.write_history(history, resume.history if resume else ())
+    with asked_to_stop(writer):
         try:
-            run = training.train(
-                data,
-                settings,
+            run = train(
+                job.data,
+                job.settings,
                 prepared=prepared,
-                progress=_progress() and not options.json,
+                progress=wants_bar() and not options.json,
                 callbacks=(
-                    lambda epoch, state: runs.append_history(history, epoch),
-                    training.watch_condition(_say, settings.dtype),
+                    lambda epoch, state: run_folder.append_history(history, epoch),
+                    watch_condition(note, job.settings.dtype),
                 ),
-                keeper=keeper,
+                keeper=writer,
                 resume=resume if comm is None else comm.agreement.share(resume),
                 comm=comm,
             )
-        except FitDivergedError as error:  # nothing is lost
-            model = training.model_of(data, settings, error.result.best_layers, prepared.options)
-            save(folder / "model.npz", model)
+        except FitDivergedError as error:  # the best layers are kept
+            layers = error.result.best_layers
+            save(folder / "model.npz", model_of(job.data, job.settings, layers, prepared.options))
             raise
-    stop = keeper.stop if comm is None else comm.stop  # which another rank may have heard
+    stop = writer.stop if comm is None else comm.stop  # another rank may have got the signal
     if run.result.stop_reason == "signal" and stop is not None:
         print(
             f"{PROGRAM}: stopped by {signal.Signals(stop).name}; go on with: "
@@ -168,33 +199,35 @@ def _run(
             file=sys.stderr,
         )
         return 128 + stop
-    runs.finish(folder, run)
-    if options.json:
-        print(runs.strict_json({**run.report._asdict(), "folder": str(folder)}))
-    else:
-        print(run.report.text())
-        print(f"written: {folder}")
-    runs.draw(folder, data, run)
+    finish(folder, job.data, run, options.json)
     return 0
 
 
-def _unchanged(options: argparse.Namespace, config: dict[str, Any]) -> Any:
-    """Return the settings of the run; ValueError if the command line asks for others."""
-    from ..runs import settings as training
+def last_checkpoint(folder: Path, writer: CheckpointWriter, resume: bool) -> Snapshot | None:
+    """Return the newest checkpoint that can be used, and note what can't be.
 
-    kept = config["settings"]
-    device = options.device or kept.get("device", "cpu")  # checkpoints move between devices
-    given = {name: getattr(options, name) for name in kept if name != "device"}
-    given |= {"data": options.data and _resolved(options.data), "rows": options.rows}
-    for name, value in given.items():
-        before = kept.get(name, config.get(name))
-        if value is not None and value != before:
+    ValueError where the checkpoints of a run that has got somewhere are gone.
+    """
+    snapshot, notes = newest_snapshot(writer.folder, writer.run)
+    for text in notes:
+        note(f"{text}; going on from the one before")
+    if resume and snapshot is None:
+        history = folder / "history.jsonl"
+        if (folder / "model.npz").exists() or (history.exists() and history.read_text()):
             raise ValueError(
-                f"`--{name.replace('_', '-')}` can't change on --resume: it is {before}"
+                f"the checkpoints of {str(folder)!r} are gone, and the run has been further than "
+                "its start: begin another one"
             )
-    return training.Settings(**(kept | {"device": device}))
+        note("there is no checkpoint yet: starting at the beginning")
+    return snapshot
 
 
-def _die(number: int, frame: Any) -> NoReturn:
-    """End on a signal with the status that says so."""
-    sys.exit(128 + number)
+def finish(folder: Path, data: Dataset, run: Run, as_json: bool) -> None:
+    """Write the model and the report, print the report, and draw."""
+    run_folder.finish(folder, run)
+    if as_json:
+        print(run_folder.strict_json({**run.report._asdict(), "folder": str(folder)}))
+    else:
+        print(run.report.text())
+        print(f"written: {folder}")
+    draw(folder, data, run)

@@ -114,7 +114,11 @@ def leaky_tanh(alpha: float = 1.0, beta: float = 0.1) -> Activation:
 
 
 def softplus() -> Activation:
-    """sigma(y) = log(1 + e^y), onto (0, inf)."""
+    """sigma(y) = log(1 + e^y), onto (0, inf): for verification only.
+
+    The published code offers softplus and elu. A model with them has mass below 1, and `fit` and
+    `sample` refuse them. Their inverse is NaN outside their range.
+    """
     return make(
         "softplus",
         {},

@@ -1,6 +1,6 @@
 """Base densities p of the latent: log p, its score + d log p / dz, and draws; stable for every z.
 
-Elementwise, but for multivariate_t, whose elements of log p sum to that of a whole row.
+All act elementwise, except multivariate_t, whose elements of log p sum to that of a whole row.
 """
 
 import functools
@@ -93,11 +93,17 @@ def student_t(nu: float = 5.0) -> Density:
 
 
 def multivariate_t(nu: float = 2.0) -> Density:
-    """Log p of a whole row, in parts: entry i is log p(z_i | z_1, ..., z_{i-1}); nu > 0.
+    """Student's t of a whole row: log p(z) = log C - (nu + D) / 2 log(1 + |z|^2 / nu), nu > 0.
 
-    With h_i^2 = nu + z_1^2 + ... + z_i^2 it is the log p of a Student t of nu + i - 1 degrees of
-    freedom and of scale h_{i-1} / sqrt(nu + i - 1); the score is -(nu + D) z / h_D^2. The last axis
-    of z is the row, D its length; ValueError where z has none.
+    z = g / sqrt(chi2_nu / nu) with g normal: components are uncorrelated, but large together, as in
+    images, whose contrast varies. It does not factorise, and no formula of the package asks for
+    that: the Jacobian's part of the gradient does not see the base, and the last delta is its
+    score. Its components are not independent, so one layer of it is not ICA.
+
+    Entry i of log p is log p(z_i | z_1, ..., z_{i-1}). With h_i^2 = nu + z_1^2 + ... + z_i^2 it is
+    the log p of a Student t of nu + i - 1 degrees of freedom and scale h_{i-1} / sqrt(nu + i - 1);
+    the score is -(nu + D) z / h_D^2. The last axis of z is the row, D its length; ValueError where
+    z has none.
     """
     nu = number("nu", nu, 0.0, math.inf, "positive")
 
@@ -131,8 +137,9 @@ def _length(z: Array) -> int:
 def _norms(xp: Namespace, z: Array, nu: float) -> Array:
     """Return h_0 .. h_D, (..., D + 1), h_i^2 = nu + z_1^2 + ... + z_i^2; no square overflows.
 
-    The larger of two: one of z cut off where squares are too large, right until the first such
-    entry; one of z by its largest entry, right from there on, for nu is nothing beside it.
+    It is the larger of two sums. The first cuts z off where squares are too large; it is right up
+    to the first such entry. The second divides z by its largest entry; it is right from there on,
+    because nu does not count beside such an entry.
     """
     size, largest = xp.abs(z), math.sqrt(xp.finfo(z.dtype).max / (_length(z) + 1))
     cut = xp.minimum(size, xp.full_like(size, largest))

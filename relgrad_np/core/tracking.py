@@ -112,7 +112,7 @@ ERROR = 1e-4  # and what it lets pass of the inverses
 
 
 class Audit(NamedTuple):
-    """What an audit found, and the tracker to go on with: afresh if anything was too far off.
+    """What an audit found, and the tracker to go on with: a new one if the old was too far off.
 
     `drift`: tracked minus exact sum of log|det W|, nats; `error`: the root mean square of an
     element of V @ W - I times sqrt(D), from four random vectors, the worst layer's; None if no
@@ -129,7 +129,7 @@ class Audit(NamedTuple):
 
 
 def audit(tracked: Tracked, layers: Layers, *, exact: Tracked | None = None) -> Audit:
-    """Compare what is tracked with the layers; start afresh where it has drifted.
+    """Compare what is tracked with the layers; start a new tracker where it has drifted.
 
     Refreshed if |drift| > 1e-3 + 1e-6 |sum log|det W||, or a sign is wrong, or the inverses' error
     is above 1e-4. `exact`: log|det W| and signs where they are known already. Cost: else L

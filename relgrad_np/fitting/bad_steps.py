@@ -1,4 +1,4 @@
-"""Bad steps: what tells one from a usual one, and how it is undone."""
+"""Bad steps: how they are recognised, and how they are undone."""
 
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ EARLY = 20  # batches from which the guard learns what is usual
 
 
 class Guard(NamedTuple):
-    """What tells a bad step: running mean and mean deviation of the batches' log-likelihood.
+    """How a bad step is recognised: running mean and mean deviation of batches' log-likelihoods.
 
     `seen` batches; `caution`: factor of the step size, halved when a step is undone.
 
@@ -64,7 +64,7 @@ class BadSteps:
         return self.caution <= SMALLEST
 
     def shows_in(self, status: Status) -> bool:
-        """Say whether this batch tells that the step before it was a bad one, to be undone.
+        """Return whether this batch shows that the step before it was bad, and is to be undone.
 
         Its log-likelihood is not finite, or `undo` mean deviations below the running mean.
         """

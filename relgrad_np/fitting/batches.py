@@ -181,7 +181,7 @@ class Batches:
         self._feed: Feed | None = None
 
     def epoch(self, done: int, now: Any = None) -> Iterator[Batch]:
-        """Shuffle, and yield the batches but for those `done` already.
+        """Shuffle, and yield the batches after those that are `done` already.
 
         `now`: the state of the generator after those, which may have drawn, too.
         """

@@ -68,8 +68,8 @@ def fit(
     schedule : "linear" (to 0), "constant", "cosine" (to 0), "harmonic" (to 1/10)
     warmup : int
         Steps over which the learning rate first rises linearly.
-    batch_size : int
-        Upper bound; the epoch is cut into equal parts.
+    batch_size, epochs : int
+        Most rows of a batch (an epoch is cut into equal parts), and passes over the rows.
     rng : numpy.random.Generator
         Shuffles, and is what `transform` draws from; nothing else is random.
     patience : int
@@ -92,13 +92,13 @@ def fit(
         average; nor with rule "natural", whose layers go too far for a mean of them to be a net.
     undo : float
         A batch whose log-likelihood is not finite, or so many mean deviations below the running
-        mean, tells that the step before it was bad: that is undone by its low-rank inverse,
+        mean, shows that the step before it was bad. That step is undone by its own inverse and
         counted, and the next steps are smaller: half, then 2 % more with each step. Judged once
         for each batch, from the 21st on; without a tracked log|det W| never. None: never, and a
         device is asked only every 32 steps how they went.
     refresh : int
         Steps between audits of the tracked log|det W|, which are cubic; each epoch's end is one.
-        Where it has drifted it starts afresh.
+        Where it has drifted it is replaced.
     track_inverse : bool
         Track inv(W), too: `state.tracked.inverse` for callbacks, `sample` uses it.
     progress : bool

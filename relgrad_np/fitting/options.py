@@ -9,20 +9,20 @@ import dataclasses
 import difflib
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, TypeVar, get_args
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import array_api_compat as compat
 import numpy as np
 
-from ..core.arguments import number, one_of, whole
+from ..core.arguments import one_of, whole
 from ..core.arrays import Array, to_numpy
 from ..kernels.choose import TABLE, known
 from ..rules.base import Rule
 from ..rules.by_name import RULES
+from .declared import among, check_settings, declared, optional, setting, within
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-Check = Callable[[str, Any], Any]  # (name, value) -> the value to keep; ValueError, TypeError
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
     # what the learning rate is multiplied by at s = t / T in [0, 1)
@@ -31,110 +31,6 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "cosine": lambda s: 0.5 * (1 + math.cos(math.pi * s)),
     "harmonic": lambda s: 1 / (1 + 9 * s),
 }
-
-
-class Setting(NamedTuple):
-    """One setting as it was declared; `kind` is what a text is read as: int, float, bool or str.
-
-    >>> declared(Options)["schedule"].choices
-    ('linear', 'constant', 'cosine', 'harmonic')
-    """
-
-    name: str
-    kind: type
-    default: Any
-    help: str
-    choices: tuple[str, ...]
-
-
-def setting(
-    default: Any, help: str, *, choices: Iterable[str] = (), check: Check | None = None
-) -> Any:
-    """Declare a field of a frozen dataclass: its default, one line of help, choices and check.
-
-    `choices` are the names that it may have; `check(name, value)` returns the value to keep.
-
-    >>> @dataclasses.dataclass(frozen=True)
-    ... class Baking:
-    ...     minutes: int = setting(30, "time in the oven", check=whole)
-    >>> declared(Baking)["minutes"]
-    Setting(name='minutes', kind=<class 'int'>, default=30, help='time in the oven', choices=())
-    """
-    about = {"help": help, "choices": tuple(choices), "check": check}
-    return dataclasses.field(default=default, metadata=about)
-
-
-def shared(record: Any, name: str, **default: Any) -> Any:
-    """Declare a field as another record does, but for a `default=` of its own.
-
-    >>> @dataclasses.dataclass(frozen=True)
-    ... class Long:
-    ...     epochs: int = shared(Options, "epochs", default=1000)
-    >>> Long().epochs, declared(Long)["epochs"].help == declared(Options)["epochs"].help
-    (1000, True)
-    """
-    field = next(field for field in dataclasses.fields(record) if field.name == name)
-    return dataclasses.field(default=default.get("default", field.default), metadata=field.metadata)
-
-
-def declared(record: Any) -> dict[str, Setting]:
-    """Return the settings of a record or its class, in their order, by name.
-
-    >>> list(declared(Options))[:3]
-    ['rule', 'learning_rate', 'schedule']
-    """
-    return {
-        field.name: Setting(
-            field.name,
-            next((kind for kind in (bool, int, float) if kind in _types(field)), str),
-            field.default,
-            field.metadata["help"],
-            field.metadata["choices"],
-        )
-        for field in dataclasses.fields(record)
-    }
-
-
-def _types(field: Any) -> tuple[Any, ...]:
-    return get_args(field.type) or (field.type,)
-
-
-def check_settings(record: Any) -> None:
-    """Check each field of a frozen record by its own declaration, and keep what the check returns.
-
-    >>> check_settings(Options(epochs=np.int64(3)))
-    """
-    for field in dataclasses.fields(record):
-        if (check := field.metadata["check"]) is not None:
-            value = check(field.name, getattr(record, field.name))
-            object.__setattr__(record, field.name, value)
-
-
-def optional(check: Check) -> Check:
-    """Return a check that lets None pass.
-
-    >>> optional(whole)("patience", None)
-    """
-    return lambda name, value: None if value is None else check(name, value)
-
-
-def within(low: float, high: float, words: str) -> Check:
-    """Return the check of a number in (low, high], a condition that `words` put in words.
-
-    >>> within(0, math.inf, "positive")("undo", 3)
-    3.0
-    """
-    return lambda name, value: number(name, value, low, high, words)
-
-
-def among(choices: Iterable[str]) -> Check:
-    """Return the check of a name.
-
-    >>> among(SCHEDULES)("schedule", "step")
-    Traceback (most recent call last):
-    ValueError: unknown schedule 'step'; choose from linear, constant, cosine, harmonic
-    """
-    return lambda name, value: one_of(name, value, choices)
 
 
 def _steps(name: str, value: Any) -> int:
@@ -167,10 +63,13 @@ class Options:
     ValueError: `average` must be in (0, 1), or None, got 2
     """
 
-    rule: str | Rule = setting("recipe", "what takes the steps", choices=RULES, check=_rule)
+    rule: str | Rule = setting(
+        "recipe", "what makes a step of a gradient", choices=RULES, check=_rule
+    )
     learning_rate: float | None = setting(
         None,
-        "step size; default the rule's own",
+        "step size",
+        unset="the rule's own",
         check=optional(within(0, math.inf, "positive")),
     )
     schedule: str = setting(
@@ -183,11 +82,15 @@ class Options:
     batch_size: int = setting(100, "most rows of a batch", check=whole)
     epochs: int = setting(15, "passes over the rows", check=whole)
     patience: int | None = setting(
-        None, "stop after so many epochs without a better validation", check=optional(whole)
+        None,
+        "stop after so many epochs without a better validation",
+        unset="never",
+        check=optional(whole),
     )
     implementation: str | Callable[..., Any] | None = setting(
         None,
-        "which code takes the steps; default the fastest that is installed",
+        "which code takes the steps",
+        unset="the fastest that is installed",
         choices=TABLE,
         check=optional(_implementation),
     )
@@ -202,7 +105,10 @@ class Options:
         check=optional(within(0, math.inf, "positive, or None")),
     )
     refresh: int | None = setting(
-        None, "steps between audits of the tracked log|det W|", check=optional(whole)
+        None,
+        "steps between audits of the tracked log|det W|",
+        unset="an epoch",
+        check=optional(whole),
     )
     track_inverse: bool = setting(False, "track inv(W), too", check=lambda name, value: bool(value))
 

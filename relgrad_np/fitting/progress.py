@@ -28,7 +28,7 @@ LATE = 32  # steps after which a device is asked how they went, where none is to
 
 
 class Progress:
-    """State and cursor of a fit, its history and best layers; `fit` tells it of every step.
+    """State and cursor of a fit, its history and best layers; `fit` reports every step to it.
 
     `consumed`: steps change W in place, so that what is kept must be a copy; `refresh`: steps
     between audits; `terms`: what the fit was asked for.
@@ -67,7 +67,7 @@ class Progress:
         return each_array(copied, tree) if self.consumed else tree
 
     def is_bad(self, info: StepInfo) -> bool:
-        """Say whether this batch tells that the step before it was a bad one, to be undone."""
+        """Return whether this batch shows that the step before it was bad, and is to be undone."""
         if self.late:
             return False
         (self.status,) = read([info])
@@ -107,7 +107,7 @@ class Progress:
             self.seen.append((status.value, status.eta, weight))
 
     def audit(self, exact: Any = None) -> None:
-        """Compare the tracker with the layers, and start it afresh if it has drifted."""
+        """Compare the tracker with the layers, and replace it if it has drifted."""
         if self.state.tracked is not None:
             try:
                 found = audit(self.state.tracked, self.state.layers, exact=exact)

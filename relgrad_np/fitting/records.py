@@ -1,4 +1,4 @@
-"""What a fit tells and keeps: its history, its result, and snapshots from which it goes on."""
+"""What a fit returns: its history, epoch by epoch, its result, and the error where it diverged."""
 
 from typing import NamedTuple
 

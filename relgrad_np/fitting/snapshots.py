@@ -20,7 +20,7 @@ class Snapshot(NamedTuple):
     `state`: layers, rule state, tracker, t; `epoch` to be worked on and the `batch`es of it already
     done; the generator before that epoch's permutation and now; the best layers so far; history;
     `seen`: log-likelihood (NaN if untracked), mean eta and weight of each batch of the epoch;
-    the average; what tells bad steps, and the last step, should it have to be undone;
+    the average; how bad steps are recognised, and the last step, in case it must be undone;
     `terms`: what the fit was asked for, with hashes of its data, so that no other one resumes it.
 
     >>> Snapshot._fields[1:3]
@@ -50,7 +50,7 @@ class Snapshot(NamedTuple):
 
 
 class Keeper(Protocol):
-    """Who keeps snapshots; `fit` asks after each step. See `checkpoint.Keeper`.
+    """Who keeps snapshots; `fit` asks after each step. See `checkpoint.CheckpointWriter`.
 
     A `stop` that is not None ends the fit.
     """

@@ -1,4 +1,10 @@
-"""What judges an implementation: truths, the suite, the catalogue of mistakes, and `check`.
+"""Judge an implementation: is it right, and if not, what is wrong and where.
+
+`check` runs a candidate on a suite of cases whose right arrays are known, compares stage by stage,
+and names the mistake. To read it: `verdict` (what happens), `candidate` and `conventions` (what is
+judged), `report`; then `truths` (what is right), `mistakes` (known wrong lines) and `diagnosis`
+(which of them it is). `brute` (definitions by loops), `bounds` (tolerances) and `cases` (generic
+inputs) serve the tests and users' own checks.
 
 >>> from relgrad_np import oracle
 >>> oracle.check({"R_W": lambda Delta, Y, W: Delta.T @ (Y @ W) + W}).passed
@@ -8,6 +14,9 @@ True
 from typing import Any
 
 from . import bounds, brute
+
+# Not imported on demand: the first import of the sub-package would take over the name.
+from .mistakes.catalogue import mistakes
 
 __all__ = [
     "Candidate",
@@ -27,15 +36,14 @@ __all__ = [
 _HOMES = {
     "Candidate": "candidate",
     "Conventions": "conventions",
-    "Problem": "truths.problems",
+    "Problem": "truths.records",
     "Report": "report",
     "check": "verdict",
-    "export": "truths.suite",
+    "export": "truths.export",
     "from_core": "of_this_package",
     "from_jax": "of_torch_and_jax",
     "from_torch": "of_torch_and_jax",
     "load": "truths.suite",
-    "mistakes": "mistakes.catalogue",
 }
 
 

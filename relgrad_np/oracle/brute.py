@@ -1,14 +1,14 @@
-"""The definitions, by loops and dense matrices: slow, plain, and sharing no code with the core.
+"""The definitions, by loops and dense matrices: slow, plain, and without any code of the core.
 
-NumPy only. Textbook formulas, good for moderate |y|; every function keeps the dtype it is given,
-so `numpy.longdouble` arrays give more digits than the core has, and complex ones derivatives by
-the complex step. A model is layers, a sequence of (W, b), and an activation and a base density of
-which only `name` and `params` are read.
+Only NumPy is imported. The formulas are those of a textbook, good for moderate |y|. Every function
+keeps the dtype it is given: `numpy.longdouble` arrays give more digits than the core has, complex
+ones give derivatives by the complex step. A model is a sequence of layers (W, b), an activation and
+a base density, of which only `name` and `params` are read.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -28,17 +28,12 @@ class Named(Protocol):
         """All of its parameters."""
 
 
-class Spec(NamedTuple):
-    """A name and its parameters, for use without the core."""
-
-    name: str
-    params: dict[str, float]
-
-
 def sigma(activation: Named, y: Matrix) -> Matrix:
     """Return sigma(y), from its definition.
 
-    >>> sigma(Spec("smooth_leaky_relu", {"alpha": 0.5}), np.array(0.0)) == 0.5 * math.log(2)
+    >>> import relgrad_np as rg
+    >>> relu = rg.activation("smooth_leaky_relu", alpha=0.5)
+    >>> sigma(relu, np.array(0.0)) == 0.5 * math.log(2)
     np.True_
     """
     p, right = activation.params, np.real(y) > 0
@@ -58,7 +53,8 @@ def sigma(activation: Named, y: Matrix) -> Matrix:
 def dsigma(activation: Named, y: Matrix) -> Matrix:
     """Return sigma'(y), differentiated by hand from the definition.
 
-    >>> dsigma(Spec("identity", {}), np.array([2.0]))
+    >>> import relgrad_np as rg
+    >>> dsigma(rg.activation("identity"), np.array([2.0]))
     array([1.])
     """
     p, right = activation.params, np.real(y) > 0
@@ -78,7 +74,8 @@ def dsigma(activation: Named, y: Matrix) -> Matrix:
 def log_density(density: Named, z: Matrix) -> Matrix:
     """Return log p(z), from the definition; its sum over a row is that of the row.
 
-    >>> float(np.exp(log_density(Spec("laplace", {}), np.array(0.0))))
+    >>> import relgrad_np as rg
+    >>> float(np.exp(log_density(rg.density("laplace"), np.array(0.0))))
     0.5
     """
     one = np.ones_like(np.real(z))
@@ -182,8 +179,9 @@ def inverse_matrix(M: Matrix) -> Matrix:
 def log_likelihood(layers: Layers, X: Matrix, activation: Named, density: Named) -> Matrix:
     """Return log p(x_n) (N,): base density of the latent plus log|det| of the dense Jacobian.
 
-    >>> log_likelihood([(np.array([[-2.0]]), np.zeros(1))], np.zeros((1, 1)), None,
-    ...                Spec("laplace", {}))  # log(1/2) + log 2
+    >>> import relgrad_np as rg
+    >>> layers, model = [(np.array([[-2.0]]), np.zeros(1))], (None, rg.density("laplace"))
+    >>> log_likelihood(layers, np.zeros((1, 1)), *model)  # log(1/2) + log 2
     array([0.])
     """
     Zs, _ = forward(layers, X, activation)

@@ -3,8 +3,8 @@
     function   candidate(problem) -> {"Y_0": ..., "R_W_0": ...}, any subset, any array library
     parts      {"R_W": lambda Delta, Y, W: ...}: functions of the inputs that they name
 
-A part is given the true inputs of its stage, so that its verdict does not depend on what came
-before it. The core, each implementation and each array library are candidates like any other.
+A part is given the true inputs of its stage, so that its verdict does not depend on what comes
+before it. The core and each of its implementations are candidates like any other.
 """
 
 import inspect
@@ -14,23 +14,25 @@ from typing import Any
 
 import numpy as np
 
-from .conventions import Conventions, for_candidate, to_house
-from .truths.problems import Problem
+from .conventions import Conventions, for_candidate, to_default
+from .truths.records import Array, Case, Problem
 from .truths.stages import STAGES, shape, split
-from .truths.suite import Case
 
-Array = Any
 Arrays = dict[str, Array]
-_NET = (
-    "X, Zs, Ys, Ws, bs, Deltas, N, D, L, eta, activation, density, alpha, beta, nu, Z_L, Z_back, "
-    "L_p, L_J1, L_J2"
-)
-_LAYER = "Z, Y, W, b, Delta, Delta_next, W_next, G_W, G_b, R_W, R_b, W_plus, k, last"
+# what a part can ask for: of the whole net, and of one layer
+OF_NET = (
+    "X", "Zs", "Ys", "Ws", "bs", "Deltas", "N", "D", "L", "eta", "activation", "density", "alpha",
+    "beta", "nu", "Z_L", "Z_back", "L_p", "L_J1", "L_J2",
+)  # fmt: skip
+OF_LAYER = (
+    "Z", "Y", "W", "b", "Delta", "Delta_next", "W_next", "G_W", "G_b", "R_W", "R_b", "W_plus",
+    "k", "last",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A named implementation with its conventions; `run` or `parts`.
+    """A named implementation with its conventions; it has `run` or `parts`.
 
     >>> double = Candidate("doubled", run=lambda problem: {"Y_0": 2 * problem.X})
     >>> double.conventions.weights
@@ -43,16 +45,16 @@ class Candidate:
     conventions: Conventions = field(default_factory=Conventions)
 
     def arrays(self, case: Case, dtype: str) -> Arrays:
-        """Return what the candidate computes for a case, in NumPy and in the house's terms.
+        """Return what the candidate computes for a case, in NumPy and the default conventions.
 
-        NotImplementedError raised by a candidate means that this case is not for it: {}.
+        A candidate raises NotImplementedError where a case is not for it; that gives {}.
         """
         problem = for_candidate(case.problem.astype(dtype), self.conventions)
         try:
             found = dict(self.run(problem)) if self.run else self._parts(case, dtype, problem)
         except NotImplementedError:
             return {}
-        return settle(found, case, self.conventions)
+        return checked(found, case, self.conventions)
 
     def _parts(self, case: Case, dtype: str, problem: Problem) -> Arrays:
         found = {}
@@ -67,7 +69,7 @@ class Candidate:
 def candidate(
     made: Any, *, name: str | None = None, conventions: Conventions | None = None
 ) -> Candidate:
-    """Return a Candidate of a function, a mapping of parts, or one that is ready.
+    """Return a Candidate of a function, of a mapping of parts, or of a Candidate.
 
     >>> candidate({"R_b": lambda G_b: G_b}).name
     'parts: R_b'
@@ -84,16 +86,25 @@ def candidate(
         return Candidate(name or f"parts: {', '.join(made)}", None, dict(made), how)
     if not callable(made):
         raise TypeError(f"`candidate` must be a function or a mapping, got {type(made).__name__}")
-    return Candidate(name or str(getattr(made, "__name__", type(made).__name__)), made, {}, how)
+    return Candidate(name or name_of(made), made, {}, how)
+
+
+def name_of(made: Any) -> str:
+    """Return the name of a function, or of an object's class.
+
+    >>> name_of(len), name_of(1.5)
+    ('len', 'float')
+    """
+    return str(getattr(made, "__name__", type(made).__name__))
 
 
 def wanted(function: Callable[..., Any], stage: str) -> list[str]:
-    """Return the names of a part's inputs; ValueError for one that nobody can give.
+    """Return the names of a part's inputs; ValueError for one that there is not.
 
     >>> wanted(lambda Delta, Y, W: 0, "R_W")
     ['Delta', 'Y', 'W']
     """
-    choices = (_NET if STAGES[stage].layers == "net" else f"{_LAYER}, {_NET}").split(", ")
+    choices = OF_NET if STAGES[stage].layers == "net" else OF_LAYER + OF_NET
     names = [
         p.name
         for p in inspect.signature(function).parameters.values()
@@ -110,14 +121,11 @@ def true_inputs(
     case: Case, name: str, dtype: str, problem: Problem, how: Conventions
 ) -> dict[str, Any]:
     """Return the true inputs of the stage and layer of `name`, in the candidate's conventions."""
-    p, right, (_, index) = case.problem, case.expected, split(name)
+    p, right, (stage, index) = case.problem, case.expected, split(name)
 
     def true(key: str) -> Array:
-        x = right[key].astype(dtype)
-        scale = p.N if how.reduction == "sum" else 1
-        return to_house(key, x, how._replace(reduction="mean"), p.N) * (
-            scale if STAGES[split(key)[0]].summed else 1
-        )
+        x = to_default(key, right[key].astype(dtype), how._replace(reduction="mean"), p.N)
+        return x * (p.N if STAGES[split(key)[0]].summed and how.reduction == "sum" else 1)
 
     Zs = [problem.X, *(true(f"Z_{k + 1}") for k in range(p.L))]
     given: dict[str, Any] = {
@@ -130,7 +138,7 @@ def true_inputs(
     }  # fmt: skip
     if index is None:
         return given
-    k = index - 1 if split(name)[0] == "Z" else index
+    k = index - 1 if stage == "Z" else index
     up, last = min(k + 1, p.L - 1), k == p.L - 1
     given |= {"Z": Zs[k], "Y": given["Ys"][k], "W": problem.W[k], "b": problem.b[k], "k": k}
     given |= {"Delta": given["Deltas"][k], "last": last, "W_next": problem.W[up]}
@@ -161,17 +169,16 @@ def to_numpy(x: Any, name: str) -> Array:
     return found.astype(np.float32 if found.dtype.itemsize < 4 else found.dtype)
 
 
-def settle(found: Mapping[str, Any], case: Case, how: Conventions) -> Arrays:
-    """Check names and shapes of what a candidate returned; bring it to the house's terms."""
+def checked(found: Mapping[str, Any], case: Case, how: Conventions) -> Arrays:
+    """Return results in the default conventions; ValueError by name for a wrong name or shape."""
     p, made = case.problem, {}
     for name, value in found.items():
         stage, index = split(name)
-        top = p.L if stage == "Z" else p.L - 1
-        low = 1 if stage == "Z" else 0
-        if index is not None and not low <= index <= top:
+        low, high = (1, p.L) if stage == "Z" else (0, p.L - 1)
+        if index is not None and not low <= index <= high:
             raise ValueError(f"{p.id}: `{name}`: the case has {p.L} layers, counted from 0")
         x, right = to_numpy(value, name), shape(name, p.N, p.D)
         if x.shape != right:
             raise ValueError(f"{p.id}: `{name}` must have shape {right}, got {x.shape}")
-        made[name] = to_house(name, x, how, p.N)
+        made[name] = to_default(name, x, how, p.N)
     return made

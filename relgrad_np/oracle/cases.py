@@ -1,7 +1,7 @@
-"""Generic inputs: what a comparison must be made on if agreement is to be evidence.
+"""Generic inputs: agreement is evidence only if the comparison was made on such.
 
-At orthogonal W, b = 0, N = D, N = 1 or one sign of the determinant most mistakes are invisible.
-Here W = Q1 diag(s) Q2 with s in [1/3, 3] and both signs of the determinant, and b != 0.
+At orthogonal W, b = 0, N = D, N = 1 or one sign of the determinant most mistakes do not show. Here
+W = Q1 diag(s) Q2 with s in [1/3, 3] and both signs of the determinant, and b != 0.
 """
 
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ PARAMS: dict[str, dict[str, float]] = {
 }
 
 
-class Case(NamedTuple):
+class GenericCase(NamedTuple):
     """Layers, samples X (N, D), activation and density.
 
     >>> generic(0, N=4, D=3, L=2).X.shape
@@ -47,7 +47,7 @@ def generic(
     activation_name: str = "smooth_leaky_relu",
     density_name: str = "sech",
     dtype: str = "float64",
-) -> Case:
+) -> GenericCase:
     """Draw a generic case, in NumPy; the sign of det(W_k) is (-1)^(seed + k).
 
     >>> [float(np.linalg.slogdet(W)[0]) for W, _ in generic(1).layers]
@@ -64,4 +64,4 @@ def generic(
         layers.append(Layer(W.astype(dtype), b.astype(dtype)))
     X = rng.standard_normal((N, D)).astype(dtype)
     act = activation(activation_name, **PARAMS[activation_name])
-    return Case(tuple(layers), X, act, density(density_name))
+    return GenericCase(tuple(layers), X, act, density(density_name))

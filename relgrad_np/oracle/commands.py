@@ -22,7 +22,8 @@ def register(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from .truths.suite import export, load
+    from .truths.export import export
+    from .truths.suite import load
 
     export(options.folder, report=lambda name: print(name, file=sys.stderr))
     cases = load(options.folder).cases

@@ -1,17 +1,17 @@
-"""What two right implementations may do differently: declared by the candidate, never guessed.
+"""What two right implementations may do differently: a candidate declares it, nobody guesses it.
 
-Results are brought to the house's terms before they are compared: rows of W as outputs, ascent,
-the mean over samples, an affine last layer, biases, the relative gradient of the output side with
-the bias in the group.
+Results are converted to the default conventions before they are compared: rows of W are outputs,
+gradients ascend, they are means over samples, the last layer is affine, there are biases, and the
+relative gradient is that of the output side with the bias in the group.
 """
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .truths.problems import Problem
+from .truths.records import Array, Case, Problem
 from .truths.stages import STAGES, split
-from .truths.suite import Case
 
+FILE = "conventions.json"  # where results in files declare theirs
 CHOICES: dict[str, tuple[str, ...]] = {
     "weights": ("rows", "transposed"),
     "direction": ("ascent", "descent"),
@@ -21,10 +21,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "variant": ("output augmented", "output separate", "input augmented", "input separate"),
 }
 MEANING = {
-    (
-        "weights",
-        "transposed",
-    ): "weights are stored (in, out), y = x @ W + b, W transposed on reading",
+    ("weights", "transposed"): (
+        "weights are stored (in, out), y = x @ W + b, W transposed on reading"
+    ),
     ("direction", "descent"): "gradients are those of -log p",
     ("reduction", "sum"): "gradients are sums over samples, not means",
     ("last_layer", "activated"): "the last layer has an activation, counted in L_J1",
@@ -33,6 +32,7 @@ MEANING = {
     ("variant", "input augmented"): "the relative gradient of the input side, W W' G",
     ("variant", "input separate"): "R_W = W W' G_W and R_b = G_b",
 }
+# the arrays of a case that R_W and R_b are in a variant
 OF_VARIANT = {
     "output augmented": ("R_W", "R_b"),
     "output separate": ("R_W_separate", "G_b"),
@@ -40,10 +40,11 @@ OF_VARIANT = {
     "input separate": ("R_W_input", "G_b"),
 }
 STEP = ("W_plus", "b_plus", "logdet_plus", "W_exp", "b_exp")
+OF_BIAS = ("G_b", "R_b", "R_b_input", "b_plus", "b_exp")
 
 
 class Conventions(NamedTuple):
-    """The conventions of a candidate; the defaults are the house's own.
+    """The conventions of a candidate; the defaults are those of this package.
 
     >>> Conventions(weights="transposed", direction="descent").changes()
     {'weights': 'transposed', 'direction': 'descent'}
@@ -57,7 +58,7 @@ class Conventions(NamedTuple):
     variant: str = "output augmented"
 
     def changes(self) -> dict[str, str]:
-        """Return what differs from the house, as one would write it in conventions.json."""
+        """Return what differs from the defaults, as one would write it in conventions.json."""
         return {key: value for key, value in self._asdict().items() if value != CHOICES[key][0]}
 
 
@@ -81,7 +82,7 @@ def conventions(declared: Mapping[str, Any] | None) -> Conventions:
 
 
 def for_candidate(problem: Problem, how: Conventions) -> Problem:
-    """Return the inputs as this candidate wants them: W as it stores it, eta / N where it sums.
+    """Return the inputs as this candidate wants them: W as it stores it, eta / N if it sums.
 
     >>> from relgrad_np.oracle.truths.suite import small
     >>> problem = small().cases[0].problem
@@ -93,11 +94,14 @@ def for_candidate(problem: Problem, how: Conventions) -> Problem:
     return problem if how.reduction == "mean" else problem._replace(eta=problem.eta / problem.N)
 
 
-def to_house(name: str, x: Any, how: Conventions, N: int) -> Any:
-    """Return a candidate's array in the house's terms; its own inverse but for the factor N.
+def to_default(name: str, x: Array, how: Conventions, N: int) -> Array:
+    """Return a candidate's array in the default conventions.
+
+    Applied twice it gives the array back, but for the factor N of sums.
 
     >>> import numpy as np
-    >>> to_house("G_b_0", np.array([2.0]), Conventions(direction="descent", reduction="sum"), 4)
+    >>> how = Conventions(direction="descent", reduction="sum")
+    >>> to_default("G_b_0", np.array([2.0]), how, 4)
     array([-0.5])
     """
     stage = STAGES[split(name)[0]]
@@ -113,7 +117,7 @@ def to_house(name: str, x: Any, how: Conventions, N: int) -> Any:
 def applies(problem: Problem, how: Conventions, supplied: bool = False) -> bool:
     """Whether a case is one for a candidate of these conventions.
 
-    Who supplies results for a case with an activated last layer has read its flag.
+    Whoever has `supplied` results for a case with an activated last layer has read its flag.
     """
     if how.bias == "none" and problem.bias != "none":
         return False
@@ -124,7 +128,7 @@ def applies(problem: Problem, how: Conventions, supplied: bool = False) -> bool:
 def expected(case: Case, how: Conventions) -> Case:
     """Return the case with R_W and R_b of the declared variant, and no b where there is none.
 
-    What the suite does not hold for the variant (the step) is left out, and so not checked.
+    The suite does not hold the step of another variant: that is left out, and so not checked.
     """
     arrays, tolerances = dict(case.expected), dict(case.tolerances)
     if how.variant != "output augmented":
@@ -132,10 +136,9 @@ def expected(case: Case, how: Conventions) -> Case:
             for target, source in zip(("R_W", "R_b"), OF_VARIANT[how.variant], strict=True):
                 for part in (arrays, tolerances):
                     part[f"{target}_{k}"] = part[f"{source}_{k}"]
-    dropped = STEP if how.variant != "output augmented" else ()
-    if how.bias == "none":
-        dropped = (*dropped, "G_b", "R_b", "R_b_input", "b_plus", "b_exp")
-    kept = [name for name in arrays if split(name)[0] not in dropped]
+    left_out: tuple[str, ...] = STEP if how.variant != "output augmented" else ()
+    left_out += OF_BIAS if how.bias == "none" else ()
+    kept = [name for name in arrays if split(name)[0] not in left_out]
     return case._replace(
         expected={name: arrays[name] for name in kept},
         tolerances={name: tolerances[name] for name in kept},

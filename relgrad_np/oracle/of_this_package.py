@@ -1,4 +1,4 @@
-"""The core as a candidate, in NumPy or any array library: judged like everybody else."""
+"""The core as a candidate, in NumPy or any array library: it is judged like any other."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ from ..core.sampling import inverse
 from ..core.steps import apply_step, factors
 from ..core.tracking import track, track_step
 from .candidate import Candidate
-from .truths.problems import Problem
-
-Array = Any
+from .truths.records import Array, Problem
 
 
 def from_core(to: Callable[[Array], Array] = lambda x: x, name: str = "relgrad_np") -> Candidate:
@@ -74,7 +72,7 @@ def core(problem: Problem, to: Callable[[Array], Array] = lambda x: x) -> dict[s
 
 
 def _unless_singular(compute: Callable[[], Any]) -> Any:
-    """None where W is singular in this precision: the core refuses, and is right to."""
+    """Return None where W is singular in this precision: the core refuses, and is right to."""
     try:
         return compute()
     except np.linalg.LinAlgError:

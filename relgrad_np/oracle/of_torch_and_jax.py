@@ -1,8 +1,7 @@
-"""PyTorch modules and JAX functions as candidates: their log-likelihood, gradients by autodiff.
+"""PyTorch modules and JAX functions as candidates: log-likelihood, and gradients by autodiff.
 
-What comes back is judged like anything else: `log_prob`, `G_W_k` and `G_b_k`, and whatever other
-arrays of the case the function returns by name beside its log_prob. Where `Y_k` is among them,
-`Delta_k` is taken by autodiff too.
+Judged are `log_prob`, `G_W_k`, `G_b_k`, and whatever other arrays of the case the function returns
+by name beside its log_prob. In torch, if `Y_k` is among them, `Delta_k` is taken by autodiff too.
 """
 
 from __future__ import annotations
@@ -11,11 +10,9 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .candidate import Candidate
+from .candidate import Candidate, name_of
 from .conventions import Conventions
-from .truths.problems import Problem
-
-Array = Any
+from .truths.records import Array, Problem
 
 
 def from_torch(
@@ -27,11 +24,11 @@ def from_torch(
 ) -> Candidate:
     """Return a candidate of PyTorch code.
 
-    made: a `torch.nn.Module` with `log_prob(X)`, or whose call returns it, (N,): its matrices
-    and vectors of parameters, in order, are W_0, b_0, W_1, ... (other cases than those of its L and
-    D are left out); or a function of the problem that makes such a module; or a function
+    `made` is a `torch.nn.Module` with `log_prob(X)`, or whose call returns it, (N,). Its matrices
+    and vectors of parameters, in order, are W_0, b_0, W_1, ...; cases of another L or D are left
+    out. Or `made` is a function of the problem that makes such a module, or a function
     (layers, X, problem) -> log_prob with layers [(W, b), ...]. Instead of log_prob any of them may
-    return a mapping with "log_prob" and other arrays of the case. Conventions: as declared.
+    return a mapping with "log_prob" and other arrays of the case.
 
     >>> import pytest; torch = pytest.importorskip("torch")
     >>> from relgrad_np import oracle
@@ -69,14 +66,13 @@ def from_torch(
         total = _objective(found["log_prob"], how)
         wanted = [*W, *b, *Ys.values()]
         grads = torch.autograd.grad(total, wanted, allow_unused=True)
-        zeros = [
-            torch.zeros_like(x) if g is None else g for x, g in zip(wanted, grads, strict=True)
-        ]
         keys = [f"G_W_{k}" for k in range(len(W))] + [f"G_b_{k}" for k in range(len(b))]
         keys += [f"Delta_{key[2:]}" for key in Ys]
-        return found | {k: g for k, g in zip(keys, zeros, strict=True) if k not in found}
+        for key, x, grad in zip(keys, wanted, grads, strict=True):
+            found.setdefault(key, torch.zeros_like(x) if grad is None else grad)
+        return found
 
-    return Candidate(name or _name(made), run=run, conventions=how)
+    return Candidate(name or name_of(made), run=run, conventions=how)
 
 
 def _load(module: Any, problem: Problem, to: Callable[[Array], Array], how: Conventions) -> Any:
@@ -142,7 +138,7 @@ def from_jax(
                     found.setdefault(f"G_b_{k}", G_b)
             return {key: np.asarray(x) for key, x in found.items()}
 
-    return Candidate(name or _name(made), run=run, conventions=how)
+    return Candidate(name or name_of(made), run=run, conventions=how)
 
 
 def _objective(log_prob: Array, how: Conventions) -> Array:
@@ -153,7 +149,3 @@ def _objective(log_prob: Array, how: Conventions) -> Array:
 
 def _arguments(made: Any) -> int:
     return len(inspect.signature(made).parameters)
-
-
-def _name(made: Any) -> str:
-    return getattr(made, "__name__", type(made).__name__)

@@ -1,4 +1,4 @@
-"""The report of a check: a verdict, where it went wrong first, why, and what was not looked at."""
+"""The report of a check: a verdict, the first error and its reason, and what was not looked at."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from .truths.stages import STAGES
 
 
 class Report(NamedTuple):
-    """What `check` found; `kind`: right, mistake, convention, precision, unknown or nothing.
+    """What `check` found.
 
-    `first`: the first wrong array in order of propagation. `mistake`: its name in the catalogue.
-    `undeclared`: conventions to declare. `notes`: what is worth knowing without being wrong.
+    `kind`: right, mistake, convention, precision, unknown or nothing. `first`: the first wrong
+    array in order of propagation. `stage`, `layer`: where the mistake is, which can be before that.
+    `mistake`: its name in the catalogue. `undeclared`: conventions to declare. `notes`: what is
+    worth knowing without being wrong.
 
     >>> Report("x", "float64", (), "nothing", "nothing was checked").passed
     False
@@ -41,7 +43,7 @@ class Report(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """True only if something was checked and all of it is right."""
+        """Whether something was checked and all of it is right."""
         return self.kind == "right" and any(entry.checked for entry in self.entries)
 
     @property
@@ -89,26 +91,15 @@ class Report(NamedTuple):
             }
             for e in self.entries
         ]  # fmt: skip
-        first = self.first
-        return json.dumps(
-            {
-                "passed": self.passed,
-                "verdict": self.verdict,
-                "kind": self.kind,
-                "candidate": self.candidate,
-                "dtype": self.dtype,
-                "diagnosis": self.diagnosis,
-                "mistake": self.mistake,
-                "stage": self.stage,
-                "layer": self.layer,
-                "first": first and {"case": first.case, "array": first.name},
-                "undeclared": dict(self.undeclared),
-                "declared": dict(self.conventions),
-                "notes": list(self.notes),
-                "not_checked": list(self.not_checked),
-                "arrays": rows,
-            }
-        )
+        first = self.first and {"case": self.first.case, "array": self.first.name}
+        shown = {
+            "passed": self.passed, "verdict": self.verdict, "kind": self.kind,
+            "candidate": self.candidate, "dtype": self.dtype, "diagnosis": self.diagnosis,
+            "mistake": self.mistake, "stage": self.stage, "layer": self.layer, "first": first,
+            "undeclared": dict(self.undeclared), "declared": dict(self.conventions),
+            "notes": self.notes, "not_checked": self.not_checked, "arrays": rows,
+        }  # fmt: skip
+        return json.dumps(shown)
 
 
 def _finite(x: float) -> float | str:
@@ -116,7 +107,7 @@ def _finite(x: float) -> float | str:
 
 
 def _table(report: Report) -> list[str]:
-    """One line a stage: its verdict, its worst error by layer in units of what is allowed."""
+    """Return a line for each stage: its verdict, its worst error by layer."""
     lines = [f"{'stage':<13} {'verdict':<18} worst error by layer, in units of what is allowed"]
     for stage in STAGES:
         rows = [entry for entry in report.entries if entry.stage == stage and entry.checked]

@@ -1,30 +1,28 @@
-"""Reading what a foreign implementation wrote: RESULTS/<id>.npz, a folder of .npy, or JSON.
+"""Read what a foreign implementation wrote: any subset of cases and arrays.
 
-    RESULTS/<id>.npz               arrays by name
-    RESULTS/<id>/<array>.npy       one file an array
+    RESULTS/<id>.npz            arrays by name
+    RESULTS/<id>/<array>.npy    one file for each array
     RESULTS/<id>.json           {"dtype": "float64", "arrays": {"Y_0": {"shape": .., "data": ..}}}
-    RESULTS/conventions.json       optional: {"weights": "transposed", "direction": "descent"}
+    RESULTS/conventions.json    optional: {"weights": "transposed", "direction": "descent"}
 
-Any subset of cases and arrays. Bad input is a ValueError in one line, never a pass.
+Bad input is a ValueError in one line, never a pass.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from .candidate import settle
-from .conventions import Conventions, applies, conventions
+from .candidate import Arrays, checked
+from .conventions import FILE, Conventions, applies, conventions
 from .truths import storage
-from .truths.suite import Case, Suite
-
-FILE = "conventions.json"
+from .truths.records import Case, Suite
 
 
-def read(folder: Path, suite: Suite) -> tuple[list[tuple[Case, dict[str, Any], str]], Conventions]:
-    """Return (case, arrays in the house's terms, dtype) of each case, and the conventions declared.
+def read(folder: Path, suite: Suite) -> tuple[list[tuple[Case, Arrays, str]], Conventions]:
+    """Return (case, arrays, dtype) of each case, and the conventions that are declared.
 
-    The dtype is the coarsest of a case's arrays: what it claims to be right to.
+    The arrays are in the default conventions. The dtype is the coarsest of a case's arrays: its
+    results claim to be right to that.
 
     >>> read(Path("no such folder"), Suite("", ()))
     Traceback (most recent call last):
@@ -59,11 +57,11 @@ def read(folder: Path, suite: Suite) -> tuple[list[tuple[Case, dict[str, Any], s
         if place is not None and not arrays:
             raise ValueError(f"{place.name} holds no arrays")
         coarse = any(x.dtype == np.float32 for x in arrays.values())
-        found.append((case, settle(arrays, case, how), "float32" if coarse else "float64"))
+        found.append((case, checked(arrays, case, how), "float32" if coarse else "float64"))
     return found, how
 
 
-def _arrays(path: Path) -> dict[str, Any]:
+def _arrays(path: Path) -> Arrays:
     if path.is_dir():
         found = {}
         for part in sorted(path.iterdir()):
@@ -76,7 +74,7 @@ def _arrays(path: Path) -> dict[str, Any]:
     return storage.parse_npz(raw, path.name) if path.suffix == ".npz" else _json(raw, path.name)
 
 
-def _json(raw: bytes, name: str) -> dict[str, Any]:
+def _json(raw: bytes, name: str) -> Arrays:
     text = storage.parse_json(raw, name)
     if extra := set(text) - {"dtype", "arrays"}:
         raise ValueError(f"{name}: unknown key {min(extra)[:60]!r}; it holds 'dtype' and 'arrays'")

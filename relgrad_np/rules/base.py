@@ -92,8 +92,12 @@ class Rule(Protocol):
     def propose(self, state: State, tape: Tape, deltas: Deltas) -> Move: ...  # noqa: D102
 
 
-def init_state(layers: Layers, rule: Rule, *, inverse: bool = False) -> State:
+def init_state(
+    layers: Layers, rule: Rule, *, inverse: bool = False, tracked: Tracked | None = None
+) -> State:
     """Return the state before the first step; log|det W| (and inv(W)) tracked where the rule can.
+
+    `tracked`: what is known of the layers already; without it L determinants, cubic, are computed.
 
     >>> import numpy as np, relgrad_np as rg
     >>> rg.init_state((rg.Layer(np.eye(2), np.zeros(2)),), rg.Plain()).tracked.logdet
@@ -101,7 +105,9 @@ def init_state(layers: Layers, rule: Rule, *, inverse: bool = False) -> State:
     """
     start = getattr(rule, "start", None)
     remembered = None if start is None else start(layers)
-    return State(layers, remembered, track(layers, inverse=inverse) if rule.tracks else None, 0)
+    if not rule.tracks:
+        return State(layers, remembered, None, 0)
+    return State(layers, remembered, tracked or track(layers, inverse=inverse), 0)
 
 
 def train_step(

@@ -9,8 +9,8 @@ moments are of xi~ = [Delta.T @ Y + I, Delta.T @ 1] itself, and the step is one 
     W~+ = exp(eta d) W~,                   log|det W+| = log|det W| + eta tr(d)
 
 xi~ is made of outputs, so the path does not depend on how the data are mixed, and log|det W| stays
-known: Adam on R gives both away. The price: d has full rank, so the step takes some products of
-(D, D) matrices, as dear as the passes where N is several D, and cubic in D where it is not.
+known: Adam on R gives both away. The price is that d has full rank: a step takes some products of
+(D, D) matrices. They cost as much as the passes where N is several D; they are cubic in D.
 """
 
 from dataclasses import dataclass

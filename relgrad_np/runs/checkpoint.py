@@ -1,10 +1,13 @@
-"""Models on disk, and checkpoints from which a fit goes on as if nothing had happened.
+"""Checkpoints, from which a fit goes on as if nothing had happened.
 
-Both are .npz files with a JSON header, checksummed and written atomically; no pickle anywhere.
+A checkpoint is an .npz file with a JSON header, checksummed and written atomically. A snapshot is a
+tree of tuples, records, numbers and arrays: `pack` describes it in the header, its arrays stand
+beside. So no pickle is needed.
 """
 
 import platform
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,78 +25,95 @@ from ..fitting.snapshots import Snapshot
 from ..rules.base import State
 from ..rules.natural import Curvature
 from ..rules.recipe import Running
-from . import store as _store
-from .model import FORMAT, _flat, _layers, _require
+from . import store
+from .model import require_kind
 
+FORMAT = 2
 KEPT = 2  # checkpoints of a run
+RECORDS = {  # that snapshots are made of, beside plain tuples
+    record.__name__: record
+    for record in (
+        *(Snapshot, State, Layer, Tracked, Factors, Epoch, Average, Guard, Last),
+        *(FullRank, Running, Curvature),  # of rules
+    )
+}
+
+
+def pack(tree: Any, name: str, arrays: dict[str, Any]) -> Any:
+    """Return a tree described in JSON; its arrays join `arrays`, named by their place under `name`.
+
+    ValueError for a record that is none of `RECORDS`.
+
+    >>> arrays = {}
+    >>> pack((1.5, Layer(np.eye(1), np.ones(1))), "x", arrays)
+    {'tuple': [1.5, {'Layer': [{'array': 'x.1.W'}, {'array': 'x.1.b'}]}]}
+    >>> sorted(arrays)
+    ['x.1.W', 'x.1.b']
+    """
+    if tree is None or isinstance(tree, (bool, int, float, str)):
+        return tree
+    if isinstance(tree, Mapping):
+        return {"dict": {key: pack(part, f"{name}.{key}", arrays) for key, part in tree.items()}}
+    if isinstance(tree, tuple):
+        places = getattr(tree, "_fields", range(len(tree)))
+        kind = type(tree).__name__ if hasattr(tree, "_fields") else "tuple"
+        if kind != "tuple" and kind not in RECORDS:
+            raise ValueError(f"a checkpoint may hold {', '.join(RECORDS)}, not {kind}")
+        named = zip(places, tree, strict=True)
+        return {kind: [pack(part, f"{name}.{place}", arrays) for place, part in named]}
+    arrays[name] = np.asarray(to_numpy(tree))
+    return {"array": name}
+
+
+def unpack(described: Any, arrays: dict[str, Any]) -> Any:
+    """Undo `pack`.
+
+    >>> unpack({"Layer": [{"array": "W"}, {"array": "b"}]}, {"W": np.eye(1), "b": np.ones(1)}).b
+    array([1.])
+    """
+    if not isinstance(described, dict):
+        return described
+    ((kind, parts),) = described.items()
+    if kind == "array":
+        return arrays[parts]
+    if kind == "dict":
+        return {key: unpack(part, arrays) for key, part in parts.items()}
+    made = [unpack(part, arrays) for part in parts]
+    return tuple(made) if kind == "tuple" else RECORDS[kind](*made)
 
 
 def write_snapshot(path: Path, snapshot: Snapshot, run: str) -> None:
     """Write a checkpoint of the run named `run`; see `Snapshot` for what is in it."""
-    state, L = snapshot.state, len(snapshot.state.layers)
-    arrays = _flat("layer", state.layers) | _flat("best", snapshot.best_layers)
-    rule_state = _pack(state.rule_state, arrays)
-    packed = {name: _pack(getattr(snapshot, name), arrays) for name in PACKED}
-    if state.tracked is not None:
-        arrays |= {"logdet": to_numpy(state.tracked.logdet), "sign": to_numpy(state.tracked.sign)}
-        for k, V in enumerate(state.tracked.inverse or ()):
-            arrays[f"inverse_{k}"] = to_numpy(V)
-    arrays |= {"seen": np.array(snapshot.seen, dtype=float).reshape(-1, 3)}
+    arrays: dict[str, Any] = {"seen": np.array(snapshot.seen, dtype=float).reshape(-1, 3)}
     header = {
         "format": FORMAT,
         "kind": "checkpoint",
         "run": run,
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
-        "layers": L,
-        "t": state.t,
-        "rule_state": rule_state,
-        "tracked": state.tracked is not None,
-        **packed,
-        **{name: getattr(snapshot, name) for name in PLAIN},
-        "history": [list(entry) for entry in snapshot.history],
+        "snapshot": pack(snapshot._replace(seen=()), "snapshot", arrays),
     }
-    _store.write(path, header, arrays)
-
-
-PLAIN = (  # the fields of a Snapshot that are JSON as they are
-    *("epoch", "batch", "rng_epoch", "rng_now", "best_epoch", "best", "seconds", "n_rejected"),
-    *("n_undone", "terms", "stop_reason"),
-)
-
-
-PACKED = ("average", "guard", "last", "drifts", "good_layers")  # and those that are trees of arrays
+    store.write(path, header, arrays)
 
 
 def read_snapshot(path: Path, run: str) -> Snapshot:
     """Read a checkpoint of the run named `run`; ValueError if damaged, or of another run."""
-    header, arrays = _store.read(path)
+    header, arrays = store.read(path)
     try:
-        _require(header, "checkpoint")
+        require_kind(header, "checkpoint", FORMAT)
         if header["run"] != run:
             raise ValueError("it belongs to another run")
-        L = header["layers"]
-        layers = _layers("layer", L, arrays)
-        check(layers)
-        rule_state, tracked = _unpack(header["rule_state"], arrays), None
-        if header["tracked"]:
-            Vs = tuple(arrays[f"inverse_{k}"] for k in range(L) if "inverse_0" in arrays)
-            tracked = Tracked(arrays["logdet"], arrays["sign"], Vs or None)
-        return Snapshot(
-            state=State(layers, rule_state, tracked, header["t"]),
-            best_layers=_layers("best", L, arrays),
-            seen=tuple((float(a), float(b), float(c)) for a, b, c in arrays["seen"]),
-            history=tuple(Epoch(*entry) for entry in header["history"]),
-            **{name: _unpack(header[name], arrays) for name in PACKED},
-            **{name: header[name] for name in PLAIN},
-        )
+        snapshot: Snapshot = unpack(header["snapshot"], arrays)
+        check(snapshot.state.layers)
+        seen = tuple((float(a), float(b), float(c)) for a, b, c in arrays["seen"])
+        return snapshot._replace(seen=seen)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from None
 
 
 def newest_snapshot(folder: Path, run: str) -> tuple[Snapshot | None, list[str]]:
-    """Return the newest checkpoint of this run that is whole, and a line for each that is not.
+    """Return the newest checkpoint of this run that can be read, and a line for each that can't.
 
-    ValueError where there are checkpoints and none can be used: nothing is started anew silently.
+    ValueError where there are checkpoints and none can be read: a run never starts over silently.
 
     >>> import tempfile
     >>> newest_snapshot(Path(tempfile.mkdtemp()), "run")
@@ -110,14 +130,14 @@ def newest_snapshot(folder: Path, run: str) -> tuple[Snapshot | None, list[str]]
     return None, notes
 
 
-class Keeper:
-    """Writes checkpoints into a folder and keeps the last two.
+class CheckpointWriter:
+    """Writes checkpoints into a folder and keeps the last two; a `Keeper` for `fit`.
 
-    Every so many seconds or steps, at each epoch's end, and when asked to stop. `fit` calls it
-    after each step; `stop` is set by a signal handler, and ends the fit.
+    It writes every so many seconds or steps, at the end of each epoch, and when it is asked to
+    stop. `fit` calls it after each step; a signal handler sets `stop`, which ends the fit.
 
     >>> import tempfile
-    >>> Keeper(Path(tempfile.mkdtemp()), "run").stop is None
+    >>> CheckpointWriter(Path(tempfile.mkdtemp()), "run").stop is None
     True
     """
 
@@ -133,45 +153,12 @@ class Keeper:
     def due(self, t: int, end: bool) -> bool:
         """Say whether a checkpoint should be written after step t, `end` of an epoch or fit."""
         late = time.monotonic() - self.written >= self.seconds
-        return end or late or self.stop is not None or (bool(self.steps) and t % self.steps == 0)  # type: ignore[operator]
+        counted = self.steps is not None and t % self.steps == 0
+        return end or late or counted or self.stop is not None
 
     def write(self, snapshot: Snapshot) -> None:
-        """Write, then remove all but the last two: the last good one is never touched before."""
+        """Write one, then remove all but the last two: until then the last good one is there."""
         write_snapshot(self.folder / f"step-{snapshot.state.t:012d}.npz", snapshot, self.run)
         for old in sorted(self.folder.glob("step-*.npz"))[:-KEPT]:
             old.unlink(missing_ok=True)
         self.written = time.monotonic()
-
-
-RECORDS = {  # that states are made of, beside plain tuples
-    record.__name__: record
-    for record in (Layer, Running, Curvature, Factors, FullRank, Tracked, Average, Guard, Last)
-}
-
-
-def _pack(tree: Any, arrays: dict[str, Any]) -> Any:
-    """Describe a tree of tuples, records and arrays in JSON; its arrays join `arrays`."""
-    if tree is None:
-        return None
-    if isinstance(tree, (int, float)):
-        return {"kind": "number", "value": tree}
-    if isinstance(tree, tuple):
-        kind = type(tree).__name__ if hasattr(tree, "_fields") else "tuple"
-        if kind != "tuple" and kind not in RECORDS:
-            raise ValueError(f"a rule's state may hold {', '.join(RECORDS)}, not {kind}")
-        return {"kind": kind, "parts": [_pack(part, arrays) for part in tree]}
-    name = f"rule_{sum(key.startswith('rule_') for key in arrays)}"
-    arrays[name] = np.asarray(to_numpy(tree))
-    return name
-
-
-def _unpack(described: Any, arrays: dict[str, Any]) -> Any:
-    """Undo `_pack`."""
-    if described is None:
-        return None
-    if isinstance(described, str):
-        return arrays[described]
-    if described["kind"] == "number":
-        return described["value"]
-    parts = [_unpack(part, arrays) for part in described["parts"]]
-    return tuple(parts) if described["kind"] == "tuple" else RECORDS[described["kind"]](*parts)

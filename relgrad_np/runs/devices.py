@@ -10,7 +10,7 @@ from ..core.network import Layer, Layers
 from ..fitting.batches import Staged
 
 NAMES = "cpu, cuda (CuPy), or torch:NAME such as torch:cuda"
-ROOM = 0.25  # of a device's free memory: larger sets stay on the host, and are staged
+SHARE = 0.25  # of a device's free memory that rows may fill; larger sets stay on the host
 
 
 def array_on(device: str, dtype: str) -> Array:
@@ -43,7 +43,7 @@ def array_on(device: str, dtype: str) -> Array:
             f"device {device!r} needs {'torch' if library == 'torch' else 'CuPy'}: "
             f"pip install {extra}"
         ) from None
-    except Exception as error:  # each library its own: no driver, no device, no memory
+    except Exception as error:  # no driver, device or memory: each library raises its own
         line = " ".join(str(error).split())
         raise ValueError(f"`device` {device!r} does not answer: {line}") from None
 
@@ -60,7 +60,7 @@ def moved(layers: Layers, like: Array) -> Layers:
 def placed(X: Any, like: Array, transform: Any = None) -> Any:
     """Return rows for `fit`: moved to the device if they fit there, else `Staged` on the host.
 
-    Rows that a transform brings to model space stay on the host, where it works.
+    Rows that need a transform stay on the host, where transforms work.
 
     >>> placed(np.ones((2, 1)), np.empty(0)).shape
     (2, 1)
@@ -68,13 +68,13 @@ def placed(X: Any, like: Array, transform: Any = None) -> Any:
     if isinstance(like, np.ndarray):
         return X
     needed = X.shape[0] * X.shape[1] * np.dtype(str(like.dtype).split(".")[-1]).itemsize
-    if transform is not None or needed > ROOM * free_memory(like):
+    if transform is not None or needed > SHARE * free_memory(like):
         return Staged(X, like)
     return from_numpy(np.asarray(X), like)
 
 
 def free_memory(like: Array) -> float:
-    """Return the bytes that are free where `like` is; infinity where the host's memory serves.
+    """Return the bytes that are free where `like` is; infinity for arrays in the host's memory.
 
     >>> free_memory(np.empty(0))
     inf

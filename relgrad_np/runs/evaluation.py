@@ -12,7 +12,7 @@ from ..datasets.files.own import raw_rows
 from ..datasets.transforms import Dequantise
 from .model import Model, in_float64
 from .report import two_errors
-from .training import baseline
+from .rows import baseline
 
 CHUNK = 8192  # rows scored at a time
 
@@ -49,7 +49,8 @@ def evaluate_own(model: Model, data: Dataset) -> tuple[Evaluation, Any]:
     """Judge a model on the test rows of the set it was fitted to; see `evaluate_file`.
 
     >>> from relgrad_np.datasets import load
-    >>> from relgrad_np.runs.training import Settings, train
+    >>> from relgrad_np.runs.settings import Settings
+    >>> from relgrad_np.runs.training import train
     >>> data = load("toy:sine", n=200)
     >>> run = train(data, Settings(epochs=2))
     >>> evaluate_own(run.model, data)[0].model_space == run.report.test
@@ -66,7 +67,8 @@ def evaluate_set(model: Model, data: Dataset) -> tuple[Evaluation, Any]:
     """Judge a model on the test rows of another set.
 
     >>> from relgrad_np.datasets import load
-    >>> from relgrad_np.runs.training import Settings, train
+    >>> from relgrad_np.runs.settings import Settings
+    >>> from relgrad_np.runs.training import train
     >>> model = train(load("toy:sine", n=200), Settings(epochs=2)).model
     >>> evaluate_set(model, load("toy:rings", n=200))[0].rows
     40
@@ -82,7 +84,8 @@ def evaluate_file(model: Model, path: Path) -> tuple[Evaluation, Any]:
     ValueError for other columns than the model's. Read and scored 8,192 rows at a time.
 
     >>> from relgrad_np.datasets import load
-    >>> from relgrad_np.runs.training import Settings, train
+    >>> from relgrad_np.runs.settings import Settings
+    >>> from relgrad_np.runs.training import train
     >>> import tempfile
     >>> model = train(load("toy:sine", n=200), Settings(epochs=2)).model
     >>> path = Path(tempfile.mkdtemp()) / "x.npy"

@@ -2,10 +2,10 @@
 
     config.json      the choices, the data's fingerprint, versions, the run's own name
     history.jsonl    one epoch a line
-    checkpoints/     the last two
+    checkpoints/     the last two checkpoints
     model.npz        the best epoch's model, with the data's transforms
     report.json      the judgement on the test rows
-    curve.png, samples.png
+    curve.png, samples.png   the pictures
 
 A folder has one writer: it is locked while a run works in it, and the lock dies with the process.
 """
@@ -20,22 +20,17 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..core.objective import log_likelihood
-from ..core.sampling import sample
-from ..datasets import Dataset
 from ..fitting.records import Epoch
-from . import store as _store
-from .model import Model, in_float64, save
+from .model import save
 from .settings import Settings
-from .training import Run, baseline
+from .store import atomic
+from .training import Run
 
 
 def create(path: Path, config: dict[str, Any]) -> dict[str, Any]:
-    """Make a run folder with its config.json, at once or not at all; returns config with `run`.
+    """Make a run folder with its config.json, completely or not at all; return config with `run`.
 
-    FileExistsError if anything of this name is there.
+    FileExistsError if a file or folder of this name exists.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "run"
@@ -122,7 +117,7 @@ def write_text(path: Path, text: str) -> None:
     >>> path.read_text()
     'hello'
     """
-    with _store.atomic(path) as file:
+    with atomic(path) as file:
         file.write(text.encode())
 
 
@@ -194,54 +189,3 @@ def finish(folder: Path, run: Run) -> None:
     save(folder / "model.npz", run.model)
     write_history(folder / "history.jsonl", run.result.history)
     write_text(folder / "report.json", strict_json(run.report._asdict(), 2) + "\n")
-
-
-def draw(folder: Path, data: Dataset, run: Run, prefix: str = "") -> list[Path]:
-    """Draw the learning curve and the samples; returns the files, none without matplotlib."""
-    try:
-        import matplotlib  # noqa: F401
-
-        from . import plots
-    except ModuleNotFoundError:
-        return []
-    files = [folder / f"{prefix}curve.png"]
-    history, model = run.result.history, run.model
-    plots.learning_curve(
-        files[0],
-        [e.epoch for e in history],
-        [e.train for e in history],
-        [e.validation for e in history],
-        float(baseline(data, data.validation).mean()),
-        f"{data.name}: {len(model.layers)} layers, {run.model.config['rule']} rule",
-    )
-    name = folder / f"{prefix}samples.png"
-    return files + draw_samples(name, model, data.test, data.image_shape)
-
-
-def draw_samples(
-    path: Path, model: Model, test: Any, image_shape: tuple[int, int] | None, seed: int = 0
-) -> list[Path]:
-    """Draw samples beside the data: images as a grid, two dimensions as a density; else nothing.
-
-    `test` holds rows in model space.
-    """
-    from . import plots
-
-    D = test.shape[1]
-    if image_shape is None and D != 2:
-        return []
-    layers = in_float64(model.layers)
-    rng = np.random.default_rng(seed)
-    X, _ = sample(layers, rng, 36 if image_shape else len(test), model.activation, model.density)
-    if image_shape:
-        pair = model.transforms.inverse(test[:36]), model.transforms.inverse(X)
-        plots.image_grid(path, *pair, image_shape, ("held-out data", "samples of the model"))
-    else:
-        plots.density_2d(
-            path,
-            test,
-            X,
-            lambda x: log_likelihood(layers, x, model.activation, model.density).per_sample,
-            str(model.config.get("data", "")),
-        )
-    return [path]

@@ -11,7 +11,7 @@ from ..core.arrays import check, to_numpy
 from ..core.densities import Density, density
 from ..core.network import Layer, Layers
 from ..datasets.transforms import Chain
-from . import store as _store
+from . import store
 
 FORMAT = 1
 
@@ -57,7 +57,12 @@ def save(path: str | os.PathLike[str], model: Model) -> None:
         "transforms": model.transforms.to_list(),
         "config": model.config,
     }
-    _store.write(Path(path), header, _flat("layer", model.layers))
+    arrays = {
+        f"layer_{k}_{part}": to_numpy(x)
+        for k, layer in enumerate(model.layers)
+        for part, x in zip("Wb", layer, strict=True)
+    }
+    store.write(Path(path), header, arrays)
 
 
 def load(path: str | os.PathLike[str]) -> Model:
@@ -71,9 +76,11 @@ def load(path: str | os.PathLike[str]) -> Model:
     FileNotFoundError: [Errno 2] No such file or directory: 'no such file'
     """
     try:
-        header, arrays = _store.read(Path(path))
-        _require(header, "model")
-        layers = _layers("layer", header["layers"], arrays)
+        header, arrays = store.read(Path(path))
+        require_kind(header, "model", FORMAT)
+        layers = tuple(
+            Layer(arrays[f"layer_{k}_W"], arrays[f"layer_{k}_b"]) for k in range(header["layers"])
+        )
         check(layers)
         return Model(
             layers,
@@ -97,21 +104,14 @@ def in_float64(layers: Layers) -> Layers:
     )
 
 
-def _require(header: dict[str, Any], kind: str) -> None:
-    if header["format"] != FORMAT:
-        raise ValueError(f"its format is {header['format']}, this version reads {FORMAT}")
-    if header.get("kind") != kind:
-        raise ValueError(f"it is a {header.get('kind')}, not a {kind}")
+def require_kind(header: dict[str, Any], kind: str, version: int) -> None:
+    """Refuse the header of a file of another kind or format.
 
-
-def _flat(name: str, layers: Any) -> dict[str, Any]:
-    """Name the arrays of layers: name_k_W, name_k_b."""
-    return {
-        f"{name}_{k}_{part}": to_numpy(x)
-        for k, layer in enumerate(layers)
-        for part, x in zip("Wb", layer, strict=True)
-    }
-
-
-def _layers(name: str, L: int, arrays: dict[str, Any]) -> Layers:
-    return tuple(Layer(arrays[f"{name}_{k}_W"], arrays[f"{name}_{k}_b"]) for k in range(L))
+    >>> require_kind({"format": 1, "kind": "model"}, "checkpoint", 1)
+    Traceback (most recent call last):
+    ValueError: it is a model, not a checkpoint
+    """
+    if header.get("kind", kind) != kind:
+        raise ValueError(f"it is a {header['kind']}, not a {kind}")
+    if header["format"] != version:
+        raise ValueError(f"its format is {header['format']}, this version reads {version}")

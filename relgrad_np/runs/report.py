@@ -10,7 +10,7 @@ from .model import in_float64
 
 
 class Report(NamedTuple):
-    """What a run gave: log-likelihoods in nats per sample in model space, unless named otherwise.
+    """The result of a run, in nats per sample and in model space unless named otherwise.
 
     `test_se2` is two standard errors of the mean over test rows; bits/dim are of pixel space, None
     where the data are not images; `fell`: how far below its best the validation ended, if more
@@ -70,7 +70,7 @@ class Report(NamedTuple):
 def judge(
     data: Dataset, result: FitResult, options: dict[str, Any], gaussian: Any, seconds: float
 ) -> Report:
-    """Return the report of a fit; evaluated in float64 whatever the fit's dtype.
+    """Return the report of a fit, evaluated in float64 whatever dtype it was fitted in.
 
     >>> from relgrad_np.datasets import load
     >>> data = load("toy:rings", n=50)
@@ -133,7 +133,7 @@ def space_of(data: Dataset) -> str:
 
 
 def _fell(result: FitResult, gain: float) -> float | None:
-    """Return how far the validation ended below its best, where that is worth a line."""
+    """Return how far the validation ended below its best, None where that is little."""
     values = [e.validation for e in result.history if e.validation is not None]
     if not values:
         return None

@@ -1,56 +1,86 @@
-"""The choices of a run, and those for the data sets known by name."""
+"""The settings of a run, which its config.json holds, and the defaults for known data sets.
+
+The options of `fit` among them are declared in `fitting.options`, the others here. The flags of
+`relgrad-np train` and the table of the documentation are made from both.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..core.arguments import one_of
+from ..fitting.declared import among, check_settings, declared, optional, setting, shared
+from ..fitting.options import Options
+from ..fitting.starts import KINDS
 from ..rules.presets import PRESETS
+from .devices import NAMES
+
+ACTIVATIONS = ("smooth_leaky_relu", "leaky_tanh", "identity")  # those that are onto R
+DENSITIES = ("normal", "logistic", "laplace", "sech", "student_t", "multivariate_t")
+DTYPES = ("float32", "float64")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The choices of a run; `settings_for` has those for the data sets known by name.
+    """The settings of a run, with the defaults for data of one's own; see `settings_for`.
 
-    Chosen on validation rows: on the digits (seed 0) three layers, Gaussianising start and recipe
-    end above two layers, whitening start and plain step 0.03; the toys and POWER by the natural
-    gradient in deep nets, BSDS300 by depth, leaky_tanh, a base with one scale for the whole row,
-    and Adam in the group (see `validation`).
+    ValueError or TypeError, by name, for what can't be used.
 
-    >>> Settings().layers
-    3
+    >>> Settings(epochs=3).epochs, Settings().layers
+    (3, 3)
     """
 
-    layers: int = 3
-    activation: str = "smooth_leaky_relu"
-    alpha: float | None = None
-    beta: float | None = None
-    density: str = "normal"
-    init: str = "gaussianize"
-    rule: str = "recipe"
-    learning_rate: float | None = None
-    schedule: str = "linear"
-    warmup: int = 0
-    batch_size: int = 100
-    epochs: int = 60
-    patience: int | None = None
-    seed: int = 0
-    dtype: str = "float64"
-    implementation: str | None = None
-    preset: str | None = None
-    average: float | None = 0.1
-    fresh_noise: bool = False
-    device: str = "cpu"
+    layers: int = setting(3, "number of layers L")
+    activation: str = setting(
+        "smooth_leaky_relu", "what acts between the layers", choices=ACTIVATIONS
+    )
+    alpha: float | None = setting(None, "parameter of the activation", unset="the activation's own")
+    beta: float | None = setting(
+        None, "second parameter, of leaky_tanh", unset="the activation's own"
+    )
+    density: str = setting("normal", "base density of the latent", choices=DENSITIES)
+    init: str = setting("gaussianize", "how the layers start", choices=KINDS)
+    rule: str = shared(Options, "rule")
+    learning_rate: float | None = shared(Options, "learning_rate")
+    schedule: str = shared(Options, "schedule")
+    warmup: int = shared(Options, "warmup")
+    batch_size: int = shared(Options, "batch_size")
+    epochs: int = shared(Options, "epochs", default=60)
+    patience: int | None = shared(Options, "patience")
+    seed: int = setting(0, "seed of all that is random")
+    dtype: str = setting(
+        "float64", "in which the layers are fitted", choices=DTYPES, check=among(DTYPES)
+    )
+    implementation: str | None = shared(Options, "implementation")
+    preset: str | None = setting(
+        None,
+        "settings that belong together, such as those of the authors' code",
+        choices=PRESETS,
+        check=optional(among(PRESETS)),
+    )
+    average: float | None = shared(Options, "average")
+    fresh_noise: bool = setting(False, "dequantise images anew for each batch")
+    device: str = setting("cpu", f"where the arrays are: {NAMES}")
 
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def of_fit(self) -> dict[str, Any]:
+        """Return those that are options of `fit`, by name.
+
+        >>> Settings(warmup=5).of_fit()["warmup"]
+        5
+        """
+        return {name: getattr(self, name) for name in declared(Options) if hasattr(self, name)}
+
+
+# Chosen on validation rows. On the digits (seed 0) three layers, the Gaussianising start and the
+# recipe end above two layers, the whitening start and a plain step of 0.03. The toys and POWER gain
+# by the natural gradient in deep nets, BSDS300 by depth, leaky_tanh, a base with one scale for the
+# whole row, and Adam in the group. See `validation`.
 
 DIGITS = Settings(fresh_noise=True)
-
-
 TOY = Settings(layers=48, init="principal", rule="natural", batch_size=2000, epochs=120)
-
-
 LARGE = Settings(layers=2, batch_size=200, epochs=15, dtype="float32", fresh_noise=True)
-
-
 PATCHES = Settings(
     layers=24,
     activation="leaky_tanh",
@@ -63,16 +93,10 @@ PATCHES = Settings(
     epochs=8,
     dtype="float32",
 )
-
-
 POWER = Settings(
     layers=32, density="student_t", init="principal", rule="natural", batch_size=2000, epochs=5
 )
-
-
 LOW = Settings(layers=8, batch_size=500, epochs=5)
-
-
 BY_NAME = {
     "digits": DIGITS,
     "mnist": LARGE,

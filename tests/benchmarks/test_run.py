@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("numba", reason="numba is not installed")
 
-from benchmarks import report, run
+from benchmarks import __main__, cuda, report, run
 
 
 class Fake:
@@ -68,3 +68,30 @@ def test_the_figure_is_drawn(tmp_path):
     line = {"N": 10, "contender": "kernels-plain", "median": 1.0}
     lines = [line | {"D": D} for D in (64, 128)]
     assert report.draw(lines, tmp_path / "x.png").stat().st_size > 1000
+
+
+def test_one_command_leads_to_the_benchmark_of_each_device(monkeypatch, capsys):
+    asked = {}
+    for program in (run, cuda):
+        monkeypatch.setattr(
+            program, "main", lambda rest, name=program.__name__: asked.update({name: rest}) or 0
+        )
+    assert __main__.main(["--quick", "--cells", "batch", "--threads", "2", "--out", "x"]) == 0
+    assert __main__.main(["--device", "cuda", "--quick"]) == 0
+    assert asked == {
+        "benchmarks.run": ["--quick", "--cells", "batch", "--threads", "2", "--out", "x"],
+        "benchmarks.cuda": ["--quick"],
+    }
+    monkeypatch.undo()
+    for arguments, words in (
+        (["--help"], "--cells"),
+        (["--device", "cuda", "--help"], "--rehearse"),
+    ):
+        with pytest.raises(SystemExit, match="0"):
+            __main__.main(arguments)
+        out = capsys.readouterr().out
+        assert words in out
+        assert "usage: python -m benchmarks" in out
+    for arguments in (["--device", "tpu"], ["--sizes", "3"]):
+        with pytest.raises(SystemExit, match="2"):
+            __main__.main(arguments)

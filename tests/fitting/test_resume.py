@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 import relgrad_np as rg
-from relgrad_np.runs.checkpoint import Keeper, newest_snapshot, read_snapshot, write_snapshot
+from relgrad_np.runs.checkpoint import (
+    CheckpointWriter,
+    newest_snapshot,
+    read_snapshot,
+    write_snapshot,
+)
 
 from ..laws.problems import Stumble, afterwards
 
@@ -158,7 +163,7 @@ def test_a_snapshot_of_other_layers_is_refused(tmp_path):
 
 
 def test_the_last_two_are_kept_and_the_newest_whole_one_is_used(tmp_path):
-    run("float64", "plain", keeper=Keeper(tmp_path, "run", steps=3))
+    run("float64", "plain", keeper=CheckpointWriter(tmp_path, "run", steps=3))
     files = sorted(path.name for path in tmp_path.iterdir())
     assert files == ["step-000000000018.npz", "step-000000000020.npz"]
     assert newest_snapshot(tmp_path, "run")[0].state.t == 20
@@ -176,7 +181,7 @@ def test_the_last_two_are_kept_and_the_newest_whole_one_is_used(tmp_path):
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
-    run("float64", "plain", keeper=Keeper(tmp_path, "one"))
+    run("float64", "plain", keeper=CheckpointWriter(tmp_path, "one"))
     with pytest.raises(ValueError, match="it belongs to another run"):
         newest_snapshot(tmp_path, "two")
 
@@ -265,7 +270,7 @@ def test_a_fit_in_other_terms_is_refused_by_name(tmp_path, change, name):
 
 def test_a_fit_that_stopped_by_patience_stays_stopped(tmp_path):
     options = {"patience": 1, "learning_rate": 3.0, "average": None}
-    whole = run("float64", "plain", keeper=Keeper(tmp_path, "run"), **options)
+    whole = run("float64", "plain", keeper=CheckpointWriter(tmp_path, "run"), **options)
     assert whole.stop_reason == "patience"
     last, _ = newest_snapshot(tmp_path, "run")
     again = run("float64", "plain", resume=last, **options)

@@ -17,7 +17,7 @@ import numpy as np
 import relgrad_np as rg
 from relgrad_np.cli.main import main
 from relgrad_np.datasets import load
-from tests.cli.test_commands import BAD
+from tests.cli.test_main import BAD
 from tests.laws.problems import generic
 from tests.laws.test_errors import INPUTS
 from tests.laws.test_errors import P as PROBLEM

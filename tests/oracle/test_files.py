@@ -7,19 +7,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from relgrad_np import oracle
 from relgrad_np.cli.main import main
-from relgrad_np.oracle.truths import schema, storage
+from relgrad_np.oracle.truths import storage, suite
 from validation import fuzz_check
 
 ROOT = Path(__file__).parents[2]
+SCHEMA = Path(oracle.__file__).parent / "schema.json"
 pytestmark = pytest.mark.filterwarnings("ignore:.*:RuntimeWarning")
 
 
-@pytest.fixture
-def folder(tmp_path):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
     with np.errstate(all="ignore"):
-        fuzz_check.prepare(tmp_path)
-    return tmp_path
+        fuzz_check.prepare(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    """A suite and right results in every format, to be damaged."""
+    return shutil.copytree(made, tmp_path, dirs_exist_ok=True)
 
 
 def check(folder, capsys, *more):
@@ -71,6 +80,10 @@ def manifest(folder, edit):
     path.write_text(json.dumps(value))
 
 
+def entry(folder, **changes):
+    manifest(folder, lambda m: m["cases"][0].update(changes))
+
+
 def first_case(folder):
     return next((folder / "suite" / "cases").glob("*.npz"))
 
@@ -100,6 +113,21 @@ BAD = {
     "missing key": (lambda f: manifest(f, lambda m: m.pop("counts")), "has no 'counts'"),
     "wrong count": (lambda f: manifest(f, lambda m: m["counts"].update(cases=7)), "counts are"),
     "wrong sizes": (lambda f: manifest(f, lambda m: m["cases"][0].update(N=9)), "must be float64"),
+    "no cases": (lambda f: manifest(f, lambda m: m.update(cases=3)), "cases must be a list"),
+    "a case no object": (lambda f: manifest(f, lambda m: m.update(cases=[3])), "cases[0] must be an object"),
+    "a path for an id": (lambda f: entry(f, id="../x"), "unusable id '../x'"),
+    "unknown flag": (lambda f: entry(f, bias="maybe"), "unusable bias 'maybe'"),
+    "another file": (lambda f: entry(f, file="../x.npz"), "file must be 'cases/"),
+    "no number of layers": (lambda f: entry(f, L="2"), "L must be an integer"),
+    "many layers": (lambda f: entry(f, L=10**9), "L must be an integer"),
+    "unknown activation": (lambda f: entry(f, activation={"name": "relu"}), "unknown activation; choose from smooth_leaky_relu alpha"),
+    "a parameter missing": (lambda f: entry(f, density={"name": "student_t"}), "unknown density"),
+    "infinite step": (lambda f: entry(f, eta=float("inf")), "eta must be a finite number"),
+    "wrong signs": (lambda f: entry(f, signs=[0]), "signs are not those"),
+    "no tolerances": (lambda f: entry(f, tolerances=[]), "tolerances must be an object"),
+    "two numbers": (lambda f: entry(f, tolerances={"Y_0": [1, 2]}), "the tolerance of Y_0 must be three numbers"),
+    "no number": (lambda f: entry(f, tolerances={"Y_0": [1, 2, None]}), "the tolerance of Y_0 must be a finite number"),
+    "NaN for a tolerance": (lambda f: entry(f, tolerances={"Y_0": [1, 2, float("nan")]}), "must be a finite number"),
     "a case twice": (lambda f: manifest(f, lambda m: m["cases"].append(m["cases"][0])), "two cases have the same id"),
     "wrong shape": (lambda f: change(f, Y_0=np.zeros((1, 1))), "`Y_0` must have shape"),
     "wrong dtype": (lambda f: change(f, Y_0=np.zeros((5, 2), dtype=int)), "must be float32 or float64, got int64"),
@@ -168,13 +196,22 @@ def test_mutated_files_never_crash(monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == "no crash, no hang"
 
 
-def test_every_keyword_of_the_schema_is_enforced():
+def test_the_manifest_is_valid():
     jsonschema = pytest.importorskip(
         "jsonschema", reason="compares with jsonschema where it is installed"
     )
-    jsonschema.Draft202012Validator.check_schema(json.loads(schema.text()))
-    value = json.loads((ROOT / "validation/vectors/manifest.json").read_text())
-    jsonschema.validate(value, json.loads(schema.text()))
+    schema = json.loads(SCHEMA.read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(json.loads((ROOT / "validation/vectors/manifest.json").read_text()), schema)
+
+
+def test_the_schema_requires_what_load_requires():
+    schema = json.loads(SCHEMA.read_text())
+    assert schema["properties"]["schema"]["const"] == suite.SCHEMA
+    assert set(schema["properties"]) == set(schema["required"]) == set(suite.KEYS)
+    entry = schema["properties"]["cases"]["items"]
+    assert set(entry["required"]) == set(suite.ENTRY)
+    assert set(entry["properties"]) == {*suite.ENTRY, *suite.HEXADECIMAL}
 
 
 def test_vectors_export_refuses_a_folder_with_files(tmp_path, capsys):

@@ -164,7 +164,7 @@ def full_disk(base, report):
         command = ["train", "toy:rings", *COMMON, "--seed", 1, "--out", folder]
         from relgrad_np.runs import checkpoint
 
-        write = checkpoint.Keeper.write
+        write = checkpoint.CheckpointWriter.write
 
         def write_then_fill(self, snapshot):
             write(self, snapshot)
@@ -172,9 +172,9 @@ def full_disk(base, report):
                 free = shutil.disk_usage(disk).free
                 filler.write_bytes(bytes(max(0, free - 6000)))
 
-        checkpoint.Keeper.write = write_then_fill
+        checkpoint.CheckpointWriter.write = write_then_fill
         status, _, err = call(*command)
-        checkpoint.Keeper.write = write
+        checkpoint.CheckpointWriter.write = write
         faults += not (status == 2 and "No space left on device" in err and err.count("\n") == 1)
         faults += "checkpoints" not in err
         snapshot, notes = newest_snapshot(folder / "checkpoints", read_config(folder)["run"])

@@ -20,7 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from relgrad_np.runs import store as _store
+from relgrad_np.runs import store
+from relgrad_np.runs.checkpoint import read_snapshot
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 30.0  # seconds in which a job has to end
@@ -107,9 +108,10 @@ def error_file(folder):
 def layers_of(folder):
     """Return the arrays of the layers at the end, and of the best ones."""
     last = sorted((folder / "checkpoints").glob("step-*.npz"))[-1]
-    header, arrays = _store.read(last)
-    kept = {key: x for key, x in arrays.items() if key.startswith(("layer_", "best_"))}
-    return header["t"], kept
+    header, arrays = store.read(last)
+    names = ("snapshot.state.layers.", "snapshot.best_layers.")
+    kept = {key: x for key, x in arrays.items() if key.startswith(names)}
+    return read_snapshot(last, header["run"]).state.t, kept
 
 
 def run(count, seed, report=print):

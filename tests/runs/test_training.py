@@ -8,6 +8,8 @@ import pytest
 from relgrad_np.cli.main import main
 from relgrad_np.datasets import load
 from relgrad_np.runs import training
+from relgrad_np.runs.rows import rows_of
+from relgrad_np.runs.settings import Settings
 
 
 def test_a_run_is_prepared_once(monkeypatch, tmp_path, capsys):
@@ -19,7 +21,8 @@ def test_a_run_is_prepared_once(monkeypatch, tmp_path, capsys):
         return make(*args, **options)
 
     monkeypatch.setattr(training, "init_layers", counted)
-    assert main(["train", "toy:sine", "--epochs", "1", "--out", str(tmp_path / "run")]) == 0
+    arguments = ["--epochs", "1", "--layers", "2", "--rows", "200", "--out", str(tmp_path / "run")]
+    assert main(["train", "toy:sine", *arguments]) == 0
     assert calls == ["principal"]
 
 
@@ -27,15 +30,15 @@ def test_a_column_that_is_constant_in_float32_is_refused_there():
     """As of a set that is not standardised: 1e4 + 1e-5 noise varies in float64 alone."""
     data = load(np.random.default_rng(0).normal(size=(400, 3)))
     data = data._replace(train=data.train * [1, 1, 1e-5] + [0, 0, 1e4])
-    training.prepare(training.Settings(layers=1, dtype="float64"), data)
+    training.prepare(Settings(layers=1, dtype="float64"), data)
     with pytest.raises(ValueError, match=r"have not full rank: columns that are constant: 2"):
-        training.prepare(training.Settings(layers=1, dtype="float32"), data)
+        training.prepare(Settings(layers=1, dtype="float32"), data)
 
 
 def test_fresh_noise_is_drawn_anew_and_hides_nothing_else():
     """Pixels come back exactly; each draw differs, and has the law of the first one."""
     data = load("digits")
-    pixels, transform = training.rows_of(data, "float64", True)
+    pixels, transform = rows_of(data, "float64", True)
     again = data.transforms.inverse(transform(pixels, np.random.default_rng(5)))
     assert np.array_equal(again, pixels)
     rng = np.random.default_rng(0)
@@ -54,7 +57,7 @@ def test_fresh_noise_reaches_the_fit():
     def watch(epoch, state):
         seen.append(epoch.train)
 
-    settings = training.Settings(layers=1, epochs=3, learning_rate=1e-9, fresh_noise=True)
+    settings = Settings(layers=1, epochs=3, learning_rate=1e-9, fresh_noise=True)
     training.train(load("digits"), settings, callbacks=(watch,))
     fixed = list(seen)
     seen.clear()
@@ -65,13 +68,13 @@ def test_fresh_noise_reaches_the_fit():
 
 def test_fresh_noise_is_for_images():
     with pytest.raises(ValueError, match="`fresh_noise` is for images, and 'toy:moons' is none"):
-        training.prepare(training.Settings(fresh_noise=True), load("toy:moons", n=50))
+        training.prepare(Settings(fresh_noise=True), load("toy:moons", n=50))
 
 
 def test_fresh_noise_differs_from_epoch_to_epoch():
     """Each call draws from the fit's own generator: the same rows are never the same again."""
     data = load("digits")
-    prepared = training.prepare(training.Settings(layers=1, fresh_noise=True, epochs=3), data)
+    prepared = training.prepare(Settings(layers=1, fresh_noise=True, epochs=3), data)
     drawn, transform = [], prepared.options["transform"]
 
     def watched(rows, rng):
@@ -80,7 +83,7 @@ def test_fresh_noise_differs_from_epoch_to_epoch():
         return made
 
     prepared.options["transform"] = watched
-    training.train(data, training.Settings(layers=1, epochs=3), prepared=prepared)
+    training.train(data, Settings(layers=1, epochs=3), prepared=prepared)
     pixel = drawn[0][0]
     values = [z for row, z in drawn if row == pixel]
     assert len(values) >= 3

@@ -1,16 +1,19 @@
 """Candidate against truth, array by array: how far off, in units of what is allowed."""
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from ..conventions import Conventions, applies, expected
-from ..truths.stages import layer_of, order, split
-from ..truths.suite import Case
+from ..truths.records import Array, Case, Problem
+from ..truths.stages import STAGES, Place, layer_of, names, order, split
 
-Array = Any
 EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
+Found = Sequence[tuple[Case, dict[str, Array], str]]
+"""What a candidate returned: case, arrays in the default conventions, the dtype it claims."""
 
 
 class Entry(NamedTuple):
@@ -22,7 +25,7 @@ class Entry(NamedTuple):
 
     case: str
     name: str
-    place: tuple[int, int, int]
+    place: Place
     error: float
     allowed: float
     checked: bool = True
@@ -34,7 +37,7 @@ class Entry(NamedTuple):
 
     @property
     def wrong(self) -> bool:
-        """NaN is wrong."""
+        """Whether the error is larger than allowed, or NaN."""
         return self.checked and not self.error <= self.allowed
 
     @property
@@ -44,16 +47,56 @@ class Entry(NamedTuple):
 
     @property
     def layer(self) -> int | None:
-        """The layer that made it."""
+        """The layer that made it; None for an array of the whole net."""
         return layer_of(self.name)
 
+    @property
+    def where(self) -> str:
+        """Layer and stage, as a report says them."""
+        return self.stage if self.layer is None else f"layer {self.layer}, {self.stage}"
 
-class Outcome(NamedTuple):
-    """What a candidate returned for a case, beside the case as it should be judged."""
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a candidate returned for a case, and the case as its conventions want it judged.
+
+    `eps` belongs to the dtype that the results claim.
+    """
 
     case: Case
     arrays: dict[str, Array]
     eps: float
+
+    @property
+    def problem(self) -> Problem:
+        """The inputs."""
+        return self.case.problem
+
+    @cached_property
+    def conditions(self) -> list[float]:
+        """The condition number of each layer's W."""
+        return [float(np.linalg.cond(W)) for W in self.problem.W]
+
+    @cached_property
+    def errors(self) -> dict[str, float]:
+        """The worst error of each array that was returned and is expected."""
+        names = [name for name in self.case.expected if name in self.arrays]
+        return {name: worst(self.arrays[name], self.case.expected[name]) for name in names}
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        """The arrays compared with the right ones, in order of propagation.
+
+        An array whose tolerance is more than a quarter of its own size is no evidence in this
+        precision: it is listed as not checked.
+        """
+        rows = []
+        for name, error in self.errors.items():
+            tolerance, place = self.case.tolerances[name], order(name, self.problem.L)
+            allowed = tolerance.allowed(self.eps)
+            checked = allowed <= tolerance.size / 4
+            rows.append(Entry(self.problem.id, name, place, error, allowed, checked))
+        return sorted(rows, key=lambda entry: entry.place)
 
 
 def worst(x: Array, right: Array) -> float:
@@ -64,6 +107,9 @@ def worst(x: Array, right: Array) -> float:
     """
     with np.errstate(all="ignore"):
         error = np.abs(np.asarray(x, dtype=float) - right)
+    largest = float(np.max(error, initial=0.0))
+    if np.isfinite(largest):
+        return largest
     same = (x == right) | (np.isnan(x) & np.isnan(right))
     error = np.where(same, 0.0, np.where(np.isfinite(error), error, np.inf))
     return float(np.max(error, initial=0.0))
@@ -78,32 +124,13 @@ def ratio(error: float, allowed: float) -> float:
     return error / allowed if allowed else (0.0 if error == 0 else np.inf)
 
 
-def outcomes(
-    found: Iterable[tuple[Case, dict[str, Array], str]], how: Conventions
-) -> list[Outcome]:
+def outcomes(found: Found, how: Conventions) -> list[Outcome]:
     """Pair results with cases as these conventions want them judged; empty results are left out."""
     return [
         Outcome(expected(case, how), arrays, EPS[dtype])
         for case, arrays, dtype in found
         if arrays and applies(case.problem, how, supplied=True)
     ]
-
-
-def entries(outcome: Outcome) -> list[Entry]:
-    """Compare every array of an outcome, in order of propagation.
-
-    An array whose tolerance is a quarter of its own size is no evidence in this precision: it is
-    listed as not checked.
-    """
-    (problem, right, tolerances), found = outcome.case, []
-    for name, true in right.items():
-        if name in outcome.arrays:
-            allowed = tolerances[name].allowed(outcome.eps)
-            checked = allowed <= tolerances[name].size / 4
-            error = worst(outcome.arrays[name], true)
-            place = order(name, problem.L)
-            found.append(Entry(problem.id, name, place, error, allowed, checked))
-    return sorted(found, key=lambda entry: entry.place)
 
 
 def first_wrong(found: Iterable[Entry]) -> Entry | None:
@@ -115,3 +142,36 @@ def first_wrong(found: Iterable[Entry]) -> Entry | None:
     """
     wrong = [entry for entry in found if entry.wrong]
     return min(wrong, key=lambda entry: (entry.place, -entry.units), default=None)
+
+
+def supplied_stages(results: Iterable[Outcome]) -> set[str]:
+    """Return the stages of which a candidate returned any array."""
+    return {split(name)[0] for outcome in results for name in outcome.arrays}
+
+
+def not_checked(found: Found, results: Sequence[Outcome]) -> tuple[str, ...]:
+    """Return lines on what was not looked at: stages, cases, arrays without enough digits."""
+    supplied, lines = supplied_stages(results), []
+    possible = {split(name)[0] for outcome in results for name in outcome.case.expected}
+    possible = possible or {split(name)[0] for name in names(2)}
+    if missing := [stage for stage in STAGES if stage in possible - supplied]:
+        lines.append("not supplied: " + ", ".join(missing))
+    partly = [
+        outcome.problem.id
+        for outcome in results
+        if any(split(n)[0] in supplied and n not in outcome.arrays for n in outcome.case.expected)
+    ]
+    if partly:
+        lines.append(f"arrays supplied elsewhere are missing in {_few(partly)}")
+    judged = {outcome.problem.id for outcome in results}
+    if absent := [case.problem.id for case, _, _ in found if case.problem.id not in judged]:
+        lines.append(f"no results for {_few(absent)}")
+    rows = [entry for outcome in results for entry in outcome.entries]
+    if blind := [f"{e.case} {e.name}" for e in rows if not e.checked]:
+        lines.append(f"no digits left in this precision: {_few(blind)}")
+    return tuple(lines)
+
+
+def _few(items: Sequence[str]) -> str:
+    shown = ", ".join(items[:3])
+    return shown if len(items) <= 3 else f"{shown} and {len(items) - 3} more"

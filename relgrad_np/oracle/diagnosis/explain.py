@@ -1,99 +1,125 @@
-"""What is wrong, by name: the explanation that accounts for the longest stretch of the results.
+"""What is wrong, by name: the hypothesis that agrees with the candidate for longest.
 
-A hypothesis is a set of undeclared conventions, a mistake of the catalogue, or both; `hypotheses`
-executes it, and its results are compared with the candidate's in order of propagation. The one
-that agrees longest is the diagnosis, of equal ones the simplest.
+A hypothesis is a set of undeclared conventions, a mistake of the catalogue, or both. It is
+executed, and what it predicts is compared with the candidate's results in order of propagation. The
+one that agrees longest is the diagnosis; of several, the simplest.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 from ..conventions import CHOICES, Conventions
 from ..mistakes.catalogue import mistakes
-from ..truths.stages import STAGES, split
-from .compare import Entry, Outcome, entries, first_wrong
-from .hypotheses import END, Hypothesis, Place, agreement, disagreement, predict
+from ..truths.stages import STAGES, Place, split
+from .compare import Entry, Outcome, first_wrong, supplied_stages
+from .hypotheses import END, Finding, Hypothesis, agreement, disagreement, predict
+
+# what changes the form of results, not which function they are of
+FORM = {"weights", "direction", "reduction"}
 
 
-class Finding(NamedTuple):
-    """A hypothesis, how far it agrees (END: everywhere), its worst disagreement at the first error.
-
-    `residual` in units of what is allowed; `runner_up`: the next best mistake and its residual.
-    """
-
-    hypothesis: Hypothesis
-    until: Place
-    residual: float
-    runner_up: tuple[str, float] | None = None
-
-    @property
-    def explains_all(self) -> bool:
-        """Nothing is left to explain."""
-        return self.until == END
-
-
-def explore(
-    found: Sequence[Outcome], declared: Conventions, compared: dict[str, list[Entry]]
-) -> Finding | None:
+def explain(results: Sequence[Outcome], declared: Conventions) -> Finding | None:
     """Return the best explanation of what is wrong, or None if nothing agrees past the first error.
 
-    Mistakes alone, in all layers or in one; then undeclared conventions, with and without one.
+    Mistakes alone are tried first, in all layers and in one; then undeclared conventions, with a
+    mistake and without.
     """
-    first = first_wrong(itertools.chain.from_iterable(compared.values()))
+    first = first_wrong(entry for outcome in results for entry in outcome.entries)
     if first is None:
         return None
-    probes = _probes(found, compared)
-    possible = _possible(found, first.place)
-    plain = [Hypothesis(mistake=name) for name in possible]
-    best = _best(probes, found, declared, plain, first.place)
+    search = Search(results, declared)
+    possible = _possible(results, first.place)
+    best = search.best((Hypothesis(mistake=name) for name in possible), first.place)
     if best is None or not best.explains_all:
-        layers = _layers(found, compared)
-        local = [Hypothesis(mistake=name, only=j) for name in possible for j in layers]
-        best = _better(best, _best(probes, found, declared, local, first.place))
+        layers = _wrong_layers(results, first)
+        local = [Hypothesis(mistake=name, only=k) for name in possible for k in layers]
+        best = _better(best, search.best(local, first.place))
     if best is None or not best.explains_all:
-        conv = _best(probes, found, declared, _combinations(declared), first.place)
-        if conv is not None and not conv.explains_all:
-            both = [conv.hypothesis._replace(mistake=name) for name in _possible(found, conv.until)]
-            whole = _best(probes, found, declared, both, conv.until)
-            conv = (
-                whole
-                if whole is not None and whole.explains_all
-                else _partial(conv, probes, found, declared, first)
-            )
-        best = _better(best, conv)
-    return _with_runner_up(best, found, declared, first) if best else None
+        best = _better(best, _by_conventions(search, first.place))
+    return _with_residuals(best, results, declared, first) if best else None
 
 
-UNITS = {"weights", "direction", "reduction"}
+def explain_part(results: Sequence[Outcome], declared: Conventions, first: Entry) -> Finding | None:
+    """Explain a part that was given true inputs, alone: stages do not depend on each other then."""
+    alone = []
+    for outcome in results:
+        kept = {name: x for name, x in outcome.arrays.items() if split(name)[0] == first.stage}
+        if kept:
+            alone.append(replace(outcome, arrays=kept))
+    return explain(alone, declared)
 
 
-def _partial(
-    conv: Finding,
-    probes: Sequence[Outcome],
-    found: Sequence[Outcome],
-    declared: Conventions,
-    first: Entry,
-) -> Finding | None:
-    """Return what conventions alone explain of the results, if not all: one, or several of form.
+class Search:
+    """How long hypotheses agree with a candidate's results.
 
-    Several of another kind, not all of whose consequences are there, are mistakes in disguise.
+    A few cases that differ, `probes`, settle most hypotheses; the rest are run on all cases.
     """
-    if len(conv.hypothesis.changes) == 1 or {k for k, _ in conv.hypothesis.changes} <= UNITS:
-        return conv
-    simple = [
-        h
-        for h in _combinations(declared)
-        if len(h.changes) == 1 or {key for key, _ in h.changes} <= UNITS
-    ]
-    return _best(probes, found, declared, simple, first.place)
+
+    def __init__(self, results: Sequence[Outcome], declared: Conventions) -> None:
+        self.results, self.declared, self.probes = results, declared, _probes(results)
+
+    def until(
+        self, results: Sequence[Outcome], h: Hypothesis, beyond: Place, phase: int = END[0]
+    ) -> Place:
+        """Return where a hypothesis first disagrees in any case, or `beyond` or less."""
+        until = END
+        for outcome in results:
+            until = min(until, agreement(outcome, self.declared, h, phase))
+            if until <= beyond:
+                break
+        return until
+
+    def best(self, hypotheses: Iterable[Hypothesis], beyond: Place) -> Finding | None:
+        """Return the hypothesis that agrees longest, past `beyond`; of several, the simplest.
+
+        The hypotheses come in order of complexity, so the first that explains all is it.
+        """
+        best: Finding | None = None
+        ranked = []
+        for h in hypotheses:
+            until = self.until(self.probes[:4], h, beyond, beyond[0])
+            if until > beyond:
+                until = self.until(self.probes, h, beyond)
+            if until == END == self.until(self.results, h, beyond):
+                return Finding(h, END)
+            if until > beyond:
+                ranked.append(Finding(h, until))
+        for finding in sorted(ranked, key=_rank, reverse=True):
+            if best is not None and _rank(finding) <= _rank(best):
+                break
+            full = self.until(self.results, finding.hypothesis, beyond)
+            if full > beyond:
+                best = _better(best, finding._replace(until=full))
+        return best
 
 
-def _possible(found: Sequence[Outcome], place: Place) -> list[str]:
+def _rank(finding: Finding) -> tuple[Place, float]:
+    return finding.until, -finding.hypothesis.complexity
+
+
+def _better(one: Finding | None, two: Finding | None) -> Finding | None:
+    if one is None or two is None:
+        return one or two
+    return two if _rank(two) > _rank(one) else one
+
+
+def _probes(results: Sequence[Outcome]) -> list[Outcome]:
+    """Return a few cases that differ: some that are wrong, some that are right."""
+    kinds: dict[Any, Outcome] = {}
+    for outcome in sorted(results, key=lambda outcome: outcome.problem.D):
+        p = outcome.problem
+        wrong = any(entry.wrong for entry in outcome.entries)
+        kinds.setdefault((wrong, min(p.L, 3), p.N > 1, bool(p.b[0].any())), outcome)
+    return list(kinds.values())[:8]
+
+
+def _possible(results: Sequence[Outcome], place: Place) -> list[str]:
     """Return the mistakes that can show first at a place: of its stage, or of one not supplied."""
-    supplied = {split(name)[0] for outcome in found for name in outcome.arrays}
+    supplied = supplied_stages(results)
     return [
         name
         for name, mistake in mistakes.items()
@@ -102,11 +128,15 @@ def _possible(found: Sequence[Outcome], place: Place) -> list[str]:
     ]
 
 
-def _better(one: Finding | None, two: Finding | None) -> Finding | None:
-    if one is None or two is None:
-        return one or two
-    ranks = [(f.until, -f.hypothesis.complexity) for f in (one, two)]
-    return two if ranks[1] > ranks[0] else one
+def _wrong_layers(results: Sequence[Outcome], first: Entry) -> list[int]:
+    """Return the layers in which the first stage that is wrong is so; for the whole net, all."""
+    wrong = (entry for outcome in results for entry in outcome.entries if entry.wrong)
+    layers = {
+        entry.layer
+        for entry in wrong
+        if entry.place[0] == first.place[0] and entry.layer is not None
+    }
+    return sorted(layers) or list(range(max(outcome.problem.L for outcome in results)))
 
 
 def _combinations(declared: Conventions) -> Iterator[Hypothesis]:
@@ -122,95 +152,51 @@ def _combinations(declared: Conventions) -> Iterator[Hypothesis]:
     yield from sorted(made, key=lambda h: (h.complexity, not h.misread))
 
 
-def _probes(found: Sequence[Outcome], compared: dict[str, list[Entry]]) -> list[Outcome]:
-    """Return a few cases that differ: some that are wrong, some that are right."""
-    kinds: dict[Any, Outcome] = {}
-    for outcome in sorted(found, key=lambda o: o.case.problem.D):
-        p = outcome.case.problem
-        wrong = any(entry.wrong for entry in compared[p.id])
-        kinds.setdefault((wrong, min(p.L, 3), p.N > 1, bool(p.b[0].any())), outcome)
-    return list(kinds.values())[:8]
+def _by_conventions(search: Search, first: Place) -> Finding | None:
+    """Return the best explanation by undeclared conventions, and a mistake behind them if need be.
+
+    Where they do not explain all, several conventions that are not of form only are mistakes in
+    disguise: not all of their consequences are there.
+    """
+    found = search.best(_combinations(search.declared), first)
+    if found is None or found.explains_all:
+        return found
+    names = _possible(search.results, found.until)
+    both = search.best((found.hypothesis._replace(mistake=n) for n in names), found.until)
+    if both is not None and both.explains_all:
+        return both
+    if _plausible_alone(found.hypothesis):
+        return found
+    return search.best(filter(_plausible_alone, _combinations(search.declared)), first)
 
 
-def _layers(found: Sequence[Outcome], compared: dict[str, list[Entry]]) -> list[int]:
-    first = first_wrong(itertools.chain.from_iterable(compared.values()))
-    layers = {
-        entry.layer
-        for rows in compared.values()
-        for entry in rows
-        if first and entry.wrong and entry.place[0] == first.place[0] and entry.layer is not None
-    }
-    top = max(outcome.case.problem.L for outcome in found)
-    return sorted(layers) if layers else list(range(top))
+def _plausible_alone(h: Hypothesis) -> bool:
+    return len(h.changes) == 1 or {key for key, _ in h.changes} <= FORM
 
 
-def _best(
-    probes: Sequence[Outcome],
-    found: Sequence[Outcome],
-    declared: Conventions,
-    hypotheses: Any,
-    beyond: Place,
-) -> Finding | None:
-    """Return the hypothesis that agrees longest, and past `beyond`; simple ones first."""
-    best: Finding | None = None
-    ranked = []
-    for h in hypotheses:
-        until = _until(probes[:4], declared, h, beyond, beyond[0])
-        if until > beyond:
-            until = _until(probes, declared, h, beyond)
-        if until > beyond:
-            ranked.append((until, h))
-    for until, h in sorted(ranked, key=lambda pair: (_descending(pair[0]), pair[1].complexity)):
-        if best is not None and (until, -h.complexity) <= (best.until, -best.hypothesis.complexity):
-            break
-        full = _until(found, declared, h, beyond)
-        if full > beyond:
-            best = _better(best, Finding(h, full, 0.0))
-    return best
-
-
-def _until(
-    found: Sequence[Outcome],
-    declared: Conventions,
-    h: Hypothesis,
-    beyond: Place,
-    phase: int = END[0],
-) -> Place:
-    """Return where a hypothesis first disagrees in any case; `beyond` or less ends the search."""
-    until = END
-    for outcome in found:
-        until = min(until, agreement(outcome, declared, h, phase))
-        if until <= beyond:
-            break
-    return until
-
-
-def _descending(place: Place) -> Place:
-    return (-place[0], -place[1], -place[2])
-
-
-def _with_runner_up(
-    best: Finding, found: Sequence[Outcome], declared: Conventions, first: Entry
+def _with_residuals(
+    best: Finding, results: Sequence[Outcome], declared: Conventions, first: Entry
 ) -> Finding:
     """Fill in the residual at the first error, and that of the next best mistake."""
+    shown = []  # cases, at most four, that are wrong first in the stage that is wrong first
+    for outcome in results:
+        mine = next((entry for entry in outcome.entries if entry.wrong), None)
+        if mine is not None and mine.stage == first.stage:
+            shown.append((outcome, mine.name))
+    phase = STAGES[first.stage].phase
 
     def residual(h: Hypothesis) -> float:
-        total, seen = 0.0, 0
-        for outcome in found:
-            rows = entries(outcome)
-            mine = next((e for e in rows if e.wrong), None)
-            if mine is None or mine.stage != first.stage or seen >= 4:
-                continue
-            seen += 1
-            predicted = predict(outcome, declared, h, STAGES[mine.stage].phase)
-            total = max(total, disagreement(outcome, predicted, mine.name))
-        return total
+        found = (
+            disagreement(outcome, predict(outcome, declared, h, phase), name)
+            for outcome, name in shown[:4]
+        )
+        return max([0.0, *found])
 
     base = best.hypothesis._replace(only=None)
     others = [
         (name, residual(base._replace(mistake=name)))
-        for name in mistakes
-        if name != base.mistake and mistakes[name].stage == first.stage
+        for name, mistake in mistakes.items()
+        if name != base.mistake and mistake.stage == first.stage
     ]
     runner_up = min(others, key=lambda pair: pair[1], default=None)
     return best._replace(residual=residual(best.hypothesis), runner_up=runner_up)

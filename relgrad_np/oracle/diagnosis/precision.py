@@ -1,9 +1,9 @@
 """Wrong digits, not a wrong formula: the precision that a result was computed in.
 
-All errors must stay within what that precision allows a right formula. For float32 in a float64
-claim that is evidence enough, nothing else errs so little. A coarser format needs a witness:
-values that have no more bits than it, or a Y_0 that is X @ W' + b with its operands rounded as it
-rounds them.
+All errors must stay within what that precision allows a right formula. Where float64 is claimed and
+the errors are those of float32, this is evidence enough: nothing else errs so little. A coarser
+format needs more: values that have no more bits than the format, or a Y_0 that is X @ W' + b with
+its operands rounded to it.
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .compare import Array, Entry, Outcome, first_wrong, ratio, worst
+from ..truths.records import Array
+from .compare import Outcome, first_wrong, ratio, worst
 
 
 class Format(NamedTuple):
-    """A floating-point format: its name, how many bits its significand has.
+    """A floating-point format: its name, the bits of its significand, whether arrays have it.
+
+    TF32 is a format of products only: no array is stored in it.
 
     >>> FORMATS[0].eps == 2.0**-23
     True
@@ -23,7 +26,7 @@ class Format(NamedTuple):
 
     name: str
     bits: int
-    storage: bool
+    stored: bool
 
     @property
     def eps(self) -> float:
@@ -49,37 +52,36 @@ def rounded(x: Array, bits: int, how: Any = np.rint) -> Array:
     return np.ldexp(how(np.ldexp(mantissa, bits)), exponent - bits)
 
 
-def diagnose(found: Sequence[Outcome], compared: Sequence[Entry]) -> str | None:
+def diagnose(results: Sequence[Outcome]) -> str | None:
     """Return the name of the format that explains every error, or None.
 
-    "float32", "TF32", "float16" or "bfloat16"; coarser ones than the claimed one only.
+    It is "float32", "TF32", "float16" or "bfloat16", and coarser than the format that is claimed.
     """
-    claimed = max((outcome.eps for outcome in found), default=0.0)
-    first = first_wrong(compared)
-    peers = [e for e in compared if e.checked and first is not None and e.stage == first.stage]
-    if 2 * sum(entry.wrong for entry in peers) < len(peers) or not peers:
+    rows = [entry for outcome in results for entry in outcome.entries if entry.checked]
+    first, claimed = first_wrong(rows), max((o.eps for o in results), default=0.0)
+    of_stage = [entry for entry in rows if first is not None and entry.stage == first.stage]
+    if 2 * sum(entry.wrong for entry in of_stage) < len(of_stage) or not of_stage:
         return None  # a lower precision shows everywhere
-    finest = level(found, compared)
-    coarser = [form for form in FORMATS if form.eps > 2 * claimed]
-    possible = [form for form in coarser if finest <= 4 * form.eps]
+    finest = used_eps(results)
+    possible = [f for f in FORMATS if f.eps > 2 * claimed and finest <= 4 * f.eps]
     if not possible or finest < claimed:
         return None
     for form in reversed(possible):  # values with few bits: the format itself
-        if form.storage and all(_representable(outcome, form.bits) for outcome in found):
+        if form.stored and all(_representable(outcome, form.bits) for outcome in results):
             return form.name
     for form in possible:
-        if form.bits < 24 and _simulated(found, form.bits):
+        if form.bits < 24 and _simulated(results, form.bits):
             return form.name
     return possible[0].name if possible[0].name == "float32" else None
 
 
-def level(found: Sequence[Outcome], compared: Sequence[Entry]) -> float:
+def used_eps(results: Sequence[Outcome]) -> float:
     """Return the largest error in units of S + inherited / 64: about eps of the arithmetic used."""
-    tolerances = {outcome.case.problem.id: outcome.case.tolerances for outcome in found}
     return max(
         (
-            ratio(entry.error, tolerances[entry.case][entry.name].allowed(1 / 64))
-            for entry in compared
+            ratio(entry.error, outcome.case.tolerances[entry.name].allowed(1 / 64))
+            for outcome in results
+            for entry in outcome.entries
             if entry.checked
         ),
         default=0.0,
@@ -87,16 +89,17 @@ def level(found: Sequence[Outcome], compared: Sequence[Entry]) -> float:
 
 
 def _representable(outcome: Outcome, bits: int) -> bool:
+    """Whether so many bits hold every value."""
     return all(
         bool(np.all(rounded(x, bits) == x)) for x in outcome.arrays.values() if np.isfinite(x).all()
     )
 
 
-def _simulated(found: Sequence[Outcome], bits: int) -> bool:
+def _simulated(results: Sequence[Outcome], bits: int) -> bool:
     """Whether Y_0 is what operands of so many bits give, in float32 or better."""
     seen = False
-    for outcome in found:
-        p = outcome.case.problem
+    for outcome in results:
+        p = outcome.problem
         if "Y_0" not in outcome.arrays:
             continue
         exact, x = outcome.case.expected["Y_0"], outcome.arrays["Y_0"]

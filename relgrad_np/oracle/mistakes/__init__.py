@@ -1,1 +1,1 @@
-"""The catalogue: known mistakes, each a few executable lines."""
+"""Known mistakes: `formulas` is the algorithm as replaceable lines, `catalogue` the wrong ones."""

@@ -1,8 +1,9 @@
 """The catalogue of mistakes: each a line of the algorithm, wrong, that can be executed.
 
-A mistake replaces lines of `formulas.LINES`; `stage` and `first` say where it shows first in a
-case: in layer 0, in the last, in the one below the last, or in the whole net. `hidden_at` lists the
-easy inputs at which nothing shows at all; `tests/oracle/test_check.py` proves each entry of it.
+A mistake replaces lines of `formulas.LINES`. `stage` and `first` say where it shows first in a
+case: in layer 0, in layer 1, in the last, in the one below the last, or in the whole net.
+`hidden_at` lists the easy inputs at which nothing shows at all; `tests/oracle/test_check.py` proves
+each entry of it.
 
     orthogonal   W orthogonal (b != 0, both signs of the determinant)
     b = 0        no bias anywhere
@@ -12,7 +13,7 @@ easy inputs at which nothing shows at all; `tests/oracle/test_check.py` proves e
     start        orthogonal W and b = 0: the usual first test
 
 Synonyms are one entry. Reading weights as x @ W throughout, descending, summing over samples and
-an activated last layer are no mistakes but conventions (`conventions`).
+an activated last layer are conventions, not mistakes: see `conventions`.
 """
 
 import math
@@ -20,14 +21,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from ..truths.records import Array
 from . import elementwise as e
-from .formulas import LINES, Line, Run
-
-Array = Any
+from .formulas import LINES, Execution, Line
 
 
 class Mistake(NamedTuple):
-    """A wrong line: what it is called, what it breaks, which inputs hide it, how to do it.
+    """Wrong lines: what they are called and break, where it shows first, which inputs hide it.
 
     >>> from .formulas import run
     >>> from relgrad_np.oracle.truths.suite import small
@@ -46,20 +46,19 @@ class Mistake(NamedTuple):
     lines: Mapping[str, Line]
 
     def first_layer(self, L: int) -> int | None:
-        """Return the layer in which it shows first in a net of L layers; None: no layer's own."""
-        return {"first": 0, "second": 1, "last": L - 1, "below last": L - 2, "net": None}[
-            self.first
-        ]
+        """Return the layer in which it shows first in a net of L layers; None for the whole net."""
+        layers = {"first": 0, "second": 1, "last": L - 1, "below last": L - 2, "net": None}
+        return layers[self.first]
 
 
-def _swapped(m: Run) -> Any:
+def _swapped(m: Execution) -> Any:
     return m.act._replace(params=m.act.params | {"alpha": 1 - m.act.params["alpha"]})
 
 
 def _with_alpha(f: Any) -> Line:
     """Return f with alpha and 1 - alpha exchanged, where the activation has one."""
 
-    def line(m: Run, k: int) -> Array:
+    def line(m: Execution, k: int) -> Array:
         if k >= m.hidden:
             return m.Y[k]
         return f(m.xp, _swapped(m) if m.act.name == "smooth_leaky_relu" else m.act, m.Y[k])
@@ -67,20 +66,20 @@ def _with_alpha(f: Any) -> Line:
     return line
 
 
-def _sign(m: Run, k: int) -> Array:
+def _sign(m: Execution, k: int) -> Array:
     return m.xp.linalg.slogdet(m.W[k])[0]
 
 
-def _data(m: Run, k: int) -> Array:
+def _data(m: Execution, k: int) -> Array:
     """R_W without the term of the determinant."""
     return m.Delta[k].T @ (m.Y[k] @ m.W[k])
 
 
-def _upper(m: Run, k: int) -> Array:
+def _upper(m: Execution, k: int) -> Array:
     return m.Delta[min(k + 1, m.L - 1)]
 
 
-def _back_order(m: Run, k: int, Y: Array) -> Array:
+def _back_order(m: Execution, k: int, Y: Array) -> Array:
     return m.xp.linalg.solve(m.W[k], (Y - m.b[m.L - 1 - k]).T).T
 
 

@@ -1,7 +1,7 @@
-"""Activations and base densities in the words that NumPy, torch and jax.numpy share.
+"""Activations and base densities with functions that NumPy, torch and jax.numpy have in common.
 
-For `formulas`, which predicts what a mistaken implementation returns; stable, and independent of
-the core. `xp` is the module whose functions work on the arrays.
+For `formulas`, which predicts what a mistaken implementation returns. The forms are stable, and
+share no code with the core. `xp` is the module whose functions work on the arrays.
 """
 
 import math

@@ -1,8 +1,8 @@
-"""The algorithm as a table of lines, any of which can be replaced: what a mistake does, executed.
+"""The algorithm as a table of lines, any of which can be replaced by a mistaken one and executed.
 
 `run` computes every array of a case from the lines; a mistake (`catalogue`) is another line in the
-table. In the words that NumPy, torch and jax.numpy share, so that the same mistake can be planted
-in each. Independent of the core, which is one more candidate.
+table. The lines use only what NumPy, torch and jax.numpy have in common, so that the same mistake
+can be planted in each. They share no code with the core, which is one more candidate.
 """
 
 from __future__ import annotations
@@ -12,18 +12,23 @@ from typing import Any
 
 import numpy as np
 
-from ..truths.problems import Problem
-from ..truths.stages import names, split
+from ..truths.records import Array, Problem
+from ..truths.stages import STAGES
 from . import elementwise
 
-Array = Any
 Line = Callable[..., Array]
+# what is computed of a layer once all Deltas are there, in this order
+OF_LAYER = (
+    "G_W", "G_b", "R_W", "R_b", "R_W_separate", "R_W_input", "R_b_input", "W_plus", "b_plus",
+    "logdet_plus",
+)  # fmt: skip
 
 
-class Run:
-    """One execution: the inputs, what has been computed so far, and the table of lines.
+class Execution:
+    """The inputs, what has been computed so far, and the lines that replace right ones.
 
-    Lines read `m.Z[k]`, `m.W[k]`, `m.Delta[k]`, ...; `m(name, ...)` is the line of that name.
+    A line is a function of the execution `m` and mostly of the layer k. It reads `m.Z[k]`,
+    `m.W[k]`, `m.Delta[k]`, ...; `m(name, k)` computes the line of that name.
     """
 
     def __init__(
@@ -44,16 +49,17 @@ class Run:
         empty: list[Any] = [None] * self.L
         self.log_dsigma, self.dlog_dsigma, self.Delta = ([*empty] for _ in range(3))
         self.G_W, self.G_b, self.R_W, self.R_b = ([*empty] for _ in range(4))
-        self.W_plus, self.b_plus = [*empty], [*empty]
+        self.R_W_separate, self.R_W_input, self.R_b_input = ([*empty] for _ in range(3))
+        self.W_plus, self.b_plus, self.logdet_plus = ([*empty] for _ in range(3))
 
     def __call__(self, name: str, k: int | None = None, *rest: Any) -> Array:
         """Compute a line; a wrong one only in the layer in which it is planted."""
-        mine = self.only is None or k is None or k == self.only
-        line = self.wrong[name] if name in self.wrong and mine else LINES[name]
+        planted = self.only is None or k is None or k == self.only
+        line = self.wrong[name] if name in self.wrong and planted else LINES[name]
         return line(self, *(() if k is None else (k,)), *rest)
 
     def eye(self) -> Array:
-        """Return the identity, in the library and dtype at hand."""
+        """Return the identity, in the arrays' library and dtype."""
         return 0 * self.W[0] + self.xp.eye(self.D, dtype=self.W[0].dtype)
 
 
@@ -67,8 +73,8 @@ def run(
 ) -> dict[str, Array]:
     """Return the arrays of a case by name, with `wrong` lines in place of the right ones.
 
-    `only`: the one layer in which they are wrong. `wanted`: the stages to compute; what nothing
-    wanted depends on is left out.
+    `only`: the one layer in which they are wrong. `wanted`: the stages that are needed; what comes
+    after the last of them is left out.
 
     >>> from relgrad_np.oracle.truths.suite import small
     >>> case = small().cases[0]
@@ -78,35 +84,29 @@ def run(
     >>> float(np.max(np.abs(wrong - case.expected["R_b_0"]))) > 0.1
     True
     """
-    m, found = Run(xp, problem, wrong, only), {}
-    want = set(wanted) if wanted is not None else {split(name)[0] for name in names(m.L)}
-    for k in range(m.L):
+    m, found = Execution(xp, problem, wrong, only), {}
+    want = set(STAGES if wanted is None else wanted)
+    last = max((STAGES[stage].phase for stage in want - {"X_back"}), default=-1)
+    for k in range(m.L if want else 0):
         m.Y.append(m("Y", k))
         m.Z.append(m("Z", k))
         found[f"Y_{k}"], found[f"Z_{k + 1}"] = m.Y[k], m.Z[k + 1]
-    if want <= {"Y", "Z"}:
-        return found
-    for k in range(m.hidden):
+    for k in range(m.hidden if last >= STAGES["log_dsigma"].phase else 0):
         m.log_dsigma[k], m.dlog_dsigma[k] = m("log_dsigma", k), m("dlog_dsigma", k)
         found[f"log_dsigma_{k}"], found[f"dlog_dsigma_{k}"] = m.log_dsigma[k], m.dlog_dsigma[k]
     if want & {"L_p", "L_J1", "L_J2", "log_prob"}:
         terms = m("L_p"), m("L_J1"), m("L_J2")
         found |= dict(zip(("L_p", "L_J1", "L_J2"), terms, strict=True))
         found["log_prob"] = m("log_prob", None, *terms)
-    if want <= {"Y", "Z", "log_dsigma", "dlog_dsigma", "L_p", "L_J1", "L_J2", "log_prob"}:
-        return found
-    above = m("dZ_last")
-    for k in reversed(range(m.L)):
-        m.Delta[k] = found[f"Delta_{k}"] = m("Delta", k, above)
-        above = m("dZ", k)
+    if last >= STAGES["Delta"].phase:
+        above = m("dZ_last")
+        for k in reversed(range(m.L)):
+            m.Delta[k] = found[f"Delta_{k}"] = m("Delta", k, above)
+            above = m("dZ", k)
     for k in range(m.L):
-        for stage in ("G_W", "G_b", "R_W", "R_b"):
-            getattr(m, stage)[k] = found[f"{stage}_{k}"] = m(stage, k)
-        for stage in ("R_W_separate", "R_W_input", "R_b_input"):
-            found[f"{stage}_{k}"] = m(stage, k)
-        for stage in ("W_plus", "b_plus"):
-            getattr(m, stage)[k] = found[f"{stage}_{k}"] = m(stage, k)
-        found[f"logdet_plus_{k}"] = m("logdet_plus", k)
+        for stage in OF_LAYER:
+            if last >= STAGES[stage].phase:
+                getattr(m, stage)[k] = found[f"{stage}_{k}"] = m(stage, k)
         if want & {"W_exp", "b_exp"}:
             found[f"W_exp_{k}"], found[f"b_exp_{k}"] = m("exp", k)
     if "X_back" in want and m.Z_back is not None:
@@ -114,19 +114,12 @@ def run(
     return found
 
 
-def _delta(m: Run, k: int, above: Array) -> Array:
+def _delta(m: Execution, k: int, above: Array) -> Array:
     # forward: Z[k+1] = sigma(Y[k]); L_J1 += log sigma'(Y[k])
     return above if k >= m.hidden else above * m("dsigma", k) + m("bend", k)
 
 
-def _sum(m: Run, parts: list[Array], empty: Array) -> Array:
-    total = empty
-    for part in parts:
-        total = total + part
-    return total
-
-
-def _exp(m: Run, k: int) -> Array:
+def _exp(m: Execution, k: int) -> tuple[Array, Array]:
     """W~+ = exp(eta xi~) W~, dense: Taylor's series of the scaled matrix, squared."""
     D = m.D
     xi = m.Delta[k].T @ m.Y[k] + m.eye()
@@ -142,7 +135,8 @@ def _exp(m: Run, k: int) -> Array:
     return E @ m.W[k], E @ m.b[k] + P @ shift.reshape(D)
 
 
-def _back(m: Run) -> Array:
+def _back(m: Execution) -> Array:
+    """Take Z_back to data space, from the last layer to the first."""
     Z = m.Z_back
     for k in reversed(range(m.L)):
         Y = elementwise.inverse(m.xp, m.act, Z) if k < m.hidden else Z
@@ -150,6 +144,8 @@ def _back(m: Run) -> Array:
     return Z
 
 
+# Lines that are no stage of their own: `share`, the 1/N of the mean; `bend`, what L_J1 adds to
+# Delta; `dZ`, the derivative in a layer's input; `V`, inv(W).T; `unline`, the inverse of W z + b.
 LINES: dict[str, Line] = {
     "Y": lambda m, k: m.Z[k] @ m.W[k].T + m.b[k],
     "Z": lambda m, k: elementwise.sigma(m.xp, m.act, m.Y[k]) if k < m.hidden else m.Y[k],
@@ -157,8 +153,8 @@ LINES: dict[str, Line] = {
     "dlog_dsigma": lambda m, k: elementwise.dlog_dsigma(m.xp, m.act, m.Y[k]),
     "dsigma": lambda m, k: elementwise.dsigma(m.xp, m.act, m.Y[k]),
     "L_p": lambda m: m.xp.sum(elementwise.log_density(m.xp, m.dens, m.Z[-1]), 1),
-    "L_J1": lambda m: _sum(
-        m, [m.xp.sum(m.log_dsigma[k], 1) for k in range(m.hidden)], 0 * m.xp.sum(m.Z[0], 1)
+    "L_J1": lambda m: sum(
+        (m.xp.sum(m.log_dsigma[k], 1) for k in range(m.hidden)), 0 * m.xp.sum(m.Z[0], 1)
     ),
     "L_J2": lambda m: sum(m("logdet", k) for k in range(m.L)),
     "logdet": lambda m, k: m.xp.linalg.slogdet(m.W[k])[1],

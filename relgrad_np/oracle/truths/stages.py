@@ -1,19 +1,23 @@
 """The arrays of a case, in the order in which an error propagates.
 
-An array is named `stage_k`, k the index it has in the formulas: `Y_0`, `Z_1`, `Delta_0`; those of
-the whole net have no index: `L_p`. `Z_0` is X; `Z_L` the latent.
+An array is named `stage_k`, where k is its index in the formulas: `Y_0`, `Z_1`, `Delta_0`. Arrays
+of the whole net have no index: `L_p`. `Z_0` is X and `Z_L` the latent.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
+
+Place = tuple[int, int, int]  # where an array stands in the order of propagation, see `order`
 
 
 class Stage(NamedTuple):
-    """One kind of array: where it stands, which layers have it, its shape and its convention.
+    """One kind of array: where it stands, which layers have it, its shape and its conventions.
 
-    `layers`: "all", "hidden" (all but the last; all where the last is activated), "net".
-    `signed`: negated by who descends. `summed`: N times larger for who sums over samples.
-    `square`: transposed by who stores W so. `forms`: goes through an inverse or a determinant.
+    `phase` is its place in the order of propagation. `layers` is "all", "hidden" (all but the last,
+    or all where the last is activated) or "net". What is `signed` has the other sign in code that
+    descends, what is `summed` is N times larger in code that sums over samples, and what is
+    `square` is transposed in code that stores W as (in, out).
 
     >>> STAGES["R_W"].shape, STAGES["R_W"].square
     ('D D', True)
@@ -26,18 +30,16 @@ class Stage(NamedTuple):
     meaning: str
     signed: bool = False
     square: bool = False
-    forms: bool = False
 
     @property
     def summed(self) -> bool:
-        """What carries the sign of a gradient carries the 1/N of the mean."""
+        """What has the sign of a gradient has the 1/N of the mean, too."""
         return self.signed
 
 
 def _gradients(phase: int, letter: str, suffix: str, meaning: str) -> list[Stage]:
-    forms = letter == "G"
     return [
-        Stage(f"{letter}_W{suffix}", phase, "all", "D D", meaning, True, True, forms),
+        Stage(f"{letter}_W{suffix}", phase, "all", "D D", meaning, True, True),
         Stage(f"{letter}_b{suffix}", phase + 1, "all", "D", meaning, True),
     ]
 
@@ -49,8 +51,8 @@ _ALL = [
     Stage("dlog_dsigma", 2, "hidden", "N D", "(log sigma')'(Y_k)"),
     Stage("L_p", 3, "net", "N", "sum_i log p(Z_L), of each sample"),
     Stage("L_J1", 4, "net", "N", "sum_k sum_i log sigma'(Y_k), of each sample"),
-    Stage("L_J2", 5, "net", "", "sum_k log|det W_k|, once", forms=True),
-    Stage("log_prob", 6, "net", "N", "L_p + L_J1 + L_J2, of each sample", forms=True),
+    Stage("L_J2", 5, "net", "", "sum_k log|det W_k|, once"),
+    Stage("log_prob", 6, "net", "N", "L_p + L_J1 + L_J2, of each sample"),
     Stage("Delta", 7, "all", "N D", "d mean(L_p + L_J1) / d Y_k; with its 1/N", True),
     *_gradients(8, "G", "", "ordinary gradient of mean(log p)"),
     *_gradients(10, "R", "", "relative gradient, G~ W~' W~ (side output, bias augmented)"),
@@ -58,15 +60,16 @@ _ALL = [
     *_gradients(13, "R", "_input", "W W' G: the input side"),
     Stage("W_plus", 15, "all", "D D", "W + eta R_W, the plain step", square=True),
     Stage("b_plus", 16, "all", "D", "b + eta R_b, the plain step"),
-    Stage("logdet_plus", 17, "all", "", "log|det W_plus|", forms=True),
+    Stage("logdet_plus", 17, "all", "", "log|det W_plus|"),
     Stage("W_exp", 18, "all", "D D", "exp(eta xi~) W~, the exponential step", square=True),
     Stage("b_exp", 19, "all", "D", "the bias of exp(eta xi~) W~"),
-    Stage("X_back", 20, "net", "N D", "the samples whose latent is the input Z_back", forms=True),
+    Stage("X_back", 20, "net", "N D", "the samples whose latent is the input Z_back"),
 ]
 STAGES: dict[str, Stage] = {stage.name: stage for stage in _ALL}
 """Every stage by name, in order of propagation."""
 
 
+@lru_cache(maxsize=4096)
 def split(name: str) -> tuple[str, int | None]:
     """Return stage and index of an array's name; ValueError for an unknown one.
 
@@ -109,8 +112,11 @@ def names(L: int, activated: bool = False) -> Iterator[str]:
     yield from sorted(found, key=lambda name: order(name, L))
 
 
-def order(name: str, L: int) -> tuple[int, int, int]:
-    """Return where in the propagation an array stands: Y_0, Z_1, Y_1, ...; Deltas from the last.
+@lru_cache(maxsize=4096)
+def order(name: str, L: int) -> Place:
+    """Return the place of an array in the order of propagation: phase, layer, Z after Y.
+
+    Y_0, Z_1, Y_1, ... come in turn; Deltas come from the last layer to the first.
 
     >>> order("Z_1", 3) < order("Y_1", 3), order("Delta_2", 3) < order("Delta_0", 3)
     (True, True)

@@ -1,274 +1,179 @@
-"""The suite as files: `export` writes it, `load` reads and checks it.
+"""The suite in files: `load` reads what `export` has written, and trusts none of it.
 
-    DIR/manifest.json        what is there: cases, tolerances with reasons, checksums
-    DIR/schema.json          JSON Schema of the manifest
+    DIR/manifest.json        the cases: inputs' sizes, model, flags, tolerances, checksums
+    DIR/schema.json          the JSON Schema of the manifest, for other readers
     DIR/README.md            formats and conventions, for readers without Python
     DIR/cases/<id>.npz       inputs and expected arrays of a case
     DIR/cases/<id>.json      the same with hexadecimal floats, for D <= 8
 
-`export` needs mpmath; the installed package brings a small suite that needs nothing.
+Arrays are compared with their checksums, names, shapes and dtypes. What decides nothing, such as
+the meaning of a stage in words, is not looked at. The package contains a small suite, `small`.
 """
 
 import hashlib
-import importlib.util
-import json
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Iterable
+from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from ..brute import Spec
-from . import schema, storage
-from .problems import Problem, all_problems
-from .stages import STAGES, names, shape
+from . import storage
+from .problems import ACTIVATIONS, DENSITIES
+from .records import Array, Case, Problem, Spec, Suite, Tolerance
+from .stages import names, shape
 
-VERSION = 1
-JSON_UP_TO = 8
-Array = Any
-
-
-class Tolerance(NamedTuple):
-    """A right array is off by at most eps (64 S + inherited); `size` is S without conditions.
-
-    >>> Tolerance(1.0, 0.0, 1.0).allowed(2.0**-52) == 2.0**-46
-    True
-    """
-
-    S: float
-    inherited: float
-    size: float
-
-    def allowed(self, eps: float) -> float:
-        """Return the largest error of a right result in arithmetic of this precision."""
-        return eps * (64 * self.S + self.inherited)
-
-
-class Case(NamedTuple):
-    """A problem, its expected arrays by name in order of propagation, and their tolerances.
-
-    >>> case = small().cases[0]
-    >>> case.expected["Y_0"].shape == (case.problem.N, case.problem.D)
-    True
-    """
-
-    problem: Problem
-    expected: dict[str, Array]
-    tolerances: dict[str, Tolerance]
-
-
-class Suite(NamedTuple):
-    """Cases, and where they are from.
-
-    >>> small().name
-    'the small suite of this package'
-    """
-
-    name: str
-    cases: tuple[Case, ...]
-
-    def where(self, **choices: Any) -> "Suite":
-        """Return the cases whose problem has these properties: a value or a list of values.
-
-        >>> {case.problem.D for case in small().where(D=[2, 3]).cases}
-        {2, 3}
-        """
-        kept = [case for case in self.cases if _matches(case.problem, choices)]
-        return self._replace(cases=tuple(kept))
-
-
-def _matches(problem: Problem, choices: dict[str, Any]) -> bool:
-    for key, wanted in choices.items():
-        if not hasattr(problem, key):
-            raise ValueError(f"unknown property {key!r}; choose from id, family, N, D, L, ...")
-        value = getattr(problem, key)
-        value = value.name if isinstance(value, Spec) else value
-        if value not in (wanted if isinstance(wanted, (list, tuple, set)) else [wanted]):
-            return False
-    return True
-
-
-def compute(problem: Problem) -> Case:
-    """Compute a case from the definitions; needs mpmath.
-
-    >>> from .problems import optimum
-    >>> float(np.max(np.abs(compute(optimum()).expected["R_W_0"]))) < 1e-30  # maximum likelihood
-    True
-    """
-    from . import definitions as truth
-    from . import tolerances as scales
-
-    found = truth.truth(problem)
-    nearby = problem.X / 2.0 ** max(0, np.frexp(np.max(np.abs(problem.X)))[1] - 1)  # moderate
-    latent = np.array(truth.latent(problem, nearby), dtype=object).astype(float)
-    Z_back = latent.astype(np.float32).astype(float)
-    problem = problem._replace(Z_back=Z_back)
-    X_back = truth.preimage(problem, Z_back, nearby)
-    tolerances = scales.tolerances(problem, found, X_back)
-    for name in [n for n in found if n[:5] in ("W_exp", "b_exp")]:  # |xi| too large to be fair
-        if tolerances[name]["S"] > 1e3 * max(1.0, tolerances[name.replace("exp", "plus")]["S"]):
-            del found[name], tolerances[name]
-    found["X_back"] = X_back
-    ordered = [n for n in names(problem.L, problem.last_layer == "activated") if n in found]
-    return Case(
-        problem,
-        {name: np.array(found[name], dtype=object).astype(float) for name in ordered},
-        {name: Tolerance(**tolerances[name]) for name in ordered},
-    )
-
-
-def inputs(problem: Problem) -> dict[str, Array]:
-    """Return the input arrays of a problem by name: X, W_k, b_k, Z_back."""
-    made = {"X": problem.X}
-    for k, (W, b) in enumerate(zip(problem.W, problem.b, strict=True)):
-        made[f"W_{k}"], made[f"b_{k}"] = W, b
-    return made | {"Z_back": problem.Z_back}
-
-
-def export(
-    path: Path | str,
-    problems: Iterable[Problem] | None = None,
-    report: Callable[[str], None] = lambda line: None,
-) -> None:
-    """Write the suite to a new or empty folder; the same bytes everywhere; about two minutes.
-
-    >>> import tempfile
-    >>> from .problems import optimum
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> export(folder, [optimum()])
-    >>> [case.problem.id for case in load(folder).cases]
-    ['optimum']
-    """
-    path = Path(path)
-    if importlib.util.find_spec("mpmath") is None:
-        raise ImportError("exporting needs mpmath: pip install 'relgrad-np[vectors]'")
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise FileExistsError(f"`{path}` exists: name a new or an empty folder")
-    (path / "cases").mkdir(parents=True, exist_ok=True)
-    cases = []
-    for problem in all_problems() if problems is None else problems:
-        report(problem.id)
-        cases.append(compute(problem))
-    write(path, cases)
-
-
-def write(path: Path, cases: Iterable[Case], json_up_to: int = JSON_UP_TO) -> None:
-    """Write cases as a suite: arrays, manifest, schema and README."""
-    (path / "cases").mkdir(parents=True, exist_ok=True)
-    entries = []
-    for case in cases:
-        entry = _describe(case.problem)
-        tolerances = {name: list(t) for name, t in case.tolerances.items()}
-        arrays = inputs(case.problem) | case.expected
-        raw = storage.npz_bytes(arrays)
-        entry |= {"file": f"cases/{case.problem.id}.npz", "sha256": hashlib.sha256(raw).hexdigest()}
-        (path / entry["file"]).write_bytes(raw)
-        if json_up_to >= case.problem.D:
-            both = (inputs(case.problem), case.expected)
-            given, right = ({n: storage.hexadecimal(x) for n, x in part.items()} for part in both)
-            text = {"schema": "relgrad-vectors/1", **_describe(case.problem)}
-            text |= {"inputs": given, "expected": right, "tolerances": tolerances}
-            raw = (json.dumps(text) + "\n").encode()
-            entry["json"] = f"cases/{case.problem.id}.json"
-            entry["json_sha256"] = hashlib.sha256(raw).hexdigest()
-            (path / entry["json"]).write_bytes(raw)
-        entries.append(entry | {"tolerances": tolerances})
-    manifest = {
-        "schema": "relgrad-vectors/1",
-        "version": VERSION,
-        "counts": {"cases": len(entries), "arrays": sum(len(e["tolerances"]) for e in entries)},
-        "stages": [
-            {"name": s.name, "shape": s.shape, "meaning": s.meaning, "S": _reason(s.name)}
-            for s in STAGES.values()
-        ],
-        "cases": entries,
-    }
-    schema.require(manifest)
-    (path / "manifest.json").write_bytes((json.dumps(manifest, indent=1) + "\n").encode())
-    (path / "schema.json").write_bytes(schema.text().encode())
-    readme = resources.files("relgrad_np.oracle").joinpath("vectors.md").read_text(encoding="utf-8")
-    (path / "README.md").write_bytes(readme.encode())
-
-
-def _reason(stage: str) -> str:
-    from .tolerances import REASONS
-
-    return REASONS[stage]
-
-
-def _describe(p: Problem) -> dict[str, Any]:
-    signs = [int(np.linalg.slogdet(W)[0]) for W in p.W]
-    return {
-        "id": p.id, "family": p.family, "comment": p.comment, "N": p.N, "D": p.D, "L": p.L,
-        "activation": {"name": p.activation.name, **p.activation.params},
-        "density": {"name": p.density.name, **p.density.params},
-        "eta": p.eta, "last_layer": p.last_layer, "bias": p.bias, "signs": signs,
-    }  # fmt: skip
+SCHEMA = "relgrad-vectors/1"
+KEYS = ("schema", "version", "counts", "stages", "cases")
+TEXTS = {
+    "id": "[a-z0-9][a-z0-9_-]*", "family": ".*", "comment": ".*",
+    "last_layer": "affine|activated", "bias": "yes|none",
+}  # fmt: skip
+MODEL = ("N", "D", "L", "activation", "density", "eta", "signs")
+ENTRY = (*TEXTS, *MODEL, "file", "sha256", "tolerances")
+HEXADECIMAL = ("json", "json_sha256")  # a second copy, for other readers
 
 
 def load(path: Path | str) -> Suite:
-    """Read a suite; every file is compared with its checksum, every array with its shape.
+    """Read a suite; its arrays are read-only.
 
-    ValueError in one line for anything missing, damaged, extra or of an unknown version.
+    ValueError in one line for anything missing, damaged, unknown, or of another version.
 
     >>> load("no such folder")
     Traceback (most recent call last):
     ValueError: there is no file 'manifest.json' in 'no such folder'
     """
-    path = Path(path)
-    manifest = storage.parse_json(storage.read_bytes(path / "manifest.json"), "manifest.json")
-    schema.require(manifest)
-    cases = tuple(_read(path, entry) for entry in manifest["cases"])
+    path, place = Path(path), "manifest.json"
+    manifest = storage.parse_json(storage.read_bytes(path / place), place)
+    if manifest.get("schema") != SCHEMA:  # another version has other keys: this comes first
+        got = _short(manifest.get("schema"))
+        raise ValueError(f"{place}: schema must be {SCHEMA!r}, got {got}")
+    _require_keys(manifest, KEYS, place)
+    if not isinstance(manifest["cases"], list):
+        raise ValueError(f"{place}: cases must be a list, got {_short(manifest['cases'])}")
+    cases = tuple(
+        _case(path, entry, f"{place}: cases[{i}]") for i, entry in enumerate(manifest["cases"])
+    )
     if len({case.problem.id for case in cases}) != len(cases):
-        raise ValueError("manifest.json: two cases have the same id")
+        raise ValueError(f"{place}: two cases have the same id")
     counts = {"cases": len(cases), "arrays": sum(len(case.expected) for case in cases)}
     if manifest["counts"] != counts:
-        raise ValueError(f"manifest.json: counts are {counts}, not {manifest['counts']}")
+        raise ValueError(f"{place}: counts are {counts} in the files, not what it says")
     return Suite(str(path), cases)
 
 
+@cache
 def small() -> Suite:
-    """Return the small suite that comes with the package; needs no mpmath.
+    """Return the small suite that comes with the package; it needs no mpmath.
 
-    >>> len(small().cases) > 10
-    True
+    >>> small().name, len(small().cases) > 10
+    ('the small suite of this package', True)
     """
     with resources.as_file(resources.files("relgrad_np.oracle").joinpath("suite")) as folder:
         return load(folder)._replace(name="the small suite of this package")
 
 
-def _read(path: Path, entry: dict[str, Any]) -> Case:
-    name, N, D, L = entry["file"], entry["N"], entry["D"], entry["L"]
-    raw = storage.read_bytes(path / name)
+def _case(path: Path, entry: Any, place: str) -> Case:
+    """Return the case of an entry of the manifest, whose arrays must be what it says they are."""
+    _require_keys(entry, ENTRY, place, HEXADECIMAL)
+    for key, pattern in TEXTS.items():
+        if not isinstance(entry[key], str) or not re.fullmatch(pattern, entry[key]):
+            raise ValueError(f"{place}: unusable {key} {_short(entry[key])}")
+    name, L = f"cases/{entry['id']}.npz", entry["L"]
+    if type(L) is not int or not 1 <= L <= 1000:
+        raise ValueError(f"{place}: L must be an integer from 1 to 1000, got {_short(L)}")
+    if entry["file"] != name:
+        raise ValueError(f"{place}: file must be {name!r}, got {_short(entry['file'])}")
+    tolerances = _tolerances(entry, place)
+    arrays = _arrays(path / name, name, entry)
+    problem = Problem(
+        entry["id"], entry["family"], entry["comment"], arrays["X"],
+        tuple(arrays[f"W_{k}"] for k in range(L)), tuple(arrays[f"b_{k}"] for k in range(L)),
+        _spec(entry, "activation", ACTIVATIONS, place), _spec(entry, "density", DENSITIES, place),
+        _number(entry["eta"], f"{place}: eta"), arrays["Z_back"],
+        entry["last_layer"], entry["bias"],
+    )  # fmt: skip
+    if entry["signs"] != signs(problem):
+        raise ValueError(f"{place}: signs are not those of the determinants")
+    return Case(problem, {key: arrays[key] for key in tolerances}, tolerances)
+
+
+def _arrays(path: Path, name: str, entry: dict[str, Any]) -> dict[str, Array]:
+    """Read a case's file: the inputs, and each array that has a tolerance; no other, none less."""
+    N, D, L = entry["N"], entry["D"], entry["L"]
+    raw = storage.read_bytes(path)
     if hashlib.sha256(raw).hexdigest() != entry["sha256"]:
         raise ValueError(f"{name}: its checksum is not the one in manifest.json")
     arrays = storage.parse_npz(raw, name)
-    given = ["X", *(f"{part}_{k}" for k in range(L) for part in "Wb"), "Z_back"]
-    possible = list(names(L, entry["last_layer"] == "activated"))
-    wanted = [n for n in possible if n in entry["tolerances"]]
-    for extra in [*entry["tolerances"].keys() - set(possible), *arrays.keys() - {*given, *wanted}]:
+    shapes: dict[str, tuple[int, ...]] = {"X": (N, D), "Z_back": (N, D)}
+    shapes |= {f"W_{k}": (D, D) for k in range(L)} | {f"b_{k}": (D,) for k in range(L)}
+    shapes |= {key: shape(key, N, D) for key in entry["tolerances"]}
+    for extra in sorted(arrays.keys() - shapes.keys()):
         raise ValueError(f"{name}: unknown array {extra[:60]!r}")
-    sizes = {"X": (N, D), "Z_back": (N, D)}
-    for key in [*given, *wanted]:
+    for key, right in shapes.items():
         if key not in arrays:
             raise ValueError(f"{name}: there is no array {key!r}")
-        part = {"W": (D, D), "b": (D,)}.get(key[0]) if key in given else None
-        right = sizes.get(key) or part or shape(key, N, D)
         x = arrays[key]
         if x.shape != right or x.dtype != np.float64:
             raise ValueError(f"{name}: {key} must be float64 {right}, got {x.dtype} {x.shape}")
         if not np.all(np.isfinite(x)):
             raise ValueError(f"{name}: {key} holds NaN or infinity")
-    problem = Problem(
-        entry["id"], entry["family"], entry["comment"], arrays["X"],
-        tuple(arrays[f"W_{k}"] for k in range(L)), tuple(arrays[f"b_{k}"] for k in range(L)),
-        _spec(entry["activation"]), _spec(entry["density"]), entry["eta"], arrays["Z_back"],
-        entry["last_layer"], entry["bias"],
-    )  # fmt: skip
-    tolerances = {key: Tolerance(*entry["tolerances"][key]) for key in wanted}
-    return Case(problem, {key: arrays[key] for key in wanted}, tolerances)
+        x.flags.writeable = False
+    return arrays
 
 
-def _spec(entry: dict[str, Any]) -> Spec:
-    return Spec(entry["name"], {key: float(v) for key, v in entry.items() if key != "name"})
+def _tolerances(entry: dict[str, Any], place: str) -> dict[str, Tolerance]:
+    """Return the tolerances by array, in order of propagation."""
+    given = entry["tolerances"]
+    if not isinstance(given, dict):
+        raise ValueError(f"{place}: tolerances must be an object, got {_short(given)}")
+    possible = list(names(entry["L"], entry["last_layer"] == "activated"))
+    for extra in sorted(given.keys() - set(possible)):
+        raise ValueError(f"{place}: unknown array {extra[:60]!r}")
+    found = {}
+    for name in possible:
+        if name in given:
+            value, here = given[name], f"{place}: the tolerance of {name}"
+            if not isinstance(value, list) or len(value) != len(Tolerance._fields):
+                raise ValueError(f"{here} must be three numbers, got {_short(value)}")
+            found[name] = Tolerance(*(_number(x, here) for x in value))
+    return found
+
+
+def signs(problem: Problem) -> list[int]:
+    """Return the sign of each layer's determinant."""
+    return [int(np.linalg.slogdet(W)[0]) for W in problem.W]
+
+
+def _spec(entry: dict[str, Any], key: str, known: Iterable[Spec], place: str) -> Spec:
+    given = entry[key] if isinstance(entry[key], dict) else {}
+    for spec in known:
+        if given.keys() == {"name", *spec.params} and given["name"] == spec.name:
+            params = {name: _number(given[name], f"{place}: {name}") for name in spec.params}
+            return Spec(spec.name, params)
+    choices = ", ".join(" ".join((spec.name, *spec.params)) for spec in known)
+    raise ValueError(f"{place}: unknown {key}; choose from {choices}")
+
+
+def _number(value: Any, place: str) -> float:
+    if type(value) not in (int, float) or not 0 <= value <= 1e300:
+        raise ValueError(f"{place} must be a finite number of 0 or more, got {_short(value)}")
+    return float(value)
+
+
+def _require_keys(value: Any, keys: Iterable[str], place: str, more: Iterable[str] = ()) -> None:
+    if not isinstance(value, dict):
+        raise ValueError(f"{place} must be an object, got {_short(value)}")
+    for key in keys:
+        if key not in value:
+            raise ValueError(f"{place} has no {key!r}")
+    for key in sorted(value.keys() - {*keys, *more}):
+        raise ValueError(f"{place} has an unknown key {_short(key)}")
+
+
+def _short(value: Any) -> str:
+    """Return what is shown of a value in a message of one line."""
+    shown = repr(value) if isinstance(value, (str, int, float)) else type(value).__name__
+    return shown if len(shown) <= 60 else f"{shown[:60]}..."

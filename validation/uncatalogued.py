@@ -6,15 +6,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from relgrad_np.oracle import verdict
+from relgrad_np.oracle import check
 from relgrad_np.oracle.mistakes import elementwise as e
 from relgrad_np.oracle.mistakes.formulas import LINES, Line
-from relgrad_np.oracle.truths import suite as vectors
+from relgrad_np.oracle.truths.records import Suite
 
 from .planted import numpy_candidate
 
 
-class Stranger(NamedTuple):
+class Uncatalogued(NamedTuple):
     """A mistake, the stage and layer (0, 1, last, below last, net) in which it shows first."""
 
     title: str
@@ -69,62 +69,62 @@ def _one_newton_step(m: Any) -> Any:
     return Z
 
 
-STRANGERS = [
-    Stranger("sum over the samples, not over components", "L_p", "net", {
+UNCATALOGUED = [
+    Uncatalogued("sum over the samples, not over components", "L_p", "net", {
         "L_p": lambda m: 0 * LINES["L_p"](m) + np.sum(
             e.log_density(np, m.dens, m.Z[-1]), 0).mean()}),
-    Stranger("stale cache: every layer's R_W uses the first layer's W", "R_W", "1", {
+    Uncatalogued("stale cache: every layer's R_W uses the first layer's W", "R_W", "1", {
         "R_W": lambda m, k: m.Delta[k].T @ (m.Y[k] @ m.W[0]) + m.W[k]}),
-    Stranger("in-place aliasing: sigma overwrites Y", "Y", "0", {"Z": _mirror}),
-    Stranger("off by one: the bias of the layer below", "Y", "1", {
+    Uncatalogued("in-place aliasing: sigma overwrites Y", "Y", "0", {"Z": _mirror}),
+    Uncatalogued("off by one: the bias of the layer below", "Y", "1", {
         "Y": lambda m, k: m.Z[k] @ m.W[k].T + m.b[max(k - 1, 0)]}),
-    Stranger("broadcasting: b is added by sample, not by component", "Y", "0", {
+    Uncatalogued("broadcasting: b is added by sample, not by component", "Y", "0", {
         "Y": lambda m, k: m.Z[k] @ m.W[k].T + m.b[k][np.arange(m.N) % m.D][:, None]}),
-    Stranger("a clipped exponent in the activation", "Z", "0", {"Z": _clipped}),
-    Stranger("softplus replaced by y above a threshold of 20", "Z", "0", {"Z": _threshold}),
-    Stranger("the kinked leaky ReLU for the smooth one", "Z", "0", {"Z": _kinked}),
-    Stranger("dtype truncation: b goes through float16", "Y", "0", {
+    Uncatalogued("a clipped exponent in the activation", "Z", "0", {"Z": _clipped}),
+    Uncatalogued("softplus replaced by y above a threshold of 20", "Z", "0", {"Z": _threshold}),
+    Uncatalogued("the kinked leaky ReLU for the smooth one", "Z", "0", {"Z": _kinked}),
+    Uncatalogued("dtype truncation: b goes through float16", "Y", "0", {
         "Y": lambda m, k: m.Z[k] @ m.W[k].T + _half(m.b[k])}),
-    Stranger("1/(N - 1) for 1/N", "Delta", "last", {"share": lambda m: 1 / max(m.N - 1, 0.5)}),
-    Stranger("back through the symmetric part of W", "Delta", "below last", {
+    Uncatalogued("1/(N - 1) for 1/N", "Delta", "last", {"share": lambda m: 1 / max(m.N - 1, 0.5)}),
+    Uncatalogued("back through the symmetric part of W", "Delta", "below last", {
         "dZ": lambda m, k: m.Delta[k] @ (m.W[k] + m.W[k].T) / 2}),
-    Stranger("Deltas clipped to 0.05", "Delta", "last", {
+    Uncatalogued("Deltas clipped to 0.05", "Delta", "last", {
         "Delta": lambda m, k, above: np.clip(LINES["Delta"](m, k, above), -0.05, 0.05)}),
-    Stranger("the score of sech for every density", "Delta", "last", {
+    Uncatalogued("the score of sech for every density", "Delta", "last", {
         "dZ_last": lambda m: -np.tanh(m.Z[-1]) / m.N}),
-    Stranger("log det(W'W), twice log|det W|", "L_J2", "net", {
+    Uncatalogued("log det(W'W), twice log|det W|", "L_J2", "net", {
         "logdet": lambda m, k: np.linalg.slogdet(m.W[k].T @ m.W[k])[1]}),
-    Stranger("the product of the diagonal for the determinant", "L_J2", "net", {
+    Uncatalogued("the product of the diagonal for the determinant", "L_J2", "net", {
         "logdet": lambda m, k: np.sum(np.log(np.abs(np.diag(m.W[k]))))}),
-    Stranger("samples of Delta and Y in different order", "R_W", "0", {
+    Uncatalogued("samples of Delta and Y in different order", "R_W", "0", {
         "R_W": lambda m, k: m.Delta[k].T @ (m.Y[k][::-1] @ m.W[k]) + m.W[k]}),
-    Stranger("the last sample is left out of R_W", "R_W", "0", {
+    Uncatalogued("the last sample is left out of R_W", "R_W", "0", {
         "R_W": lambda m, k: m.Delta[k][:-1].T @ (m.Y[k][:-1] @ m.W[k]) + m.W[k]}),
-    Stranger("weight decay in G_W", "G_W", "0", {
+    Uncatalogued("weight decay in G_W", "G_W", "0", {
         "G_W": lambda m, k: LINES["G_W"](m, k) - 0.01 * m.W[k]}),
-    Stranger("G_b of the layer above", "G_b", "0", {
+    Uncatalogued("G_b of the layer above", "G_b", "0", {
         "G_b": lambda m, k: m.Delta[min(k + 1, m.L - 1)].sum(0)}),
-    Stranger("the modulus of b in R_b", "R_b", "0", {
+    Uncatalogued("the modulus of b in R_b", "R_b", "0", {
         "R_b": lambda m, k: m.Delta[k].T @ (m.Y[k] @ m.b[k] + 1) + np.abs(m.b[k])}),
-    Stranger("eta shrinks with depth", "W_plus", "1", {
+    Uncatalogued("eta shrinks with depth", "W_plus", "1", {
         "W_plus": lambda m, k: m.W[k] + m.eta / (k + 1) * m.R_W[k]}),
-    Stranger("log|det W+| to first order in eta", "logdet_plus", "0", {
+    Uncatalogued("log|det W+| to first order in eta", "logdet_plus", "0", {
         "logdet_plus": lambda m, k: LINES["logdet"](m, k) + m.eta * (
             m.D + np.sum(m.Delta[k] * m.Y[k]))}),
-    Stranger("one step of Newton's method for the inverse activation", "X_back", "net", {
+    Uncatalogued("one step of Newton's method for the inverse activation", "X_back", "net", {
         "X_back": _one_newton_step}),
-    Stranger("log cosh with its log 2 forgotten, whatever the density", "L_p", "net", {
+    Uncatalogued("log cosh with its log 2 forgotten, whatever the density", "L_p", "net", {
         "L_p": lambda m: LINES["L_p"](m) + m.D * math.log(2)}),
 ]  # fmt: skip
 
 
-def table(suite: vectors.Suite, dtype: str) -> list[tuple[str, bool, bool, str]]:
-    """(title, detected, at the right stage and layer, what was said) of each."""
+def table(suite: Suite, dtype: str) -> list[tuple[str, bool, bool, str]]:
+    """For each: its title, whether it was detected and placed right, what was said."""
     rows = []
-    for s in STRANGERS:
+    for s in UNCATALOGUED:
         if dtype == "float32" and "threshold of 20" in s.title:
             continue  # e^-20 is below float32's last digit: there it is right
-        report = verdict.check(numpy_candidate(s.lines), suite, dtype=dtype)
+        report = check(numpy_candidate(s.lines), suite, dtype=dtype)
         L = report.layers
         layer = {"net": None, "last": L - 1, "below last": L - 2}.get(s.layer, 0)
         layer = int(s.layer) if s.layer.isdigit() else layer

@@ -1,0 +1,62 @@
+"""Put the settings into the documentation, as it is built (a mkdocs hook).
+
+A line `<!-- settings -->` of a page becomes the table of all settings, `<!-- settings by data -->`
+the table of what differs for data sets known by name. Both are made from the declarations of the
+package, so that a page can't say otherwise.
+"""
+
+from typing import Any
+
+from relgrad_np.fitting.declared import Setting, declared
+from relgrad_np.fitting.options import Options
+from relgrad_np.runs.settings import BY_NAME, TOY, Settings
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Replace the marks of a page by the tables (called by mkdocs).
+
+    >>> on_page_markdown("<!-- settings by data -->").splitlines()[2]
+    '| `toy:NAME` | layers 48, init principal, rule natural, batch_size 2000, epochs 120 |'
+    """
+    markdown = markdown.replace("<!-- settings -->", all_settings())
+    return markdown.replace("<!-- settings by data -->", settings_by_data())
+
+
+def all_settings() -> str:
+    """Return a row for each setting: its words, its choices, its defaults in `fit` and `train`.
+
+    >>> all_settings().splitlines()[2].split("|")[1:3]
+    [' `rule` ', ' what makes a step of a gradient ']
+    """
+    of_fit, of_train = declared(Options), declared(Settings)
+    rows = [
+        (
+            f"`{name}`",
+            setting.help,
+            ", ".join(setting.choices),
+            _default(of_fit.get(name)),
+            _default(of_train.get(name)),
+        )
+        for name, setting in (of_fit | of_train).items()
+    ]
+    return _table(("setting", "what it is", "choices", "`fit`", "`relgrad-np train`"), rows)
+
+
+def settings_by_data() -> str:
+    """Return a row for each data set known by name: the settings that are not the usual ones."""
+    rows = []
+    for name, settings in ({"toy:NAME": TOY} | BY_NAME).items():
+        own = {key: getattr(settings, key) for key in declared(Settings)}
+        differ = (f"{key} {value}" for key, value in own.items() if value != getattr(Settings, key))
+        rows.append((f"`{name}`", ", ".join(differ)))
+    return _table(("data", "settings"), rows)
+
+
+def _default(setting: Setting | None) -> str:
+    return "" if setting is None else setting.default_text()
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    cells = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)

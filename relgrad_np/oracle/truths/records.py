@@ -1,0 +1,129 @@
+"""What a case is made of: the inputs, the right arrays, and how far off a right result may be."""
+
+from typing import Any, NamedTuple
+
+Array = Any
+ETA = 3 / 64
+
+
+class Spec(NamedTuple):
+    """An activation or a base density: its name and its parameters, without any code.
+
+    >>> Spec("leaky_tanh", {"alpha": 1.25, "beta": 0.125}).name
+    'leaky_tanh'
+    """
+
+    name: str
+    params: dict[str, float]
+
+
+class Problem(NamedTuple):
+    """What a candidate is given: X (N, D), W and b of each layer, the model, eta, Z_back (N, D).
+
+    `last_layer` is "affine" or "activated"; `bias` is "yes", or "none" where b = 0.
+
+    >>> import numpy as np
+    >>> model = Spec("identity", {}), Spec("normal", {})
+    >>> problem = Problem("id", "family", "", np.ones((4, 2)), (np.eye(2),), (np.ones(2),), *model)
+    >>> problem.N, problem.D, problem.L, problem.dtype
+    (4, 2, 1, 'float64')
+    """
+
+    id: str
+    family: str
+    comment: str
+    X: Array
+    W: tuple[Array, ...]
+    b: tuple[Array, ...]
+    activation: Spec
+    density: Spec
+    eta: float = ETA
+    Z_back: Array = None
+    last_layer: str = "affine"
+    bias: str = "yes"
+
+    @property
+    def N(self) -> int:
+        """Number of samples."""
+        return int(self.X.shape[0])
+
+    @property
+    def D(self) -> int:
+        """Number of dimensions."""
+        return int(self.X.shape[1])
+
+    @property
+    def L(self) -> int:
+        """Number of layers."""
+        return len(self.W)
+
+    @property
+    def dtype(self) -> str:
+        """float64 or float32; the inputs of the suite are exact in both."""
+        return str(self.X.dtype)
+
+    def astype(self, dtype: str) -> "Problem":
+        """Return the same inputs, copied, in float32 or float64."""
+        W, b = (tuple(x.astype(dtype) for x in part) for part in (self.W, self.b))
+        Z_back = None if self.Z_back is None else self.Z_back.astype(dtype)
+        return self._replace(X=self.X.astype(dtype), W=W, b=b, Z_back=Z_back)
+
+
+class Tolerance(NamedTuple):
+    """A right array is off by at most eps (64 S + inherited).
+
+    `size` is S without any condition number: about how large the array's terms are.
+
+    >>> Tolerance(1.0, 0.0, 1.0).allowed(2.0**-52) == 2.0**-46
+    True
+    """
+
+    S: float
+    inherited: float
+    size: float
+
+    def allowed(self, eps: float) -> float:
+        """Return the largest error of a right result in arithmetic of this precision."""
+        return eps * (64 * self.S + self.inherited)
+
+
+class Case(NamedTuple):
+    """A problem, its expected arrays by name in order of propagation, and their tolerances.
+
+    >>> from relgrad_np.oracle.truths.suite import small
+    >>> case = small().cases[0]
+    >>> case.expected["Y_0"].shape == (case.problem.N, case.problem.D)
+    True
+    """
+
+    problem: Problem
+    expected: dict[str, Array]
+    tolerances: dict[str, Tolerance]
+
+
+class Suite(NamedTuple):
+    """Cases, and where they come from.
+
+    >>> from relgrad_np.oracle.truths.suite import small
+    >>> {case.problem.D for case in small().where(D=[2, 3]).cases}
+    {2, 3}
+    """
+
+    name: str
+    cases: tuple[Case, ...]
+
+    def where(self, **choices: Any) -> "Suite":
+        """Return the cases whose problem has these properties: a value or a list of values."""
+        kept = [case for case in self.cases if _matches(case.problem, choices)]
+        return self._replace(cases=tuple(kept))
+
+
+def _matches(problem: Problem, choices: dict[str, Any]) -> bool:
+    for key, wanted in choices.items():
+        if not hasattr(problem, key):
+            raise ValueError(f"unknown property {key!r}; choose from id, family, N, D, L, ...")
+        value = getattr(problem, key)
+        value = value.name if isinstance(value, Spec) else value
+        if value not in (wanted if isinstance(wanted, (list, tuple, set)) else [wanted]):
+            return False
+    return True

@@ -1,0 +1,157 @@
+"""`relgrad-np train --resume`, and what a run may be stopped or damaged by."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import relgrad_np as rg
+from relgrad_np.runs.folder import locked
+
+from .commands import run, small_run
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_end_with_their_status(tmp_path, number, status):
+    command = [sys.executable, "-m", "relgrad_np", "train", "toy:moons", "--epochs", "50000"]
+    command += [
+        "--rows",
+        "500",
+        "--layers",
+        "2",
+        "--rule",
+        "plain",
+        "--implementation",
+        "reference",
+    ]
+    history = tmp_path / "run" / "history.jsonl"
+    with subprocess.Popen(
+        [*command, "--out", str(tmp_path / "run")],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ,
+    ) as process:
+        for _ in range(600):
+            if history.exists() and history.stat().st_size > 0:
+                break
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == status
+    assert f"stopped by {signal.Signals(number).name}; go on with: relgrad-np train --resume" in err
+    assert err.count("\n") == 1
+    assert list((tmp_path / "run" / "checkpoints").glob("step-*.npz"))
+
+
+def test_stopped_and_resumed_on_the_command_line_is_bitwise_the_same(
+    capsys, tmp_path, monkeypatch, small_run_once
+):
+    from relgrad_np.runs import checkpoint
+
+    write = checkpoint.CheckpointWriter.write
+
+    def stop(self, snapshot):
+        write(self, snapshot)
+        self.stop = signal.SIGTERM if snapshot.state.t >= 70 else None
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.CheckpointWriter, "write", stop)
+        status, _, err = small_run(capsys, tmp_path / "cut", "--checkpoint-steps", "7")
+    assert status == 143
+    assert "go on with: relgrad-np train --resume --out" in err
+    status, out, err = run(capsys, "train", "--resume", "--out", tmp_path / "cut")
+    assert (status, err) == (0, "")
+    folders = (small_run_once, tmp_path / "cut")
+    one, two = (rg.load(folder / "model.npz").layers for folder in folders)
+    for a, b in zip(one, two, strict=True):
+        assert np.array_equal(a.W, b.W)
+        assert np.array_equal(a.b, b.b)
+    lines = [(folder / "history.jsonl").read_text().splitlines() for folder in folders]
+    strip = [
+        [{k: v for k, v in json.loads(x).items() if k != "seconds"} for x in part] for part in lines
+    ]
+    assert strip[0] == strip[1]
+    status, again, _ = run(capsys, "train", "--resume", "--out", tmp_path / "cut")
+    assert status == 0  # nothing was left to do
+    assert again.splitlines()[0] == out.splitlines()[0]
+
+
+def test_resume_refuses_other_settings_and_other_data(capsys, tmp_path):
+    folder = tmp_path / "run"
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(200, 3)))
+    status, _, err = run(capsys, "train", tmp_path / "x.npy", "--epochs", "2", "--out", folder)
+    assert (status, err) == (0, "")
+    for more, text in [
+        (["--epochs", "9"], "`--epochs` can't change on --resume: it is 2"),
+        (["--rule", "adam"], "`--rule` can't change on --resume: it is recipe"),
+        (["digits"], "`--data` can't change on --resume"),
+    ]:
+        status, _, err = run(capsys, "train", "--resume", "--out", folder, *more)
+        assert status == 2
+        assert text in err
+        assert err.count("\n") == 1
+    np.save(tmp_path / "x.npy", np.random.default_rng(1).normal(size=(200, 3)))
+    status, _, err = run(capsys, "train", "--resume", "--out", folder)
+    assert status == 2
+    assert "are not those the run began with" in err
+
+
+def test_a_locked_run_folder_has_one_writer(capsys, finished):
+    with locked(finished):
+        status, _, err = run(capsys, "train", "--resume", "--out", finished)
+    assert status == 2
+    assert "is in use by another process" in err
+
+
+def test_a_damaged_checkpoint_is_passed_over_with_a_line(capsys, finished):
+    folder = finished
+    last = sorted((folder / "checkpoints").iterdir())[-1]
+    last.write_bytes(last.read_bytes()[:-100])
+    status, _, err = run(capsys, "train", "--resume", "--out", folder)
+    assert status == 0
+    assert f"checkpoint {last.name} can't be used" in err
+    assert "going on from the one before" in err
+    for path in (folder / "checkpoints").iterdir():
+        path.write_bytes(b"nonsense")
+    status, _, err = run(capsys, "train", "--resume", "--out", folder)
+    assert status == 2
+    assert "no checkpoint of this run can be used" in err
+
+
+def test_lost_checkpoints_are_no_new_beginning(capsys, finished):
+    folder = finished
+    before = (folder / "model.npz").read_bytes(), (folder / "history.jsonl").read_text()
+    for path in (folder / "checkpoints").iterdir():
+        path.unlink()
+    status, _, err = run(capsys, "train", "--resume", "--out", folder)
+    assert status == 2
+    assert "are gone" in err
+    assert before == ((folder / "model.npz").read_bytes(), (folder / "history.jsonl").read_text())
+
+
+def test_what_killed_writers_left_is_removed(capsys, finished):
+    folder = finished
+    left = [folder / ".model.npz.1.partial", folder / "checkpoints" / ".step-1.npz.2.partial"]
+    for path in left:
+        path.write_bytes(b"half")
+    assert run(capsys, "train", "--resume", "--out", folder)[0] == 0
+    assert not any(path.exists() for path in left)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["{}", "[]", "nonsense", '{"run": 1, "data": 2, "rows": 3, "fingerprint": 4, "settings": []}'],
+)
+def test_a_damaged_config_is_refused_by_name(capsys, finished, damage):
+    folder = finished
+    (folder / "config.json").write_text(damage)
+    for command in (["train", "--resume", "--out", folder], ["evaluate", folder]):
+        status, _, err = run(capsys, *command)
+        assert status == 2
+        assert "config.json" in err
+        assert err.count("\n") == 1

@@ -1,0 +1,110 @@
+"""`relgrad-np train`: what a new run leaves behind."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+import relgrad_np as rg
+
+from .commands import FEW, SMALL, run, small_run
+
+
+def test_train_writes_a_run_folder_that_can_be_used(capsys, tmp_path):
+    folder = tmp_path / "run"
+    status, out, err = run(capsys, "train", "digits", *SMALL, "--out", folder)
+    assert (status, err) == (0, "")
+    assert "Gaussian of the same training rows" in out
+    assert "bits/dim" in out
+    files = {path.name for path in folder.iterdir()}
+    pictures = {"curve.png", "samples.png"}
+    others = {".lock", "checkpoints", "config.json", "history.jsonl", "report.json", "model.npz"}
+    assert files == pictures | others
+    history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    assert [entry["epoch"] for entry in history] == [1, 2]
+    model = rg.load(folder / "model.npz")
+    data = rg.datasets.load("digits", 0)
+    report = json.loads((folder / "report.json").read_text())
+    test = rg.log_likelihood(model.layers, data.test, model.activation, model.density)
+    assert float(test.mean) == pytest.approx(report["test"], abs=1e-10)
+    assert model.transforms == data.transforms
+    assert json.loads((folder / "config.json").read_text())["settings"]["epochs"] == 2
+    names = sorted(path.name for path in (folder / "checkpoints").iterdir())
+    assert names == ["step-000000000013.npz", "step-000000000026.npz"]
+
+
+def test_train_as_json(capsys, tmp_path):
+    status, out, err = run(
+        capsys, "train", "toy:moons", *FEW, "--json", "--out", tmp_path / "run", "--rule", "exponential",
+        "--dtype", "float32", "--density", "sech", "--init", "identity", "--schedule", "cosine", "--implementation", "reference",
+    )  # fmt: skip
+    assert (status, err) == (0, "")
+    report = json.loads(out)
+    assert report["data"] == "toy:moons"
+    assert report["gaussian"] < 0
+    assert rg.load(tmp_path / "run" / "model.npz").layers[0].W.dtype == np.float32
+
+
+def test_the_published_preset(capsys, tmp_path):
+    arguments = ["--epochs", "1", "--preset", "published", "--out", tmp_path / "run"]
+    status, _, _ = run(capsys, "train", "digits", *arguments)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())["settings"]
+    assert status == 0
+    chosen = [config[name] for name in ("alpha", "init", "rule", "batch_size")]
+    assert chosen == [0.01, "orthogonal", "adam", 10]
+
+
+def test_same_seed_same_model(capsys, tmp_path):
+    for name in ("a", "b"):
+        run(capsys, "train", "toy:rings", *FEW, "--out", tmp_path / name, "--seed", "3")
+    one, two = (rg.load(tmp_path / name / "model.npz") for name in ("a", "b"))
+    assert all(
+        np.array_equal(p, q)
+        for a, b in zip(one.layers, two.layers, strict=True)
+        for p, q in zip(a, b, strict=True)
+    )
+
+
+def test_an_existing_run_folder_is_refused_and_kept(capsys, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "precious").write_text("x")
+    status, _, err = run(capsys, "train", "digits", *SMALL, "--out", folder)
+    assert status == 2
+    assert "run folder" in err
+    assert "exists" in err
+    assert err.count("\n") == 1
+    assert [path.name for path in folder.iterdir()] == ["precious"]
+
+
+def test_a_run_folder_that_cannot_be_made(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, _, err = run(capsys, "train", "toy:sine", *FEW, "--out", tmp_path / "file" / "run")
+    assert status == 2
+    assert err.count("\n") == 1
+
+
+def test_divergence_is_status_1_and_keeps_the_last_good_model(capsys, tmp_path, monkeypatch):
+    from relgrad_np.runs import training
+
+    def diverge(start, X, *args, **options):
+        result = rg.fit(start, X, *args, **options)
+        raise rg.FitDivergedError("the objective is not finite at step 7", result)
+
+    monkeypatch.setattr(training, "fit", diverge)
+    status, _, err = run(capsys, "train", "toy:sine", *FEW, "--out", tmp_path / "run")
+    assert status == 1
+    assert "diverged" in err
+    assert "step 7" in err
+    assert err.count("\n") == 1
+    assert rg.load(tmp_path / "run" / "model.npz").layers
+
+
+def test_without_matplotlib_a_run_is_whole(capsys, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    status, out, err = small_run(capsys, tmp_path / "run")
+    assert (status, err) == (0, "")
+    assert "Gaussian of the same training rows" in out
+    assert not list((tmp_path / "run").glob("*.png"))
+    assert rg.load(tmp_path / "run" / "model.npz")

@@ -1,0 +1,90 @@
+"""`relgrad-np evaluate` and `sample`: a trained model on other rows."""
+
+import json
+
+import numpy as np
+import pytest
+
+import relgrad_np as rg
+
+from .commands import SMALL, run
+
+
+def test_evaluate_and_sample(capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 3)) * [1, 10, 100] + 50
+    np.savetxt(tmp_path / "my.csv", X, delimiter=",", header="a,b,c", comments="")
+    folder = tmp_path / "run"
+    options = ["--epochs", "3", "--layers", "1", "--density", "normal", "--out", folder]
+    assert run(capsys, "train", tmp_path / "my.csv", *options)[0] == 0
+    status, out, _ = run(capsys, "evaluate", folder, "--json", "--scores", tmp_path / "scores.npy")
+    found = json.loads(out)
+    report = json.loads((folder / "report.json").read_text())
+    assert status == 0
+    assert found["model_space"] == pytest.approx(report["test"], abs=1e-12)
+    assert found["gaussian"] == pytest.approx(report["gaussian"], abs=1e-12)
+    assert np.load(tmp_path / "scores.npy").mean() == pytest.approx(found["model_space"])
+    # data space: log|det| of the standardisation is the difference
+    model = rg.load(folder / "model.npz")
+    log_std = sum(np.log(np.asarray(t.std)).sum() for t in model.transforms.transforms)
+    assert found["data_space"] == pytest.approx(found["model_space"] - log_std, abs=1e-9)
+
+    status, out, _ = run(capsys, "sample", folder, "-n", "4000", "--out", tmp_path / "s.npy")
+    S = np.load(tmp_path / "s.npy")
+    assert status == 0
+    assert S.shape == (4000, 3)
+    np.testing.assert_allclose(S.mean(axis=0), X.mean(axis=0), atol=12)
+    np.testing.assert_allclose(S.std(axis=0), X.std(axis=0), rtol=0.2)
+    status, _, err = run(capsys, "sample", folder, "--out", tmp_path / "s.npy")
+    assert status == 2
+    assert "exists" in err
+    assert run(capsys, "evaluate", folder, tmp_path / "s.npy", "--json")[0] == 0
+    np.save(tmp_path / "other.npy", rng.normal(size=(50, 4)))
+    status, _, err = run(capsys, "evaluate", folder, tmp_path / "other.npy")
+    assert status == 2
+    assert "4 columns, the model 3" in err
+
+
+def test_scores_are_in_the_order_of_the_file(capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 3)) * [1, 10, 100] + 50
+    np.save(tmp_path / "x.npy", X)
+    options = ["--epochs", "2", "--layers", "2", "--out", tmp_path / "run"]
+    assert run(capsys, "train", tmp_path / "x.npy", *options)[0] == 0
+    few = X[:4]  # fewer rows than a split would need, and a constant column
+    few[:, 1] = 50.0
+    np.save(tmp_path / "few.npy", few)
+    status, out, err = run(
+        capsys,
+        "evaluate",
+        tmp_path / "run",
+        tmp_path / "few.npy",
+        "--scores",
+        tmp_path / "s.csv",
+        "--json",
+    )
+    assert (status, err) == (0, "")
+    model = rg.load(tmp_path / "run" / "model.npz")
+    Z, log_det = model.transforms.forward_with_log_det(few, None)
+    log_p = rg.log_likelihood(model.layers, Z, model.activation, model.density).per_sample
+    np.testing.assert_allclose(np.loadtxt(tmp_path / "s.csv"), log_p, rtol=1e-12)
+    assert json.loads(out)["data_space"] == pytest.approx((log_p + log_det).mean(), rel=1e-12)
+
+
+def test_columns_of_a_csv_are_those_of_the_model(capsys, tmp_path):
+    X = np.random.default_rng(0).normal(size=(100, 2)) * [1, 5]
+    np.savetxt(tmp_path / "a.csv", X, delimiter=",", header="u,v", comments="")
+    np.savetxt(tmp_path / "b.csv", X[:, ::-1], delimiter=",", header="v,u", comments="")
+    assert run(capsys, "train", tmp_path / "a.csv", *SMALL, "--out", tmp_path / "run")[0] == 0
+    status, _, err = run(capsys, "evaluate", tmp_path / "run", tmp_path / "b.csv")
+    assert status == 2
+    assert "has columns v, u, the model u, v" in err
+
+
+def test_an_unfinished_run_says_how_to_end_it(capsys, tmp_path, finished):
+    folder = finished
+    (folder / "model.npz").unlink()
+    for command in (["evaluate", folder], ["sample", folder, "--out", tmp_path / "x.npy"]):
+        status, _, err = run(capsys, *command)
+        assert status == 2
+        assert "has no model yet: end it with relgrad-np train --resume" in err
