@@ -38,8 +38,8 @@ KERNEL_RULES = {
 def problems(draw, activations=tuple(PARAMS), densities=DENSITIES, max_N=9, max_D=7):
     """A generic problem: N < D and N > D, L = 1 .. 5, every activation with every density."""
     L = draw(st.integers(1, 5))
-    D = draw(st.integers(2, max_D).filter(lambda D: D != L))
-    N = draw(st.integers(2, max_N).filter(lambda N: N not in (D, L)))
+    D = draw(st.sampled_from([D for D in range(2, max_D + 1) if D != L]))
+    N = draw(st.sampled_from([N for N in range(2, max_N + 1) if N not in (D, L)]))
     return generic(
         draw(st.integers(0, 2**16)),
         N,

@@ -8,36 +8,70 @@ from hypothesis import strategies as st
 import relgrad_np as rg
 
 from . import laws
-from .problems import EVERY, SMOOTH, SMOOTH_DENSITIES, STRICT, generic, problems, suited
+from .problems import EVERY, SMOOTH, SMOOTH_DENSITIES, convert, generic, problems, suited
 
 libraries = pytest.mark.parametrize("library", EVERY)
 kinds = pytest.mark.parametrize("kind", ["plain", "exponential"])
 ONTO = ("smooth_leaky_relu", "leaky_tanh", "identity")
 
 
-@libraries
-@given(problem=problems(max_N=5, max_D=5))
-def test_forward_is_the_definition(library, problem):
-    laws.forward_is_the_definition(problem, library)
+def of(law, examples=None, **drawn):
+    """A test of a law in every library: in NumPy on as many drawn problems as usual, elsewhere on 10.
+
+    The formulas are the same there; other functions, dtypes and devices run them.
+    """
+
+    def run(**case):
+        law(**case)
+
+    run.__name__ = law.__name__  # hypothesis draws by it, and shows it
+
+    @libraries
+    def test(library):
+        many = examples or settings.default.max_examples
+        many = settings(max_examples=many if library == "numpy" else min(many, 10))
+        many(given(library=st.just(library), **drawn)(run))()
+
+    return test
 
 
-@libraries
-@given(problem=problems(max_N=6, max_D=6))
-def test_terms_are_the_log_jacobian(library, problem):
-    laws.terms_are_the_log_jacobian(problem, library)
+def in_both_kinds(law):
+    """The law of plain steps, and then of exponential ones."""
+
+    def of_both(problem, library):
+        for kind in ("plain", "exponential"):
+            law(problem, library, kind)
+
+    of_both.__name__ = law.__name__
+    return of_both
 
 
-@libraries
-@settings(max_examples=8)
-@given(problem=problems(max_N=5, max_D=4, densities=SMOOTH_DENSITIES))
-def test_ordinary_is_the_derivative(library, problem):
-    laws.ordinary_is_the_derivative(problem, library)
-
-
-@libraries
-@given(problem=problems())
-def test_relative_is_ordinary_times_metric(library, problem):
-    laws.relative_is_ordinary_times_metric(problem, library)
+test_forward_is_the_definition = of(
+    laws.forward_is_the_definition, problem=problems(max_N=5, max_D=5)
+)
+test_terms_are_the_log_jacobian = of(
+    laws.terms_are_the_log_jacobian, problem=problems(max_N=6, max_D=6)
+)
+test_ordinary_is_the_derivative = of(
+    laws.ordinary_is_the_derivative,
+    8,
+    problem=problems(max_N=5, max_D=4, densities=SMOOTH_DENSITIES),
+)
+test_relative_is_ordinary_times_metric = of(
+    laws.relative_is_ordinary_times_metric, problem=problems()
+)
+test_ascent = of(laws.ascent, problem=problems())
+test_equivariance_with_the_shift = of(
+    laws.equivariance, problem=problems(activations=ONTO), seed=st.integers(0, 999)
+)
+test_samples_are_exchangeable = of(laws.samples_are_exchangeable, problem=problems())
+test_step_is_the_dense_one = of(
+    in_both_kinds(laws.step_is_the_dense_one), problem=problems(activations=ONTO)
+)
+test_tracking_is_slogdet = of(
+    in_both_kinds(laws.tracking_is_slogdet), problem=problems(activations=ONTO)
+)
+test_inverse_undoes_forward = of(laws.inverse_undoes_forward, problem=problems(activations=ONTO))
 
 
 @pytest.mark.parametrize("L", [1, 2, 3, 4, 5])
@@ -45,18 +79,6 @@ def test_relative_is_ordinary_times_metric(library, problem):
 def test_relative_is_ordinary_for_each_depth(L, N, D):
     for seed in range(6):
         laws.relative_is_ordinary_times_metric(generic(seed, N, D, L))
-
-
-@libraries
-@given(problem=problems())
-def test_ascent(library, problem):
-    laws.ascent(problem, library)
-
-
-@libraries
-@given(problem=problems(activations=ONTO), seed=st.integers(0, 999))
-def test_equivariance_with_the_shift(library, problem, seed):
-    laws.equivariance(problem, library, seed=seed)
 
 
 @pytest.mark.parametrize("variant", [("output", "separate"), ("output", "published")])
@@ -84,26 +106,6 @@ def test_the_input_side_is_equivariant_only_for_orthogonal_mixing():
             laws.equivariance(problem, variant=("input", "augmented"), shift=False, seed=seed)
 
 
-@libraries
-@given(problem=problems())
-def test_samples_are_exchangeable(library, problem):
-    laws.samples_are_exchangeable(problem, library)
-
-
-@libraries
-@kinds
-@given(problem=problems(activations=ONTO))
-def test_step_is_the_dense_one(library, kind, problem):
-    laws.step_is_the_dense_one(problem, library, kind)
-
-
-@libraries
-@kinds
-@given(problem=problems(activations=ONTO))
-def test_tracking_is_slogdet(library, kind, problem):
-    laws.tracking_is_slogdet(problem, library, kind)
-
-
 @pytest.mark.parametrize("seed", range(20))
 def test_tracking_follows_the_sign_through_uncapped_steps(seed):
     problem = generic(seed, *((4, 6, 2) if seed % 2 else (7, 4, 3)))
@@ -116,18 +118,11 @@ def test_tracking_in_float32(kind, N, D):
     laws.tracking_is_slogdet(generic(1, N, D, 2, dtype="float32"), kind=kind, steps=20, eta=0.02)
 
 
-@libraries
-@given(problem=problems(activations=ONTO))
-def test_inverse_undoes_forward(library, problem):
-    laws.inverse_undoes_forward(problem, library)
-
-
-@pytest.mark.parametrize("library", STRICT)
+@pytest.mark.parametrize("library", ["device1", "no_x64"])
 @pytest.mark.parametrize(("N", "D"), [(4, 6), (7, 5)])
 def test_every_law_on_other_devices(library, N, D):
-    """A second device, and one without float64 and int64: what is made on the way stays there."""
-    for seed in range(3):
-        laws.every_law(generic(seed, N, D, 3), library, seed)
+    """A second device, and one without int64: what is made on the way stays there."""
+    laws.every_law(generic(N, N, D, 3), library, N)
 
 
 def signs(problem):
@@ -188,16 +183,14 @@ def test_draws_cover_signs_sizes_and_names():
     ],
 )
 def test_train_step_ascends_and_keeps_library_and_dtype(library, rule):
-    from .problems import convert
-
     p = convert(suited(generic(3, 12, 4, 3), library), library)
     state = rg.init_state(p.layers, rule)
     options = {"activation": p.activation, "density": p.density, "rule": rule}
     before = float(rg.log_likelihood(p.layers, p.X, *p.model).mean)
-    for _ in range(20):
+    for _ in range(5):
         state, info = rg.train_step(state, p.X, **options)
         assert not bool(info.rejected)
-    assert float(rg.log_likelihood(state.layers, p.X, *p.model).mean) > before + 0.5
-    assert state.t == 20
+    assert float(rg.log_likelihood(state.layers, p.X, *p.model).mean) > before + 3
+    assert state.t == 5
     assert type(state.layers[0].W) is type(p.X)
     assert state.layers[0].W.dtype == p.X.dtype
