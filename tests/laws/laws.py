@@ -308,7 +308,9 @@ def inverse_undoes_forward(problem, library="numpy", inverse=rg.inverse):
             y = Ys[k - 1]
             scale = np.abs(Zs[k]) + np.abs(y) + 1
             error = (error + 64 * eps * scale) / brute.dsigma(problem.activation, y)  # of Ys[k-1]
-    assert_close(inverse(p.layers, Z, p.activation), problem.X, float(error.max()), "X back")
+    X = inverse(p.layers, Z, p.activation)
+    assert (type(X), X.dtype) == (type(p.X), p.X.dtype)
+    assert_close(X, problem.X, float(error.max()), "X back")
 
 
 def every_law(problem, library, seed):

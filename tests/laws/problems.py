@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import array_api_strict
 import numpy as np
 import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import relgrad_np as rg
@@ -88,6 +89,25 @@ DEVICES = {"cupy": cupy_array, "torch-cuda": torch_on("cuda")}  # with the marke
 EVERYWHERE = LIBRARIES | STRICT | DEVICES
 EVERY = [pytest.param(name, id=name) for name in (*LIBRARIES, "no_float64")]
 EVERY += [pytest.param(name, id=name, marks=pytest.mark.gpu) for name in DEVICES]
+
+
+def in_every_library(examples=None, libraries=EVERY, **drawn):
+    """Give a law drawn problems: in NumPy as many as usual, in every other library 10.
+
+    The formulas are the same there; other functions, dtypes and devices run them.
+    """
+
+    def decorate(law):
+        @pytest.mark.parametrize("library", libraries)
+        def test(library):
+            many = examples or settings.default.max_examples
+            many = settings(max_examples=many if library == "numpy" else min(many, 10))
+            many(given(library=st.just(library), **drawn)(law))()
+
+        test.__name__, test.__doc__ = law.__name__, law.__doc__
+        return test
+
+    return decorate
 
 
 def suited(problem, library):

@@ -8,70 +8,72 @@ from hypothesis import strategies as st
 import relgrad_np as rg
 
 from . import laws
-from .problems import EVERY, SMOOTH, SMOOTH_DENSITIES, convert, generic, problems, suited
+from .problems import (
+    EVERY,
+    SMOOTH,
+    SMOOTH_DENSITIES,
+    convert,
+    generic,
+    in_every_library,
+    problems,
+    suited,
+)
 
 libraries = pytest.mark.parametrize("library", EVERY)
 kinds = pytest.mark.parametrize("kind", ["plain", "exponential"])
 ONTO = ("smooth_leaky_relu", "leaky_tanh", "identity")
 
 
-def of(law, examples=None, **drawn):
-    """A test of a law in every library: in NumPy on as many drawn problems as usual, elsewhere on 10.
-
-    The formulas are the same there; other functions, dtypes and devices run them.
-    """
-
-    def run(**case):
-        law(**case)
-
-    run.__name__ = law.__name__  # hypothesis draws by it, and shows it
-
-    @libraries
-    def test(library):
-        many = examples or settings.default.max_examples
-        many = settings(max_examples=many if library == "numpy" else min(many, 10))
-        many(given(library=st.just(library), **drawn)(run))()
-
-    return test
+@in_every_library(problem=problems(max_N=5, max_D=5))
+def test_forward_is_the_definition(library, problem):
+    laws.forward_is_the_definition(problem, library)
 
 
-def in_both_kinds(law):
-    """The law of plain steps, and then of exponential ones."""
-
-    def of_both(problem, library):
-        for kind in ("plain", "exponential"):
-            law(problem, library, kind)
-
-    of_both.__name__ = law.__name__
-    return of_both
+@in_every_library(problem=problems(max_N=6, max_D=6))
+def test_terms_are_the_log_jacobian(library, problem):
+    laws.terms_are_the_log_jacobian(problem, library)
 
 
-test_forward_is_the_definition = of(
-    laws.forward_is_the_definition, problem=problems(max_N=5, max_D=5)
-)
-test_terms_are_the_log_jacobian = of(
-    laws.terms_are_the_log_jacobian, problem=problems(max_N=6, max_D=6)
-)
-test_ordinary_is_the_derivative = of(
-    laws.ordinary_is_the_derivative,
-    8,
-    problem=problems(max_N=5, max_D=4, densities=SMOOTH_DENSITIES),
-)
-test_relative_is_ordinary_times_metric = of(
-    laws.relative_is_ordinary_times_metric, problem=problems()
-)
-test_ascent = of(laws.ascent, problem=problems())
-test_equivariance_with_the_shift = of(
-    laws.equivariance, problem=problems(activations=ONTO), seed=st.integers(0, 999)
-)
-test_samples_are_exchangeable = of(laws.samples_are_exchangeable, problem=problems())
-test_step_is_the_dense_one = of(
-    in_both_kinds(laws.step_is_the_dense_one), problem=problems(activations=ONTO)
-)
-test_tracking_is_slogdet = of(
-    in_both_kinds(laws.tracking_is_slogdet), problem=problems(activations=ONTO)
-)
-test_inverse_undoes_forward = of(laws.inverse_undoes_forward, problem=problems(activations=ONTO))
+@in_every_library(8, problem=problems(max_N=5, max_D=4, densities=SMOOTH_DENSITIES))
+def test_ordinary_is_the_derivative(library, problem):
+    laws.ordinary_is_the_derivative(problem, library)
+
+
+@in_every_library(problem=problems())
+def test_relative_is_ordinary_times_metric(library, problem):
+    laws.relative_is_ordinary_times_metric(problem, library)
+
+
+@in_every_library(problem=problems())
+def test_ascent(library, problem):
+    laws.ascent(problem, library)
+
+
+@in_every_library(problem=problems(activations=ONTO), seed=st.integers(0, 999))
+def test_equivariance_with_the_shift(library, problem, seed):
+    laws.equivariance(problem, library, seed=seed)
+
+
+@in_every_library(problem=problems())
+def test_samples_are_exchangeable(library, problem):
+    laws.samples_are_exchangeable(problem, library)
+
+
+@in_every_library(problem=problems(activations=ONTO))
+def test_step_is_the_dense_one(library, problem):
+    for kind in ("plain", "exponential"):
+        laws.step_is_the_dense_one(problem, library, kind)
+
+
+@in_every_library(problem=problems(activations=ONTO))
+def test_tracking_is_slogdet(library, problem):
+    for kind in ("plain", "exponential"):
+        laws.tracking_is_slogdet(problem, library, kind)
+
+
+@in_every_library(problem=problems(activations=ONTO))
+def test_inverse_undoes_forward(library, problem):
+    laws.inverse_undoes_forward(problem, library)
 
 
 @pytest.mark.parametrize("L", [1, 2, 3, 4, 5])
