@@ -84,11 +84,11 @@ def missing(text):
     found = set()
     for file, name in re.findall(r"`(test_\w+)\.(test_\w+)`", text):
         texts = [path.read_text() for path in TESTS.rglob(f"{file}.py")]
-        if not any(f"\ndef {name}(" in text for text in texts):
+        if not any(re.search(rf"^(def {name}\(|{name} = )", text, re.M) for text in texts):
             found.add(f"{file}.{name}")
     known = "".join(path.read_text() for path in TESTS.rglob("test_*.py"))
     for name in re.findall(r"`(test_\w+)`", text):
-        if f"def {name}(" not in known:
+        if not re.search(rf"^(def {name}\(|{name} = )", known, re.M):
             found.add(name)
     for module, name in re.findall(r"`([a-z]\w*)\.([A-Za-z]\w*)`", text):
         there = [m for m in import_graph.modules() if m.endswith(f".{module}")]

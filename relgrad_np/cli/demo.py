@@ -24,11 +24,7 @@ SIZES = (64, 512, 1024)
 
 
 class Timing(NamedTuple):
-    """Medians of one whole training step, in milliseconds, at one D.
-
-    >>> Timing(64, 1.0, 3.0).ratio
-    3.0
-    """
+    """Medians of one whole training step, in milliseconds, at one D."""
 
     D: int
     relative: float

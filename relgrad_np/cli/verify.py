@@ -41,11 +41,7 @@ VARIANTS = (
 
 
 class Check(NamedTuple):
-    """One row of the table: what, the worst error found, what is allowed, and the verdict.
-
-    >>> Check("x", 1e-9, 1e-6).passed
-    True
-    """
+    """One row of the table: what, the worst error found, what is allowed, and the verdict."""
 
     name: str
     error: float

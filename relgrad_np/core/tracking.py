@@ -117,9 +117,6 @@ class Audit(NamedTuple):
     `drift`: tracked minus exact sum of log|det W|, nats; `error`: the root mean square of an
     element of V @ W - I times sqrt(D), from four random vectors, the worst layer's; None if no
     inverse is tracked; `refreshed`.
-
-    >>> Audit(1e-9, None, False, None).drift
-    1e-09
     """
 
     drift: float

@@ -54,11 +54,7 @@ class Machine(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What one step costs one rank: seconds to compute and to communicate, and bytes sent.
-
-    >>> Cost(1.0, 0.5, 100).seconds
-    1.5
-    """
+    """What one step costs one rank: seconds to compute and to communicate, and bytes sent."""
 
     compute: float
     communication: float
@@ -99,11 +95,7 @@ def needs_Z(rule: Rule) -> bool:
 
 
 class Work(NamedTuple):
-    """What a step asks of one rank: flops, elements, bytes touched and sent, and transfers.
-
-    >>> Work(8.0, 2.0, 16.0, 4, 1).sent
-    4
-    """
+    """What a step asks of one rank: flops, elements, bytes touched and sent, and transfers."""
 
     flops: float
     elements: float

@@ -28,9 +28,6 @@ class Wait(NamedTuple):
     """When a message was posted, when this rank began to wait for it, and when it had arrived.
 
     All three are in seconds of the machine's clock.
-
-    >>> Wait(0.0, 1.0, 3.0).arrived
-    3.0
     """
 
     posted: float

@@ -14,9 +14,6 @@ class Average(NamedTuple):
     """Running average of the layers, and of how many; see `fit`.
 
     `waiting`: layers that join when the next batch has not found the step before them bad.
-
-    >>> Average((), 3).taken
-    3
     """
 
     layers: Layers

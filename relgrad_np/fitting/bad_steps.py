@@ -17,9 +17,6 @@ class Guard(NamedTuple):
     """How a bad step is recognised: running mean and mean deviation of batches' log-likelihoods.
 
     `seen` batches; `caution`: factor of the step size, halved when a step is undone.
-
-    >>> Guard(0.0, 0.0, 0.0, 1.0).caution
-    1.0
     """
 
     seen: Any
@@ -29,11 +26,7 @@ class Guard(NamedTuple):
 
 
 class Last(NamedTuple):
-    """The last step, as far as undoing it needs: what came before, its directions and eta.
-
-    >>> Last((), (), None, None).directions
-    ()
-    """
+    """The last step, as far as undoing it needs: what came before, its directions and eta."""
 
     directions: Directions
     eta: tuple[Any, ...]

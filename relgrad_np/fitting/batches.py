@@ -147,9 +147,6 @@ class Batch(NamedTuple):
     """One batch, or this rank's part of it; `share`: its mean weight, over that of all rows.
 
     `counts`: rows on each rank; `extra`: what else `train_step` is told, its weights if any.
-
-    >>> Batch("X", (100,)).share
-    1.0
     """
 
     X: Array

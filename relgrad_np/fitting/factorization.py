@@ -18,9 +18,6 @@ class Factorized(NamedTuple):
 
     `total`: sum of log|det W|, nats; `condition`: 1-norm, estimated, None where W stayed on a
     device.
-
-    >>> Factorized(None, 0.5, 4.0, 1).layer
-    1
     """
 
     exact: Tracked

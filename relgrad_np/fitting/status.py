@@ -11,11 +11,7 @@ from ..rules.base import StepInfo
 
 
 class Status(NamedTuple):
-    """What is read of a step: whether it was rejected, log-likelihood (NaN: unknown), mean eta.
-
-    >>> Status(False, -1.5, 0.1).value
-    -1.5
-    """
+    """What is read of a step: whether it was rejected, log-likelihood (NaN: unknown), mean eta."""
 
     rejected: bool
     value: float

@@ -27,9 +27,6 @@ class Backend(NamedTuple):
 
     `first_samples` is how many samples the charts of a recipe must have seen before the kernels
     take a step in them; the reference takes the steps before.
-
-    >>> Backend(np.ndarray, ("identity",)).first_samples
-    0
     """
 
     array: type[Any]

@@ -32,9 +32,6 @@ class Curvature(NamedTuple):
     """Running: mean (L, D) and variance (L, D) of the outputs, Fisher information (P, P).
 
     `seen`: batches that they are made of, ().
-
-    >>> Curvature(0.0, 1.0, 2.0, 3.0).information
-    2.0
     """
 
     mean: Array

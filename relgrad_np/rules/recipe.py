@@ -39,9 +39,6 @@ class Running(NamedTuple):
     """One layer's running mean (D,), variance (D,) of Y, and of x, (); and information F (D,).
 
     `seen`: batches that they are made of, ().
-
-    >>> Running(0.0, 1.0, 2.0, 1.0, 3.0).x
-    2.0
     """
 
     mean: Array

@@ -18,11 +18,7 @@ CHUNK = 8192  # rows scored at a time
 
 
 class Evaluation(NamedTuple):
-    """Log-likelihood of rows under a model: nats in model space and in the data's own space.
-
-    >>> Evaluation("toy", 3, -1.0, 0.1, -2.0, None, -1.5).rows
-    3
-    """
+    """Log-likelihood of rows under a model: nats in model space and in the data's own space."""
 
     data: str
     rows: int

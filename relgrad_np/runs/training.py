@@ -34,11 +34,7 @@ START_ROWS = 20_000  # rows that the start looks at
 
 
 class Run(NamedTuple):
-    """A finished run: its report, the fit, and the model at its best epoch.
-
-    >>> Run("report", "result", "model").model
-    'model'
-    """
+    """A finished run: its report, the fit, and the model at its best epoch."""
 
     report: RunReport
     result: FitResult
@@ -46,11 +42,7 @@ class Run(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """The start of a fit, the other arguments of `fit`, and notes on the data.
-
-    >>> Prepared((), {}, ("a note",)).notes
-    ('a note',)
-    """
+    """The start of a fit, the other arguments of `fit`, and notes on the data."""
 
     start: Layers
     options: dict[str, Any]

@@ -17,11 +17,7 @@ Found = Sequence[tuple[Case, dict[str, Array], str]]
 
 
 class Entry(NamedTuple):
-    """One array: its case, name, place in the propagation, worst error, what is allowed.
-
-    >>> Entry("a", "R_b_0", (11, 0, 0), 3.0, 1.0).units
-    3.0
-    """
+    """One array: its case, name, place in the propagation, worst error, what is allowed."""
 
     case: str
     name: str

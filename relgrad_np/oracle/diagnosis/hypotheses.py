@@ -21,9 +21,6 @@ class Hypothesis(NamedTuple):
     """What a candidate may do: undeclared conventions, and a mistake, in one layer or in all.
 
     `misread`: it computes with the transposed weights throughout (x @ W with W as it is given).
-
-    >>> Hypothesis(mistake="R_b_without_b").complexity
-    1.0
     """
 
     changes: tuple[tuple[str, str], ...] = ()

@@ -7,11 +7,7 @@ ETA = 3 / 64
 
 
 class Spec(NamedTuple):
-    """An activation or a base density: its name and its parameters, without any code.
-
-    >>> Spec("leaky_tanh", {"alpha": 1.25, "beta": 0.125}).name
-    'leaky_tanh'
-    """
+    """An activation or a base density: its name and its parameters, without any code."""
 
     name: str
     params: dict[str, float]
