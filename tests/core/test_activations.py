@@ -321,9 +321,9 @@ def targets(f, dtype):
     """The whole range in decades, and sigma of a dense grid across every bend, with neighbours."""
     # float32 ends where alpha y, y = z / beta, would leave its range
     top = 300 if dtype == "float64" else 30
-    decades = 10.0 ** np.linspace(-top, top, 8 * top + 1)
+    decades = 10.0 ** np.linspace(-top, top, 3 * top + 1)
     width = 1 / f.params["alpha"] if f.name == "leaky_tanh" else 1.0
-    bend = f.sigma(width * np.concatenate([np.linspace(-50, 50, 4001), np.geomspace(1e-8, 1, 50)]))
+    bend = f.sigma(width * np.concatenate([np.linspace(-50, 50, 1501), np.geomspace(1e-8, 1, 50)]))
     z = np.concatenate([-decades, [0.0], decades, bend, -bend]).astype(dtype)
     z = np.concatenate([z, np.nextafter(z, z.dtype.type(np.inf))])
     return z
@@ -442,11 +442,11 @@ def test_the_top_of_float32():
     is_inverted(rg.activation("smooth_leaky_relu", alpha=1e-3), np.asarray([1e37], "float32"))
 
 
-@cases
 @dtypes
+@pytest.mark.parametrize("name", TRUTHS)
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_library_dtype_and_shape_are_kept(name, params, dtype, library):
-    f = rg.activation(name, **params)
+def test_library_dtype_and_shape_are_kept(name, dtype, library):
+    f = rg.activation(name)
     for shape in ((2, 3, 4), (5,), (0,), (2, 0), ()):
         plain = np.random.default_rng(0).normal(0.5, 0.2, shape).astype(dtype)
         y = LIBRARIES[library](plain)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import relgrad_np as rg
 from relgrad_np.core.arrays import to_numpy
 
-from ..laws.problems import LIBRARIES, assert_same_numbers
+from ..laws.problems import DENSITIES, LIBRARIES, assert_same_numbers
 
 DTYPES = ("float64", "float32")
 LIMIT = 8  # eps: at most 16 roundings of eps/2, all terms of one sign, so relative to the value
@@ -65,9 +65,7 @@ def score_truth(p, z):
 def points(p, dtype):
     """All of the range where log p is finite."""
     top = {"float64": 300, "float32": 37}[dtype]
-    z = np.concatenate(
-        [10.0 ** np.linspace(-top, top, 2 * top // 5 + 1), np.geomspace(0.05, 800, 60)]
-    )
+    z = np.concatenate([10.0 ** np.linspace(-top, top, top // 5 + 1), np.geomspace(0.05, 800, 40)])
     if p.name == "normal":
         z = z[z < float(np.sqrt(np.finfo(dtype).max)) * 1.4]
     return np.concatenate([-z, [0.0], z]).astype(dtype)
@@ -165,7 +163,7 @@ def test_score_where_log_p_is_a_parabola_or_a_line(center):
     is_the_score(rg.density("laplace"), z[np.abs(z) > 2e-5], curved=False)
 
 
-@pytest.mark.parametrize("name", ["normal", "logistic", "laplace", "sech", "student_t"])
+@pytest.mark.parametrize("name", DENSITIES)
 def test_a_score_of_the_wrong_sign_is_rejected(name):
     p = rg.density(name)
     planted = dataclasses.replace(p, score=lambda z: -p.score(z))
@@ -250,10 +248,10 @@ def test_nan_infinity_and_symmetry(name, params, dtype):
 
 
 @dtypes
-@cases
+@pytest.mark.parametrize("name", DENSITIES)
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_library_dtype_and_shape_are_kept(name, params, dtype, library):
-    p = rg.density(name, **params)
+def test_library_dtype_and_shape_are_kept(name, dtype, library):
+    p = rg.density(name)
     for shape in ((2, 3, 4), (5,), (0,), (2, 0), ()):
         plain = np.random.default_rng(0).normal(0.5, 2.0, shape).astype(dtype)
         z = LIBRARIES[library](plain)

@@ -72,7 +72,7 @@ def matches_the_truth(p, Z, limit):
 @nus
 @dtypes
 def test_values_to_the_last_digits(nu, dtype):
-    matches_the_truth(made(nu), rows(D=6).astype(dtype), 20)
+    matches_the_truth(made(nu), rows(N=15, D=6).astype(dtype), 20)
 
 
 @dtypes
@@ -241,13 +241,21 @@ def test_a_row_must_have_a_length(shape):
 # In a net: nothing in the package asks that the base factorises
 
 
-@pytest.mark.parametrize("library", EVERY)
+def keeps_every_law(library, N, D, L, seed):
+    problem = suited(generic(seed, N, D, L, density_name="multivariate_t"), library)
+    laws.every_law(problem, library, seed)
+    laws.ordinary_is_the_derivative(problem, library)
+
+
 @pytest.mark.parametrize(("N", "D", "L"), [(4, 6, 2), (7, 5, 3), (5, 3, 1)])
-def test_every_law(library, N, D, L):
+def test_every_law(N, D, L):
     for seed in range(2):
-        problem = suited(generic(seed, N, D, L, density_name="multivariate_t"), library)
-        laws.every_law(problem, library, seed)
-        laws.ordinary_is_the_derivative(problem, library)
+        keeps_every_law("numpy", N, D, L, seed)
+
+
+@pytest.mark.parametrize("library", EVERY[1:])
+def test_every_law_in_other_libraries(library):
+    keeps_every_law(library, 4, 6, 2, 0)
 
 
 def test_torch_finds_the_same_gradient():
@@ -275,7 +283,7 @@ def test_one_layer_recovers_the_density_and_the_factorised_base_can_not():
     reached = {}
     for dens in (made(3.0), rg.density("student_t", nu=3.0), rg.density("normal")):
         start = rg.init_layers(rng, 4, 1, kind="whiten", X=X, activation=act)
-        fitted = rg.fit(start, X, act, dens, epochs=20, rng=np.random.default_rng(1))
+        fitted = rg.fit(start, X, act, dens, epochs=5, rng=np.random.default_rng(1))
         reached[dens.name] = float(rg.log_likelihood(fitted.layers, test, act, dens).mean)
     mixing = np.random.default_rng(0)
     made(3.0).sample(mixing, (6000, 4))

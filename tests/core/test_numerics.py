@@ -12,13 +12,16 @@ from hypothesis.extra import numpy as hnp
 
 from relgrad_np.core import numerics as _numerics
 from relgrad_np.core.arrays import to_numpy
-from relgrad_np.core.numerics import norm_bound, phi1, solve_increasing
+from relgrad_np.core.numerics import norm_bound, phi1, phi1_times, solve_increasing
 
 from ..laws.problems import LIBRARIES
 
 DTYPES = ("float64", "float32")
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
-NORMS = (0.0, 1e-8, 0.5, 0.75, 0.7500001, 2.0, 20.0)
+# at 3/4, or 5/2 in float32, a halving more begins
+NORMS = [("float64", norm) for norm in (0.0, 1e-8, 0.5, 0.75, 0.7500001, 2.0, 20.0)]
+NORMS += [("float32", norm) for norm in (0.0, 1e-8, 2.5, 2.500001, 20.0)]
+norms = pytest.mark.parametrize(("dtype", "norm"), NORMS)
 
 
 def matrix(kind, n, norm, dtype="float64", seed=0):
@@ -42,14 +45,14 @@ KINDS = ("general", "nilpotent", "shear", "positive", "negative", "rotation", "r
 
 @functools.cache
 def phi1_truth(entries, n):
-    """sum_j M^j / (j + 1)! at 70 digits, until the terms are below 1e-40."""
-    with mp.workdps(70):
+    """sum_j M^j / (j + 1)! at 50 digits, until the terms are below 1e-30."""
+    with mp.workdps(50):
         A = mp.matrix(n, n)
         for i, x in enumerate(entries):
             A[i // n, i % n] = mp.mpf(x)
         term = P = mp.eye(n)
         j = 1
-        while mp.mnorm(term, 1) > mp.mpf(10) ** -40:
+        while mp.mnorm(term, 1) > mp.mpf(10) ** -30:
             j += 1
             term = term * A / j
             P = P + term
@@ -84,9 +87,8 @@ def is_phi1(f, M):
     assert error <= allowed, f"phi1 off by {error:.3g}, above {allowed:.3g}"
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@norms
 @pytest.mark.parametrize("kind", KINDS)
-@dtypes
 def test_phi1(kind, norm, dtype):
     M = matrix(kind, 4, norm, dtype)
     bound = float(norm_bound(M))
@@ -111,6 +113,21 @@ def test_phi1_of_a_number(x):
     with mp.workdps(50):
         true = float(mp.expm1(x) / x) if x else 1.0
     assert float(phi1(np.array([[x]]))[0, 0]) == pytest.approx(true, rel=64 * 2.0**-52)
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-8, 0.1, 0.75, 1.9, 2.1, 30.0])
+@dtypes
+def test_phi1_times(size, dtype):
+    """Within 64 eps of phi1(|M|) @ |v|, times what squaring adds where |M| > 2."""
+    M, v = matrix("general", 4, 1.0), np.random.default_rng(1).standard_normal(4).astype(dtype)
+    M = (M * size / np.linalg.norm(M, 1)).astype(dtype)
+    times = phi1_times(M, max(size, 1e-300), v)
+    assert times.dtype == dtype
+    true = phi1_truth(tuple(map(float, M.ravel())), 4) @ v
+    bound = (np.expm1(size) / size if size else 1.0) * (1 + size) * np.abs(v).sum()
+    assert np.abs(times - true).max() <= 64 * float(np.finfo(dtype).eps) * bound
+    by_its_size = phi1_times(M, None, v)
+    assert np.abs(by_its_size - true).max() <= 64 * float(np.finfo(dtype).eps) * bound
 
 
 def test_phi1_of_a_zero_matrix_is_the_identity():

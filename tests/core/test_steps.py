@@ -5,13 +5,12 @@ import numpy as np
 import pytest
 
 import relgrad_np as rg
-from relgrad_np.core.numerics import phi1, phi1_times
 from relgrad_np.rules.recipe import squared_norm
 
 from ..laws.problems import EPS, generic
 
 shapes = pytest.mark.parametrize("shape", [(4, 7, 2), (9, 4, 3), (2, 6, 1)])
-seeds = pytest.mark.parametrize("seed", range(4))
+seeds = pytest.mark.parametrize("seed", range(2))
 
 
 def setting(seed, shape):
@@ -133,28 +132,6 @@ def test_apply_step_brings_plain_factors_into_charts():
     assert all(
         np.array_equal(a.W, b.W) and np.array_equal(a.b, b.b) for a, b in zip(one, two, strict=True)
     )
-
-
-@pytest.mark.parametrize("size", [0.0, 1e-8, 0.1, 0.75, 1.9, 2.1, 30.0])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_phi1_and_phi1_times_are_the_50_digit_ones(size, dtype):
-    """To 64 eps of phi1(|M|), which bounds both; float32 squares less often, to float32's eps."""
-    rng = np.random.default_rng(0)
-    M = rng.standard_normal((6, 6))
-    M = (M * size / np.linalg.norm(M, 1)).astype(dtype)
-    v = rng.standard_normal(6).astype(dtype)
-    eps = float(np.finfo(dtype).eps)
-    with mpmath.workdps(60):
-        A = mpmath.zeros(12, 12)
-        A[:6, :6], A[:6, 6:] = mpmath.matrix(M.astype(float).tolist()), mpmath.eye(6)
-        true = np.array(mpmath.expm(A)[:6, 6:].tolist(), dtype=float)
-    bound = np.expm1(size) / size if size else 1.0
-    slack = 1 + size  # squaring doubles the error as often as it doubles M
-    assert np.abs(phi1(M) - true).max() <= 64 * eps * bound * slack
-    times = phi1_times(M, max(size, 1e-300), v)
-    assert np.abs(times - true @ v).max() <= 64 * eps * bound * slack * np.abs(v).sum()
-    assert times.dtype == phi1(M).dtype == dtype
-    assert np.array_equal(phi1_times(M, None, v), phi1_times(M, None, v))
 
 
 def gained(seed, shape):

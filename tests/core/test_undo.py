@@ -1,11 +1,10 @@
-"""Undo brings back what a step left; an audit sees what has drifted, and starts afresh."""
+"""Undo brings back the layers that a step has left, at quadratic cost."""
 
 import numpy as np
 import pytest
 
 import relgrad_np as rg
-from relgrad_np.core.steps import with_K
-from relgrad_np.core.tracking import DRIFT
+from relgrad_np.core.arrays import from_numpy
 
 from ..laws import recording
 from ..laws.problems import EPS, convert, generic
@@ -23,15 +22,9 @@ def stepped(problem, kind, etas, charted):
     if charted:
         like, rng = problem.layers[0].b, np.random.default_rng(0)
         S, m = 2.0 ** rng.uniform(-1, 1, like.shape[0]), rng.uniform(-2, 2, like.shape[0])
-        xp_S, xp_m = (recording_like(x, like) for x in (S, m))
-        fs = rg.in_charts(problem.layers, fs, (rg.Chart(xp_S, xp_m),) * len(problem.layers))
+        chart = rg.Chart(*(from_numpy(x, like) for x in (S, m)))
+        fs = rg.in_charts(problem.layers, fs, (chart,) * len(problem.layers))
     return rg.apply_step(problem.layers, fs, etas, kind=kind), fs
-
-
-def recording_like(x, like):
-    from relgrad_np.core.arrays import from_numpy
-
-    return from_numpy(x, like)
 
 
 @shapes
@@ -77,67 +70,21 @@ def test_a_wrong_undo_is_seen(kind, wrong):
 
 
 @kinds
-def test_undo_is_quadratic(kind):
+def test_undo_is_quadratic(kind, monkeypatch):
+    """No product of two (D, D) matrices; of W's size only two with (N, D) a layer."""
     N, D, L = 5, 11, 3
     problem = generic(7, N, D, L)
     new, fs = stepped(problem, kind, 0.01, False)
-    wrapped, _ = recording.record(new, problem.X)
-    fs_plain = fs
+    layers, _ = recording.record(new, problem.X)
     fs = tuple(rg.Factors(*(recording.wrap(x) for x in f)) for f in fs)
     etas = tuple(recording.wrap(np.asarray(0.01)) for _ in range(L))
+    # it reads the size of K, and whether the solve has succeeded
+    monkeypatch.setattr(recording.Recorded, "__float__", lambda x: float(x.hidden))
+    monkeypatch.setattr(recording.Recorded, "__bool__", lambda x: bool(x.hidden))
     recording.LOG.clear()
-    if kind == "exponential":  # it reads the size of K, (N, N), so on a plain array
-        rg.undo_step(new, fs_plain, 0.01, kind=kind)
-        assert all(with_K(f).K.shape == (N, N) for f in fs_plain)
-        return
-    rg.undo_step(wrapped, fs, etas, kind=kind)
+    rg.undo_step(layers, fs, etas, kind=kind)
     products = [(a, b) for name, a, b in recording.LOG if name == "matmul" and len(b) == 2]
-    assert len(products) == 2 * L
-    assert all(sorted((*a, b[1])) == sorted((N, D, D + 1)) for a, b in products)
-    assert [(n, s) for n, s, _ in recording.LOG if n != "matmul"] == [("solve", (N, N))] * L
-
-
-def test_an_audit_passes_what_is_right_and_refreshes_what_is_not():
-    layers = generic(3, *SHAPES[0]).layers
-    tracked = rg.track(layers, inverse=True)
-    right = rg.audit(tracked, layers)
-    assert not right.refreshed
-    assert abs(right.drift) < 1e-12
-    assert right.error < 1e-13
-    assert right.tracked is tracked
-    off = tracked.logdet + np.array([0.0, 2 * DRIFT[0]])
-    V = tracked.inverse
-    for wrong in (
-        tracked._replace(logdet=off),
-        tracked._replace(sign=-tracked.sign),
-        tracked._replace(inverse=(V[0], V[1] * 1.001)),
-    ):
-        found = rg.audit(wrong, layers)
-        assert found.refreshed
-        np.testing.assert_allclose(found.tracked.logdet, tracked.logdet, rtol=1e-14)
-        np.testing.assert_array_equal(found.tracked.sign, tracked.sign)
-        np.testing.assert_allclose(found.tracked.inverse[1], V[1], rtol=1e-12)
-    assert rg.audit(tracked._replace(logdet=off), layers).drift == pytest.approx(2 * DRIFT[0])
-
-
-def test_the_error_of_an_audit_is_that_of_the_inverse():
-    """Four random vectors estimate |V W - I|_F / sqrt(D) within a factor of three."""
-    layers = generic(3, 4, 40, 1).layers
-    tracked = rg.track(layers, inverse=True)
-    noise = 1e-6 * np.random.default_rng(0).standard_normal((40, 40))
-    V = tracked.inverse[0] + noise
-    found = rg.audit(tracked._replace(inverse=(V,)), layers)
-    true = np.linalg.norm(V @ layers[0].W - np.eye(40)) / np.sqrt(40)
-    assert true / 3 < found.error < 3 * true
-    assert not found.refreshed
-
-
-def test_an_inverse_that_is_not_a_number_is_refreshed():
-    layers = generic(3, *SHAPES[0]).layers
-    tracked = rg.track(layers, inverse=True)
-    V = tracked.inverse
-    found = rg.audit(tracked._replace(inverse=(V[0], V[1] * np.nan)), layers)
-    assert found.refreshed
-    assert np.isfinite(found.tracked.inverse[1]).all()
-    with pytest.raises(ValueError, match="`tracked` must be of 1 layers"):
-        rg.audit(tracked, layers[:1])
+    large = [sorted((*a, b[1])) for a, b in products if D in a + b]
+    assert large == [sorted((N, D, D + 1))] * (2 * L)
+    solves = [("solve", (N, N))] * L if kind == "plain" else []
+    assert [(n, shape) for n, shape, _ in recording.LOG if n != "matmul"] == solves

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import relgrad_np as rg
 from relgrad_np.core.arrays import to_numpy
+from relgrad_np.datasets import load
 from relgrad_np.fitting import starts as initial
 
 from ..laws.problems import EPS, LIBRARIES
@@ -371,3 +372,64 @@ def test_what_is_no_float_array_is_refused():
         start(like=[0.0])
     with pytest.raises(ValueError, match="`like` must be float32 or float64, got"):
         start(like=array_api_strict.asarray([1]))
+
+
+# Gaussianising and principal layers
+
+
+def test_gaussianize_gains_over_whitening_before_any_step():
+    digits = load("digits")
+    act, dens = rg.activation("smooth_leaky_relu"), rg.density("normal")
+    values = {}
+    for kind in ("whiten", "gaussianize"):
+        layers = rg.init_layers(
+            np.random.default_rng(0), 64, 2, kind=kind, X=digits.train, activation=act
+        )
+        values[kind] = float(rg.log_likelihood(layers, digits.validation, act, dens).mean)
+    assert values["gaussianize"] > values["whiten"] + 2
+
+
+def test_gaussianize_picks_the_best_of_the_grid_for_each_unit():
+    X = np.random.default_rng(0).exponential(size=(500, 2)) * [1, 3] + 4
+    act = rg.activation("smooth_leaky_relu")
+    first = rg.init_layers(np.random.default_rng(0), 2, 2, kind="gaussianize", X=X, activation=act)[
+        0
+    ]
+    white = rg.init_layers(np.random.default_rng(0), 2, 1, kind="whiten", X=X, activation=act)[0]
+    u = X @ white.W.T + white.b
+    s = (first.W / white.W)[:, 0]
+    t = first.b - s * white.b
+
+    def J(s, t, u):
+        y = s * u + t
+        return np.mean(act.log_dsigma(y)) + np.log(abs(s)) - np.log(np.var(act.sigma(y))) / 2
+
+    for i in range(2):
+        grid = [
+            J(a * e, a * d, u[:, i])
+            for a in initial.SCALES
+            for e in (1, -1)
+            for d in initial.SHIFTS
+        ]
+        assert J(s[i], t[i], u[:, i]) == pytest.approx(max(grid), abs=1e-12)
+
+
+def test_principal_layers_bend_along_the_principal_axes_and_so_go_on_gaining():
+    """The rows of W are eigenvectors of what arrives; `gaussianize` has others, and soon stops."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((4000, 4)) * rng.lognormal(0, 1, (4000, 1)) @ rng.uniform(-1, 1, (4, 4))
+    act, dens = rg.activation("leaky_tanh", alpha=0.6, beta=0.6), rg.density("normal")
+    gains = {}
+    for kind in ("gaussianize", "principal"):
+        two, six = (
+            rg.init_layers(rng, 4, L, kind=kind, X=X[:2000], activation=act) for L in (2, 6)
+        )
+        for k, Z in enumerate(rg.forward(six, X[:2000], act).Zs[:-1]):
+            along = six[k].W @ np.cov(Z.T) / np.linalg.norm(six[k].W, axis=1)[:, None]
+            axes = six[k].W / np.linalg.norm(six[k].W, axis=1)[:, None]
+            cosines = np.sum(along * axes, axis=1) / np.linalg.norm(along, axis=1)
+            aligned = np.abs(cosines - 1).max() < 1e-10
+            assert aligned == (kind == "principal" and k < 5), (kind, k)
+        values = [float(rg.log_likelihood(x, X[2000:], act, dens).mean) for x in (two, six)]
+        gains[kind] = values[1] - values[0]
+    assert gains["principal"] > max(0.0, gains["gaussianize"]) + 0.05, gains

@@ -66,14 +66,15 @@ def gap(found, true):
 
 
 @shapes
-@pytest.mark.parametrize("library", ["numpy", "strict"])
 @pytest.mark.parametrize("rate", [0.01, 0.3])
-def test_the_rule_is_its_definition(shape, library, rate):
+def test_the_rule_is_its_definition(shape, rate):
     """Five steps, the cap without effect (0.01) and with it; and planted mistakes are others."""
     problem, rule = generic(3, *shape), rg.GroupAdam(rate, beta1=0.8, beta2=0.95)
     batches = drawn(problem)
-    state, infos = steps(problem, rule, batches, library)
-    assert gap(state.layers, by_hand(problem, batches, rule)) < 1e-9
+    true = by_hand(problem, batches, rule)
+    for library in ("strict", "numpy"):
+        state, infos = steps(problem, rule, batches, library)
+        assert gap(state.layers, true) < 1e-9, library
     capped = [float(eta) < rate for info in infos for eta in info.eta]
     assert any(capped) == all(capped[: len(problem.layers)]) == (rate == 0.3)
     mistakes = ["no identity", "exchanged", "plain"]
@@ -100,7 +101,7 @@ def test_a_hundred_steps_do_not_depend_on_how_the_data_are_mixed():
 @pytest.mark.parametrize("rate", [0.01, 0.1])
 def test_log_det_is_known_and_the_last_step_can_be_undone(shape, rate):
     problem, rule = generic(5, *shape), rg.GroupAdam(rate)
-    batches = drawn(problem, 40)
+    batches = drawn(problem, 20)
     before, _ = steps(problem, rule, batches[:-1])
     state, infos = steps(problem, rule, batches)
     exact = rg.track(state.layers)
