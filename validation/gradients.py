@@ -29,26 +29,30 @@ class Ordinary:
 
     learning_rate: float = 0.01
     adam: bool = False
+    kind: ClassVar[str] = "additive"
     tracks: ClassVar[bool] = False
 
-    def step(self, state: State, tape: Any, deltas: Any, finite: Any) -> Any:
-        """Return what a rule returns; see `relgrad_np.Rule`."""
-        G = rg.ordinary_gradient(state.layers, tape, deltas)
-        before = state.rule_state or tuple((0.0, 0.0, 0.0, 0.0) for _ in G)
-        layers, moments, t = [], [], state.t + 1
-        for layer, g, old in zip(state.layers, G, before, strict=True):
-            kept: list[Any] = []
-            moved = []
-            for p, d, m, v in zip(layer, g, old[::2], old[1::2], strict=True):
-                if self.adam:
-                    m, v = 0.9 * m + 0.1 * d, 0.999 * v + 0.001 * d * d
-                    d = m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
-                kept += [m, v]
-                moved.append(p + self.learning_rate * d)
-            layers.append(rg.Layer(*moved))
-            moments.append(tuple(kept))
-        zero = np.asarray(0.0)
-        return tuple(layers), tuple(moments), None, (zero,) * len(G), (zero,) * len(G), ()
+    def start(self, layers: Any) -> Any:
+        """Return the moments of Adam, which are 0; nothing without it."""
+        zeros = tuple(rg.Layer(np.zeros_like(W), np.zeros_like(b)) for W, b in layers)
+        return (zeros, zeros) if self.adam else ()
+
+    def propose(self, state: State, tape: Any, deltas: Any) -> rg.Move:
+        """Return what a rule proposes; see `relgrad_np.Rule`."""
+        G, t = rg.ordinary_gradient(state.layers, tape, deltas), state.t + 1
+        eta = (np.asarray(self.learning_rate, G[0].W.dtype),) * len(G)
+        if not self.adam:
+            return rg.Move(G, eta, eta, ())
+        made = [[], [], []]  # directions, and both moments, of each layer
+        for g, m, v in zip(G, *state.rule_state, strict=True):
+            m = rg.Layer(*(0.9 * old + 0.1 * d for old, d in zip(m, g, strict=True)))
+            v = rg.Layer(*(0.999 * old + 0.001 * d * d for old, d in zip(v, g, strict=True)))
+            hats = ((x / (1 - 0.9**t), y / (1 - 0.999**t)) for x, y in zip(m, v, strict=True))
+            made[0].append(rg.Layer(*(x / (np.sqrt(y) + 1e-8) for x, y in hats)))
+            made[1].append(m)
+            made[2].append(v)
+        directions, *moments = map(tuple, made)
+        return rg.Move(directions, eta, eta, tuple(moments))
 
 
 RULES: dict[str, Any] = {

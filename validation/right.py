@@ -66,7 +66,10 @@ def kernels() -> Candidate:
             state, info = cpu.train_step(state, problem.X, activation=act, density=dens, rule=made)
             capped = any(float(e) != float(problem.X.dtype.type(problem.eta)) for e in info.eta)
             for k, (W, b) in enumerate(state.layers):
-                found[f"Y_{k}"], found[f"Delta_{k}"] = info.directions[k].Y, info.factors[k].Delta
+                found[f"Y_{k}"], found[f"Delta_{k}"] = (
+                    info.directions[k].Y,
+                    info.directions[k].Delta,
+                )
                 if not capped:
                     found |= {f"W_{stage}_{k}": W, f"b_{stage}_{k}": b}
                 if not capped and stage == "plus":

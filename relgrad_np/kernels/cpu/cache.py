@@ -59,7 +59,7 @@ class Workspace(NamedTuple):
     scratch: Array  # (2 max(L - 1, 1) + 1, N, D): Z, then sigma' of the Ys, then (log sigma')'
     lender: Lender  # of arrays (2, L, 2, N, D): [Y; Delta] and [A; Delta @ W] of each layer
     equal: tuple[Array, bool]  # 1 / N, (N,), and that they are all equal: no weights
-    neutral: tuple[Array, Array]  # zeros and ones (L, D), m and gain without charts
+    neutral: tuple[Any, ...]  # no charts, see `whole_step.take_step`: zeros, and ones as gain
     rows: tuple[Any, Any]  # lists of L read-only rows of them, for the factors
 
 
@@ -115,13 +115,13 @@ class ThreadCache(threading.local):
         if (found := self.workspaces.pop(key, None)) is None:
             while len(self.workspaces) >= SHAPES:
                 del self.workspaces[next(iter(self.workspaces))]
-            zeros, ones = np.zeros((L, D), dtype), np.ones((L, D), dtype)
-            zero, one = (np.broadcast_to(x[0], (D,)) for x in (zeros, ones))
+            zeros, ones = np.zeros((4, L, D), dtype), np.ones((L, D), dtype)
+            zero, one = (np.broadcast_to(x, (D,)) for x in (zeros[0, 0], ones[0]))
             found = Workspace(
                 scratch=np.empty((2 * max(L - 1, 1) + 1, N, D), dtype),
                 lender=Lender((2, L, 2, N, D), dtype),
                 equal=(np.full(N, 1.0 / N, dtype), True),
-                neutral=(zeros, ones),
+                neutral=(zeros, zeros, ones, False, 0),
                 rows=([zero] * L, [one] * L),
             )
         self.workspaces[key] = found

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 
 from ...rules.recipe import SLOW
-from .compile import add, gemm, inlined, pointer
+from .compile import add, gemm, inserted, pointer
 from .passes import bounded, norm_bound, product
 
 
-@inlined  # type: ignore[untyped-decorator]
+@inserted  # type: ignore[untyped-decorator]
 def backward(
-    layers: Any, arrays: Any, charts: Any, sizes: Any, recipe: Any, known: Any, t: Any
+    layers: Any, arrays: Any, charts: Any, sizes: Any, numbers: Any, known: Any, t: Any
 ) -> Any:
     """As `passes.backward`, in charts: `YD` then holds the Y and Delta of the step in them.
 
@@ -27,8 +27,8 @@ def backward(
     for k in range(L - 1, -1, -1):
         Y, Delta, gain, x = YD[k, 0], YD[k, 1], charts.gain[k], charts.x[k]
         mean, variance, information = charts.mean[k], charts.variance[k], charts.information[k]
-        if recipe.memory >= 0:
-            _moments(Y, mean, variance, recipe.memory, known)
+        if numbers.memory >= 0:
+            _moments(Y, mean, variance, numbers.memory, known)
             for i in range(D):
                 scale[i] = one / np.sqrt(variance[i])
         else:
@@ -37,8 +37,8 @@ def backward(
             for i in range(D):
                 U[n, i] = (Y[n, i] - mean[i]) * scale[i]
                 root[n, i] = Delta[n, i] / scale[i]  # Delta_u
-        if recipe.information >= 0:
-            _inform(root, information, gain, recipe.information, known)
+        if numbers.information >= 0:
+            _inform(root, information, gain, numbers.information, known)
         else:
             information[:], gain[:] = one, one
         for n in range(N):
@@ -51,23 +51,23 @@ def backward(
         sizes.own[k] = bounded(arrays, k, layers.b[k], mean)
         sizes.norms[k] = sizes.own[k] if N < D else _norm_in_chart(arrays.K[k], scale)
         total += sizes.norms[k] + sizes.own[k]
-        if recipe.size == 2:
-            x[0], sizes.eta[k] = zero, number(recipe.learning_rate)
+        if numbers.size == 2:
+            x[0], sizes.eta[k] = zero, number(numbers.learning_rate)
         else:
             square = _square(arrays.blas, U, root, gain)
-            if recipe.size == 1:
+            if numbers.size == 1:
                 square += _shift(root, gain) / D
                 v = (1 - SLOW) * square + (SLOW * x[0] if known else 0.0)
                 x[0] = v
                 v = max(v / (1 - SLOW ** (t + 1)), 1.0)
-                sizes.eta[k] = recipe.learning_rate / np.sqrt(v)
+                sizes.eta[k] = numbers.learning_rate / np.sqrt(v)
             else:
                 x[0] = SLOW * x[0] + (1 - SLOW) * square if known else square
-                sizes.eta[k] = recipe.learning_rate / L / max(max(x[0], square), 1.0)
+                sizes.eta[k] = numbers.learning_rate / L / max(max(x[0], square), 1.0)
     return total
 
 
-@inlined  # type: ignore[untyped-decorator]
+@inserted  # type: ignore[untyped-decorator]
 def _norm_in_chart(K: Any, scale: Any) -> Any:
     """Return the norm bound of S K / S, S = diag(scale): what K (D, D) is in the chart."""
     charted = np.empty_like(K)
@@ -77,7 +77,7 @@ def _norm_in_chart(K: Any, scale: Any) -> Any:
     return norm_bound(charted)
 
 
-@inlined  # type: ignore[untyped-decorator]
+@inserted  # type: ignore[untyped-decorator]
 def _moments(Y: Any, mean: Any, variance: Any, memory: Any, old: Any) -> Any:
     """Update mean and variance of the columns; `memory` of what is there if `old`."""
     N, D = Y.shape
@@ -104,7 +104,7 @@ def _moments(Y: Any, mean: Any, variance: Any, memory: Any, old: Any) -> Any:
             mean[i], variance[i] = m[i], v[i] + tiny
 
 
-@inlined  # type: ignore[untyped-decorator]
+@inserted  # type: ignore[untyped-decorator]
 def _inform(Delta: Any, information: Any, gain: Any, memory: Any, old: Any) -> Any:
     """Update F = N sum_n Delta_ni^2, and gain = 1 / max(F, 1)."""
     N, D = Delta.shape
@@ -120,9 +120,9 @@ def _inform(Delta: Any, information: Any, gain: Any, memory: Any, old: Any) -> A
         gain[i] = one / max(information[i], one)
 
 
-@inlined  # type: ignore[untyped-decorator]
+@inserted  # type: ignore[untyped-decorator]
 def _square(blas: Any, U: Any, root: Any, gain: Any) -> Any:
-    """Return |xi|_F^2 / D as `recipe.squared_norm`; `root` comes as Delta_u."""
+    """Return |xi|_F^2 / D as `rules.recipe.squared_norm`; `root` comes as Delta_u."""
     N, D = U.shape
     number = U.dtype.type
     zero, one = number(0), number(1)
@@ -150,7 +150,7 @@ def _square(blas: Any, U: Any, root: Any, gain: Any) -> Any:
     return (np.float64(total) + 2.0 * np.float64(cross) + np.float64(square)) / D
 
 
-@inlined  # type: ignore[untyped-decorator]
+@inserted  # type: ignore[untyped-decorator]
 def _shift(root: Any, gain: Any) -> Any:
     """Return sum_i G_b,i^2 / gain_i of G_b = sum_n gain Delta_u; root = gain^(1/2) Delta_u."""
     N, D = root.shape

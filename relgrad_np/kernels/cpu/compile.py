@@ -23,7 +23,11 @@ def compiled(function: Callable[..., Any]) -> Any:
         return njit(error_model="numpy", **INLINE)(function)
 
 
-inlined = njit(error_model="numpy", inline="always", **INLINE)
+# `inlined`: LLVM copies the function into its callers; for what is short, or called often.
+# `inserted`: Numba copies it into its caller before it compiles that; for what is long and called
+# once, which would else be compiled twice.
+inlined = njit(error_model="numpy", forceinline=True, **INLINE)
+inserted = njit(error_model="numpy", inline="always", **INLINE)
 
 
 @njit(fastmath={"reassoc", "nsz", "contract"}, nogil=True, forceinline=True)  # type: ignore[untyped-decorator]

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .compile import add, compiled, gemm, inlined, largest, matrix, pointer
+from .compile import add, compiled, gemm, inlined, inserted, largest, matrix, pointer
 from .elementwise import density_sweep, forward_sweep
 from .few_samples import LEAST, SKINNY, times, times_transposed
-from .records import PassArrays, Sizes
+from .records import PassArrays
 
 PIECE = 4096  # numbers summed at a time in the dtype; the sums are added in float64
 
@@ -23,12 +23,6 @@ def pass_arrays(blas: Any, share: Any, scratch: Any, fresh: Any) -> Any:
     hidden = (len(scratch) - 1) // 2
     S, T = scratch[1 : 1 + hidden], scratch[1 + hidden :]
     return PassArrays(blas, share, scratch[0], S, T, parts[0], parts[1], u, K)
-
-
-@inlined  # type: ignore[untyped-decorator]
-def sizes_of(sizes: Any) -> Any:
-    """Return the record of the rows of sizes (3, L)."""
-    return Sizes(sizes[0], sizes[1], sizes[2])
 
 
 @compiled
@@ -154,15 +148,16 @@ def norm_bound(K: Any) -> Any:
     return unit * min(np.sqrt(square), np.sqrt(most_rows * most_columns)) + tiny + zero * square
 
 
-@inlined  # type: ignore[untyped-decorator]
-def backward(layers: Any, arrays: Any, zeros: Any, norms: Any) -> Any:
-    """Fill the Deltas, P, K, u and the norms (L,) of a step without charts; zeros (L, D).
+@inserted  # type: ignore[untyped-decorator]
+def backward(layers: Any, arrays: Any, zeros: Any, sizes: Any) -> Any:
+    """Fill the Deltas, P, K, u and the norms of a step without charts; zeros (L, D).
 
     Return the sum of the norms, which is finite if everything is.
     """
     total = 0.0
     for k in range(len(layers.W) - 1, -1, -1):
         product(layers, arrays, k)
-        norms[k] = bounded(arrays, k, layers.b[k], zeros[k])
-        total += norms[k]
+        sizes.norms[k] = bounded(arrays, k, layers.b[k], zeros[k])
+        sizes.own[k] = sizes.norms[k]
+        total += sizes.norms[k]
     return total

@@ -57,20 +57,26 @@ class LogDets(NamedTuple):
 
 
 class Charts(NamedTuple):
-    """The recipe's running record of each layer, and the gains that come of it."""
+    """The recipe's running record of each layer, and the gains that come of it.
 
-    mean: Array  # (L, D), of Y
+    Without charts the mean is 0 and the gain 1.
+    """
+
+    mean: Array  # (L, D), of Y: what a chart takes from b
     variance: Array  # (L, D)
     information: Array  # (L, D)
     x: Array  # (L, D), in the first column: the running size of xi
     gain: Array  # (L, D)
 
 
-class RecipeNumbers(NamedTuple):
-    """A recipe's options as numbers."""
+class RuleNumbers(NamedTuple):
+    """The options of a rule as numbers; the last three are a recipe's."""
 
+    charts: Any  # whether the rule is a recipe
+    kind: Any  # 0 plain, 1 exponential
     learning_rate: Any
-    memory: Any  # negative: no charts
+    tau: Any
+    memory: Any  # negative: the charts are those of the layers themselves
     information: Any  # negative: no gains
     size: Any  # 0, 1, 2: "noise", "adaptive", "constant"
 

@@ -86,29 +86,24 @@ def _multiplicative(
     if tracked is not None:
         logdets[0], logdets[1] = tracked.logdet, tracked.sign
     shared = workspace.equal if weights is None else ((weights / N).astype(dtype), False)
-    kind = 0 if rule.kind == "plain" else 1
-    common = (
-        gemm_address(dtype), X, shared, prepared.layers, prepared.formulas, workspace.scratch,
-        (parts, K, u), sizes, logdets,
-    )  # fmt: skip
     running: Any = None
     m, gain = workspace.rows
+    charts = workspace.neutral
     if isinstance(rule, Recipe):
         old, seen = state.rule_state, float(state.rule_state[0].seen)
         before = prepared.stacked if prepared.running is old else _stacked(old, prepared)
         new, gain = np.empty((4, L, D), dtype), np.empty((L, D), dtype)
-        L_p, L_J1, L_J2, finite = whole_step.in_charts(
-            *common, (before, new, gain, seen > 0, int(seen)), _numbers(rule), (rule.tau, kind)
-        )
+        charts = before, new, gain, seen > 0, int(seen)
+    L_p, L_J1, L_J2, finite = whole_step.take_step(
+        gemm_address(dtype), X, shared, prepared.layers, prepared.formulas, _numbers(rule),
+        workspace.scratch, (parts, K, u), sizes, logdets, charts,
+    )  # fmt: skip
+    if isinstance(rule, Recipe):
         after = np.asarray(seen + 1, dtype)
         running = tuple(
             [Running(new[0, k], new[1, k], new[3, k, 0, ...], new[2, k], after) for k in range(L)]
         )
         m = new[0]
-    else:
-        L_p, L_J1, L_J2, finite = whole_step.without_charts(
-            *common, workspace.neutral, (rule.learning_rate, rule.tau, kind)
-        )
     fs = tuple(
         [
             Factors(parts[0, k, 1], parts[0, k, 0], parts[1, k, 0], u[k], K[k], m[k], gain[k])
@@ -132,10 +127,15 @@ def _multiplicative(
     return State(layers, running, tracked, state.t + 1), info
 
 
-def _numbers(rule: Recipe) -> tuple[float, float, float, int]:
-    """Return a recipe's options as the kernel reads them, see `records.RecipeNumbers`."""
-    memory, information = (-1.0 if x is None else float(x) for x in (rule.memory, rule.information))
-    return rule.learning_rate, memory, information, SIZES.index(rule.size)
+def _numbers(rule: Any) -> tuple[bool, int, float, float, float, float, int]:
+    """Return the options of a rule as the kernel reads them, see `records.RuleNumbers`."""
+    kind = 0 if rule.kind == "plain" else 1
+    if not isinstance(rule, Recipe):
+        return False, kind, rule.learning_rate, rule.tau, -1.0, -1.0, 2
+    memory = -1.0 if rule.memory is None else float(rule.memory)
+    information = -1.0 if rule.information is None else float(rule.information)
+    size = SIZES.index(rule.size)
+    return True, kind, rule.learning_rate, rule.tau, memory, information, size
 
 
 def _stacked(old: Any, prepared: PreparedStep) -> Array:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .compile import add, compiled, gemm, inlined, matrix, pointer
+from .compile import add, compiled, gemm, inlined, inserted, matrix, pointer
 from .records import LayerStep
 
 PANEL = 16  # columns eliminated at a time
@@ -77,7 +77,7 @@ def log_det(blas: Any, K: Any, c: Any) -> Any:
     return total, sign
 
 
-@inlined  # type: ignore[untyped-decorator]
+@inserted  # type: ignore[untyped-decorator]
 def _eliminate(M: Any, first: Any, end: Any, right: Any, inverse: Any) -> Any:
     """Eliminate up to four columns of I + M below the diagonal, in the columns up to `right`.
 
@@ -138,23 +138,20 @@ def log_det_near(blas: Any, K: Any, c: Any, norm: Any) -> Any:
     return np.float64(c) * trace - c_2 * np.float64(t_2) / 2, 1.0
 
 
-@compiled
-def step(
-    layers: Any, arrays: Any, m: Any, gain: Any, sizes: Any, tracked: Any, tau: Any, kind: Any
-) -> Any:
+@inserted  # type: ignore[untyped-decorator]
+def step(layers: Any, arrays: Any, charts: Any, sizes: Any, tracked: Any, numbers: Any) -> Any:
     """Take every layer's step in place: W, b, and the tracked log|det W| and its sign.
 
-    m, gain (L, D): of the charts, or zeros and ones. sizes.eta is capped by tau / sizes.norms
-    first. kind 0 is plain, 1 exponential.
+    sizes.eta is capped by tau / sizes.norms first.
     """
     for k in range(len(layers.W)):
-        sizes.eta[k] = min(sizes.eta[k], sizes.eta.dtype.type(tau) / sizes.norms[k])
+        sizes.eta[k] = min(sizes.eta[k], sizes.eta.dtype.type(numbers.tau) / sizes.norms[k])
         one = LayerStep(
-            arrays.YD[k, 0], arrays.YD[k, 1], arrays.P[k, 0], arrays.K[k], arrays.u[k], m[k],
-            gain[k], sizes.eta[k], sizes.own[k],
+            arrays.YD[k, 0], arrays.YD[k, 1], arrays.P[k, 0], arrays.K[k], arrays.u[k],
+            charts.mean[k], charts.gain[k], sizes.eta[k], sizes.own[k],
         )  # fmt: skip
         W, b, logdet = layers.W[k], layers.b[k], tracked.logdet[k]
-        if kind == 0:
+        if numbers.kind == 0:
             logdet, sign = plain(arrays.blas, W, b, one, arrays.Z, logdet)
             tracked.sign[k] *= sign
         else:
@@ -162,7 +159,7 @@ def step(
         tracked.logdet[k] = logdet
 
 
-@inlined  # type: ignore[untyped-decorator]
+@inserted  # type: ignore[untyped-decorator]
 def plain(blas: Any, W: Any, b: Any, step: Any, scratch: Any, logdet: Any) -> Any:
     """One layer's plain step: W (address) and b in place; return log|det W| and its sign's factor.
 
@@ -238,7 +235,7 @@ def phi1(blas: Any, M: Any, bound: Any) -> Any:
     return P
 
 
-@compiled
+@inserted  # type: ignore[untyped-decorator]
 def phi1_times(blas: Any, M: Any, bound: Any, v: Any) -> Any:
     """Return phi1(M) @ v, as `core.numerics.phi1_times`."""
     n = M.shape[0]
@@ -267,7 +264,7 @@ def times(M: Any, v: Any) -> Any:
     return result
 
 
-@inlined  # type: ignore[untyped-decorator]
+@inserted  # type: ignore[untyped-decorator]
 def exponential(blas: Any, W: Any, b: Any, step: Any, scratch: Any, logdet: Any) -> Any:
     """One layer's exponential step, as `plain`; return log|det W|.
 
