@@ -1,4 +1,4 @@
-"""What each CUDA kernel of `sources` computes, in whole NumPy arrays: same names, same arguments.
+"""What each CUDA kernel of `sources` computes, in NumPy: the same names and arguments.
 
 They stand in for a device in the tests. They are written for clarity, not for speed.
 """

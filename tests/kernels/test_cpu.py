@@ -14,7 +14,7 @@ import relgrad_np as rg
 from relgrad_np.core.trees import each_array as _each_array
 from relgrad_np.fitting.loop import fit
 from relgrad_np.kernels import choose as implementations
-from relgrad_np.kernels.cpu import cache, elementwise, passes, update
+from relgrad_np.kernels.cpu import cache, determinants, elementwise, passes
 from relgrad_np.kernels.cpu import compile as compiling
 from relgrad_np.kernels.cpu import step as cpu
 from relgrad_np.kernels.supported import knows, supports
@@ -248,7 +248,7 @@ def test_the_determinant_of_the_small_matrix(dtype):
         c = K.dtype.type(size) / norm
         sign, truth = np.linalg.slogdet(np.eye(n) + np.float64(c) * K.astype("float64"))
         blas, norm = compiling.gemm_address(K.dtype), K.dtype.type(norm)
-        for got in (update.log_det(blas, K, c), update.log_det_near(blas, K, c, norm)):
+        for got in (determinants.log_det(blas, K, c), determinants.log_det_near(blas, K, c, norm)):
             assert got[1] == sign == 1
             assert abs(got[0] - truth) <= 8 * eps * size * n + n * 2.0**-52  # slogdet's own
 

@@ -43,7 +43,7 @@ def compiled(dtype):
 def kernels(kind, dtype):
     """What stands in for the device: the kernels in NumPy, or the CUDA C on threads."""
     if kind == "cuda-c" and not cuda_as_cpp.have_compiler():
-        pytest.skip("no g++ at hand")
+        pytest.skip("there is no g++")
     return cuda_stand_ins if kind == "numpy" else compiled(dtype)
 
 
@@ -470,7 +470,7 @@ def test_the_sources_compile(arch, dtype, tmp_path):
         )
         binary = out.read_bytes()
     else:
-        pytest.skip("neither NVRTC nor nvcc at hand")
+        pytest.skip("there is neither NVRTC nor nvcc")
     for name in sources.NAMES:
         assert f".text.{name}".encode() in binary, name
 

@@ -1,22 +1,23 @@
-"""The step on CPU, compiled by Numba. Read `step` first: it decides, `whole_step` is one call.
+"""The step on CPU, compiled by Numba. Read `step` first: it decides; `whole_step` is one call.
 
-One step as data (L layers, N samples, D dimensions, n = min(N, D); `records` names every array):
+One step as data, with L layers, N samples, D dimensions and n = min(N, D); `records` names every
+array:
 
-    X (N, D) --- passes.forward --->  Y_k (N, D), sigma'(Y_k), (log sigma')'(Y_k);  L_p, L_J1
+    X (N, D) --- passes.forward --->  Y_k, sigma'(Y_k), (log sigma')'(Y_k), all (N, D);  L_p, L_J1;
                                       Delta of the last layer (N, D)
-      for k = L - 1, ..., 0
-        [charts: Y_k in the chart; mean, variance, information (D,) are moved on; gain (D,)]
-        [Y_k; Delta_k] (2 N, D) --- passes.product, @ W_k --->  [A_k; Delta_k @ W_k] (2 N, D)
+    for k = L - 1, ..., 0:
+        [in charts: Y_k as the chart has it; mean, variance, information and gain (D,) moved on]
+        [Y_k; Delta_k] (2 N, D) --- passes.product, @ W_k --->  [A_k; Delta_k @ W_k] (2 N, D);
                                       Delta_(k-1) = (Delta_k @ W_k) * sigma' + (log sigma')' / N
-        [charts: Delta_k in the chart]
+        [in charts: Delta_k as the chart has it, times the gain]
         Y_k, Delta_k, A_k --- passes.bounded --->  K_k (n, n), u_k (N,);  a bound of |K_k|
-      nothing has been changed so far: is everything finite?
-      for k = 0, ..., L - 1
-        Delta_k, A_k, K_k, u_k, eta_k --- update.step --->  W_k (D, D), b_k (D,) in place,
+    Is everything finite? Nothing but memory of the step's own has changed so far.
+    for k = 0, ..., L - 1:
+        Delta_k, A_k, K_k, u_k, eta_k --- update.step --->  W_k (D, D), b_k (D,) in place;
                                       log|det W_k| and its sign
 
-`whole_step.without_charts` and `in_charts` are this in one compiled call each. Adam's is in two,
-`adam.passes` and `adam.update` for each layer, because the reference takes over where squares might
-overflow. `elementwise` has the activations and densities, `few_samples` products that a BLAS is
-slow at, `compile` what Numba lacks, `cache` what is kept from one step to the next.
+`whole_step.take_step` is all of this, compiled as one function. Adam's step takes one call of
+`adam.passes`, and one of `adam.update` for each layer, because the reference takes over where
+squares might overflow. `elementwise` has the activations and densities, `few_samples` the products
+that a BLAS is slow at, `compile` what Numba lacks, `cache` what is kept from one step to the next.
 """

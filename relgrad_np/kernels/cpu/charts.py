@@ -1,4 +1,4 @@
-"""The recipe's factors, layer by layer: chart, gain, noise; see `rules.recipe`."""
+"""The recipe's factors and sizes, layer by layer: chart, gain, noise; see `rules.recipe`."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ from .passes import bounded, norm_bound, product
 def backward(
     layers: Any, arrays: Any, charts: Any, sizes: Any, numbers: Any, known: Any, t: Any
 ) -> Any:
-    """As `passes.backward`, in charts: `YD` then holds the Y and Delta of the step in them.
+    """Fill what `passes.backward` fills, in charts, and eta before the cap.
 
-    `charts` is moved on if it is `known`, else begun. sizes.eta is that before the cap. Returns
-    the sum of all norms, which is finite if everything is.
+    YD then holds the Y and Delta of the step in charts. The record `charts` is moved on if it is
+    `known`, else begun. Return the sum of all norms, which is finite if everything is.
     """
     YD = arrays.YD
     L, _, N, D = YD.shape
@@ -69,7 +69,7 @@ def backward(
 
 @inserted  # type: ignore[untyped-decorator]
 def _norm_in_chart(K: Any, scale: Any) -> Any:
-    """Return the norm bound of S K / S, S = diag(scale): what K (D, D) is in the chart."""
+    """Return the norm bound of S K / S with S = diag(scale), which is K (D, D) in the chart."""
     charted = np.empty_like(K)
     for i in range(K.shape[0]):
         for j in range(K.shape[0]):
@@ -79,7 +79,7 @@ def _norm_in_chart(K: Any, scale: Any) -> Any:
 
 @inserted  # type: ignore[untyped-decorator]
 def _moments(Y: Any, mean: Any, variance: Any, memory: Any, old: Any) -> Any:
-    """Update mean and variance of the columns; `memory` of what is there if `old`."""
+    """Update mean and variance of the columns of Y, keeping `memory` of the old ones if `old`."""
     N, D = Y.shape
     number = Y.dtype.type
     keep, new, share = number(memory), number(1 - memory), number(1.0 / N)
@@ -106,7 +106,7 @@ def _moments(Y: Any, mean: Any, variance: Any, memory: Any, old: Any) -> Any:
 
 @inserted  # type: ignore[untyped-decorator]
 def _inform(Delta: Any, information: Any, gain: Any, memory: Any, old: Any) -> Any:
-    """Update F = N sum_n Delta_ni^2, and gain = 1 / max(F, 1)."""
+    """Update the running F = N sum_n Delta_ni^2, and fill gain = 1 / max(F, 1)."""
     N, D = Delta.shape
     number = Delta.dtype.type
     one, keep, new = number(1), number(memory), number(1 - memory)

@@ -16,9 +16,9 @@ from .exp_log import LEAST32, LEAST64, exp_parts, log_sum
 def leaky(y: Any, a: Any, a_low: Any, c: Any, c_off: Any, zero: Any, one: Any) -> Any:
     """Return sigma, sigma', log sigma', (log sigma')' of the smooth leaky ReLU; a + a_low = alpha.
 
-    With t = e^-|y| and u = t / (1 + t), sigma' is 1 - c u for y > 0 and a + c u below: summed
-    together with what its rounding drops, its log keeps all digits in both tails. There t may be
-    subnormal where t / a is not: its powers of two are multiplied last.
+    With t = e^-|y| and u = t / (1 + t), sigma' is 1 - c u for y > 0 and a + c u for y < 0. Its log
+    keeps all digits in both tails, because what the rounding of sigma' drops is added to it. In the
+    tails t may be subnormal where t / a is not, so that its powers of two are multiplied last.
     """
     p, power, power_2 = exp_parts(-abs(y))
     m = one + p
@@ -43,9 +43,9 @@ def leaky(y: Any, a: Any, a_low: Any, c: Any, c_off: Any, zero: Any, one: Any) -
 def tanh(y: Any, a: Any, a_low: Any, b: Any, b_low: Any, most: Any, zero: Any, one: Any) -> Any:
     """Return sigma, sigma', log sigma', (log sigma')' of leaky_tanh; a + a_low = 2 alpha.
 
-    With t = e^(-2 alpha |y|): tanh = (1 - t) / (1 + t), its slope alpha 4 t / (1 + t)^2. What the
-    rounding of 2 alpha |y| drops, it would lose t digit by digit in the tails, is put back; from
-    |y| = most on t is 0.
+    With t = e^(-2 alpha |y|), tanh is (1 - t) / (1 + t) and its slope alpha 4 t / (1 + t)^2. What
+    the rounding of 2 alpha |y| drops is put back: in the tails t would lose digit after digit. From
+    |y| = most on, t is 0.
     """
     size = abs(y)
     size = most if size > most else size  # NaN stays
@@ -98,7 +98,7 @@ def forward_sweep(y: Any, code: Any, c: Any, sigma: Any, slope: Any, bend: Any) 
 
 @inlined  # type: ignore[untyped-decorator]
 def _tails(z: Any, factor: Any, constant: Any, times: Any, one: Any) -> Any:
-    """Logistic and sech: constant - |z| + times log(1 + t), -tanh; t = e^(factor |z|)."""
+    """Return constant - |z| + times log(1 + t) and -tanh, t = e^(factor |z|): logistic, sech."""
     p, power, power_2 = exp_parts(factor * abs(z))
     both = power * power_2
     t = (one + p) * power * power_2
@@ -110,7 +110,10 @@ def _tails(z: Any, factor: Any, constant: Any, times: Any, one: Any) -> Any:
 
 @inlined  # type: ignore[untyped-decorator]
 def _student(z: Any, scale: Any, log_c: Any, power: Any, top: Any, zero: Any, one: Any) -> Any:
-    """log(1 + r^2) = 2 log max(r, 1) + log1p(q^2), r = |z| / sqrt(nu), q = min(r, 1 / r)."""
+    """Return log p and the score of Student's t.
+
+    log(1 + r^2) = 2 log max(r, 1) + log1p(q^2), r = |z| / sqrt(nu), q = min(r, 1 / r).
+    """
     r = abs(z) * scale
     large = r if r > one else one
     q = one / large
@@ -147,8 +150,9 @@ def density_sweep(z: Any, code: Any, c: Any, log_p: Any, score: Any) -> Any:
 def activation_constants(name: str, params: dict[str, float], dtype: Any) -> tuple[int, Any]:
     """Return the code of an activation in `forward_sweep`, and its constants in the dtype.
 
-    A number and what its rounding drops; for the leaky ReLU 1 - alpha and the relative error of
-    that, for leaky_tanh the |y| from which on e^(-2 alpha |y|) is 0.
+    For the leaky ReLU: alpha and what its rounding drops, 1 - alpha and the relative error of its
+    rounding. For leaky_tanh: 2 alpha and beta, each with what its rounding drops, and the |y| from
+    which on e^(-2 alpha |y|) is 0.
 
     >>> activation_constants("smooth_leaky_relu", {"alpha": 0.5}, "float32")
     (0, array([0.5, 0. , 0.5, 0. , 0. ], dtype=float32))

@@ -1,8 +1,8 @@
-"""The CUDA C of the kernels, as text: whoever has a compiler can compile it, with or without CuPy.
+"""The CUDA C of the kernels, as text, so that any compiler can compile it, with or without CuPy.
 
 Compiled with -DREAL=float or -DREAL=double. Every kernel is right for any grid and any block whose
-number of threads is a power of two, up to 1024: loops stride over the grid or the block. Sums go
-through double. What each computes in integer arrays: `twins`, under the same name.
+number of threads is a power of two, up to 1024: loops stride over the grid or the block. Sums are
+taken in double. The tests have the same functions in NumPy, under the same names.
 """
 
 HEAD = """
