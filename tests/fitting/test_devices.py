@@ -115,18 +115,18 @@ def test_a_bad_step_is_undone_on_the_double(double):
 
 def waits(cupy, epochs, **options):
     start, X = data()
-    moved, Y = to_cupy(cupy, start), cupy.asarray(X)
+    moved, Y = to_cupy(cupy, start), cupy.asarray(X[:40])
     fake.clear()
     run(moved, Y, batch_size=1, epochs=epochs, rule="plain", **options)
     return fake.LOG.waits
 
 
 def test_status_at_the_log_interval(double):
-    """90 steps an epoch: read once each to judge them, every 32 where none is to be judged."""
+    """40 steps an epoch: read once each to judge them, every 32 where none is to be judged."""
     cupy, _ = double
     judged = waits(cupy, 2) - waits(cupy, 1)
     late = waits(cupy, 2, undo=None) - waits(cupy, 1, undo=None)
-    assert judged - late == 90 - math.ceil(90 / LATE)
+    assert judged - late == 40 - math.ceil(40 / LATE)
 
 
 def test_a_late_status_names_the_step(double):
@@ -193,14 +193,15 @@ def test_staged_rows(double, tmp_path, undo):
     np.save(tmp_path / "x.npy", X.astype("float64"))
     on_disk = np.load(tmp_path / "x.npy", mmap_mode="r")
     moved = to_cupy(cupy, start)
-    want = run(moved, cupy.asarray(X), undo=undo)
-    got = run(moved, Staged(on_disk, moved[0].W), undo=undo)
+    options = {"undo": undo, "epochs": 2}
+    want = run(moved, cupy.asarray(X), **options)
+    got = run(moved, Staged(on_disk, moved[0].W), **options)
     for (W, _), (V, _) in zip(got.layers, want.layers, strict=True):
         np.testing.assert_array_equal(W.get(), V.get())
     doubled = run(
-        moved, Staged(on_disk, moved[0].W), transform=lambda rows, rng: 2 * rows, undo=undo
+        moved, Staged(on_disk, moved[0].W), transform=lambda rows, rng: 2 * rows, **options
     )
-    want = run(moved, cupy.asarray(2 * X), undo=undo)
+    want = run(moved, cupy.asarray(2 * X), **options)
     np.testing.assert_array_equal(doubled.layers[0].W.get(), want.layers[0].W.get())
 
 

@@ -486,9 +486,9 @@ def test_the_average_has_no_layers_that_were_undone():
 def test_the_average_is_exactly_the_running_one():
     """b counts the steps: weights 1, 1/2, ..., 1/many, then 1/many, every so many steps."""
     options = {"rule": "plain", "implementation": count, "batch_size": 3, "undo": None}
-    result = run(data(300), L=1, epochs=10, average=0.2, **options)
-    expected, every, many = 0.0, 6, 33  # a horizon of 200 steps, 32 layers of it
-    for taken, t in enumerate(range(every, 1000, every), 1):  # the last step is not yet judged
+    result = run(data(300), L=1, epochs=5, average=0.2, **options)
+    expected, every, many = 0.0, 3, 33  # a horizon of 100 steps, 32 layers of it
+    for taken, t in enumerate(range(every, 500, every), 1):  # the last step is not yet judged
         expected += (t - expected) / min(taken, many)
     assert float(result.best_layers[0].b[0]) == pytest.approx(expected, rel=1e-12)
 

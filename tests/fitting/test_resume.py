@@ -58,14 +58,15 @@ def same(one, two):
         assert a.W.dtype == b.W.dtype
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(
-    "rule", ["plain", "exponential", "recipe", "natural", "scalar", "adam", "group_adam"]
-)
-@pytest.mark.parametrize("transform", [None, jitter])
+RULES = ["plain", "exponential", "recipe", "natural", "scalar", "adam", "group_adam"]
+FITS = [(rule, dtype, jitter) for rule in RULES for dtype in ("float32", "float64")]
+FITS += [("recipe", "float64", None), ("adam", "float32", None)]
+
+
+@pytest.mark.parametrize(("rule", "dtype", "transform"), FITS)
 def test_interrupted_anywhere_and_resumed_is_bitwise_the_same(tmp_path, dtype, rule, transform):
     whole = run(dtype, rule, transform=transform)
-    for t in (1, 4, 5, 7, 13, 19):  # in an epoch, at its end, just after
+    for t in (1, 5, 7, 19):  # in an epoch, at its end, in the next one, before the very last
         stopped = run(dtype, rule, keeper=StopAt(tmp_path, t), transform=transform)
         assert stopped.stop_reason == "signal"
         snapshot = read_snapshot(tmp_path / "step-1.npz", "run")

@@ -80,11 +80,14 @@ def test_the_mean_mode_is_what_charts_cure():
 
 @pytest.mark.parametrize("L", [1, 5])
 def test_digits_with_default_settings_are_finite_and_above_the_gaussian(L):
-    """At the default rate and at three times it; one layer comes within two standard errors."""
+    """At the default rate and at three times it; one layer comes within two standard errors.
+
+    The start is made from half of the rows, which costs a fifth, and is as good.
+    """
     digits = load("digits")
     act, dens = rg.activation("smooth_leaky_relu"), rg.density("normal")
     start = rg.init_layers(
-        np.random.default_rng(0), 64, L, kind="gaussianize", X=digits.train, activation=act
+        np.random.default_rng(0), 64, L, kind="gaussianize", X=digits.train[::2], activation=act
     )
     for factor in (1.0, 3.0):
         result = rg.fit(
