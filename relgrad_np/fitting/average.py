@@ -29,11 +29,11 @@ def spacing(horizon: float, N: int, D: int) -> int:
     them, too. Times of one layer in microseconds, as measured on one core: only ratios matter.
 
     >>> spacing(3200, 200, 64), spacing(50, 10, 784), spacing(50, 200, 784)
-    (100, 13, 2)
+    (100, 20, 3)
     """
     averaging = 2e-3 * D**2
     step = 40 + N * D * (1.5e-2 + 1.5e-4 * D) + 2.3e-3 * D**2
-    return max(1, round(horizon / MANY), math.ceil(25 * averaging / step))
+    return max(1, round(horizon / MANY), math.ceil(40 * averaging / step))
 
 
 class RunningAverage:

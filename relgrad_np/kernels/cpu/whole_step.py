@@ -53,9 +53,10 @@ def take_step(
     L_J2 = 0.0
     for k in range(len(net.W)):
         L_J2 += logdets[0, k]
-        total += 0.0 * (size.eta[k] + after[3, k, 0])
-        for i in range(after.shape[2]):  # what is remembered must be finite, too
-            total += 0.0 * (after[0, k, i] + after[1, k, i] + after[2, k, i])
+        if numbers.charts:  # what is remembered must be finite, too
+            total += 0.0 * (size.eta[k] + chart.x[k, 0])
+            for i in range(after.shape[2]):
+                total += 0.0 * (chart.mean[k, i] + chart.variance[k, i] + chart.information[k, i])
     finite = math.isfinite(L_p + L_J1 + L_J2 + total)
     if finite:
         update.step(net, arrays, chart, size, LogDets(logdets[0], logdets[1]), numbers)
