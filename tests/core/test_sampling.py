@@ -326,8 +326,8 @@ def test_what_is_not_onto_is_refused_before_a_draw(name):
     assert rng.random() == np.random.default_rng(0).random()
 
 
-def test_a_tracked_determinant_is_taken_as_it_is():
-    """Not computed again, which is cubic: one that is off by 1 shows in log p by as much."""
+def test_what_is_tracked_is_taken_as_it_is():
+    """Not computed again, which is cubic: what is off in the tracker shows in the draws."""
     p = generic(4, 5, 3, 2)
     tracked = rg.track(p.layers, inverse=True)
     off = tracked._replace(logdet=tracked.logdet + np.array([1.0, 0.0]))
@@ -341,3 +341,6 @@ def test_a_tracked_determinant_is_taken_as_it_is():
     )
     np.testing.assert_array_equal(X, X_off)
     np.testing.assert_allclose(log_p_off - log_p, 1.0, rtol=1e-12)
+    doubled = tracked._replace(inverse=(2 * tracked.inverse[0], tracked.inverse[1]))
+    X_off, _ = rg.sample(p.layers, np.random.default_rng(0), 6, *p.model, tracked=doubled)
+    np.testing.assert_allclose(X_off, 2 * X, rtol=1e-12)

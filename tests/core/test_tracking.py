@@ -32,6 +32,24 @@ def test_the_tracker_is_as_wide_as_the_device(library):
         assert drift <= 30 * eps * (8 + abs(float(state.tracked.logdet[k]))) * np.linalg.cond(W)
 
 
+@pytest.mark.parametrize("kind", ["plain", "exponential"])
+@pytest.mark.parametrize("shape", [SHAPE, (9, 4, 3)])
+def test_the_tracker_of_float32_layers_computes_in_float64(kind, shape):
+    """From K and the factors as float32 has them, so that many steps do not add up its rounding."""
+    p, eta = generic(2, *shape, dtype="float32"), np.float32(0.05)
+    tape = rg.forward(p.layers, p.X, p.activation)
+    fs = rg.factors(p.layers, tape, rg.backprop(p.layers, tape, *p.model))
+    before = rg.track(p.layers)
+    after = rg.track_step(before, fs, float(eta), kind=kind)
+    plain = kind == "plain"
+    c, scale = (eta / (1 + eta), 1 + eta) if plain else (eta, np.exp(eta))
+    for k, f in enumerate(fs):
+        K, wide = f.K.astype("float64"), np.float64(c)
+        moved = np.linalg.slogdet(np.eye(len(K)) + wide * K)[1] if plain else wide * np.trace(K)
+        moved += shape[1] * np.log(np.float64(scale))
+        assert abs(after.logdet[k] - before.logdet[k] - moved) < 1e-13
+
+
 def test_an_audit_passes_what_is_right_and_refreshes_what_is_not():
     layers = generic(3, *SHAPE).layers
     tracked = rg.track(layers, inverse=True)
