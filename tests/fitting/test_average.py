@@ -95,9 +95,9 @@ def test_below_a_step_there_is_none():
     assert (average.average, average.layers, average.wants(1)) == (None, None, False)
 
 
-@pytest.mark.parametrize(("horizon", "N", "D"), [(3200, 200, 64), (50, 10, 784), (50, 200, 784)])
+@pytest.mark.parametrize(("horizon", "N", "D"), [(3200, 200, 64), (50, 10, 784), (500, 200, 784)])
 def test_the_steps_between_two_that_join(horizon, N, D):
-    """Some 32 in the horizon where steps are dear, fewer where an average is as dear as a step."""
+    """Some 32 in the horizon where steps cost much, fewer where an average costs as much as a step."""
     every = spacing(horizon, N, D)
     assert every >= max(1, round(horizon / 32))
     assert (every > round(horizon / 32)) == (N == 10)
