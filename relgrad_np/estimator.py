@@ -32,7 +32,6 @@ from .rules.base import State, init_state
 from .rules.by_name import make_rule
 
 Array = Any
-REPEATS = 10  # how many times as many rows whole-number weights may make
 
 
 class RelativeGradientFlow(
@@ -135,9 +134,8 @@ class RelativeGradientFlow(
     def fit(self, X: Array, y: Any = None, sample_weight: Any = None) -> "RelativeGradientFlow":
         """Maximise the mean log-likelihood of X (N, D); `y` is ignored.
 
-        `sample_weight` (N,): relative, not negative. Whole numbers repeat the rows, if that makes
-        at most ten times as many; `relgrad_np.fit` uses other weights. The start gives all rows of
-        positive weight the same weight.
+        `sample_weight` (N,): relative, not negative, see `relgrad_np.fit`; the rows that are held
+        for validation are judged with theirs. The start looks at the rows of positive weight alike.
 
         Raises ValueError for X that is not finite, of deficient rank or of fewer than two rows, and
         `FitDivergedError` (a FloatingPointError) where the objective is not finite.
@@ -149,7 +147,6 @@ class RelativeGradientFlow(
             weights = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
-            X, weights = _repeated(X, weights)
         rows = np.arange(len(X))
         held: Array = rows[:0]
         if self.validation_fraction is not None:
@@ -175,6 +172,7 @@ class RelativeGradientFlow(
             epochs=self.epochs,
             rng=rng,
             X_val=X[held] if len(held) else None,
+            sample_weight_val=None if weights is None or not len(held) else weights[held],
             patience=self.patience,
             implementation=self.implementation,
             sample_weight=None if weights is None else weights[rows],
@@ -325,14 +323,3 @@ def _own(state: State) -> State:
     if all(x.flags.writeable for layer in state.layers for x in layer):
         return state
     return state._replace(layers=_copied(state.layers))
-
-
-def _repeated(X: Array, weights: Array) -> tuple[Array, Array | None]:
-    """Return X and weights, or the rows as often as whole-number weights say, and None.
-
-    >>> _repeated(np.array([[1.0], [2.0]]), np.array([2.0, 0.0]))[0].tolist()
-    [[1.0], [1.0]]
-    """
-    if (weights == np.round(weights)).all() and weights.sum() <= REPEATS * len(X):
-        return np.repeat(X, weights.astype(int), axis=0), None
-    return X, weights

@@ -145,13 +145,62 @@ def test_warm_start_goes_on(X):
     np.testing.assert_array_equal(cold.layers_[0].W, first[0])
 
 
-def test_whole_number_weights_are_repeated_rows(X):
+def test_weights_are_relative(X):
+    """Three times the weights is the same fit, bit for bit: the same steps, the same rows held."""
     weights = np.random.default_rng(1).integers(0, 4, len(X))
-    a = RelativeGradientFlow(**FEW).fit(X, sample_weight=weights)
-    c = RelativeGradientFlow(**FEW).fit(np.repeat(X, weights, axis=0))
-    np.testing.assert_array_equal(a.layers_[0].W, c.layers_[0].W)
-    d = RelativeGradientFlow(**FEW).fit(X, sample_weight=weights + 0.5)
-    assert (d.layers_[0].W != a.layers_[0].W).any()
+    fits = [
+        RelativeGradientFlow(**FEW, validation_fraction=0.2).fit(X, sample_weight=w)
+        for w in (weights, 4 * weights, weights / 8)
+    ]
+    for one in fits[1:]:
+        np.testing.assert_array_equal(one.layers_[0].W, fits[0].layers_[0].W)
+        assert [e.t for e in one.history_] == [e.t for e in fits[0].history_]
+
+
+def test_no_row_is_both_fitted_and_held_for_validation(monkeypatch):
+    """Whole-number weights repeat no row before the split."""
+    seen = {}
+
+    def fit(layers, X, *model, **options):
+        seen.update(X=X, **options)
+        return fit_layers(layers, X, *model, **options)
+
+    from relgrad_np import estimator
+
+    fit_layers = estimator.fit_layers
+    monkeypatch.setattr(estimator, "fit_layers", fit)
+    X = np.random.default_rng(0).standard_normal((300, 3))
+    flow = RelativeGradientFlow(**FEW, validation_fraction=0.2)
+    flow.fit(X, sample_weight=np.full(300, 3))
+    both = {tuple(row) for row in seen["X"]} & {tuple(row) for row in seen["X_val"]}
+    assert (len(seen["X"]), len(seen["X_val"]), both) == (240, 60, set())
+
+
+def test_validation_is_weighted():
+    """Rows of weight 0 that lie far away choose nothing: as if they were not there."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 3))
+    X[::5] += 1000
+    weights = np.ones(400)
+    weights[::5] = 0
+    flow = RelativeGradientFlow(**FEW, validation_fraction=0.25).fit(X, sample_weight=weights)
+    assert all(-6 < e.validation < -3 for e in flow.history_)
+
+
+@pytest.mark.parametrize(("dtype", "size", "value"), [("f4", 1e-3, 9.96921e36), ("f8", 1.0, 1e300)])
+def test_a_row_too_far_out_to_be_computed_has_density_zero(dtype, size, value):
+    """-inf, never NaN: an anomaly must be below any threshold. NaN itself stays refused."""
+    rng = np.random.default_rng(0)
+    X = (rng.standard_normal((2000, 3)) * size).astype(dtype)
+    flow = RelativeGradientFlow(**FEW).fit(X)
+    for column in range(3):
+        far = X[:3].copy()
+        far[1, column] = value
+        with np.errstate(all="ignore"):
+            scores = flow.score_samples(far)
+        assert np.isfinite(scores[[0, 2]]).all()
+        assert scores[1] < -1e30
+        assert not np.isnan(scores).any()
 
 
 def test_ica():

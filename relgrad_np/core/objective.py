@@ -1,5 +1,6 @@
 """The objective, the log-likelihood, in three terms: log p(x_n) = L_p[n] + L_J1[n] + L_J2."""
 
+import math
 from typing import NamedTuple
 
 from .activations import Activation
@@ -40,7 +41,8 @@ def log_likelihood(
     L_J1 = sum_{k<L-1} sum_i log sigma'(Ys[k])
     L_J2 = sum_k log|det W_k|
 
-    Cost: a forward pass and L determinants, cubic in D. A singular W gives L_J2 = -inf.
+    Cost: a forward pass and L determinants, cubic in D. A singular W gives L_J2 = -inf. A finite
+    row for which an output overflows has L_p = -inf; no finite row has NaN.
 
     >>> import numpy as np, relgrad_np as rg
     >>> layers = (rg.Layer(np.array([[0.0, 2.0], [-3.0, 0.0]]), np.zeros(2)),)
@@ -50,7 +52,11 @@ def log_likelihood(
     (array([-1.38629436]), np.float64(1.791759469228055))
     """
     tape = forward(layers, X, activation)
-    L_p, L_J1 = data_terms(layers, tape, activation, density)
+    xp, (L_p, L_J1) = check(layers), data_terms(layers, tape, activation, density)
+    # inf - inf between two layers is NaN; such a row is so far out that its density is 0
+    far = xp.isnan(L_p + L_J1) & xp.all(xp.isfinite(X), axis=1)  # (N,)
+    L_p = xp.where(far, xp.full_like(L_p, -math.inf), L_p)
+    L_J1 = xp.where(far, xp.zeros_like(L_J1), L_J1)
     return LogLikelihood(L_p, L_J1, log_abs_det(layers))
 
 

@@ -14,16 +14,21 @@ from ..core.objective import data_terms, log_abs_det
 
 
 class Judge:
-    """Knows the model and the validation rows, if there are any; `mean` averages over all ranks."""
+    """Knows the model and the validation rows, if there are any, and their weights (n, 1).
+
+    `mean` averages over all ranks.
+    """
 
     def __init__(
         self,
         activation: Activation,
         density: Density,
         X_val: Array | None,
+        weights: Array | None,
         mean: Callable[[Array], float],
     ) -> None:
-        self.activation, self.density, self.X_val, self.mean = activation, density, X_val, mean
+        self.activation, self.density, self.mean = activation, density, mean
+        self.X_val, self.weights = X_val, weights
 
     def validate(self, layers: Layers, total: float) -> float | None:
         """Return the mean log-likelihood of X_val, -inf for NaN; None without such rows.
@@ -34,7 +39,8 @@ class Judge:
             return None
         tape = forward(layers, self.X_val, self.activation)
         L_p, L_J1 = data_terms(layers, tape, self.activation, self.density)
-        value = self.mean(L_p + L_J1) + total
+        terms = L_p + L_J1 if self.weights is None else self.weights[:, 0] * (L_p + L_J1)
+        value = self.mean(terms) + total
         return value if math.isfinite(value) else -math.inf
 
     def first_bad(self, layers: Layers, batch: Array) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core.activations import Activation
 from ..core.arguments import generator
-from ..core.arrays import Array, check, copied
+from ..core.arrays import Array, check, copied, from_numpy, namespace
 from ..core.densities import Density
 from ..core.network import Layer, Layers
 from ..core.sampling import require_model
@@ -23,7 +23,7 @@ from .average import RunningAverage
 from .bad_steps import BadSteps
 from .batches import Batch, Batches, Staged
 from .judge import Judge
-from .options import Options, options_from, require_finite, shows_options
+from .options import Options, options_from, require_finite, shows_options, weighted
 from .progress import Progress
 from .records import Epoch, FitResult
 from .schedule import rule_of, sized
@@ -41,6 +41,7 @@ def fit(
     rng: np.random.Generator,
     X_val: Array | None = None,
     sample_weight: Any = None,
+    sample_weight_val: Any = None,
     transform: Callable[[Array, np.random.Generator], Array] | None = None,
     progress: bool = False,
     callbacks: Sequence[Callable[[Epoch, State], Any]] = (),
@@ -85,6 +86,8 @@ def fit(
         The weighted mean is maximised; weights are relative. A row of weight 2 counts as two rows,
         one of weight 0 is left out. A batch takes its step with its own weights, of mean 1, and
         with eta times its share, so that the steps of an epoch add up to the whole.
+    sample_weight_val : (N,) numbers, not negative
+        The weights of the rows of X_val, of whose log-likelihood the weighted mean is validated.
     average : float in (0, 1)
         The layers are averaged over about this last part of the steps, and the average, too, is a
         candidate for the best layers (without X_val it is the best); the very last step, which no
@@ -137,20 +140,24 @@ def fit(
     asked, team = options_from(options), team_of(comm)
     require_model(activation, density)
     require_samples(layers, X, X_val, transform is not None)
-    if asked.patience is not None and X_val is None:
-        raise ValueError("`patience` needs `X_val`")
+    for name, given in (("patience", asked.patience), ("sample_weight_val", sample_weight_val)):
+        if given is not None and X_val is None:
+            raise ValueError(f"`{name}` needs `X_val`")
     step = resolve(team.implementation(asked.implementation), layers[0].W)
     batches = Batches(X, sample_weight, asked.batch_size, transform, generator(rng), team)
     rule = rule_of(asked, batches.each)
     own = tuple(Layer(copied(W), copied(b)) for W, b in layers)
     state = init_state(own, rule, inverse=asked.track_inverse)
-    terms = terms_of(asked, rule, activation, density, transform, X, X_val, batches.weights)
+    X_val, of_val = in_use(X_val, sample_weight_val)
+    weights = batches.weights, of_val
+    terms = terms_of(asked, rule, activation, density, transform, X, X_val, weights)
     team.agree(terms, state, rng, rule, batches.N, batches.each, resume)
     average = asked.average if getattr(rule, "averages", True) else None
     total = asked.epochs * batches.each
+    judged = team.validation_part(X_val), team.validation_part(of_val)
     course = Progress(
         state,
-        Judge(activation, density, team.validation_part(X_val), team.mean),
+        Judge(activation, density, *judged, team.mean),
         BadSteps(asked.undo, rule.kind),
         RunningAverage(layers, (average or 0.0) * total, batches.N // batches.each),
         terms,
@@ -236,14 +243,14 @@ def terms_of(
     transform: Any,
     X: Array,
     X_val: Array | None,
-    weights: Any,
+    weights: tuple[Any, Any],
 ) -> dict[str, str]:
     """Return in words what a fit is asked for: ranks compare it, and a resumed fit must be alike.
 
     >>> from relgrad_np import Plain, activation, density
     >>> model = activation("identity"), density("normal")
-    >>> terms_of(Options(), Plain(), *model, None, np.ones((2, 1)), None, None)["batch_size"]
-    '100'
+    >>> terms_of(Options(), Plain(), *model, None, np.ones((2, 1)), None, (None, None))["epochs"]
+    '15'
     """
     named = {name: str(getattr(asked, name)) for name in TERMS}
     return {
@@ -254,8 +261,24 @@ def terms_of(
         "transform": str(transform is not None),
         "X": fingerprint(X),
         "X_val": fingerprint(X_val),
-        "sample_weight": fingerprint(None if weights is None else weights[:, None]),
+        "sample_weight": fingerprint(None if weights[0] is None else weights[0][:, None]),
+        "sample_weight_val": fingerprint(weights[1]),
     }
+
+
+def in_use(X_val: Array | None, sample_weight_val: Any) -> tuple[Array | None, Array | None]:
+    """Return the validation rows of positive weight, and their weights (n, 1) of mean 1 or None.
+
+    >>> in_use(np.array([[1.0], [2.0], [3.0]]), [3, 0, 1])[1]
+    array([[1.5],
+           [0.5]])
+    """
+    if X_val is None or sample_weight_val is None:
+        return X_val, None
+    rows, weights = weighted(sample_weight_val, X_val.shape[0], "sample_weight_val")
+    xp = namespace(X_val, "X_val")
+    X_val = xp.take(X_val, xp.asarray(rows, device=X_val.device), axis=0)
+    return X_val, None if weights is None else from_numpy(weights[rows, None], X_val)
 
 
 TERMS = (

@@ -154,7 +154,7 @@ def shows_options(function: Function) -> Function:
     return function
 
 
-def weighted(sample_weight: Any, N: int) -> tuple[Any, Any]:
+def weighted(sample_weight: Any, N: int, name: str = "sample_weight") -> tuple[Any, Any]:
     """Return the rows in use, (n,), and weights (N,) of mean 1 over them, or None for equal ones.
 
     >>> weighted([2, 0, 1, 1], 4)[0]
@@ -165,12 +165,12 @@ def weighted(sample_weight: Any, N: int) -> tuple[Any, Any]:
     weights = np.asarray(sample_weight)
     if weights.shape != (N,) or weights.dtype.kind not in "biuf":
         raise ValueError(
-            f"`sample_weight` must be numbers of shape ({N},), got {weights.dtype} of shape "
+            f"`{name}` must be numbers of shape ({N},), got {weights.dtype} of shape "
             f"{weights.shape}"
         )
     weights = weights.astype(float)
     if not np.isfinite(weights).all() or (weights < 0).any() or not (weights > 0).any():
-        raise ValueError("`sample_weight` must be finite, not negative, and not all 0")
+        raise ValueError(f"`{name}` must be finite, not negative, and not all 0")
     rows = np.flatnonzero(weights > 0)
     return rows, None if np.ptp(weights[rows]) == 0 else weights / weights[rows].mean()
 

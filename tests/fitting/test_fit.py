@@ -503,3 +503,18 @@ def test_the_first_twenty_batches_are_for_learning_what_is_usual():
 def test_a_rule_without_tracker_has_no_inverse_to_track():
     with pytest.raises(ValueError, match="`track_inverse` needs a multiplicative rule"):
         run(rule="adam", track_inverse=True)
+
+
+def test_validation_rows_have_weights():
+    """A row of weight 2 counts as two; one of weight 0 not at all, whatever is in it."""
+    X, X_val, rng = data(300), data(60)[:40], np.random.default_rng(0)
+    weights = rng.integers(0, 3, 40)
+    far = np.where(weights[:, None] == 0, 1e6, X_val)
+    one = run(X, X_val=far, sample_weight_val=weights)
+    two = run(X, X_val=np.repeat(X_val, weights, axis=0))
+    for a, b in zip(one.history, two.history, strict=True):
+        assert a.validation == pytest.approx(b.validation, rel=1e-12)
+    with pytest.raises(ValueError, match="`sample_weight_val` needs `X_val`"):
+        run(X, sample_weight_val=weights)
+    with pytest.raises(ValueError, match=r"`sample_weight_val` must be numbers of shape \(40,\)"):
+        run(X, X_val=X_val, sample_weight_val=weights[1:])
