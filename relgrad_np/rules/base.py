@@ -152,10 +152,10 @@ def make_move(
     finite = finite & all_finite(xp, (move.eta, move.norms, move.rule_state))
     eta = tuple(xp.where(finite, e, xp.zeros_like(e)) for e in move.eta)
     layers = apply_step(state.layers, move.directions, eta, kind=rule.kind, bound=move.bound)
-    finite = finite & all_finite(xp, layers)
     tracked = state.tracked
     if tracked is not None:
         tracked = track_step(tracked, move.directions, eta, kind=rule.kind)
+    finite = finite & all_finite(xp, (layers, tracked))
     layers, rule_state, tracked = keep(xp, finite, (layers, move.rule_state, tracked), state[:3])
     eta = tuple(xp.where(finite, e, xp.zeros_like(e)) for e in eta)
     directions = () if rule.kind == "additive" else move.directions

@@ -210,3 +210,22 @@ def test_huge_weights_in_float32_are_rejected_not_spread():
         state, info = rg.train_step(rg.init_state(layers, rule), X, **model, rule=rule)
     assert bool(info.rejected)
     assert np.array_equal(state.layers[0].W, W)
+
+
+def test_a_step_that_makes_W_singular_is_rejected():
+    """xi = -8, eta = 1/8, exactly: W+ = (1 + eta xi) W = 0, and log|det W+| is -inf."""
+
+    @dataclass(frozen=True)
+    class Uncapped(rg.Plain):
+        def propose(self, state, tape, deltas):
+            move = super().propose(state, tape, deltas)
+            return move._replace(eta=(np.asarray(0.125),), bound=None)
+
+    layers, rule = (rg.Layer(np.array([[1.0]]), np.zeros(1)),), Uncapped()
+    state = rg.init_state(layers, rule)
+    model = {"activation": rg.activation("identity"), "density": rg.density("normal"), "rule": rule}
+    with np.errstate(all="ignore"):
+        after, info = rg.train_step(state, np.full((1, 1), 3.0), **model)  # xi = 1 - 9
+    assert info.rejected
+    assert after.layers[0].W == 1.0
+    assert np.isfinite(after.tracked.logdet).all()
