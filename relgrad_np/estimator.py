@@ -147,6 +147,8 @@ class RelativeGradientFlow(
             weights = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
+        if self.patience is not None and self.validation_fraction is None:
+            raise ValueError("`patience` needs `validation_fraction`: rows to judge epochs by")
         rows = np.arange(len(X))
         held: Array = rows[:0]
         if self.validation_fraction is not None:

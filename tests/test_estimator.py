@@ -240,6 +240,7 @@ def test_samples(X):
         ({"validation_fraction": 1.5}, "`validation_fraction`"),
         ({"epochs": 0}, "`epochs`"),
         ({"batch_size": 2.5}, "`batch_size`"),
+        ({"patience": 3}, "`patience` needs `validation_fraction`"),
         ({"learning_rate": -1.0}, "`learning_rate`"),
     ],
 )

@@ -4,6 +4,7 @@ sigma acts forward, log sigma' is the term L_J1, (log sigma')' what backpropagat
 With exp(-|y|) alone no exponential overflows, and the formulas keep their digits for every y.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -46,7 +47,7 @@ def activation(name: str, **params: Any) -> Activation:
     {'alpha': 1.0, 'beta': 0.2}
     """
     makers = (smooth_leaky_relu, leaky_tanh, identity, softplus, elu)
-    return build("activation", name, {f.__name__: f for f in makers}, params)  # type: ignore[no-any-return]
+    return build(activation, name, {f.__name__: f for f in makers}, params)  # type: ignore[no-any-return]
 
 
 def smooth_leaky_relu(alpha: float = 0.3) -> Activation:
@@ -88,9 +89,14 @@ def make(name: str, params: dict[str, float], onto: bool = True, **formulas: For
     """Make formulas of (namespace, y) functions of y; a bracket stands for a numerical inverse."""
     if "bracket" in formulas:
         bracket, f, df = formulas.pop("bracket"), formulas["sigma"], formulas["dsigma"]
-        formulas["inverse"] = lambda xp, z: solve_increasing(xp, f, df, z, *bracket(xp, z))
+        formulas["inverse"] = functools.partial(_solved, f, df, bracket)
     lifted = {key: lift(f, "z" if key == "inverse" else "y") for key, f in formulas.items()}
     return Activation(name, params, onto=onto, **lifted)
+
+
+def _solved(f: Formula, df: Formula, bracket: Any, xp: Namespace, z: Array) -> Array:
+    """Return the y at which f(y) = z, between the ends of its bracket."""
+    return solve_increasing(xp, f, df, z, *bracket(xp, z))
 
 
 def leaky_tanh(alpha: float = 1.0, beta: float = 0.1) -> Activation:

@@ -1,5 +1,6 @@
 """Plain arguments, checked at the public boundary: one line that names what is wrong."""
 
+import dataclasses
 import sys
 from typing import Any
 
@@ -24,13 +25,46 @@ def store(record: Any, name: str, low: float, high: float, rule: str) -> None:
     object.__setattr__(record, name, number(name, getattr(record, name), low, high, rule))
 
 
-def build(kind: str, name: str, makers: Any, params: Any) -> Any:
-    """Return `makers[name](**params)`; an unknown name lists the choices."""
+class FunctionOf:
+    """A function of an activation or density of the package, pickled by that one's name.
+
+    `of` are the maker, the name, the parameters and the field: what it takes to make it again.
+    """
+
+    def __init__(self, function: Any, *of: Any) -> None:
+        self.function, self.of = function, of
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call the function."""
+        return self.function(*arguments)
+
+    def __reduce__(self) -> Any:
+        return function_of, self.of
+
+
+def function_of(maker: Any, name: str, params: dict[str, float], key: str) -> Any:
+    """Return a function of what `maker(name, **params)` makes."""
+    return getattr(maker(name, **params), key)
+
+
+def build(maker: Any, name: str, makers: Any, params: Any) -> Any:
+    """Return `makers[name](**params)`, whose functions can be pickled.
+
+    `maker` is the public function that builds such parts. An unknown name lists the choices.
+    """
+    kind = maker.__name__
     one_of(kind, name, makers)
     try:
-        return makers[name](**params)
+        made = makers[name](**params)
     except TypeError as error:
         raise ValueError(f"{kind} {name!r}: {error}") from None
+    fields = {f.name: getattr(made, f.name) for f in dataclasses.fields(made)}
+    named = {
+        key: FunctionOf(value, maker, name, made.params, key)
+        for key, value in fields.items()
+        if callable(value)
+    }
+    return dataclasses.replace(made, **named)
 
 
 def each_layer(name: str, value: Any, L: int, array: type) -> list[Any]:

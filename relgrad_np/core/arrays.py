@@ -72,9 +72,18 @@ def _fits(x: Array, name: str, first: Array, shape: tuple[int, ...] | str) -> No
         raise ValueError(f"`{name}` must have shape {shape}, got {tuple(x.shape)}")
 
 
-def lift(formula: Formula, name: str = "y") -> Callable[[Array], Array]:
-    """Make an elementwise formula of (namespace, y) a function of the array alone."""
-    return lambda y: formula(namespace(y, name), y)
+class lift:
+    """Make an elementwise formula of (namespace, y) a function of the array alone.
+
+    It can be pickled if the formula can, which must then be a function of a module.
+    """
+
+    def __init__(self, formula: Formula, name: str = "y") -> None:
+        self.formula, self.name = formula, name
+
+    def __call__(self, y: Array) -> Array:
+        """Return the formula's value."""
+        return self.formula(namespace(y, self.name), y)
 
 
 def from_numpy(x: Any, like: Array) -> Array:

@@ -44,7 +44,7 @@ def density(name: str, **params: Any) -> Density:
     """
     makers = {key: functools.partial(_fixed, key) for key in FIXED}
     more = {"student_t": student_t, "multivariate_t": multivariate_t}
-    return build("density", name, makers | more, params)  # type: ignore[no-any-return]
+    return build(density, name, makers | more, params)  # type: ignore[no-any-return]
 
 
 def _fixed(name: str) -> Density:
