@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .arguments import build, number
+from .arguments import build_part, number
 from .arrays import Array, Formula, Namespace, lift
 from .numerics import log1pexp, logistic, solve_increasing
 
@@ -47,7 +47,7 @@ def activation(name: str, **params: Any) -> Activation:
     {'alpha': 1.0, 'beta': 0.2}
     """
     makers = (smooth_leaky_relu, leaky_tanh, identity, softplus, elu)
-    return build(activation, name, {f.__name__: f for f in makers}, params)  # type: ignore[no-any-return]
+    return build_part(activation, name, {f.__name__: f for f in makers}, params)  # type: ignore[no-any-return]
 
 
 def smooth_leaky_relu(alpha: float = 0.3) -> Activation:

@@ -47,22 +47,26 @@ def function_of(maker: Any, name: str, params: dict[str, float], key: str) -> An
     return getattr(maker(name, **params), key)
 
 
-def build(maker: Any, name: str, makers: Any, params: Any) -> Any:
-    """Return `makers[name](**params)`, whose functions can be pickled.
-
-    `maker` is the public function that builds such parts. An unknown name lists the choices.
-    """
-    kind = maker.__name__
+def build(kind: str, name: str, makers: Any, params: Any) -> Any:
+    """Return `makers[name](**params)`; an unknown name lists the choices."""
     one_of(kind, name, makers)
     try:
-        made = makers[name](**params)
+        return makers[name](**params)
     except TypeError as error:
         raise ValueError(f"{kind} {name!r}: {error}") from None
-    fields = {f.name: getattr(made, f.name) for f in dataclasses.fields(made)}
+
+
+def build_part(maker: Any, name: str, makers: Any, params: Any) -> Any:
+    """Return what `build` does, a record whose functions can be pickled.
+
+    `maker` is the public function by which such a part is made again.
+    """
+    made = build(maker.__name__, name, makers, params)
+    functions = {f.name: getattr(made, f.name) for f in dataclasses.fields(made)}
     named = {
-        key: FunctionOf(value, maker, name, made.params, key)
-        for key, value in fields.items()
-        if callable(value)
+        key: FunctionOf(function, maker, name, made.params, key)
+        for key, function in functions.items()
+        if callable(function)
     }
     return dataclasses.replace(made, **named)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arguments import build, number
+from .arguments import build_part, number
 from .arrays import Array, Formula, Namespace, from_numpy, lift
 
 Draw = Callable[[np.random.Generator, int | tuple[int, ...]], NDArray[np.float64]]
@@ -44,7 +44,7 @@ def density(name: str, **params: Any) -> Density:
     """
     makers = {key: functools.partial(_fixed, key) for key in FIXED}
     more = {"student_t": student_t, "multivariate_t": multivariate_t}
-    return build(density, name, makers | more, params)  # type: ignore[no-any-return]
+    return build_part(density, name, makers | more, params)  # type: ignore[no-any-return]
 
 
 def _fixed(name: str) -> Density:
