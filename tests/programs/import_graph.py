@@ -9,10 +9,13 @@ any other. The package's own `__init__` collects the public names and is importe
 
 import argparse
 import ast
+import importlib.util
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2] / "relgrad_np"
+ROOT = Path(__file__).resolve().parents[2] / "relgrad_np"  # of this checkout
+if not ROOT.exists():  # the tests beside an installed package
+    ROOT = Path(importlib.util.find_spec("relgrad_np").origin).parent
 
 
 def modules(root=ROOT):
