@@ -22,6 +22,7 @@ from relgrad_np.oracle.cases import generic
 
 from ..laws.problems import KERNEL_RULES as RULES
 from ..laws.problems import settled
+from .leaves import leaves
 
 SHAPES = [(5, 11, 3), (23, 7, 2), (4, 9, 1), (40, 50, 2)]  # N, D, L
 
@@ -169,15 +170,6 @@ def poison():
         workspace.scratch.fill(np.nan)
         for loan in [workspace.lender.lend() for _ in range(cache.LOANS)]:
             loan.fill(np.nan)
-
-
-def leaves(tree, path=""):
-    if isinstance(tree, tuple):
-        names = getattr(tree, "_fields", range(len(tree)))
-        for name, part in zip(names, tree, strict=True):
-            yield from leaves(part, f"{path}.{name}")
-    else:
-        yield path, tree
 
 
 def assert_same(got, want, tolerance):

@@ -18,6 +18,7 @@ import pytest
 
 import relgrad_np as rg
 from relgrad_np.core.arrays import to_numpy
+from relgrad_np.core.trees import each_array
 from relgrad_np.kernels import choose as implementations
 from relgrad_np.kernels.constants import DENSITIES, density_numbers, leaky_numbers
 from relgrad_np.kernels.cuda import sources
@@ -27,6 +28,7 @@ from relgrad_np.oracle.cases import generic
 from ..doubles import cuda_as_cpp, cuda_stand_ins
 from ..doubles import fake_cupy as fake
 from ..laws.problems import KERNEL_RULES, settled
+from .leaves import leaves
 
 RULES = KERNEL_RULES | {"capped": rg.Plain(50.0)}
 SHAPES = [(5, 11, 3), (23, 7, 2), (4, 9, 1), (3, 1, 2)]  # N, D, L
@@ -63,22 +65,6 @@ def device(request, monkeypatch):
 def double():
     with fake.installed() as modules:
         yield modules
-
-
-def on_device(cupy, tree):
-    if isinstance(tree, tuple):
-        parts = [on_device(cupy, part) for part in tree]
-        return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
-    return cupy.asarray(tree) if isinstance(tree, (np.ndarray, np.generic)) else tree
-
-
-def leaves(tree, path=""):
-    if isinstance(tree, tuple):
-        names = getattr(tree, "_fields", range(len(tree)))
-        for name, part in zip(names, tree, strict=True):
-            yield from leaves(part, f"{path}.{name}")
-    else:
-        yield path, tree
 
 
 def number(x):
@@ -118,7 +104,7 @@ def compare_step(cupy, gpu, rule, N, D, L, act, dens, dtype, t=20):
     state, _ = rg.train_step(settled(first) if t else first, p.X[:N], **model)
     X = p.X[N:]
     want, told = rg.train_step(state, X, weights=weights, **model)
-    given = on_device(cupy, state)
+    given = each_array(cupy.asarray, state)
     X, weights = cupy.asarray(X), cupy.asarray(weights)
     assert supports(gpu.BACKEND, given, X, p.activation, p.density, rule, weights)
     with fake.no_waiting():
@@ -292,7 +278,7 @@ def test_a_rejected_step_changes_nothing(device, rule, bad):
     N, D = (5, 11) if bad > 0 else (11, 5)  # NaN: N >= D
     p = generic(1, N, D, 2, "smooth_leaky_relu", "normal")
     model = {"activation": p.activation, "density": p.density, "rule": RULES[rule]}
-    state = on_device(cupy, settled(rg.init_state(p.layers, RULES[rule])))
+    state = each_array(cupy.asarray, settled(rg.init_state(p.layers, RULES[rule])))
     state, _ = gpu.train_step(state, cupy.asarray(p.X), **model)
     kept = [(path, np.array(number(x))) for path, x in leaves(state) if x is not None]
     X = p.X.copy()
@@ -316,7 +302,7 @@ def test_products(double, rule):
     N, D, L = 5, 23, 3
     p = generic(1, N, D, L, "smooth_leaky_relu", "normal")
     model = {"activation": p.activation, "density": p.density, "rule": RULES[rule]}
-    state = on_device(cupy, settled(rg.init_state(p.layers, RULES[rule])))
+    state = each_array(cupy.asarray, settled(rg.init_state(p.layers, RULES[rule])))
     X = cupy.asarray(p.X)
     state, _ = gpu.train_step(state, X, **model)
     Ws = [W for W, _ in state.layers]
@@ -359,7 +345,7 @@ def test_the_reference_does_not_wait_either(double, rule):
     p = generic(2, 5, 11, 2, "leaky_tanh", "normal")
     model = {"activation": p.activation, "density": p.density, "rule": rule}
     want, _ = rg.train_step(settled(rg.init_state(p.layers, rule)), p.X, **model)
-    state = on_device(cupy, settled(rg.init_state(p.layers, rule)))
+    state = each_array(cupy.asarray, settled(rg.init_state(p.layers, rule)))
     X = cupy.asarray(p.X)
     assert not supports(gpu.BACKEND, state, X, p.activation, p.density, rule, None)
     with fake.no_waiting():
@@ -372,7 +358,7 @@ def test_layers_that_share_one_array_part(double):
     p = generic(1, 5, 11, 2, "smooth_leaky_relu", "normal")
     model = {"activation": p.activation, "density": p.density, "rule": rg.Plain(0.05)}
     want, _ = rg.train_step(rg.init_state((p.layers[0],) * 2, rg.Plain(0.05)), p.X, **model)
-    one = on_device(cupy, p.layers[0])
+    one = each_array(cupy.asarray, p.layers[0])
     got, _ = gpu.train_step(rg.init_state((one, one), rg.Plain(0.05)), cupy.asarray(p.X), **model)
     compare(got, want, 2**-44)
 
@@ -381,7 +367,7 @@ def test_errors_are_the_references(double):
     cupy, gpu = double
     p = generic(2, 5, 11, 2, "smooth_leaky_relu", "normal")
     model = {"activation": p.activation, "density": p.density, "rule": rg.Plain(0.05)}
-    state = on_device(cupy, rg.init_state(p.layers, rg.Plain(0.05)))
+    state = each_array(cupy.asarray, rg.init_state(p.layers, rg.Plain(0.05)))
     with pytest.raises(ValueError, match="`X` must have shape"):
         gpu.train_step(state, cupy.asarray(p.X[:, :-1]), **model)
     with pytest.raises(TypeError, match="`X` is a numpy array, `W of layer 0` a cupy array"):
@@ -391,7 +377,7 @@ def test_errors_are_the_references(double):
 def test_a_singular_matrix_is_named(double):
     """CuPy raises nothing: what comes out of it is looked at."""
     cupy, _ = double
-    layers = on_device(cupy, (rg.Layer(np.zeros((2, 2)), np.ones(2)),))
+    layers = each_array(cupy.asarray, (rg.Layer(np.zeros((2, 2)), np.ones(2)),))
     X = cupy.asarray(np.ones((3, 2)))
     act, dens = rg.activation("identity"), rg.density("normal")
     tape = rg.forward(layers, X, act)
@@ -404,7 +390,7 @@ def test_a_singular_matrix_is_named(double):
     ):
         with pytest.raises(np.linalg.LinAlgError, match="`W of layer 0` is singular"):
             call()
-    one = on_device(cupy, (rg.Layer(np.ones((1, 1)), np.zeros(1)),))
+    one = each_array(cupy.asarray, (rg.Layer(np.ones((1, 1)), np.zeros(1)),))
     y = cupy.asarray(np.ones((2, 1)))
     fs = rg.factors(one, rg.Tape((y, y), (y,)), (-y,))  # xi = 1 - 2, I + c K = 0 at c = 1/2
     with pytest.raises(np.linalg.LinAlgError, match="can't be undone"):
