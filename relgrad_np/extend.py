@@ -24,6 +24,7 @@ from .oracle.cases import GenericCase, generic
 from .rules import base as rules
 from .rules.adam import Adam
 from .rules.base import Rule, State, StepInfo, init_state
+from .rules.by_name import require_rule
 from .rules.plain import Exponential, Plain
 from .rules.recipe import Recipe
 
@@ -223,13 +224,12 @@ def rule(candidate: Rule) -> Rule:
     ValueError: `rule` Descent does not ascend: twenty small steps changed the
         log-likelihood by -0.0217 nats
     """
-    name, options = type(candidate).__name__, getattr(candidate, "__dataclass_params__", None)
-    if options is None or not options.frozen or isinstance(candidate, type):
+    require_rule(candidate)
+    name = type(candidate).__name__
+    given: Any = candidate
+    if not given.__dataclass_params__.frozen:
         raise TypeError(f"`rule` must be a frozen dataclass, got {name}")
-    for part in ("learning_rate", "kind", "tracks", "propose"):
-        if not hasattr(candidate, part):
-            raise TypeError(f"`rule` {name} must have `{part}`, see relgrad_np.Rule")
-    small: Any = dataclasses.replace(candidate, learning_rate=candidate.learning_rate / 1000)  # type: ignore[type-var]
+    small: Any = dataclasses.replace(given, learning_rate=given.learning_rate / 1000)
     for problem in _problems():
         layers = _read_only(problem.layers)
         state = init_state(layers, small)

@@ -43,16 +43,18 @@ class Judge:
         value = self.mean(terms) + total
         return value if math.isfinite(value) else -math.inf
 
-    def first_bad(self, layers: Layers, batch: Array) -> str:
-        """Name what is not finite on this batch, in the order in which it is computed."""
+    def first_bad(self, layers: Layers, batch: Array) -> str | None:
+        """Name what is not finite on this batch, in the order in which it is computed, if any."""
         tape = forward(layers, batch, self.activation)
         deltas = backprop(layers, tape, self.activation, self.density)
         logdets = [log_abs_det((layer,)) for layer in layers]
         parts = [("output", tape.Ys), ("log|det W|", logdets), ("delta", deltas)]
+        L_p, L_J1 = data_terms(layers, tape, self.activation, self.density)
         found = (
             f"the {what} of layer {k}"
             for what, arrays in parts
             for k, x in enumerate(arrays)
             if not np.isfinite(to_numpy(x)).all()
         )
-        return next(found, "the log-likelihood of the latent")
+        finite = np.isfinite(to_numpy(L_p + L_J1)).all()
+        return next(found, None if finite else "the log-likelihood of the latent")

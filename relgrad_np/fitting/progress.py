@@ -225,7 +225,8 @@ class Progress:
         self.stop_reason, t = "diverged", self.state.t + 1 if t is None else t
         what = f"the objective is not finite at step {t}"
         if batch is not None:
-            what += f": first {self.judge.first_bad(self.state.layers, batch)}"
+            first = self.judge.first_bad(self.state.layers, batch)
+            what = f"{what}: first {first}" if first else f"the move is not finite at step {t}"
         if self.bad_steps.hopeless:
             n = self.bad_steps.n_undone
             what = f"the objective falls and falls at step {t}: {n} steps were undone"

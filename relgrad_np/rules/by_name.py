@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from typing import Any
 
 from ..core.arguments import number, one_of
@@ -24,13 +24,31 @@ RULES: dict[str, Callable[..., Any]] = {
 }
 
 
+def require_rule(candidate: Any) -> None:
+    """Refuse what is no dataclass with `learning_rate`, `kind`, `tracks` and `propose`: TypeError.
+
+    >>> require_rule(3)
+    Traceback (most recent call last):
+    TypeError: `rule` must be a frozen dataclass, got int
+    """
+    name = type(candidate).__name__
+    if isinstance(candidate, type) or not is_dataclass(candidate):
+        raise TypeError(f"`rule` must be a frozen dataclass, got {name}")
+    for part in ("learning_rate", "kind", "tracks", "propose"):
+        if not hasattr(candidate, part):
+            raise TypeError(f"`rule` {name} must have `{part}`, see relgrad_np.Rule")
+
+
 def make_rule(rule: str | Rule, learning_rate: float | None = None) -> Rule:
     """Return the rule of this name, or the rule itself, at this learning rate if one is given.
+
+    TypeError for what is neither a name nor a rule, see `require_rule`.
 
     >>> make_rule("exponential", 0.02).learning_rate
     0.02
     """
     made = RULES[one_of("rule", rule, RULES)]() if isinstance(rule, str) else rule
+    require_rule(made)
     if learning_rate is None:
         return made
     number("learning_rate", learning_rate, 0, math.inf, "positive")

@@ -66,3 +66,36 @@ def test_it_fits_arrays_of_another_library(library):
     for one, two in zip(results[0].layers, results[1].layers, strict=True):
         assert type(two.W) is type(EVERYWHERE[library](np.zeros(1)))
         np.testing.assert_allclose(to_numpy(two.W), one.W, rtol=1e-11, atol=1e-12)
+
+
+class NoDataclass:
+    """All that a rule has, but what `replace` needs."""
+
+    learning_rate, kind, tracks, propose = 0.1, "plain", True, None
+
+
+@pytest.mark.parametrize("bad", [3, NoDataclass(), rg.Plain, rg.Layer(np.eye(4), np.zeros(4))])
+def test_what_is_no_rule_is_refused_by_name_at_both_doors(bad):
+    p = generic(3, 20, 4, 2, "leaky_tanh", "sech")
+    for door in (
+        lambda: extend.rule(bad),
+        lambda: rg.fit(p.layers, p.X, *p.model, rule=bad, rng=np.random.default_rng(0), epochs=1),
+    ):
+        with pytest.raises(TypeError, match="`rule` must be a frozen dataclass, got"):
+            door()
+
+
+class OverTheTop(rg.Plain):
+    """A rule whose step sizes are NaN, on samples of which everything is finite."""
+
+    def propose(self, state, tape, deltas):
+        move = super().propose(state, tape, deltas)
+        return move._replace(eta=tuple(np.nan * eta for eta in move.eta))
+
+
+def test_a_fit_that_fails_by_the_rule_does_not_blame_the_samples():
+    p = generic(3, 20, 4, 2, "leaky_tanh", "sech")
+    with pytest.raises(rg.FitDivergedError, match=r"^the move is not finite at step 1;"):
+        rg.fit(
+            p.layers, p.X, *p.model, rule=OverTheTop(0.1), rng=np.random.default_rng(0), epochs=1
+        )
