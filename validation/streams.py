@@ -1,0 +1,71 @@
+"""Streams whose density drifts, fed to `partial_fit` row by row, and in batches of any size.
+
+Over 100,000 rows the mean moves four standard deviations along a line, and the axes turn by a
+quarter. The final model must be as good on the last tenth of the rows as a fit of just these rows,
+and as their Gaussian, up to 0.05 nats. To lag behind costs 0.02 of them: over a tenth the mean
+drifts by 0.4, and half of 0.2 squared is lost. A shorter stream has the same speed, so that it is
+as hard, and is judged on a thousand rows.
+"""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .checks import Check, found
+from .judge import estimator, gaussian
+
+Array = Any
+WHOLE = 100_000  # rows
+FEWEST = 1000  # rows to judge by: with fewer the fit of them gains what it overfits
+FIRST = 100  # rows of the first call, which makes the start
+SLACK = 0.05  # nats
+
+
+def drifting(rng: np.random.Generator, N: int, D: int, clusters: bool) -> Array:
+    """Return N rows (N, D) of a Gaussian, or of two clusters, that moves and turns."""
+    t = np.arange(N) / WHOLE  # (N,)
+    X = rng.normal(size=(N, D)) * np.linspace(1.5, 0.8, D)
+    if clusters:
+        X[:, 0] += 3 * rng.choice([-1, 1], size=N)
+    angle = np.pi / 2 * t
+    cos, sin = np.cos(angle), np.sin(angle)
+    X[:, 0], X[:, 1] = cos * X[:, 0] - sin * X[:, 1], sin * X[:, 0] + cos * X[:, 1]
+    return X + 4 * t[:, None] / np.sqrt(D)
+
+
+def singles(rng: np.random.Generator, X: Array) -> Iterator[Array]:
+    """Yield one row after another, (1, D)."""
+    for n in range(len(X)):
+        yield X[n : n + 1]
+
+
+def batches(rng: np.random.Generator, X: Array) -> Iterator[Array]:
+    """Yield batches of 1 to 500 rows."""
+    while len(X):
+        n = int(rng.integers(1, 501))
+        yield X[:n]
+        X = X[n:]
+
+
+def checks(N: int) -> Iterator[Check]:
+    """Yield the checks of streams of N rows: two densities, fed in two ways."""
+    for what, D, L, clusters in (("Gaussian", 3, 1, False), ("two clusters", 2, 2, True)):
+        X = drifting(np.random.default_rng(0), N, D, clusters)
+        last = X[-max(N // 10, FEWEST) :]
+        for way in (singles, batches):
+
+            def find(X: Array = X, last: Array = last, L: int = L, way: Any = way) -> Any:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    model = estimator(L, 0).partial_fit(X[:FIRST])
+                    for rows in way(np.random.default_rng(1), X[FIRST:]):
+                        model.partial_fit(rows)
+                    right = estimator(L, 0).fit(last).score(last)
+                right = max(right, gaussian(last).mean)
+                came = model.score(last)
+                return f"{came:.4f} beside {right:.4f}", came >= right - SLACK
+
+            name = f"{what}, D = {D}, L = {L}, {N:,} rows, {way.__name__}"
+            yield found(name, "a fit of the last tenth, within 0.05", find)
