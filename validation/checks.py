@@ -2,7 +2,9 @@
 
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from .judge import judged
 
 
 class Check(NamedTuple):
@@ -46,3 +48,19 @@ def found(what: str, right: str, find: Callable[[], tuple[str, bool]]) -> Check:
         except Exception as error:  # which one is the finding
             return Check(what, right, f"{type(error).__name__}: {str(error)[:90]}", False)
     return Check(what, right, came, bool(ok))
+
+
+def fits(what: str, X: Any, model: Any) -> Check:
+    """Fit X (N, D), and check that the score is above start and Gaussian, or that a warning came.
+
+    One layer of X must come near the Gaussian, and a refusal is wrong.
+    """
+    verdict = judged(X, model)
+    right = "not below start and Gaussian, or warned"
+    if verdict.faults:
+        return Check(what, right, "; ".join(verdict.faults), False)
+    if verdict.refused or verdict.gaussian is None:
+        return Check(what, right, "refused", False)
+    if model.get_params()["n_layers"] == 1 and not (verdict.near or verdict.warned):
+        return Check(what, "the Gaussian's", f"{verdict.gaussian:+.4g}", False)
+    return Check(what, right, f"{verdict.gaussian:+.4g} nats{', warned' * verdict.warned}", True)
