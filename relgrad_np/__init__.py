@@ -20,7 +20,13 @@ from .core.version import __version__ as __version__
 from .datasets.transforms import Chain
 from .distributed.together import fit
 from .fitting.batches import Staged
-from .fitting.records import Epoch, FitDivergedError, FitResult
+from .fitting.records import (
+    Epoch,
+    FitDivergedError,
+    FitResult,
+    FitWarning,
+    NotConvergedWarning,
+)
 from .fitting.starts import init_layers
 from .rules.adam import Adam
 from .rules.base import Move, Rule, State, StepInfo, init_state, train_step
@@ -28,7 +34,8 @@ from .rules.group_adam import GroupAdam
 from .rules.natural import Natural
 from .rules.plain import Exponential, Plain
 from .rules.presets import PRESETS
-from .rules.recipe import Recipe, Scalar
+from .rules.recipe import Recipe
+from .rules.scalar import Scalar
 from .runs.model import Model, load, save
 
 __all__ = [
@@ -43,6 +50,7 @@ __all__ = [
     "Factors",
     "FitDivergedError",
     "FitResult",
+    "FitWarning",
     "FullRank",
     "GroupAdam",
     "Layer",
@@ -50,6 +58,7 @@ __all__ = [
     "Model",
     "Move",
     "Natural",
+    "NotConvergedWarning",
     "Plain",
     "Recipe",
     "Rule",

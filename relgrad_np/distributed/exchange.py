@@ -30,6 +30,7 @@ from ..rules.adam import Adam
 from ..rules.base import Rule
 from ..rules.plain import Exponential, Plain
 from ..rules.recipe import Recipe
+from ..rules.scalar import Scalar
 
 EXCHANGES = ("factors", "products", "sums")
 LONG = 512 * 1024  # bytes from which MPICH gathers in a ring
@@ -78,7 +79,9 @@ def possible(rule: Rule) -> tuple[str, ...]:
     if type(rule) in (Plain, Exponential):
         return EXCHANGES
     if isinstance(rule, Recipe):
-        summed = rule.memory is None and rule.information is None
+        return ("factors",)
+    if isinstance(rule, Scalar):
+        summed = True
     else:
         summed = type(rule) is Adam and rule.side == "output"
     return ("factors", "sums") if summed else ("factors",)
@@ -90,7 +93,7 @@ def needs_Z(rule: Rule) -> bool:
     >>> needs_Z(Plain()), needs_Z(Adam(side="input"))
     (False, True)
     """
-    ours = isinstance(rule, Recipe) or type(rule) in (Plain, Exponential)
+    ours = isinstance(rule, (Recipe, Scalar)) or type(rule) in (Plain, Exponential)
     return not ours and not (type(rule) is Adam and rule.side == "output")
 
 
@@ -178,7 +181,7 @@ def _small(rule: Rule, rows: int, D: int) -> float:
     flops = 2.0 * rows * D * m + 2 / 3 * m**3
     if getattr(rule, "kind", "") == "exponential":
         flops += 16.0 * m**3  # phi1, eight products
-    if isinstance(rule, Recipe) and rule.size != "constant":
+    if isinstance(rule, (Recipe, Scalar)):
         flops += 4.0 * m * m * D if rows < D else 2.0 * rows * D**2  # |xi|
     return flops
 

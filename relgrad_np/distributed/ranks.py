@@ -154,13 +154,13 @@ class Ranks(Team):
 
     # which rows are whose
 
-    def shuffled(self, rows: Any, rng: np.random.Generator, batches: int) -> list[Any]:
-        """Shuffle an epoch and cut it; every rank draws the permutations of all."""
+    def cut(self, rows: Any, rng: np.random.Generator | None, batches: int) -> list[Any]:
+        """Cut an epoch, shuffled if there is a rng; every rank draws the permutations of all."""
         self.agreement.stop_listening()  # after this come the steps
         if self.shards == "shared":
-            cut = np.array_split(rows[rng.permutation(len(rows))], batches)
-            return [(part, even(len(part), self.n)) for part in cut]
-        orders = [rng.permutation(size) for size in self.sizes]
+            order = rows if rng is None else rows[rng.permutation(len(rows))]
+            return [(part, even(len(part), self.n)) for part in np.array_split(order, batches)]
+        orders = [np.arange(n) if rng is None else rng.permutation(n) for n in self.sizes]
         counts = zip(*(even(size, batches) for size in self.sizes), strict=True)
         mine = np.array_split(rows[orders[self.rank]], batches)
         return list(zip(mine, counts, strict=True))
@@ -218,6 +218,10 @@ class Ranks(Team):
         part = float(np.sum(values, dtype=np.float64)), float(len(values))
         total, count = self.agreement.numbers(part).sum(axis=0)
         return float(total / count)
+
+    def gather(self, numbers: Any) -> Any:
+        """Return these numbers (m,) of every rank, (ranks, m), in their order."""
+        return np.asarray(self.agreement.numbers(numbers))
 
     # how they end together
 

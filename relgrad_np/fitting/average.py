@@ -61,6 +61,11 @@ class RunningAverage:
         if self.average is not None:
             self.average = self.average._replace(waiting=None)
 
+    def restart(self, layers: Layers) -> None:
+        """Begin anew from these layers, as at the start."""
+        if self.average is not None:
+            self.average = Average(layers, 0, None)
+
     def confirm(self) -> None:
         """Take the layers that wait into the average: their step was not bad."""
         if self.average is not None and self.average.waiting is not None:

@@ -182,13 +182,25 @@ class Batches:
 
         `now`: the state of the generator after those, which may have drawn, too.
         """
-        team, transform = self.team, self.transform
-        parts = team.shuffled(self.rows, self.rng, self.each)[done:]
+        parts = self.team.cut(self.rows, self.rng, self.each)[done:]
         if now is not None:
             self.rng.bit_generator.state = now
+        return self._batches(parts, self.rng)
+
+    def in_order(self) -> Iterator[Batch]:
+        """Yield the batches of all rows in their order; the fit's own generator draws nothing."""
+        parts = self.team.cut(self.rows, None, self.each)
+        return self._batches(parts, np.random.default_rng([0, 0]))
+
+    def fetch(self, rows: Any, rng: np.random.Generator | None = None) -> Array:
+        """Return these rows in model space, where the layers are."""
+        return Feed(self.X, [rows], self.transform, lambda: rng).take()
+
+    def _batches(self, parts: Any, rng: np.random.Generator) -> Iterator[Batch]:
+        team, transform = self.team, self.transform
         # a transform gets all rows: its draws are those of one process
         fetched = [rows if transform else team.part(rows, counts) for rows, counts in parts]
-        feed = self._feed = Feed(self.X, fetched, transform, lambda: team.generator(self.rng))
+        feed = self._feed = Feed(self.X, fetched, transform, lambda: team.generator(rng))
         for rows, counts in parts:
             X = feed.take()
             X = team.part(X, counts) if transform else X

@@ -4,6 +4,7 @@ Batches are near equal parts of a fresh permutation, at most `batch_size` rows e
 epoch ends in a tiny, noisy one. A schedule is a factor of the learning rate, a function of t / T.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,15 +20,19 @@ from ..core.network import Layer, Layers
 from ..core.sampling import require_model
 from ..kernels.choose import consumes, resolve
 from ..rules.base import Rule, State, StepInfo, init_state
+from ..rules.recipe import Recipe
 from .average import RunningAverage
 from .bad_steps import BadSteps
 from .batches import Batch, Batches, Staged
 from .judge import Judge
 from .options import Options, options_from, require_finite, shows_options, weighted
+from .outcome import compared, told
 from .progress import Progress
 from .records import Epoch, FitResult
 from .schedule import rule_of, sized
 from .snapshots import Keeper, Snapshot, fingerprint
+from .status import read
+from .survey import Rows
 from .team import team_of
 
 
@@ -155,6 +160,7 @@ def fit(
     average = asked.average if getattr(rule, "averages", True) else None
     total = asked.epochs * batches.each
     judged = team.validation_part(X_val), team.validation_part(of_val)
+    rows = Rows(batches, activation, density, layers[0].b.shape[0])
     course = Progress(
         state,
         Judge(activation, density, *judged, team.mean),
@@ -169,6 +175,9 @@ def fit(
     if resume is not None:
         course.restore(resume)
         rng.bit_generator.state = resume.rng_epoch
+    elif isinstance(rule, Recipe):
+        with np.errstate(all="ignore"):
+            measure(course, rows, step, batches, rule, model)
     bar = progress_bar(total, course.state.t) if progress and team.rank == 0 else None
     with np.errstate(all="ignore"):  # what is not finite is found and named below
         while course.epoch <= asked.epochs and not course.stop_reason:
@@ -181,12 +190,14 @@ def fit(
                 show(bar, course.state.t, info)
                 end = course.batch == batches.each
                 if end:
-                    record = course.end_epoch(eta)
+                    record = course.end_epoch(eta, jitter(rule, eta * course.best_yet.rate, layers))
                     stops = [call(record, course.kept(course.state)) for call in callbacks]
                     if team.any(any(stops)):
                         course.stop_reason = "callback"
                     elif asked.patience and record.epoch - course.best_epoch >= asked.patience:
                         course.stop_reason = "patience"
+                    elif asked.tol and gained(course.history, asked.n_iter_no_change) < asked.tol:
+                        course.stop_reason = "tol"
                 if keeper is not None and keeper.due(course.state.t, end):
                     keeper.write(course.snapshot(rng))
                 if keeper is not None and keeper.stop is not None:
@@ -195,7 +206,64 @@ def fit(
                     break
     show(bar)
     course.stop_reason = course.stop_reason or "epochs"
-    return course.result()
+    result = course.result()
+    if not asked.compare or course.stop_reason == "signal":
+        return result
+    if X_val is None:
+        result = compared(result, layers, rows)
+    return told(result, rows, asked)
+
+
+def measure(
+    course: Progress,
+    rows: Rows,
+    step: Callable[..., tuple[State, StepInfo]],
+    batches: Batches,
+    rule: Recipe,
+    model: dict[str, Any],
+) -> None:
+    """Let the rule measure all rows before the first step: its moments, then a pass of size 0.
+
+    Raises `FitDivergedError` where the objective is not finite at the start.
+    """
+    layers = course.state.layers
+    record = rule.measuring(layers, rows.survey(layers))
+    state, values, sizes = course.state._replace(rule_state=record), [], []
+    for batch in batches.in_order():
+        after, info = step(state, batch.X, batch.counts, **model, rule=rule, **batch.extra)
+        batches.ahead()
+        (status,) = read([info])
+        if status.rejected:
+            raise course.diverged(batch.X)
+        values.append(status.value)
+        sizes.append(batch.share * sum(batch.counts))
+        state = after
+    course.state = state._replace(t=0)
+    course.began(float(np.average(values, weights=sizes)))
+
+
+def jitter(rule: Rule, rate: float, layers: Layers) -> float:
+    """Return what steps at this rate cost in equilibrium, in nats, as long as they go on.
+
+    A layer's steps of size eta = rate / L / x cost about eta |xi|^2 / 4 = rate D / L / 4. Of other
+    rules than the recipe it is not known, and epochs may fall by D / 4.
+
+    >>> jitter(Recipe(), 0.4, (Layer(np.eye(10), np.zeros(10)),))
+    1.0
+    """
+    return (rate if isinstance(rule, Recipe) else 1.0) * layers[0].b.shape[0] / 4
+
+
+def gained(history: Sequence[Epoch], epochs: int) -> float:
+    """Return the largest gain of the last so many epochs, nats; inf while there are fewer.
+
+    >>> gained([], 1)
+    inf
+    """
+    values = [entry.train for entry in history[-epochs - 1 :]]
+    if len(values) <= epochs or None in values:
+        return math.inf
+    return float(np.max(np.diff(np.array(values, float))))
 
 
 def stepped(
@@ -212,7 +280,7 @@ def stepped(
     Raises `FitDivergedError` where there is nothing to undo.
     """
     while True:
-        size = eta * batch.share * course.bad_steps.caution
+        size = eta * batch.share * course.bad_steps.caution * course.best_yet.rate
         now = replace(rule, learning_rate=size)  # type: ignore[type-var]
         after, info = step(course.state, batch.X, batch.counts, **model, rule=now, **batch.extra)
         batches.ahead()  # while the device is at work
@@ -282,8 +350,8 @@ def in_use(X_val: Array | None, sample_weight_val: Any) -> tuple[Array | None, A
 
 
 TERMS = (
-    *("schedule", "warmup", "batch_size", "epochs", "patience", "average", "undo", "refresh"),
-    "track_inverse",
+    *("schedule", "warmup", "batch_size", "epochs", "patience", "tol", "n_iter_no_change"),
+    *("average", "undo", "refresh", "track_inverse"),
 )
 
 

@@ -94,6 +94,18 @@ class Options:
         choices=TABLE,
         check=optional(_implementation),
     )
+    tol: float | None = setting(
+        None,
+        "stop when an epoch gains less than this, in nats, for `n_iter_no_change` epochs",
+        unset="all epochs are used",
+        check=optional(within(0, math.inf, "positive, or None")),
+    )
+    n_iter_no_change: int = setting(5, "epochs that `tol` waits", check=whole)
+    compare: bool = setting(
+        True,
+        "return what is best on the rows: the fit, its start, or their Gaussian",
+        check=lambda name, value: bool(value),
+    )
     average: float | None = setting(
         0.1,
         "average the layers over this last part of the steps",

@@ -12,6 +12,7 @@ import array_api_compat as compat
 import numpy as np
 
 from ..core.arrays import Array, check, copied, on_device, to_numpy
+from ..core.network import Layers
 from ..core.numerics import widest
 from ..core.tracking import audit
 from ..core.trees import each_array
@@ -19,6 +20,7 @@ from ..rules.base import State, StepInfo
 from .average import RunningAverage
 from .bad_steps import BadSteps
 from .factorization import factorized
+from .falls import Best, after_epoch
 from .judge import Judge
 from .records import Epoch, FitDivergedError, FitResult
 from .snapshots import Snapshot, require_fits
@@ -55,6 +57,7 @@ class Progress:
         self.seen: list[tuple[float, float, float]] = []  # log-likelihood, eta, weight of batches
         self.drifts: list[float] = []
         self.stop_reason, self.started = "", time.perf_counter()
+        self.best_yet = Best()
         start = self.kept(state.layers)
         self.best_layers, self.best_epoch, self.best = start, 0, -math.inf
         self.good_layers = start
@@ -119,8 +122,11 @@ class Progress:
             if found.refreshed:
                 self.bad_steps.tracker_was_off()
 
-    def end_epoch(self, eta: float) -> Epoch:
-        """Factorise, audit, validate, record, keep the best layers; return the record."""
+    def end_epoch(self, eta: float, jitter: float) -> Epoch:
+        """Factorise, audit, validate, record, keep the best layers; return the record.
+
+        `jitter`: nats by which an epoch may be below the best one for the size of its steps alone.
+        """
         self.catch_up()
         layers = self.kept(self.state.layers)
         found = factorized(layers)
@@ -129,6 +135,7 @@ class Progress:
         if self.state.tracked is not None:
             train = float(np.average([s[0] for s in self.seen], weights=[s[2] for s in self.seen]))
         validation = self.judge.validate(layers, found.total)
+        fell = train is not None and self.went_back(train, layers, jitter)
         average = self.average.layers
         if average is not None and validation is not None:
             averaged = self.judge.validate(average, factorized(average).total)
@@ -145,8 +152,11 @@ class Progress:
             found.layer,
             averaged,
             self.bad_steps.n_undone - sum(e.undone for e in self.history),
+            fell,
         )
         self.history.append(entry)
+        if fell and validation is None:
+            layers = self.kept(self.state.layers)
         if math.isfinite(found.total if validation is None else validation):
             self.good_layers = layers
         for candidate, value in ((layers, validation), (average or layers, averaged)):
@@ -155,6 +165,24 @@ class Progress:
                 self.best = -math.inf if value is None else value
         self.epoch, self.batch, self.seen, self.drifts = self.epoch + 1, 0, [], []
         return entry
+
+    def began(self, value: float) -> None:
+        """Note the start's mean log-likelihood over all rows, to which no epoch shall fall."""
+        self.best_yet = self.best_yet._replace(value=value, after=self.kept(self.state))
+
+    def went_back(self, train: float, layers: Layers, jitter: float) -> bool:
+        """Go back to the best epoch, at half the rate, if this one fell; say whether it did."""
+        if self.bad_steps.kind == "additive":
+            return False
+        state = self.state._replace(layers=layers)
+        values = [value for value, *_ in self.seen]
+        self.best_yet, back = after_epoch(self.best_yet, train, values, jitter, state)
+        if back is None:
+            return False
+        self.state = self.kept(back)._replace(t=self.state.t)
+        self.bad_steps.last = None
+        self.average.restart(back.layers)
+        return True
 
     def snapshot(self, rng: np.random.Generator) -> Snapshot:
         """Return where the fit is."""
@@ -179,6 +207,7 @@ class Progress:
             last=bad.last,
             drifts=tuple(self.drifts),
             good_layers=self.good_layers,
+            best_yet=self.best_yet,
             terms=self.terms,
             stop_reason=self.stop_reason,
         )
@@ -197,6 +226,7 @@ class Progress:
         self.state = self.kept(each_array(move, snapshot.state))
         self.best_layers = each_array(move, snapshot.best_layers)
         self.good_layers = each_array(move, snapshot.good_layers)
+        self.best_yet = each_array(move, snapshot.best_yet)
         self.epoch, self.batch = snapshot.epoch, snapshot.batch
         self.best_epoch, self.best = snapshot.best_epoch, snapshot.best
         self.history, self.seen = list(snapshot.history), list(snapshot.seen)
@@ -218,6 +248,7 @@ class Progress:
             self.stop_reason,
             self.bad_steps.n_rejected,
             self.bad_steps.n_undone,
+            self.best_yet.falls,
         )
 
     def diverged(self, batch: Array, t: int | None = None) -> FitDivergedError:

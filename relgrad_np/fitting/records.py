@@ -13,7 +13,8 @@ class Epoch(NamedTuple):
     tracked); `validation`: after the epoch (None without X_val), `averaged`: of the average;
     `drift`: tracked minus exact sum of log|det W|, the largest that an audit saw;
     `learning_rate`: of the last step; `eta`: mean used, after caps; `condition`: the largest
-    condition number of a W, and its `layer` (None above D = 1024); `undone` steps.
+    condition number of a W, and its `layer` (None above D = 1024); `undone` steps; whether it
+    `fell` by more than its noise, so that the fit went back to the best layers, at half the rate.
 
     >>> Epoch(1, 10, 0.1, 0.1, -3.0, -3.1, 0.0, 0.2).validation
     -3.1
@@ -31,12 +32,15 @@ class Epoch(NamedTuple):
     layer: int | None = None
     averaged: float | None = None
     undone: int = 0
+    fell: bool = False
 
 
 class FitResult(NamedTuple):
     """What `fit` returns; `best_layers` are those of `best_epoch`, 0 for the start.
 
-    `n_rejected` steps were not taken, `n_undone` taken and undone again.
+    `n_rejected` steps were not taken, `n_undone` taken and undone again; `n_falls` epochs fell, so
+    that the fit went back. `xi`: |[xi, G_b]| of each of the best layers over all rows, Frobenius,
+    in the chart of standardised outputs: dimensionless, 0 at a stationary point; None if not asked.
 
     >>> FitResult((), (), 0, (), None, "epochs", 0).stop_reason
     'epochs'
@@ -50,6 +54,24 @@ class FitResult(NamedTuple):
     stop_reason: str
     n_rejected: int
     n_undone: int = 0
+    n_falls: int = 0
+    xi: tuple[float, ...] | None = None
+
+
+class FitWarning(UserWarning):
+    """A fit ended below its own start, or below the Gaussian of the rows that it fits.
+
+    >>> issubclass(FitWarning, UserWarning)
+    True
+    """
+
+
+class NotConvergedWarning(UserWarning):
+    """Epochs ran out before the fit had arrived.
+
+    >>> issubclass(NotConvergedWarning, UserWarning)
+    True
+    """
 
 
 class FitDivergedError(FloatingPointError):

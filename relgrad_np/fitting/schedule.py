@@ -5,11 +5,12 @@ from dataclasses import replace
 from ..rules.adam import Adam
 from ..rules.base import Rule
 from ..rules.by_name import make_rule
+from ..rules.recipe import Recipe
 from .options import SCHEDULES, Options
 
 
 def rule_of(asked: Options, each: int) -> Rule:
-    """Return the rule that was asked for; `each`: steps of an epoch, which a clock may stand for.
+    """Return the rule that was asked for; `each`: steps of an epoch, its clock's or window's.
 
     >>> rule_of(Options(rule=Adam(clock=0)), 7).clock
     7
@@ -17,6 +18,8 @@ def rule_of(asked: Options, each: int) -> Rule:
     rule = make_rule(asked.rule, asked.learning_rate)
     if isinstance(rule, Adam) and rule.clock == 0:
         rule = replace(rule, clock=each)
+    if isinstance(rule, Recipe) and rule.window is None:
+        rule = replace(rule, window=each)
     if asked.track_inverse and not rule.tracks:
         raise ValueError("`track_inverse` needs a multiplicative rule: nothing is tracked with it")
     return rule

@@ -11,6 +11,7 @@ from ..core.network import Layers
 from ..rules.base import State
 from .average import Average
 from .bad_steps import Guard, Last
+from .falls import Best
 from .records import Epoch
 
 
@@ -20,7 +21,8 @@ class Snapshot(NamedTuple):
     `state`: layers, rule state, tracker, t; `epoch` to be worked on and the `batch`es of it already
     done; the generator before that epoch's permutation and now; the best layers so far; history;
     `seen`: log-likelihood (NaN if untracked), mean eta and weight of each batch of the epoch;
-    the average; how bad steps are recognised, and the last step, in case it must be undone;
+    the average; how bad steps are recognised, and the last step, in case it must be undone; where
+    the fit goes back to when an epoch falls;
     `terms`: what the fit was asked for, with hashes of its data, so that no other one resumes it.
 
     >>> Snapshot._fields[1:3]
@@ -45,6 +47,7 @@ class Snapshot(NamedTuple):
     last: Last | None
     drifts: tuple[float, ...]
     good_layers: Layers
+    best_yet: Best
     terms: dict[str, str]
     stop_reason: str = ""
 

@@ -56,9 +56,9 @@ class Team:
 
     # which rows this rank works on
 
-    def shuffled(self, rows: Any, rng: np.random.Generator, batches: int) -> list[Any]:
-        """Shuffle an epoch's rows and cut them into batches: (rows, counts) of each."""
-        order = rows[rng.permutation(len(rows))]
+    def cut(self, rows: Any, rng: np.random.Generator | None, batches: int) -> list[Any]:
+        """Cut an epoch's rows into batches, shuffled if there is a rng: (rows, counts) of each."""
+        order = rows if rng is None else rows[rng.permutation(len(rows))]
         return [(part, (len(part),)) for part in np.array_split(order, batches)]
 
     def part(self, rows: Any, counts: Counts) -> Any:
@@ -92,6 +92,10 @@ class Team:
     def mean(self, values: Array) -> float:
         """Return the mean of values of which this rank has these."""
         return float(np.mean(to_numpy(values)))
+
+    def gather(self, numbers: Any) -> Any:
+        """Return these float64 numbers (m,) of every rank, (ranks, m)."""
+        return np.asarray([numbers])
 
     def any(self, flag: bool) -> bool:
         """Return whether the flag is set on any rank."""

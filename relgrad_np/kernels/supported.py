@@ -15,7 +15,8 @@ from ..core.densities import Density, density
 from ..rules.adam import Adam
 from ..rules.base import Rule, State
 from ..rules.plain import Exponential, Plain
-from ..rules.recipe import Recipe, Scalar
+from ..rules.recipe import Recipe
+from ..rules.scalar import Scalar
 from .constants import DENSITIES
 
 RULES = (Plain, Exponential, Recipe, Scalar, Adam)
@@ -23,15 +24,14 @@ POINTS = np.array([-40.0, -3.0, -0.5, 0.0, 0.7, 2.0, 30.0])
 
 
 class Backend(NamedTuple):
-    """What one set of kernels has: its arrays, its activations, and whether it starts charts.
+    """What one set of kernels has: its arrays, its activations, its rules.
 
-    `first_samples` is how many samples the charts of a recipe must have seen before the kernels
-    take a step in them; the reference takes the steps before.
+    `unknown`: whether they can take a recipe's steps while its constants are not known.
     """
 
     array: type[Any]
     activations: tuple[str, ...]
-    first_samples: int = 0
+    unknown: bool = False
 
 
 def supports(
@@ -62,10 +62,8 @@ def supports(
         return False
     if not _fit_together(backend.array, state.layers, X, weights):
         return False
-    if backend.first_samples and isinstance(rule, Recipe) and rule.memory is not None:
-        N, seen, first = len(X), state.rule_state[0].seen, backend.first_samples
-        if (seen + 1) * N < first or (seen > 0 and seen * N < first):
-            return False
+    if isinstance(rule, Recipe) and not backend.unknown and not state.rule_state.use.known:
+        return False
     known = activation.name in backend.activations and knows(activation)
     return (known or len(state.layers) == 1) and knows(density)
 

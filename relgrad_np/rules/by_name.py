@@ -11,7 +11,8 @@ from .base import Rule
 from .group_adam import GroupAdam
 from .natural import Natural
 from .plain import Exponential, Plain
-from .recipe import Recipe, Scalar
+from .recipe import Recipe
+from .scalar import Scalar
 
 RULES: dict[str, Callable[..., Any]] = {
     "recipe": Recipe,

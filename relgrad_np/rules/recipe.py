@@ -1,56 +1,94 @@
 """The robust multiplicative rule: the paper's step in standardised charts, sized by its own noise.
 
-Each part has its reason, and its switch:
+A step multiplies xi, the mean over a batch of (N delta_n) u_n' + I, by a chart, gains and a size.
+Were these taken from the batch, or from the batches before it, a heavy row would decide how far its
+own step goes; the rule would come to rest where E[eta xi] = 0, which is not maximum likelihood,
+where E[xi] = 0. So they are constants of a window of steps, an epoch in `fit`, measured over all
+rows of the window before it. Each part has its reason, and its switch:
 
-chart      S = 1/std(Y), m = mean(Y), running: with the bias in the group all samples share the
-           direction of mean(Y), which multiplies the step by 1 + |mean Y|^2. `memory=None` is off.
-gain       each unit takes 1 / max(F_i, 1) of the step, F_i = N sum_n Delta_u,ni^2, running: in a
-           standardised chart the Fisher information of eps_ij is about E[delta_i^2] E[u_j^2] = F_i,
-           so that this is a diagonal natural gradient. `information=None` is off.
-size       "noise": eta_k = learning_rate / L / max(xbar_k, x_k, 1), x = |xi|_F^2 / D: it measures
-           the minibatch's noise, so that one learning rate serves every N, D, L and layer.
-           "adaptive": eta_k = learning_rate / sqrt(max(v_k, 1)), v the running mean of
-           (|xi|_F^2 + |G_b|^2) / D: one scalar for each layer, as in Riemannian adaptive methods
-           on a product manifold (Becigneul & Ganea 2019); without the max the step would grow as
-           xi goes to 0. "constant": eta_k = learning_rate.
-cap        tau, as in `Plain`. The first 20 samples only make the charts.
+chart      S = 1/std(Y), m = mean(Y): with the bias in the group all samples share the direction of
+           mean(Y), which multiplies the step by 1 + |mean Y|^2. `charts=False` is off.
+gain       each unit takes 1 / max(F_i, 1) of the step, F_i = E (N Delta_u,ni)^2: in a standardised
+           chart the Fisher information of eps_ij is about E[delta_i^2] E[u_j^2] = F_i, so that this
+           is a diagonal natural gradient. `gains=False` is off.
+size       "noise": eta_k = learning_rate / L / max(x_k, 1), x = E |xi|_F^2 / D of a batch: it
+           measures the minibatch's noise, so that one learning rate serves every N, D, L and layer.
+           "constant": eta_k = learning_rate.
+cap        eta_k |K| <= tau for the largest |K| of the window before, and for the batch's own.
 
-All off, `Recipe(eta, "plain", memory=None, information=None, size="constant")` is the paper's step;
-"scalar" is that with the adaptive size. Charts, gains and noise were found empirically by the
-developers. Diagonal matrices and scalars: the step stays of rank N beside
-them, and log|det W| exactly known. What each part gains: docs/mathematics.md.
+All off, `Recipe(eta, "plain", charts=False, gains=False, size="constant")` is the paper's step with
+the cap of `Plain`. Charts, gains and noise were found empirically by the developers. Diagonal
+matrices and scalars: the step stays of rank N beside them, and log|det W| exactly known. Derived, with what each part gains: docs/mathematics.md.
 """
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from ..core.arguments import number, one_of, store
+from ..core.arguments import one_of, store, whole
 from ..core.arrays import Array, check, namespace
 from ..core.network import Deltas, Layers, Tape
 from ..core.numerics import norm_bound
 from ..core.steps import Chart, Factors, in_charts
 from .base import Move, State
 
-SLOW = 0.99  # memory of the running x
 FEW = 20  # samples that a chart must have seen before a step is taken in it
+HOLD = 0.7  # so much of x and F is kept from one window to the next at least: they would swing
+RELEASE = 0.9  # the same of the largest |K|: a heavy row comes again
+FAR = 4.0  # a signal from which on nothing is held: the layers are still on their way
+WINDOW = 100  # steps of a window outside of `fit`
 
 
-class Running(NamedTuple):
-    """One layer's running mean (D,), variance (D,) of Y, and of x, (); and information F (D,).
+class Constants(NamedTuple):
+    """What each layer's steps are made with: `mean`, `variance` of Y and `information` F, (L, D).
 
-    `seen`: batches that they are made of, ().
+    `x`: the expected |xi|_F^2 / D of a batch; `signal`: its part that does not fall with N, as far
+    as the diagonal of xi shows it; the `largest` |K| of a batch; (L,) each. `moves`, (): 0 while
+    steps only measure, else 1; `known`, (): 0 as long as all the rest is not.
     """
 
     mean: Array
     variance: Array
-    x: Array
     information: Array
-    seen: Array
+    x: Array
+    signal: Array
+    largest: Array
+    moves: Array
+    known: Array
+
+
+class Seen(NamedTuple):
+    """Means over the batches of a window, of each layer, with u and delta in the chart in use.
+
+    `mean`, `variance` of Y; `score` of delta, `square` of delta^2, `product` of delta u, (L, D);
+    `x`, |xi|_F^2 / D of a batch, (L,); and the `largest` |K|, (L,); how many `batches`, ().
+    """
+
+    mean: Array
+    variance: Array
+    score: Array
+    square: Array
+    product: Array
+    x: Array
+    largest: Array
+    batches: Array
+
+
+class Record(NamedTuple):
+    """What the recipe remembers: the constants in `use`, and what has been `seen` since.
+
+    While the constants are not known, each step takes them from what has been seen, its own batch
+    included.
+    """
+
+    use: Constants
+    seen: Seen
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Plain or exponential step in standardised charts, normalised by its own noise; see above.
+
+    `window`: steps after which the constants are taken anew; None: an epoch in `fit`, else 100.
 
     >>> Recipe().learning_rate, Recipe(kind="plain").tracks
     (0.4, True)
@@ -58,119 +96,185 @@ class Recipe:
 
     learning_rate: float = 0.4
     kind: str = "exponential"
-    memory: float | None = 0.95
-    information: float | None = 0.98
+    charts: bool = True
+    gains: bool = True
     size: str = "noise"
     tau: float = 0.7
+    window: int | None = None
     tracks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         store(self, "learning_rate", 0.0, float("inf"), "positive")
         store(self, "tau", 0.0, 1 - 2**-24, "in (0, 1)")
         one_of("kind", self.kind, ("plain", "exponential"))
-        one_of("size", self.size, ("noise", "adaptive", "constant"))
-        for name in ("memory", "information"):
-            if getattr(self, name) is not None:
-                number(name, getattr(self, name), 0.0, 1 - 1e-6, "in (0, 1), or None")
+        one_of("size", self.size, ("noise", "constant"))
+        if self.window is not None:
+            whole("window", self.window)
 
-    def start(self, layers: Layers) -> tuple[Running, ...]:
-        """Return what is remembered of each layer before the first batch, all 0."""
-        xp = check(layers)
-        zeros = [(xp.zeros_like(b), xp.asarray(xp.sum(xp.zeros_like(b)))) for _, b in layers]
-        return tuple(Running(zero, zero, number, zero, number) for zero, number in zeros)
+    def start(self, layers: Layers) -> Record:
+        """Return what is remembered before the first batch: no constants, nothing seen."""
+        none = nothing(layers)
+        return Record(
+            Constants(*none[:3], none.x, none.x, none.x, none.batches + 1, none.batches), none
+        )
+
+    def measuring(self, layers: Layers, survey: Seen) -> Record:
+        """Return the record of a window that only measures x and |K|: its steps have size 0.
+
+        `survey`: moments of all rows, in the chart of the layers themselves; see `fitting.survey`.
+        """
+        xp, none = check(layers), nothing(layers)
+        in_outputs = self.start(layers).use._replace(  # the chart of the outputs themselves
+            variance=xp.ones_like(none.variance), known=none.batches + 1
+        )
+        use = self.renewed(xp, in_outputs, survey)
+        return Record(use._replace(moves=none.batches), none)
 
     def propose(self, state: State, tape: Tape, deltas: Deltas) -> Move:
-        """Chart, inform, size each layer's relative gradient; eta is 0 while the charts are new."""
+        """Chart, inform, size each layer's relative gradient; eta is 0 where it only measures."""
         xp = check(state.layers)
         L, (N, D) = len(state.layers), tape.Ys[0].shape
-        charts, moments, bare, informations = [], [], [], []
-        for Y, Delta, old in zip(tape.Ys, deltas, state.rule_state, strict=True):
-            chart, mean, variance = self.chart(xp, Y, old)
-            f, F = self.inform(xp, Factors(Delta, Y, None, None), chart, old)
+        record = self.in_window(xp, state)
+        charts, bare, rows = [], [], []
+        for k, (Y, Delta) in enumerate(zip(tape.Ys, deltas, strict=True)):
+            chart, gain, row = self.look(xp, Y, Delta, record, k)
             charts.append(chart)
-            moments.append((mean, variance))
-            bare.append(f)
-            informations.append(F)
+            bare.append(Factors(Delta * gain, Y, None, None, gain=gain))
+            rows.append(row)
         fs = in_charts(state.layers, tuple(bare), tuple(charts))
-        norms, etas, remembered = [], [], []
-        for k, (f, chart, old) in enumerate(zip(fs, charts, state.rule_state, strict=True)):
-            norms.append(norm_bound(K_in_chart(f, chart.S)))
-            eta, x = self.step_size(xp, f, chart.S, old, L)
-            etas.append(xp.minimum(eta, self.tau / norms[k]))
-            remembered.append(Running(*moments[k], x, informations[k], old.seen + 1))
+        pairs = list(zip(fs, charts, strict=True))
+        norms = xp.stack([norm_bound(K_in_chart(f, chart.S)) for f, chart in pairs])  # (L,)
+        x = xp.stack([self.measured(f, chart.S) for f, chart in pairs])  # (L,)
+        seen = self.with_batch(xp, record.seen, rows, x, norms)
+        eta = xp.minimum(self.rate(xp, record.use, seen, x, N, L), self.tau / norms)
         # eta |K| <= tau, eta <= learning_rate; K itself, (D, D), has another norm in the chart
         bound = self.tau + self.learning_rate if N < D else None
-        return Move(fs, tuple(etas), tuple(norms), tuple(remembered), bound)
+        etas, each = (tuple(v[k, ...] for k in range(L)) for v in (eta, norms))
+        return Move(fs, etas, each, Record(record.use, seen), bound)
 
-    def chart(self, xp: Any, Y: Array, old: Running) -> tuple[Chart, Array, Array]:
-        """Return the chart of a layer's output Y (N, D), and the running moments it comes from."""
-        if self.memory is None:
-            one, zero = xp.ones_like(Y[0, :]), xp.zeros_like(Y[0, :])
-            return Chart(one, zero), zero, one
-        # the plain mean of the first batches, then a running one
-        alike, settled = old.seen / (old.seen + 1), old.seen * Y.shape[0] >= FEW
-        before = xp.where(settled, self.memory * xp.ones_like(alike), alike)
-        now = xp.where(settled, (1 - self.memory) * xp.ones_like(alike), 1 - alike)
-        off = xp.mean(Y, axis=0) - old.mean  # of two parts the variance is also that of their means
-        mean = before * old.mean + now * xp.mean(Y, axis=0)
-        variance = before * old.variance + now * (xp.var(Y, axis=0) + before * off * off)
-        variance = variance + xp.finfo(Y.dtype).smallest_normal
-        return Chart(1 / xp.sqrt(variance), mean), mean, variance
+    def in_window(self, xp: Any, state: State) -> Record:
+        """Return the record; where a window begins, with new constants and nothing seen."""
+        use, seen = state.rule_state
+        if state.t % (self.window or WINDOW) > 0:
+            return Record(use, seen)
+        some, new = seen.batches > 0, self.renewed(xp, use, seen)
+        use = Constants(*(xp.where(some, a, b) for a, b in zip(new, use, strict=True)))
+        return Record(use, Seen(*(xp.zeros_like(a) for a in seen)))
 
-    def inform(self, xp: Any, f: Factors, chart: Chart, old: Running) -> tuple[Factors, Array]:
-        """Give the factors their gain, (D,); and return the running information F (D,)."""
-        one = xp.ones_like(f.Y[0, :])
-        if self.information is None:
-            return f._replace(gain=one), one
-        Delta_u = f.Delta / chart.S
-        F = f.Y.shape[0] * xp.sum(Delta_u * Delta_u, axis=0)  # (D,)
-        F = running(xp, self.information, old.seen, old.information, F)
-        gain = 1 / xp.maximum(F, one)
-        return f._replace(Delta=f.Delta * gain, gain=gain), F
+    def look(self, xp: Any, Y: Array, Delta: Array, record: Record, k: int) -> Any:
+        """Return layer k's chart and gain, and the rows of `Seen` with this batch, (D,) each."""
+        (use, seen), N, new = record, Y.shape[0], weight(record.seen)
+        known, off = use.known > 0, xp.mean(Y, axis=0) - seen.mean[k, :]
+        mean = seen.mean[k, :] + new * off  # of two parts the variance is also that of their means
+        variance = (1 - new) * (seen.variance[k, :] + new * off * off) + new * xp.var(Y, axis=0)
+        m = xp.where(known, use.mean[k, :], mean)
+        chart = self.chart(xp, m, xp.where(known, use.variance[k, :], positive(variance)))
+        U, delta = (Y - chart.m) * chart.S, N * (Delta / chart.S)  # (N, D) each
+        now = (xp.mean(part, axis=0) for part in (delta, delta * delta, delta * U))
+        old = (seen.score[k, :], seen.square[k, :], seen.product[k, :])
+        sums = [a + new * (b - a) for a, b in zip(old, now, strict=True)]
+        F = xp.where(known, use.information[k, :], information(xp, *sums))
+        return chart, self.gain(xp, F), (mean, variance, *sums)
 
-    def step_size(self, xp: Any, f: Factors, S: Array, old: Running, L: int) -> tuple[Array, Array]:
-        """Return eta before the cap, (), 0 while the charts are new; and the running x or v, ()."""
-        (N, D), one = f.Y.shape, xp.ones_like(old.x)
-        if self.size == "constant":
-            x, eta = 0 * one, self.learning_rate * one
-        elif self.size == "adaptive":
-            G_b = xp.sum(f.Delta, axis=0) * S  # of b_u: f.Delta = gain Delta_u / S
-            v = (squared_norm(f, S) + xp.sum(G_b * G_b / f.gain)) / D
-            x = SLOW * old.x + (1 - SLOW) * v
-            v = x / (1 - SLOW ** (old.seen + 1))
-            eta = self.learning_rate / xp.sqrt(xp.maximum(v, one))
-        else:
-            now = squared_norm(f, S) / D
-            x = running(xp, SLOW, old.seen, old.x, now)
-            eta = self.learning_rate / L / xp.maximum(xp.maximum(x, now), one)
-        if self.memory is None:
-            return eta, x
-        return xp.where((old.seen + 1) * N >= FEW, eta, xp.zeros_like(eta)), x
+    def with_batch(self, xp: Any, seen: Seen, rows: Any, x: Array, norms: Array) -> Seen:
+        """Return what is seen with this batch: its rows of all layers, x and norms of |K|, (L,)."""
+        mean, variance, score, square, product = (
+            xp.stack(column) for column in zip(*rows, strict=True)
+        )  # (L, D) each
+        x = seen.x + weight(seen) * (x - seen.x)
+        largest, batches = xp.maximum(seen.largest, norms), seen.batches + 1
+        return Seen(mean, variance, score, square, product, x, largest, batches)
+
+    def renewed(self, xp: Any, use: Constants, seen: Seen) -> Constants:
+        """Return the constants of the next window: what has been seen, brought to its own chart.
+
+        x, F and the largest |K| fall no faster than by `HOLD`, `RELEASE`.
+        """
+        known, one = use.known > 0, xp.ones_like(use.mean)
+        mean, variance = seen.mean, positive(seen.variance)
+        wider = xp.where(known, variance / positive(use.variance), one)
+        shift = xp.where(known, (mean - use.mean) / xp.sqrt(positive(use.variance)), 0 * one)
+        if not self.charts:
+            mean, variance, wider, shift = 0 * one, one, one, 0 * one
+        product = seen.product - seen.score * shift  # of delta with u about its new mean
+        F = information(xp, seen.score, seen.square, product)
+        near = xp.astype(use.signal <= FAR, use.x.dtype)
+        F = xp.maximum(F, HOLD * near[:, None] * use.information) * wider
+        own = self.gain(xp, F) * ((1 + product) ** 2 + seen.score**2)
+        return Constants(
+            mean,
+            variance,
+            F,
+            xp.maximum(seen.x, HOLD * near * use.x),
+            xp.mean(own, axis=1),
+            xp.maximum(seen.largest, RELEASE * near * use.largest),
+            xp.ones_like(use.moves),
+            xp.ones_like(use.known),
+        )
+
+    def chart(self, xp: Any, mean: Array, variance: Array) -> Chart:
+        """Return the chart of these moments of a layer's output, (D,) each."""
+        if not self.charts:
+            return Chart(xp.ones_like(mean), xp.zeros_like(mean))
+        return Chart(1 / xp.sqrt(variance), mean)
+
+    def gain(self, xp: Any, F: Array) -> Array:
+        """Return the share of the step that each unit takes, 1 / max(F, 1), (D,)."""
+        one = xp.ones_like(F)
+        return 1 / xp.maximum(F, one) if self.gains else one
+
+    def measured(self, f: Factors, S: Array) -> Array:
+        """Return (|xi|_F^2 + |G_b|^2) / D in the chart S, each row weighted by its gain, ()."""
+        xp = namespace(S, "S")
+        G_b = xp.sum(f.Delta, axis=0) * S  # gain Delta_u
+        return (squared_norm(f, S) + xp.sum(G_b * G_b / f.gain)) / S.shape[0]
+
+    def rate(self, xp: Any, use: Constants, seen: Seen, x: Array, N: int, L: int) -> Array:
+        """Return eta of each layer, (L,), before the cap by its own |K|.
+
+        `seen`: with this batch, whose size is x (L,); N rows.
+        """
+        known, one = use.known > 0, xp.ones_like(x)
+        eta = self.learning_rate * one
+        if self.size == "noise":
+            x = xp.where(known, use.x, xp.maximum(seen.x, x))
+            eta = eta / L * xp.maximum(use.signal, one) / xp.maximum(x, one)
+        largest = use.largest + xp.finfo(x.dtype).smallest_normal
+        eta = xp.where(known, use.moves * xp.minimum(eta, self.tau / largest), eta)
+        return xp.where(known | (seen.batches * N >= FEW), eta, 0 * one)
 
 
-def running(xp: Any, memory: float, seen: Array, old: Array, new: Array) -> Array:
-    """Return memory old + (1 - memory) new; of the first batch, `new`.
+def weight(seen: Seen) -> Array:
+    """Return the weight of a new batch in a mean over all of the window, ()."""
+    return 1 / (seen.batches + 1)
+
+
+def information(xp: Any, score: Array, square: Array, product: Array) -> Array:
+    """Return F = var(delta) / max(-cov(delta, u), 1) of units, from means over samples, (D,).
+
+    At an optimum E delta = 0 and E delta u = -1, so that it is E delta^2, the Fisher information.
+    Far from one it is the curvature still: both F and the curvature grow with the square of the
+    outputs' scale there, E delta^2 with its fourth power.
 
     >>> import numpy as np
-    >>> running(np, 0.9, np.asarray(0.0), 0.0, np.ones(1)), running(np, 0.9, 1.0, 0.0, np.ones(1))
-    (array([1.]), array([0.1]))
+    >>> information(np, np.zeros(2), np.array([1.0, 16.0]), np.array([-1.0, -4.0]))
+    array([1., 4.])
     """
-    return xp.where(seen > 0, memory * old + (1 - memory) * new, new)
+    return (square - score * score) / xp.maximum(-product, xp.ones_like(product))
 
 
-@dataclass(frozen=True)
-class Scalar(Recipe):
-    """The paper's plain step, sized by one running scalar for each layer: size "adaptive" alone.
+def nothing(layers: Layers) -> Seen:
+    """Return what is seen in no batch, all 0."""
+    xp = check(layers)
+    rows = xp.stack([xp.zeros_like(b) for _, b in layers])  # (L, D)
+    each = rows[:, 0]
+    return Seen(rows, rows, rows, rows, rows, each, each, xp.sum(each))
 
-    >>> Scalar().kind, Scalar().memory
-    ('plain', None)
-    """
 
-    learning_rate: float = 0.03
-    kind: str = "plain"
-    memory: float | None = None
-    information: float | None = None
-    size: str = "adaptive"
+def positive(variance: Array) -> Array:
+    """Return the variance, and of a constant output the least there is."""
+    xp = namespace(variance, "variance")
+    return variance + xp.finfo(variance.dtype).smallest_normal
 
 
 def K_in_chart(f: Factors, S: Array) -> Array:

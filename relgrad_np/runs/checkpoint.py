@@ -20,21 +20,23 @@ from ..core.steps import Factors
 from ..core.tracking import Tracked
 from ..fitting.average import Average
 from ..fitting.bad_steps import Guard, Last
+from ..fitting.falls import Best
 from ..fitting.records import Epoch
 from ..fitting.snapshots import Snapshot
 from ..rules.base import State
 from ..rules.natural import Curvature
-from ..rules.recipe import Running
+from ..rules.recipe import Constants, Record, Seen
+from ..rules.scalar import Sizes
 from . import store
 from .model import require_kind
 
-FORMAT = 2
+FORMAT = 3
 KEPT = 2  # checkpoints of a run
 RECORDS = {  # that snapshots are made of, beside plain tuples
     record.__name__: record
     for record in (
-        *(Snapshot, State, Layer, Tracked, Factors, Epoch, Average, Guard, Last),
-        *(FullRank, Running, Curvature),  # of rules
+        *(Snapshot, State, Layer, Tracked, Factors, Epoch, Average, Guard, Last, Best),
+        *(FullRank, Constants, Seen, Record, Sizes, Curvature),  # of rules
     )
 }
 

@@ -16,6 +16,7 @@ import relgrad_np as rg
 from relgrad_np.core.arrays import from_numpy, to_numpy
 from relgrad_np.oracle import bounds
 from relgrad_np.oracle.cases import PARAMS, generic
+from relgrad_np.rules.recipe import Record
 
 EPS = 2.0**-52
 SMOOTH = ("smooth_leaky_relu", "leaky_tanh", "identity", "softplus")
@@ -27,8 +28,8 @@ KERNEL_RULES = {
     "exponential": rg.Exponential(0.05),
     "recipe": rg.Recipe(),
     "recipe-plain": rg.Recipe(kind="plain"),
-    "recipe-adaptive": rg.Recipe(information=None, size="adaptive"),
-    "recipe-constant": rg.Recipe(memory=None, size="constant", learning_rate=0.05),
+    "recipe-window": rg.Recipe(window=2, gains=False),
+    "recipe-constant": rg.Recipe(charts=False, size="constant", learning_rate=0.05),
     "scalar": rg.Scalar(0.05),
     "adam": rg.Adam(1e-3),
     "adam-published": rg.Adam(1e-3, bias="published", clock=3),
@@ -164,18 +165,19 @@ class Stumble(rg.Plain):
 
 
 def settled(state):
-    """The state as if 20 batches had been seen: charts in which a step may be taken at once."""
-    if state.rule_state and hasattr(state.rule_state[0], "seen"):
-        running = tuple(
-            r._replace(
-                variance=r.variance + 1.5,
-                x=r.x + 1,
-                information=r.information + 1,
-                seen=r.seen + 20,
-            )
-            for r in state.rule_state
+    """The state as if a window had been seen: a recipe's constants are known, and generic."""
+    if isinstance(state.rule_state, Record):
+        use, seen = state.rule_state
+        use = use._replace(
+            mean=use.mean + 0.1,
+            variance=use.variance + 1.5,
+            information=use.information + 1.2,
+            x=use.x + 1.3,
+            signal=use.signal + 1.1,
+            largest=use.largest + 0.5,
+            known=use.known + 1,
         )
-        state = state._replace(rule_state=running)
+        state = state._replace(rule_state=Record(use, seen))
     return state._replace(t=20)
 
 

@@ -59,7 +59,7 @@ class Workspace(NamedTuple):
     scratch: Array  # (2 max(L - 1, 1) + 1, N, D): Z, then sigma' of the Ys, then (log sigma')'
     lender: Lender  # of arrays (2, L, 2, N, D): [Y; Delta] and [A; Delta @ W] of each layer
     equal: tuple[Array, bool]  # 1 / N, (N,), and that they are all equal: no weights
-    neutral: tuple[Any, ...]  # no charts, see `whole_step.take_step`: zeros, and ones as gain
+    neutral: tuple[Any, ...]  # no charts, see `records.Charts`: zeros, and ones as gain
     rows: tuple[Any, Any]  # lists of L read-only rows of them, for the factors
 
 
@@ -80,8 +80,10 @@ class PreparedStep(NamedTuple):
     layers: tuple[Array, Array]  # see `records.LayerArrays`
     formulas: tuple[int, Array, int, Array]
     workspace: Workspace
-    running: Any  # what the rule carries, as it was returned, and as one array
-    stacked: Array
+    use: Any  # a recipe's constants, and these as arrays, see `records.Charts`
+    constants: tuple[Array, ...]
+    seen: Any  # what it has seen, as it was returned, and as two arrays
+    stacked: tuple[Array, Array]
 
     def holds(self, state: Any, X: Array, activation: Any, density: Any, rule: Any) -> bool:
         """Say whether all of it is still so."""
@@ -115,13 +117,15 @@ class ThreadCache(threading.local):
         if (found := self.workspaces.pop(key, None)) is None:
             while len(self.workspaces) >= SHAPES:
                 del self.workspaces[next(iter(self.workspaces))]
-            zeros, ones = np.zeros((4, L, D), dtype), np.ones((L, D), dtype)
-            zero, one = (np.broadcast_to(x, (D,)) for x in (zeros[0, 0], ones[0]))
+            rows, ones, each = np.zeros((5, L, D), dtype), np.ones((L, D), dtype), (4, L)
+            few, zeros = np.zeros((2, L), dtype), rows[0]
+            zero, one = (np.broadcast_to(x, (D,)) for x in (zeros[0], ones[0]))
+            neutral = zeros, ones, ones, np.zeros(each, dtype), rows, rows, few, few, ones
             found = Workspace(
                 scratch=np.empty((2 * max(L - 1, 1) + 1, N, D), dtype),
                 lender=Lender((2, L, 2, N, D), dtype),
                 equal=(np.full(N, 1.0 / N, dtype), True),
-                neutral=(zeros, zeros, ones, False, 0),
+                neutral=(neutral, 0),
                 rows=([zero] * L, [one] * L),
             )
         self.workspaces[key] = found
@@ -140,8 +144,8 @@ class ThreadCache(threading.local):
             activation, density, type(rule), X.shape, X.dtype,
             Ws=tuple(weakref.ref(W) for W in Ws), bs=tuple(row for _, row in own),
             layers=(np.array([W.ctypes.data for W in Ws]), b), formulas=formulas,
-            workspace=self.workspace(len(Ws), X.shape[0], X.shape[1], X.dtype), running=None,
-            stacked=b,
+            workspace=self.workspace(len(Ws), X.shape[0], X.shape[1], X.dtype), use=None,
+            constants=(), seen=None, stacked=(b, b),
         )  # fmt: skip
         return prepared, own
 

@@ -4,43 +4,39 @@ from typing import Any
 
 import numpy as np
 
-from ...rules.recipe import SLOW
+from ...rules.scalar import SLOW
 from .compile import add, gemm, inserted, pointer
 from .passes import bounded, norm_bound, product
 
 
 @inserted  # type: ignore[untyped-decorator]
-def backward(
-    layers: Any, arrays: Any, charts: Any, sizes: Any, numbers: Any, known: Any, t: Any
-) -> Any:
-    """Fill what `passes.backward` fills, in charts, and eta before the cap.
+def backward(layers: Any, arrays: Any, charts: Any, sizes: Any, numbers: Any, t: Any) -> Any:
+    """Fill what `passes.backward` fills, in charts, and eta; and what is seen in this batch.
 
-    YD then holds the Y and Delta of the step in charts. The record `charts` is moved on if it is
-    `known`, else begun. Return the sum of all norms, which is finite if everything is.
+    YD then holds the Y and Delta of the step in charts. `t`: batches seen in this window before.
+    Return the sum of all norms, which is finite if everything is.
     """
     YD = arrays.YD
     L, _, N, D = YD.shape
     number = YD.dtype.type
-    zero, one = number(0), number(1)
+    one, new = number(1), number(1.0 / (t + 1.0))
     U, root, scale = np.empty((N, D), YD.dtype), np.empty((N, D), YD.dtype), np.empty(D, YD.dtype)
+    score = np.empty(D, YD.dtype)
     total = 0.0
     for k in range(L - 1, -1, -1):
-        Y, Delta, gain, x = YD[k, 0], YD[k, 1], charts.gain[k], charts.x[k]
-        mean, variance, information = charts.mean[k], charts.variance[k], charts.information[k]
-        if numbers.memory >= 0:
-            _moments(Y, mean, variance, numbers.memory, known)
-            for i in range(D):
-                scale[i] = one / np.sqrt(variance[i])
-        else:
-            mean[:], variance[:], scale[:] = zero, one, one
+        Y, Delta, gain = YD[k, 0], YD[k, 1], charts.gain[k]
+        mean, old, rows = charts.mean[k], charts.before[:, k], charts.rows[:, k]
+        for i in range(D):
+            scale[i], gain[i] = one, one
+            if numbers.standardised:
+                scale[i] = one / np.sqrt(charts.variance[k, i])
+            if numbers.gains:
+                gain[i] = one / max(charts.information[k, i], one)
         for n in range(N):
             for i in range(D):
                 U[n, i] = (Y[n, i] - mean[i]) * scale[i]
                 root[n, i] = Delta[n, i] / scale[i]  # Delta_u
-        if numbers.information >= 0:
-            _inform(root, information, gain, numbers.information, known)
-        else:
-            information[:], gain[:] = one, one
+        _see(Y, U, root, old, rows, score, new)
         for n in range(N):
             for i in range(D):
                 Y[n, i] = U[n, i] * scale[i]
@@ -51,19 +47,23 @@ def backward(
         sizes.own[k] = bounded(arrays, k, layers.b[k], mean)
         sizes.norms[k] = sizes.own[k] if N < D else _norm_in_chart(arrays.K[k], scale)
         total += sizes.norms[k] + sizes.own[k]
-        if numbers.size == 2:
-            x[0], sizes.eta[k] = zero, number(numbers.learning_rate)
-        else:
-            square = _square(arrays.blas, U, root, gain)
-            if numbers.size == 1:
-                square += _shift(root, gain) / D
-                v = (1 - SLOW) * square + (SLOW * x[0] if known else 0.0)
-                x[0] = v
-                v = max(v / (1 - SLOW ** (t + 1)), 1.0)
-                sizes.eta[k] = numbers.learning_rate / np.sqrt(v)
-            else:
-                x[0] = SLOW * x[0] + (1 - SLOW) * square if known else square
-                sizes.eta[k] = numbers.learning_rate / L / max(max(x[0], square), 1.0)
+        square = _square(arrays.blas, U, root, gain)
+        for i in range(D):
+            square += np.float64(gain[i]) * np.float64(score[i]) ** 2 / D
+        x, largest = charts.before_each[0, k], charts.before_each[1, k]
+        if numbers.size == 1:
+            v = SLOW * x + (1 - SLOW) * square
+            charts.numbers[0, k] = v
+            sizes.eta[k] = numbers.learning_rate / np.sqrt(max(v / (1 - SLOW ** (t + 1)), 1.0))
+            continue
+        charts.numbers[0, k] = x + new * (number(square) - x)
+        charts.numbers[1, k] = max(largest, sizes.norms[k])
+        eta = number(numbers.learning_rate)
+        if numbers.size == 0:
+            signal = max(charts.each[1, k], one)
+            eta = number(numbers.learning_rate / L) * signal / max(charts.each[0, k], one)
+        eta = min(eta, number(numbers.tau) / max(charts.each[2, k], sizes.norms[k]))
+        sizes.eta[k] = eta * charts.each[3, k]
     return total
 
 
@@ -78,46 +78,40 @@ def _norm_in_chart(K: Any, scale: Any) -> Any:
 
 
 @inserted  # type: ignore[untyped-decorator]
-def _moments(Y: Any, mean: Any, variance: Any, memory: Any, old: Any) -> Any:
-    """Update mean and variance of the columns of Y, keeping `memory` of the old ones if `old`."""
+def _see(Y: Any, U: Any, Delta: Any, old: Any, rows: Any, score: Any, new: Any) -> Any:
+    """Fill `rows` with `old` and this batch, whose weight is `new`; and `score` with its own.
+
+    Y, U and Delta_u (N, D); the rows are mean and variance of Y, the means of delta, delta^2 and
+    delta u with delta = N Delta_u.
+    """
     N, D = Y.shape
     number = Y.dtype.type
-    keep, new, share = number(memory), number(1 - memory), number(1.0 / N)
-    m, v = np.zeros(D, Y.dtype), np.zeros(D, Y.dtype)
+    share, one = number(1.0 / N), number(1)
+    m, v, square, product = (
+        np.zeros(D, Y.dtype), np.zeros(D, Y.dtype), np.zeros(D, Y.dtype), np.zeros(D, Y.dtype)
+    )  # fmt: skip
+    score[:] = number(0)
     for n in range(N):
         for i in range(D):
+            delta = Delta[n, i]
             m[i] += Y[n, i]
+            score[i] += delta
+            square[i] += delta * delta
+            product[i] += delta * U[n, i]
     for i in range(D):
         m[i] *= share
+        square[i] *= number(N)
     for n in range(N):
         for i in range(D):
             off = Y[n, i] - m[i]
             v[i] += off * off
-    tiny = np.finfo(Y.dtype).tiny
     for i in range(D):
-        v[i] *= share
-        if old:
-            off = m[i] - mean[i]
-            mean[i] = keep * mean[i] + new * m[i]
-            variance[i] = keep * variance[i] + new * (v[i] + keep * off * off) + tiny
-        else:
-            mean[i], variance[i] = m[i], v[i] + tiny
-
-
-@inserted  # type: ignore[untyped-decorator]
-def _inform(Delta: Any, information: Any, gain: Any, memory: Any, old: Any) -> Any:
-    """Update the running F = N sum_n Delta_ni^2, and fill gain = 1 / max(F, 1)."""
-    N, D = Delta.shape
-    number = Delta.dtype.type
-    one, keep, new = number(1), number(memory), number(1 - memory)
-    F = np.zeros(D, Delta.dtype)
-    for n in range(N):
-        for i in range(D):
-            F[i] += Delta[n, i] * Delta[n, i]
-    for i in range(D):
-        F[i] *= number(N)
-        information[i] = keep * information[i] + new * F[i] if old else F[i]
-        gain[i] = one / max(information[i], one)
+        off = m[i] - old[0, i]
+        rows[0, i] = old[0, i] + new * off
+        rows[1, i] = (one - new) * (old[1, i] + new * off * off) + new * (v[i] * share)
+        rows[2, i] = old[2, i] + new * (score[i] - old[2, i])
+        rows[3, i] = old[3, i] + new * (square[i] - old[3, i])
+        rows[4, i] = old[4, i] + new * (product[i] - old[4, i])
 
 
 @inserted  # type: ignore[untyped-decorator]
@@ -148,16 +142,3 @@ def _square(blas: Any, U: Any, root: Any, gain: Any) -> Any:
             for j in range(n):
                 square = add(square, product[i, j] * product[i, j])
     return (np.float64(total) + 2.0 * np.float64(cross) + np.float64(square)) / D
-
-
-@inserted  # type: ignore[untyped-decorator]
-def _shift(root: Any, gain: Any) -> Any:
-    """Return sum_i G_b,i^2 / gain_i of G_b = sum_n gain Delta_u; root = gain^(1/2) Delta_u."""
-    N, D = root.shape
-    total, column = 0.0, np.zeros(D, root.dtype)
-    for n in range(N):
-        for i in range(D):
-            column[i] += root[n, i]
-    for i in range(D):
-        total += np.float64(column[i]) ** 2
-    return total

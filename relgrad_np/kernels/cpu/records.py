@@ -57,28 +57,32 @@ class LogDets(NamedTuple):
 
 
 class Charts(NamedTuple):
-    """The recipe's running record of each layer, and the gains that come of it.
+    """The recipe's constants, what it has seen in this window, and the gains.
 
-    Without charts the mean is 0 and the gain 1.
+    Without charts the mean is 0, and variance, information and gain are 1.
     """
 
     mean: Array  # (L, D), of Y: what a chart takes from b
     variance: Array  # (L, D)
     information: Array  # (L, D)
-    x: Array  # (L, D), in the first column: the running size of xi
-    gain: Array  # (L, D)
+    each: Array  # (4, L): x, signal, the largest |K|, and whether steps move
+    before: Array  # (5, L, D), the rows of `rules.recipe.Seen` before this batch
+    rows: Array  # (5, L, D), to be filled: with this batch
+    before_each: Array  # (2, L): x and the largest |K| before this batch; a scalar rule's v
+    numbers: Array  # (2, L), to be filled: with this batch
+    gain: Array  # (L, D), to be filled
 
 
 class RuleNumbers(NamedTuple):
     """The options of a rule as numbers; the last three are a recipe's."""
 
-    charts: Any  # whether the rule is a recipe
+    charts: Any  # whether the rule is a recipe, or scalar
     kind: Any  # 0 plain, 1 exponential
     learning_rate: Any
     tau: Any
-    memory: Any  # negative: the charts are those of the layers themselves
-    information: Any  # negative: no gains
-    size: Any  # 0, 1, 2: "noise", "adaptive", "constant"
+    standardised: Any  # whether there are charts, else they are the layers' own outputs
+    gains: Any  # whether there are gains
+    size: Any  # 0, 1, 2: "noise", that of the scalar rule, "constant"
 
 
 class LayerStep(NamedTuple):

@@ -19,7 +19,8 @@ from ...core.tracking import Tracked
 from ...rules import base as rules
 from ...rules.adam import Adam
 from ...rules.base import State, StepInfo
-from ...rules.recipe import FEW, Recipe, Running
+from ...rules.recipe import Recipe, Record, Seen
+from ...rules.scalar import Scalar, Sizes
 from ..supported import Backend, supports, supports_variant
 from . import adam, whole_step
 from .cache import PreparedStep, ThreadCache, changeable
@@ -28,8 +29,7 @@ from .elementwise import activation_constants, density_constants
 
 Array = Any
 CACHE = ThreadCache()
-SIZES = ("noise", "adaptive", "constant")
-BACKEND = Backend(np.ndarray, ("smooth_leaky_relu", "leaky_tanh", "identity"), first_samples=FEW)
+BACKEND = Backend(np.ndarray, ("smooth_leaky_relu", "leaky_tanh", "identity"))
 
 
 def train_step(
@@ -58,7 +58,7 @@ def train_step(
         prepared is None
         or weights is not None
         or not prepared.holds(state, X, activation, density, rule)
-        or (isinstance(rule, Recipe) and state.rule_state[0].seen * len(X) < FEW)
+        or (isinstance(rule, Recipe) and not state.rule_state.use.known)
         or not supports_variant(rule)
     ):
         if not supports(BACKEND, state, X, activation, density, rule, weights):
@@ -86,24 +86,15 @@ def _multiplicative(
     if tracked is not None:
         logdets[0], logdets[1] = tracked.logdet, tracked.sign
     shared = workspace.equal if weights is None else ((weights / N).astype(dtype), False)
-    running: Any = None
     m, gain = workspace.rows
-    charts = workspace.neutral
-    if isinstance(rule, Recipe):
-        old, seen = state.rule_state, float(state.rule_state[0].seen)
-        before = prepared.stacked if prepared.running is old else _stacked(old, prepared)
-        new, gain = np.empty((4, L, D), dtype), np.empty((L, D), dtype)
-        charts = before, new, gain, seen > 0, int(seen)
+    charts, after = workspace.neutral, state.rule_state
+    if isinstance(rule, (Recipe, Scalar)):
+        prepared, charts, after = _charted(rule, state, prepared)
+        m, gain = charts[0][0], charts[0][-1]
     L_p, L_J1, L_J2, finite = whole_step.take_step(
         gemm_address(dtype), X, shared, prepared.layers, prepared.formulas, _numbers(rule),
         workspace.scratch, (parts, K, u), sizes, logdets, charts,
     )  # fmt: skip
-    if isinstance(rule, Recipe):
-        after = np.asarray(seen + 1, dtype)
-        running = tuple(
-            [Running(new[0, k], new[1, k], new[3, k, 0, ...], new[2, k], after) for k in range(L)]
-        )
-        m = new[0]
     fs = tuple(
         [
             Factors(parts[0, k, 1], parts[0, k, 0], parts[1, k, 0], u[k], K[k], m[k], gain[k])
@@ -112,39 +103,59 @@ def _multiplicative(
     )
     if not finite:
         sizes[0] = 0
-        running = state.rule_state
-        layers = state.layers
+        after, layers = state.rule_state, state.layers
         CACHE.prepared = None
     else:
         tracked = None if tracked is None else Tracked(logdets[0], logdets[1], None)
-        if running is not None:
-            prepared = prepared._replace(running=running, stacked=new)
         CACHE.prepared = prepared
     info = StepInfo(
         dtype.type(L_p), dtype.type(L_J1), None if tracked is None else np.float64(L_J2),
         _each(sizes[0]), _each(sizes[1]), np.bool_(not finite), fs,
     )  # fmt: skip
-    return State(layers, running, tracked, state.t + 1), info
+    return State(layers, after, tracked, state.t + 1), info
 
 
-def _numbers(rule: Any) -> tuple[bool, int, float, float, float, float, int]:
+def _charted(
+    rule: Any, state: State, prepared: PreparedStep
+) -> tuple[PreparedStep, tuple[Any, int], Any]:
+    """Return what the kernel reads and fills of a recipe's record, or of a scalar rule's.
+
+    Third is that record after the step, whose arrays are views of what is to be filled.
+    """
+    (L, D), dtype, neutral = prepared.layers[1].shape, prepared.dtype, prepared.workspace.neutral[0]
+    rows, numbers, gain = (
+        np.empty((5, L, D), dtype),
+        np.empty((2, L), dtype),
+        np.empty((L, D), dtype),
+    )
+    if isinstance(rule, Scalar):
+        v = np.array([state.rule_state.v, state.rule_state.v], dtype)
+        after: Any = Sizes(numbers[0], state.rule_state.batches + 1)
+        numbers[1] = 0
+        parts = (*neutral[:5], rows, v, numbers, gain)
+        return prepared, (parts, int(state.rule_state.batches)), after
+    use, seen = rule.in_window(np, state)
+    if prepared.use is not use:
+        each = np.stack([use.x, use.signal, use.largest, np.broadcast_to(use.moves, (L,))])
+        constants = (*map(np.ascontiguousarray, use[:3]), each)
+        prepared = prepared._replace(use=use, constants=constants)
+    stacked = (
+        prepared.stacked if prepared.seen is seen else (np.stack(seen[:5]), np.stack(seen[5:7]))
+    )
+    batches = np.asarray(seen.batches + 1, dtype)
+    known = Seen(rows[0], rows[1], rows[2], rows[3], rows[4], numbers[0], numbers[1], batches)
+    parts = (*prepared.constants, stacked[0], rows, stacked[1], numbers, gain)
+    prepared = prepared._replace(seen=known, stacked=(rows, numbers))
+    return prepared, (parts, int(seen.batches)), Record(use, known)
+
+
+def _numbers(rule: Any) -> tuple[bool, int, float, float, bool, bool, int]:
     """Return the options of a rule as the kernel reads them, see `records.RuleNumbers`."""
     kind = 0 if rule.kind == "plain" else 1
-    if not isinstance(rule, Recipe):
-        return False, kind, rule.learning_rate, rule.tau, -1.0, -1.0, 2
-    memory = -1.0 if rule.memory is None else float(rule.memory)
-    information = -1.0 if rule.information is None else float(rule.information)
-    size = SIZES.index(rule.size)
-    return True, kind, rule.learning_rate, rule.tau, memory, information, size
-
-
-def _stacked(old: Any, prepared: PreparedStep) -> Array:
-    """Return the running record of all layers as one array (4, L, D), see `records.Charts`."""
-    stacked = np.zeros((4, *prepared.layers[1].shape), prepared.dtype)
-    for k, r in enumerate(old):
-        stacked[0, k], stacked[1, k], stacked[2, k] = r.mean, r.variance, r.information
-        stacked[3, k, 0] = r.x
-    return stacked
+    if isinstance(rule, Recipe):
+        size = 0 if rule.size == "noise" else 2
+        return True, kind, rule.learning_rate, rule.tau, rule.charts, rule.gains, size
+    return isinstance(rule, Scalar), kind, rule.learning_rate, rule.tau, False, False, 1
 
 
 def _each(x: Array) -> tuple[Array, ...]:

@@ -49,6 +49,8 @@ def step(layers: Any, arrays: Any, charts: Any, sizes: Any, tracked: Any, number
     """
     for k in range(len(layers.W)):
         sizes.eta[k] = min(sizes.eta[k], sizes.eta.dtype.type(numbers.tau) / sizes.norms[k])
+        if sizes.eta[k] == 0:  # the batch is only measured
+            continue
         one = LayerStep(
             arrays.YD[k, 0], arrays.YD[k, 1], arrays.P[k, 0], arrays.K[k], arrays.u[k],
             charts.mean[k], charts.gain[k], sizes.eta[k], sizes.own[k],

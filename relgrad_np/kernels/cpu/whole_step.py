@@ -26,9 +26,8 @@ def take_step(
     fresh : memory of the factors, to be filled: (2, L, 2, N, D), K (L, n, n) and u (L, N)
     sizes : (3, L), to be filled: the fields of `records.Sizes`
     logdets : (2, L), to be moved on: the fields of `records.LogDets`
-    running : the record of the charts before the step and, to be filled, after it, both (4, L, D):
-        mean, variance, information, and x in the first column; gain (L, D), to be filled; whether
-        there is a record before; the number of steps t. Without charts: zeros, and ones as gain
+    running : the fields of `records.Charts`, and how many batches the window has seen before.
+        Without charts: zeros, and ones as gain
 
     Where something is not finite, nothing changes but what is to be filled.
     """
@@ -37,15 +36,11 @@ def take_step(
         pass_arrays(blas, weights[0], scratch, fresh),
         Sizes(sizes[0], sizes[1], sizes[2]),
     )
-    before, after, gain, known, t = running
-    chart = Charts(after[0], after[1], after[2], after[3], gain)
+    parts, t = running
+    chart = Charts(*parts)
     L_p, L_J1 = passes.forward(X, net, Formulas(*formulas), weights[1], arrays)
     if numbers.charts:
-        if known:
-            old, new = before.reshape(before.size), after.reshape(after.size)
-            for i in range(len(old)):
-                new[i] = old[i]
-        total = charts.backward(net, arrays, chart, size, numbers, known, t)
+        total = charts.backward(net, arrays, chart, size, numbers, t)
     else:
         total = passes.backward(net, arrays, chart.mean, size)
         for k in range(len(net.W)):
@@ -54,9 +49,10 @@ def take_step(
     for k in range(len(net.W)):
         L_J2 += logdets[0, k]
         if numbers.charts:  # what is remembered must be finite, too
-            total += 0.0 * (size.eta[k] + chart.x[k, 0])
-            for i in range(after.shape[2]):
-                total += 0.0 * (chart.mean[k, i] + chart.variance[k, i] + chart.information[k, i])
+            total += 0.0 * (size.eta[k] + chart.numbers[0, k] + chart.numbers[1, k])
+            for row in range(chart.rows.shape[0]):
+                for i in range(chart.rows.shape[2]):
+                    total += 0.0 * chart.rows[row, k, i]
     finite = math.isfinite(L_p + L_J1 + L_J2 + total)
     if finite:
         update.step(net, arrays, chart, size, LogDets(logdets[0], logdets[1]), numbers)

@@ -57,7 +57,7 @@ class DeviceScratch(NamedTuple):
     T: Array  # (max(L - 1, 1), N, D), (log sigma')'(Y)
     F: Array  # (N, D), what A becomes in the exponential step
     share: Array  # (N,), 1 / N
-    zeros: Array  # (max(N, D),)
+    zeros: Array  # (max(N, D, L),)
     ones: Array  # (max(N, D, L),)
     one: Array  # ()
     wide: Array  # (L,), zeros in float64
@@ -94,7 +94,7 @@ def _made(L: int, N: int, D: int, dtype: Any) -> DeviceScratch:
     ones = cupy.ones(max(N, D, L), dtype)
     return DeviceScratch(
         Z=cupy.empty((N, D), dtype), S=S, T=T, F=cupy.empty((N, D), dtype),
-        share=cupy.full(N, 1.0 / N, dtype), zeros=cupy.zeros(max(N, D), dtype), ones=ones,
+        share=cupy.full(N, 1.0 / N, dtype), zeros=cupy.zeros(max(N, D, L), dtype), ones=ones,
         one=ones[0], wide=cupy.zeros(L, wide),
         terms=cupy.empty((L, N), wide), marks=cupy.empty((L, N), wide),
         sums=cupy.empty((L, 2 * n), wide), most=cupy.empty((L, n), wide),

@@ -23,14 +23,15 @@ from ...core.trees import all_finite, keep
 from ...rules import base as rules
 from ...rules.adam import Adam
 from ...rules.base import State, StepInfo
-from ...rules.recipe import K_in_chart, Recipe, Running
+from ...rules.recipe import K_in_chart, Recipe, Record
+from ...rules.scalar import Scalar
 from .. import constants
 from ..supported import Backend, supports
 from .device import CACHE, Pass, blocks_of_row, gemm, launch, sweep_blocks
 from .update import KIND, follow, move
 
 Array = Any
-BACKEND = Backend(cupy.ndarray, ("smooth_leaky_relu", "identity"))
+BACKEND = Backend(cupy.ndarray, ("smooth_leaky_relu", "identity"), unknown=True)
 
 
 def train_step(
@@ -128,38 +129,43 @@ def _multiplicative(
     """Take the plain or the exponential step, in charts if the rule is a recipe."""
     scratch, dtype, (L, _, N, D) = step.scratch, step.dtype, step.YD.shape
     n, kind = min(N, D), KIND[rule.kind]
-    size, rate = scratch.ones, rule.learning_rate
+    size, rate, after = scratch.ones, rule.learning_rate, state.rule_state
     Deltas = [step.YD[k, 1] for k in range(L)]
     ms, gains = [scratch.zeros[:D]] * L, [scratch.ones[:D]] * L
     Ss: list[Any] = [None] * L
-    running: list[Any] = [None] * L
+    rows: list[Any] = [None] * L
+    made: list[Any] = [None] * L
     if isinstance(rule, Recipe):
-        size, rate = cupy.empty(L, dtype), 1.0
+        after = rule.in_window(cupy, state)
     for k in range(L - 1, -1, -1):
-        charted = None
         if isinstance(rule, Recipe):
-            charted = _chart(step, state, rule, k)
-            Deltas[k], ms[k], gains[k], Ss[k], running[k] = charted
+            Deltas[k], ms[k], gains[k], Ss[k], rows[k] = _chart(step, after, rule, k)
         _product(step, Ws[k], k)
         Y, Delta, A, K = step.YD[k, 0], Deltas[k], step.P[k, 0], step.K[k]
         gemm(*(("N", "T", Y, Delta) if N < D else ("T", "N", Delta, Y)), K)
         launch(dtype, "dots", N, Y, A, bs[k], ms[k], step.u[k], scratch.marks[k], N, D)
-        own = K
-        if charted is not None:
-            f = Factors(Delta, Y, A, step.u[k], K, ms[k], gains[k])
-            own = cupy.ascontiguousarray(K_in_chart(f, Ss[k]))
-            size[k], running[k] = _sized(rule, state, f, Ss[k], running[k], k, L)
-            fine = all_finite(cupy, (running[k], size[k]))  # what is remembered, too
-            scratch.marks[k, :1] += cupy.where(fine, 0.0, cupy.nan)
+        f = made[k] = Factors(Delta, Y, A, step.u[k], K, ms[k], gains[k])
+        own = K if Ss[k] is None else cupy.ascontiguousarray(K_in_chart(f, Ss[k]))
         squares = scratch.squares.reshape(-1)[k * n : (k + 1) * n]
         launch(dtype, "extents", 2 * n, own, scratch.sums[k], scratch.most[k], squares, n)
+    if isinstance(rule, Recipe):
+        x = cupy.stack([rule.measured(f, S) for f, S in zip(made, Ss, strict=True)])
+        seen = rule.with_batch(cupy, after.seen, rows, x, scratch.zeros[:L])
+        size, rate, after = rule.rate(cupy, after.use, seen, x, N, L), 1.0, Record(after.use, seen)
+    elif isinstance(rule, Scalar):
+        size, after = rule.rate(cupy, after, tuple(made))
+        rate = 1.0
+    if isinstance(rule, (Recipe, Scalar)):  # what is remembered must be finite, too
+        size = cupy.ascontiguousarray(size.astype(dtype))
+        fine = all_finite(cupy, (after, size))
+        scratch.marks[0, :1] += cupy.where(fine, 0.0, cupy.nan)
     tracked = state.tracked
     logdet = scratch.wide if tracked is None else tracked.logdet
     out, L_J2, rejected = _decide(step, logdet, size, rate, rule, kind)
     count = step.arena.size
     launch(dtype, "clear_unless", sweep_blocks(count), scratch.finite, step.arena, count)
     fs, layers, scale_of = [], [], []
-    each = isinstance(rule, Recipe) and rule.information is not None
+    each = isinstance(rule, Recipe) and rule.gains
     for k, (W, b) in enumerate(zip(Ws, bs, strict=True)):
         Delta = Deltas[k]
         if isinstance(rule, Recipe):  # charts that are not finite must not reach W
@@ -175,33 +181,21 @@ def _multiplicative(
     if tracked is not None:
         tracked = follow(step, tracked, out, scale_of, kind, each)
     if isinstance(rule, Recipe):
-        running = keep(cupy, ~rejected, tuple(running), state.rule_state)
-    after = State(
-        tuple(layers), running if isinstance(rule, Recipe) else None, tracked, state.t + 1
-    )
-    return after, _info(step, out, L_J2 if state.tracked else None, rejected, tuple(fs))
+        norms = out[2 + L : 2 + 2 * L]
+        seen = after.seen._replace(largest=cupy.maximum(after.seen.largest, norms))
+        after = Record(after.use, seen)
+    after = keep(cupy, ~rejected, after, state.rule_state)
+    stepped = State(tuple(layers), after, tracked, state.t + 1)
+    return stepped, _info(step, out, L_J2 if state.tracked else None, rejected, tuple(fs))
 
 
-def _chart(step: Pass, state: State, rule: Recipe, k: int) -> Any:
+def _chart(step: Pass, record: Record, rule: Recipe, k: int) -> Any:
     """Bring layer k's Y and Delta to the recipe's chart: Y in place, Delta to memory of its own."""
-    xp, Y = compat.array_namespace(step.YD), step.YD[k, 0]
-    old = state.rule_state[k]
-    chart, *moment = rule.chart(xp, Y, old)
-    f, F = rule.inform(xp, Factors(step.YD[k, 1], Y, None, None), chart, old)
-    S, m = chart
-    Delta = f.Delta / (S * S)
+    xp, Y, Delta = compat.array_namespace(step.YD), step.YD[k, 0], step.YD[k, 1]
+    (S, m), gain, rows = rule.look(xp, Y, Delta, record, k)
+    Delta = Delta * gain / (S * S)
     Y[...] = (Y - m) * (S * S)
-    return Delta, m, xp.ones_like(m) * f.gain, S, (moment, F)
-
-
-def _sized(
-    rule: Recipe, state: State, f: Factors, S: Array, parts: Any, k: int, L: int
-) -> tuple[Array, Running]:
-    """Return the recipe's eta before the cap, and the running record."""
-    (mean, variance), F = parts
-    old = state.rule_state[k]
-    eta, x = rule.step_size(compat.array_namespace(S), f, S, old, L)
-    return eta, Running(mean, variance, x, F, old.seen + 1)
+    return Delta, m, gain, S, rows
 
 
 def _adam(step: Pass, state: State, rule: Adam, Ws: Any, bs: Any) -> tuple[State, StepInfo]:

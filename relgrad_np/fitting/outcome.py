@@ -1,0 +1,98 @@
+"""What a fit returns: never less than it began with; and whether it has arrived.
+
+Without validation rows the layers are compared on the rows that they were fitted to. There a fit
+has no excuse for an end below its own start, or below the Gaussian of the same rows.
+"""
+
+import math
+import warnings
+
+import numpy as np
+
+from ..core.network import Layers
+from .factorization import factorized
+from .gaussian import gaussian_layers, gaussian_log_likelihood
+from .options import Options
+from .records import FitResult, FitWarning, NotConvergedWarning
+from .survey import MOST, Rows
+
+SLACK = 0.01  # nats, of which nobody needs to hear; per dimension, where the better is returned
+UNFINISHED = 0.5  # |xi~|^2 / D of a layer: above it, moves of that order are still to be made
+
+
+def compared(result: FitResult, start: Layers, rows: Rows) -> FitResult:
+    """Return the result with the best of its layers, its start and layers of the Gaussian.
+
+    The Gaussian has layers where the base is normal and the activation affine far out. Warns with
+    `FitWarning`, once, where the fit ended below its start or the Gaussian. Cost: up to four
+    passes over the rows, and the moments.
+    """
+    fitted, D = {"fit": result.best_layers}, start[0].b.shape[0]
+    if result.layers is not result.best_layers:
+        fitted["last"] = result.layers
+    values = {name: value_of(layers, rows) for name, layers in fitted.items()}
+    end = max(values.values())
+    candidates = {**fitted, "start": start}
+    values["start"] = value_of(start, rows)
+    gaussian = gaussian_log_likelihood(*rows.all())
+    if rows.density.name == "normal" and gaussian > max(values.values()) + SLACK:
+        layers = gaussian_layers(rows.all()[0], len(start), rows.activation, like=start[0].W)
+        if layers is not None:
+            candidates["gaussian"], values["gaussian"] = layers, value_of(layers, rows)
+    name = max(candidates, key=lambda name: values[name])
+    best, below = values[name], []
+    if values["start"] > end + SLACK * D:
+        below.append(f"{values['start'] - end:.3g} nats below its start")
+    if gaussian > best + SLACK or (name == "gaussian" and gaussian > end + SLACK * D):
+        below.append(f"{gaussian - end:.3g} nats below the Gaussian of the same rows")
+    if below:
+        kept = {"start": "its start is", "gaussian": "layers of the Gaussian are"}
+        warnings.warn(
+            f"on the rows it fits the fit ended at {end:.6g} nats, {' and '.join(below)}; "
+            f"{kept.get(name, 'the best layers that it had are')} returned: "
+            f"{advice(name, gaussian > best + SLACK, rows.density.name)}",
+            FitWarning,
+            stacklevel=4,
+        )
+    if name == "fit":
+        return result
+    epoch = result.best_epoch if name == "last" else 0
+    return result._replace(best_layers=candidates[name], best_epoch=epoch)
+
+
+def advice(name: str, short: bool, density: str) -> str:
+    """Return what to do about a fit that ended below what it is compared with."""
+    if short and density != "normal":
+        return "density='normal' or more layers come nearer to it, if these rows are like that"
+    return "look for outliers in the rows, take more epochs, or a smaller learning rate"
+
+
+def value_of(layers: Layers, rows: Rows) -> float:
+    """Return the mean log-likelihood of the rows, nats; -inf for NaN."""
+    with np.errstate(all="ignore"):
+        value = rows.log_likelihood(layers, factorized(layers).total)
+    return -math.inf if math.isnan(value) else value
+
+
+def told(result: FitResult, rows: Rows, asked: Options) -> FitResult:
+    """Return the result with |xi~| of its best layers; warn where the fit has not arrived.
+
+    `NotConvergedWarning` where epochs ran out before `tol` was reached, or where a layer has
+    |xi~|^2 / D above 0.5. Cost: two passes and L products N D^2.
+    """
+    D, L = result.best_layers[0].b.shape[0], len(result.best_layers)
+    if L * D * D > MOST:
+        return result
+    with np.errstate(all="ignore"):
+        xi = rows.xi_norms(result.best_layers)
+    result, worst = result._replace(xi=xi), max(x * x for x in xi) / D
+    what = ""
+    if asked.tol is not None and result.stop_reason == "epochs":
+        what = f"{asked.epochs} epochs ran out before `tol` {asked.tol} was reached"
+    elif not worst <= UNFINISHED and result.stop_reason == "epochs":
+        what = f"after {asked.epochs} epochs the fit is still far from a stationary point"
+    if what:
+        size = math.sqrt(worst)
+        what = f"{what}: |xi| / sqrt(D) is {size:.2g} (0 at an optimum); take more epochs"
+        warnings.warn(what, NotConvergedWarning, stacklevel=4)
+    return result
