@@ -5,6 +5,7 @@ Needs scikit-learn. Everything here only translates: `init_layers`, `fit`, `forw
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,8 @@ from .core.objective import log_likelihood
 from .core.sampling import inverse, require_model, sample
 from .fitting.loop import fit as fit_layers
 from .fitting.starts import KINDS, init_layers
+from .fitting.stream import Stream
 from .kernels.choose import resolve
-from .rules.base import State, init_state
 from .rules.by_name import make_rule
 
 Array = Any
@@ -96,6 +97,10 @@ class RelativeGradientFlow(
     (True, (200,))
     """
 
+    _fitted: Layers | None = None
+    _learned: Any = None
+    _stream: Stream | None = None
+
     def __init__(
         self,
         n_layers: int = 2,
@@ -160,7 +165,7 @@ class RelativeGradientFlow(
         start = getattr(self, "layers_", None) if self.warm_start else None
         if start is None or start[0].b.shape[0] != X.shape[1] or len(start) != self.n_layers:
             positive = rows if weights is None else rows[weights[rows] > 0]
-            start = self._start(rng, X[positive], model[0])
+            start = self._start(rng, X[positive], activation=model[0])
         else:
             start = tuple(Layer(*(x.astype(X.dtype) for x in layer)) for layer in start)
         result = fit_layers(
@@ -180,39 +185,61 @@ class RelativeGradientFlow(
             sample_weight=None if weights is None else weights[rows],
             progress=bool(self.verbose),
         )
-        self._keep(result.best_layers)
+        self._keep(result.best_layers, result.rule_state)
         self.history_ = result.history
         self.n_iter_ = len(result.history)
         return self
 
-    def partial_fit(self, X: Array, y: Any = None) -> "RelativeGradientFlow":
-        """Take further steps: one pass over X (N, D) in batches of rows in order, constant rate.
+    def partial_fit(
+        self, X: Array, y: Any = None, sample_weight: Any = None
+    ) -> "RelativeGradientFlow":
+        """Follow a stream: take further steps on X (N, D), its rows in their order, each once.
 
-        The first call makes the start from its X, which must have more rows than columns; later
-        calls may have a single row. The state of the rule is kept from call to call.
+        A call may have any number of rows. The first ones, up to 10 for each column, make the
+        start; until then the layers are those of a Gaussian of what has come. What the rule has
+        learned, also in `fit`, and the latest rows, by which it is measured again, are kept from
+        call to call. `sample_weight` (N,) is relative to the mean of all that have come.
+
+        A call that is interrupted leaves the layers of its last whole step. ValueError for rows
+        that are not finite, FloatingPointError where the objective is not: no step is taken.
         """
-        first = not hasattr(self, "layers_")
-        X = self._validated(X, reset=first, ensure_min_samples=2 if first else 1)
-        activation, density = self._model()
-        if first:
-            self._keep(self._start(self._generator(), X, activation))
-        rule = make_rule(self.rule, self.learning_rate)
-        state, last = self._stepped
-        if state is None or type(last) is not type(rule):
-            state = init_state(_copied(self.layers_), rule)
-        step = resolve(self.implementation, X)
-        parts = math.ceil(len(X) / whole("batch_size", self.batch_size))
-        state, rejected = _own(state), False
-        model = {"activation": activation, "density": density, "rule": rule}
-        with np.errstate(all="ignore"):  # a step that is not finite is refused below
-            for rows in np.array_split(np.arange(len(X)), parts):
-                state, info = step(state, X[rows], **model)
-                if rejected := bool(info.rejected):
-                    break
-        self._keep(_copied(state.layers), (state, rule))
-        if rejected:
-            raise FloatingPointError(f"step {state.t} of `partial_fit` was not finite: not taken")
+        stream = self._stream
+        X = self._validated(X, reset=stream is None and not hasattr(self, "layers_"))
+        weights = None
+        if sample_weight is not None:
+            weights = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+            X, weights = X[weights > 0], weights[weights > 0]
+            if not len(X):
+                return self
+        rule, model = make_rule(self.rule, self.learning_rate), self._model()
+        size = whole("batch_size", self.batch_size)
+        if stream is None or not stream.is_of(rule, *model, size):
+            stream = Stream(
+                partial(self._start, self._generator(), activation=model[0]),
+                *model,
+                rule,
+                batch_size=size,
+                layers=getattr(self, "layers_", None),
+                rule_state=self._learned,
+            )
+            self._stream = stream
+        stream.feed(X, resolve(self.implementation, X), weights)
+        self._n_features_out = X.shape[1]
         return self
+
+    @property
+    def layers_(self) -> Layers:
+        """The layers: of the last fit, or of the last whole step of `partial_fit`."""
+        kept = self._stream.kept if self._stream is not None else None
+        layers = self._fitted if kept is None else kept.layers
+        if layers is None:
+            raise AttributeError("`layers_` is there after fitting only")
+        return layers
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "layers_")
 
     def transform(self, X: Array) -> Array:
         """Return the latent of X (N, D), an array (N, D)."""
@@ -260,7 +287,7 @@ class RelativeGradientFlow(
         return np.linalg.solve(W.astype(np.float64), -b.astype(np.float64)).astype(b.dtype)
 
     def _only_layer(self, name: str) -> Layer:
-        if len(layers := self.__dict__.get("layers_", ())) != 1:
+        if len(layers := getattr(self, "layers_", ())) != 1:
             raise AttributeError(f"`{name}` is there after fitting with n_layers=1 only")
         return Layer(*layers[0])
 
@@ -279,7 +306,7 @@ class RelativeGradientFlow(
         source = self.random_state if random_state is None else random_state
         return np.random.default_rng(check_random_state(source).randint(2**31 - 1))
 
-    def _start(self, rng: np.random.Generator, X: Array, activation: Activation) -> Layers:
+    def _start(self, rng: np.random.Generator, X: Array, *, activation: Activation) -> Layers:
         """Return the layers that a fit of X starts from."""
         kind, L = one_of("init", self.init, KINDS), whole("n_layers", self.n_layers)
         return init_layers(rng, X.shape[1], L, kind=kind, X=X, activation=activation)
@@ -304,24 +331,12 @@ class RelativeGradientFlow(
             raise ValueError("`X` must be finite")
         return Z
 
-    def _keep(self, layers: Layers, stepped: tuple[State | None, Any] = (None, None)) -> None:
-        """Keep the layers; and the state and rule that the next steps go on from, if any."""
-        self.layers_, self._stepped = layers, stepped
+    def _keep(self, layers: Layers, learned: Any) -> None:
+        """Keep the layers of a fit, and what its rule has learned."""
+        self._fitted, self._learned, self._stream = layers, learned, None
         self._n_features_out = layers[0].b.shape[0]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _copied(layers: Layers) -> Layers:
-    """Return layers with arrays of their own."""
-    return tuple(Layer(np.array(W), np.array(b)) for W, b in layers)
-
-
-def _own(state: State) -> State:
-    """Return the state with writable layers of its own; pickled layers may be neither."""
-    if all(x.flags.writeable for layer in state.layers for x in layer):
-        return state
-    return state._replace(layers=_copied(state.layers))

@@ -17,8 +17,8 @@ from .store import Store
 EPOCHS = {"digits": 60, "mnist": 2}
 OFF: dict[str, dict[str, Any]] = {
     "the recipe": {},
-    "chart off (`memory=None`)": {"memory": None},
-    "gain off (`information=None`)": {"information": None},
+    "chart off (`charts=False`)": {"charts": False},
+    "gain off (`gains=False`)": {"gains": False},
     "plain steps (`kind='plain'`)": {"kind": "plain"},
     "size 0.03 (`size='constant'`)": {"size": "constant", "learning_rate": 0.03},
     "size by a running scalar (`size='adaptive'`)": {"size": "adaptive", "learning_rate": 0.03},

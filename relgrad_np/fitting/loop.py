@@ -31,8 +31,7 @@ from .progress import Progress
 from .records import Epoch, FitResult
 from .schedule import rule_of, sized
 from .snapshots import Keeper, Snapshot, fingerprint
-from .status import read
-from .survey import Rows
+from .survey import Rows, measured
 from .team import team_of
 
 
@@ -177,7 +176,10 @@ def fit(
         rng.bit_generator.state = resume.rng_epoch
     elif isinstance(rule, Recipe):
         with np.errstate(all="ignore"):
-            measure(course, rows, step, batches, rule, model)
+            seen = measured(course.state, rule, rows, step, model)
+        if seen.bad is not None:
+            raise course.diverged(seen.bad)
+        course.began(seen)
     bar = progress_bar(total, course.state.t) if progress and team.rank == 0 else None
     with np.errstate(all="ignore"):  # what is not finite is found and named below
         while course.epoch <= asked.epochs and not course.stop_reason:
@@ -212,34 +214,6 @@ def fit(
     if X_val is None:
         result = compared(result, layers, rows)
     return told(result, rows, asked)
-
-
-def measure(
-    course: Progress,
-    rows: Rows,
-    step: Callable[..., tuple[State, StepInfo]],
-    batches: Batches,
-    rule: Recipe,
-    model: dict[str, Any],
-) -> None:
-    """Let the rule measure all rows before the first step: its moments, then a pass of size 0.
-
-    Raises `FitDivergedError` where the objective is not finite at the start.
-    """
-    layers = course.state.layers
-    record = rule.measuring(layers, rows.survey(layers))
-    state, values, sizes = course.state._replace(rule_state=record), [], []
-    for batch in batches.in_order():
-        after, info = step(state, batch.X, batch.counts, **model, rule=rule, **batch.extra)
-        batches.ahead()
-        (status,) = read([info])
-        if status.rejected:
-            raise course.diverged(batch.X)
-        values.append(status.value)
-        sizes.append(batch.share * sum(batch.counts))
-        state = after
-    course.state = state._replace(t=0)
-    course.began(float(np.average(values, weights=sizes)))
 
 
 def jitter(rule: Rule, rate: float, layers: Layers) -> float:

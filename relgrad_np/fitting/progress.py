@@ -25,6 +25,7 @@ from .judge import Judge
 from .records import Epoch, FitDivergedError, FitResult
 from .snapshots import Snapshot, require_fits
 from .status import read
+from .survey import Measured
 
 LATE = 32  # steps after which a device is asked how they went, where none is to be judged at once
 
@@ -166,9 +167,10 @@ class Progress:
         self.epoch, self.batch, self.seen, self.drifts = self.epoch + 1, 0, [], []
         return entry
 
-    def began(self, value: float) -> None:
-        """Note the start's mean log-likelihood over all rows, to which no epoch shall fall."""
-        self.best_yet = self.best_yet._replace(value=value, after=self.kept(self.state))
+    def began(self, measured: Measured) -> None:
+        """Begin from the measured state; no epoch shall fall below the start's mean over all rows."""
+        self.state = measured.state
+        self.best_yet = self.best_yet._replace(value=measured.value, after=self.kept(self.state))
 
     def went_back(self, train: float, layers: Layers, jitter: float) -> bool:
         """Go back to the best epoch, at half the rate, if this one fell; say whether it did."""
@@ -249,6 +251,7 @@ class Progress:
             self.bad_steps.n_rejected,
             self.bad_steps.n_undone,
             self.best_yet.falls,
+            rule_state=self.state.rule_state,
         )
 
     def diverged(self, batch: Array, t: int | None = None) -> FitDivergedError:

@@ -1,6 +1,6 @@
 """What a fit returns: its history, epoch by epoch, its result, and the error where it diverged."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..core.network import Layers
 from ..core.tracking import Tracked
@@ -40,7 +40,8 @@ class FitResult(NamedTuple):
 
     `n_rejected` steps were not taken, `n_undone` taken and undone again; `n_falls` epochs fell, so
     that the fit went back. `xi`: |[xi, G_b]| of each of the best layers over all rows, Frobenius,
-    in the chart of standardised outputs: dimensionless, 0 at a stationary point; None if not asked.
+    in the chart of standardised outputs: dimensionless, 0 at a stationary point; None if not asked. `rule_state`:
+    what the rule has learned of `layers`.
 
     >>> FitResult((), (), 0, (), None, "epochs", 0).stop_reason
     'epochs'
@@ -56,6 +57,7 @@ class FitResult(NamedTuple):
     n_undone: int = 0
     n_falls: int = 0
     xi: tuple[float, ...] | None = None
+    rule_state: Any = None
 
 
 class FitWarning(UserWarning):

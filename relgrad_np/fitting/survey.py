@@ -6,8 +6,8 @@ of the rows; the sums of all are combined. What `transform` draws is drawn once,
 """
 
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,8 +17,10 @@ from ..core.backprop import backprop
 from ..core.densities import Density
 from ..core.network import Layers, Tape, forward
 from ..core.objective import data_terms
-from ..rules.recipe import Seen, positive
+from ..rules.base import State, StepInfo
+from ..rules.recipe import Recipe, Seen, positive
 from .batches import Batches
+from .status import read
 
 CHUNK = 2**18  # numbers of a layer's output that are looked at together
 MOST = 2**27  # numbers that are kept where `transform` draws them; of more, rows evenly spaced
@@ -108,6 +110,43 @@ class Rows:
 
     def _model(self) -> tuple[Activation, Density]:
         return self.activation, self.density
+
+
+class Measured(NamedTuple):
+    """A state whose rule has measured all rows, and their mean log-likelihood, nats.
+
+    `bad`: the batch on which the objective is not finite, if there is one.
+    """
+
+    state: State
+    value: float
+    bad: Array | None = None
+
+
+def measured(
+    state: State,
+    rule: Recipe,
+    rows: Rows,
+    step: Callable[..., tuple[State, StepInfo]],
+    model: dict[str, Any],
+) -> Measured:
+    """Let the rule measure all rows: their moments, then a pass of steps of size 0 over them.
+
+    `step(state, X, counts, **options)` is what takes a step of the team.
+    """
+    survey, values, sizes = rows.survey(state.layers), [], []
+    state = state._replace(rule_state=rule.measuring(state.layers, survey), t=0)
+    for batch in rows.batches.in_order():
+        state, info = step(state, batch.X, batch.counts, **model, rule=rule, **batch.extra)
+        rows.batches.ahead()
+        (status,) = read([info])
+        if status.rejected:
+            return Measured(state, -math.inf, batch.X)
+        values.append(status.value)
+        sizes.append(batch.share * sum(batch.counts))
+    state = state._replace(t=0)  # a window begins
+    state = state._replace(rule_state=rule.in_window(check(state.layers), state))
+    return Measured(state, float(np.average(values, weights=sizes)))
 
 
 def _stacked(arrays: Any) -> Any:

@@ -28,8 +28,8 @@ import relgrad_np as rg
 RULES = {
     "recipe": lambda: rg.Recipe(),
     "recipe-plain": lambda: rg.Recipe(kind="plain"),
-    "recipe-bare": lambda: rg.Recipe(memory=None, information=None),
-    "recipe-adaptive": lambda: rg.Recipe(size="adaptive"),
+    "recipe-bare": lambda: rg.Recipe(charts=False, gains=False),
+    "scalar": lambda: rg.Scalar(),
     "recipe-constant": lambda: rg.Recipe(0.02, size="constant"),
     "natural": lambda: rg.Natural(),
     "plain": lambda: rg.Plain(),

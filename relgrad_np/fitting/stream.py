@@ -1,0 +1,257 @@
+"""Rows that come one after another, of a density that may move: steps on each, once.
+
+A stream has no epochs. What takes their place is a window of the latest rows, which is kept:
+
+start      The first rows wait for it; until there are enough, layers are made of what there is.
+constants  A recipe measures the window again whenever that many new rows have come. A batch of n
+           rows, n below `batch_size`, takes n / batch_size of the step, so that it hardly matters
+           how a stream is cut; and a step moves so little that its noise costs `NOISE` nats.
+guard      A step that the next batch shows to be bad is undone, as in `fit`; the tracker is
+           audited. Where a new start of the window would be better than what steps have made, as
+           after a jump of the density, the stream goes on from that: nobody does worse than a fit
+           of the latest rows that takes no step.
+
+A step works on a copy of the layers. It is taken over with all that goes with it by one assignment,
+so that whatever interrupts it leaves the stream after its last whole step.
+"""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..core.activations import Activation
+from ..core.arrays import Array, copied
+from ..core.densities import Density
+from ..core.network import Layers
+from ..core.trees import each_array
+from ..core.tracking import audit
+from ..rules.base import Rule, State, init_state
+from ..rules.recipe import Recipe, Record
+from .bad_steps import BadSteps
+from .batches import Batches
+from .factorization import factorized
+from .status import read
+from .survey import Rows, measured
+from .team import Team
+
+FIRST = 10  # rows for each column that a start takes
+WINDOW = 1000  # rows of the window at least, and 5 for each number of a Gaussian
+NOISE = 0.02  # nats that the noise of steps may cost
+BETTER = 0.05  # nats by which a new start must be better, beside what it fits of the noise
+NEVER = 10**12  # steps
+
+
+class Kept(NamedTuple):
+    """What one whole step leaves: layers, the state whose they are, and how bad steps are found.
+
+    `state` is None until there are rows enough for a start.
+    """
+
+    layers: Layers
+    state: State | None
+    bad_steps: BadSteps
+
+
+class Stream:
+    """Layers that follow a stream of rows.
+
+    `start(X)` makes layers from rows (N, D), `X` of full rank; `step` is a `train_step`; `undo` as
+    in `fit`. With `layers`, and what the rule has learned of them, it goes on from those.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[Array], Layers],
+        activation: Activation,
+        density: Density,
+        rule: Rule,
+        *,
+        batch_size: int,
+        undo: float | None = 30.0,
+        layers: Layers | None = None,
+        rule_state: Any = None,
+    ) -> None:
+        self.start, self.batch_size, self.undo = start, batch_size, undo
+        self.model = {"activation": activation, "density": density}
+        self.rule = replace(rule, window=NEVER) if isinstance(rule, Recipe) else rule  # type: ignore[type-var]
+        self.window: list[Array] = []
+        self.new = 0  # rows since the window was last looked at
+        self.made = 0  # rows that the layers before the first step are made of
+        self.weight, self.rows = 0.0, 0
+        self.kept: Kept | None = None
+        if layers is not None:
+            state = init_state(each_array(copied, layers), self.rule)
+            if rule_state is not None:
+                state = state._replace(rule_state=rule_state)
+            self.kept = Kept(state.layers, state, self._fresh())
+
+    def is_of(self, rule: Rule, activation: Activation, density: Density, batch_size: int) -> bool:
+        """Say whether it is a stream of this model and rule, by names and parameters."""
+        own = replace(rule, window=NEVER) if isinstance(rule, Recipe) else rule  # type: ignore[type-var]
+        new, mine = (activation, density), tuple(self.model.values())
+        alike = all(
+            (a.name, a.params) == (b.name, b.params) for a, b in zip(new, mine, strict=True)
+        )
+        return alike and (self.rule, self.batch_size) == (own, batch_size)
+
+    def _fresh(self) -> BadSteps:
+        return BadSteps(self.undo, self.rule.kind)
+
+    def feed(self, X: Array, step: Callable[..., Any], weights: Any = None) -> None:
+        """Take steps on rows X (N, D), in their order, with weights (N,) > 0 or None.
+
+        Weights are relative to the mean of all that have come. FloatingPointError where a batch
+        has no finite objective: no step is taken on it.
+        """
+        self._remember(X, weights)
+        try:
+            self._take(X, step, weights)
+        except FloatingPointError:
+            self.window.pop()
+            raise
+
+    def _take(self, X: Array, step: Callable[..., Any], weights: Any) -> None:
+        """Make a start, or take steps."""
+        if self.kept is None or self.kept.state is None:
+            if not self._started(X, step):
+                return
+            X, weights = np.concatenate(self.window), None
+        elif self.new >= self._capacity(X.shape[1]):
+            self._look(step)
+        for rows in np.array_split(np.arange(len(X)), math.ceil(len(X) / self.batch_size)):
+            self._step(X[rows], step, None if weights is None else weights[rows])
+
+    def _remember(self, X: Array, weights: Any) -> None:
+        self.window.append(np.array(X))
+        self.new += len(X)
+        self.rows += len(X)
+        self.weight += float(len(X) if weights is None else np.sum(weights))
+
+    def _capacity(self, D: int) -> int:
+        return max(WINDOW, 5 * D * (D + 3) // 2)
+
+    def _latest(self) -> Array:
+        """Cut the window to the latest rows; return them, (n, D)."""
+        rows = np.concatenate(self.window)
+        rows = rows[-self._capacity(rows.shape[1]) :]
+        self.window = [rows]
+        return rows
+
+    def _started(self, X: Array, step: Callable[..., Any]) -> bool:
+        """Make layers of the rows so far; return whether they are enough for steps."""
+        D = X.shape[1]
+        enough = self.new >= FIRST * D
+        if not enough and self.kept is not None and self.new < 2 * self.made:
+            return False
+        rows = self._latest()
+        layers = self.start(rows if enough else padded(rows))
+        self.made = self.new
+        if not enough:
+            self.kept = Kept(layers, None, self._fresh())
+            return False
+        self.new = 0
+        self.kept = Kept(layers, self._measured(layers, rows, step), self._fresh())
+        return True
+
+    def _measured(self, layers: Layers, rows: Array, step: Callable[..., Any]) -> State:
+        """Return the state of these layers, whose rule has measured the rows if it does so."""
+        state = init_state(each_array(copied, layers), self.rule)
+        if isinstance(self.rule, Recipe):
+            with np.errstate(all="ignore"):
+                found = measured(
+                    state, self.rule, self._judge(rows), partial(_alone, step), self.model
+                )
+            if found.bad is None:
+                state = found.state
+        return state
+
+    def _judge(self, rows: Array) -> Rows:
+        batches = Batches(
+            rows, None, min(self.batch_size, len(rows)), None, np.random.default_rng(0), Team()
+        )
+        return Rows(batches, *self.model.values(), rows.shape[1])
+
+    def _look(self, step: Callable[..., Any]) -> None:
+        """Audit the tracker, measure the window again; go on from a new start if that is better."""
+        assert self.kept is not None
+        rows, (layers, state, bad_steps) = self._latest(), self.kept
+        self.new = 0
+        with np.errstate(all="ignore"):
+            try:
+                start = self.start(rows)
+            except ValueError:  # the window has no full rank now; the stream may have
+                start = layers
+            judge = self._judge(rows)
+            new, old = (judge.log_likelihood(x, factorized(x).total) for x in (start, layers))
+        D, L = rows.shape[1], len(layers)
+        if not old >= new - BETTER - L * D * (D + 3) / 2 / len(rows):
+            layers, bad_steps, state = start, self._fresh(), None
+        measuring = isinstance(self.rule, Recipe) or state is None
+        after = self._measured(layers, rows, step) if measuring else state
+        if state is not None and state.tracked is not None:
+            after = after._replace(t=state.t, tracked=audit(state.tracked, layers).tracked)
+        self.kept = Kept(layers, after, bad_steps)
+
+    def _step(self, X: Array, step: Callable[..., Any], weights: Any) -> None:
+        """Take a step on a batch, and take it over whole; undo the one before it if that was bad."""
+        extra, share = {}, len(X) / self.batch_size
+        if weights is not None:
+            share *= float(np.mean(weights)) * self.rows / self.weight
+            extra = {"weights": (weights / np.mean(weights)).astype(X.dtype)}
+        while True:
+            assert self.kept is not None and self.kept.state is not None
+            state, bad_steps = self.kept.state, copy.copy(self.kept.bad_steps)
+            rule = replace(self.rule, learning_rate=self._rate(state) * share * bad_steps.caution)  # type: ignore[type-var]
+            with np.errstate(all="ignore"):
+                after, info = step(
+                    state._replace(layers=each_array(copied, state.layers)),
+                    X, **self.model, rule=rule, **extra,
+                )  # fmt: skip
+            (status,) = read([info])
+            if bad_steps.shows_in(status):
+                restored = bad_steps.take_back(state, after, info, status.rejected)
+                if restored is not None:
+                    self.kept = Kept(restored.layers, restored, bad_steps)
+                    continue
+                if status.rejected:
+                    raise FloatingPointError(
+                        f"step {after.t} of `partial_fit` was not finite: not taken"
+                    )
+            bad_steps.note(state, info, status.value)
+            self.kept = Kept(after.layers, after, bad_steps)
+            return
+
+    def _rate(self, state: State) -> float:
+        """Return the learning rate at which the noise of a recipe's steps costs `NOISE` nats.
+
+        Steps of size eta = rate / L / max(x, 1) cost rate x D / max(x, 1) / 4, as in `fit`.
+        """
+        rate, record = self.rule.learning_rate, state.rule_state
+        if not isinstance(record, Record) or not record.use.known:
+            return rate
+        x, D = float(np.max(record.use.x)), record.use.mean.shape[1]
+        return min(rate, 4 * NOISE * max(x, 1.0) / max(x * D, 1e-30))
+
+
+def _alone(step: Callable[..., Any], state: State, X: Array, counts: Any, **options: Any) -> Any:
+    """Take a step of one process, for which a batch has no counts."""
+    return step(state, X, **options)
+
+
+def padded(X: Array) -> Array:
+    """Return few rows X (n, D) with 2 D more around their mean, as far as their own deviation.
+
+    So that there are layers before there are rows enough: of one row, with deviation 1.
+
+    >>> padded(np.array([[1.0, 5.0]])).tolist()
+    [[1.0, 5.0], [2.41..., 5.0], [1.0, 6.41...], [-0.41..., 5.0], [1.0, 3.58...]]
+    """
+    mean, std = X.mean(axis=0), X.std(axis=0)
+    std = np.where(std > 0, std, 1.0) * np.sqrt(X.shape[1])  # so that all deviate by std
+    around = np.diag(std).astype(X.dtype)
+    return np.concatenate([X, mean + around, mean - around])
