@@ -15,7 +15,7 @@ from ..core.densities import Density, density
 from ..rules.adam import Adam
 from ..rules.base import Rule, State
 from ..rules.plain import Exponential, Plain
-from ..rules.recipe import Recipe, Scalar
+from ..rules.recipe import FEW, Recipe, Scalar
 from .constants import DENSITIES
 
 RULES = (Plain, Exponential, Recipe, Scalar, Adam)
@@ -32,6 +32,10 @@ class Backend(NamedTuple):
     array: type[Any]
     activations: tuple[str, ...]
     first_samples: int = 0
+
+
+# what the kernels of `cpu` have; those of `cuda` know CuPy's arrays, and say it themselves
+CPU = Backend(np.ndarray, ("smooth_leaky_relu", "leaky_tanh", "identity"), first_samples=FEW)
 
 
 def supports(
