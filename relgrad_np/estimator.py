@@ -27,7 +27,7 @@ from .core.objective import log_likelihood
 from .core.sampling import inverse, require_model, sample
 from .fitting.loop import fit as fit_layers
 from .fitting.starts import KINDS, init_layers
-from .kernels.choose import resolve
+from .kernels.choose import Workload, choose, resolve
 from .rules.base import State, init_state
 from .rules.by_name import make_rule
 
@@ -65,7 +65,8 @@ class RelativeGradientFlow(
     patience : int, optional
         Stop after so many epochs without a better validation.
     implementation : str, optional
-        "reference" or "numba"; default: the fastest that is installed.
+        "reference" or "numba"; default: the fastest that is installed, but no call compiles for
+        steps that the reference takes sooner, see `relgrad_np.fit`.
     random_state : int, RandomState or None
     verbose : int
         1: a progress bar.
@@ -189,7 +190,9 @@ class RelativeGradientFlow(
         """Take further steps: one pass over X (N, D) in batches of rows in order, constant rate.
 
         The first call makes the start from its X, which must have more rows than columns; later
-        calls may have a single row. The state of the rule is kept from call to call.
+        calls may have a single row. The state of the rule is kept from call to call. With the
+        default implementation a call of a few rows never compiles: it takes compiled steps once a
+        longer fit, or another process, has compiled them.
         """
         first = not hasattr(self, "layers_")
         X = self._validated(X, reset=first, ensure_min_samples=2 if first else 1)
@@ -200,8 +203,11 @@ class RelativeGradientFlow(
         state, last = self._stepped
         if state is None or type(last) is not type(rule):
             state = init_state(_copied(self.layers_), rule)
-        step = resolve(self.implementation, X)
         parts = math.ceil(len(X) / whole("batch_size", self.batch_size))
+        step = resolve(self.implementation, X)
+        if self.implementation is None:
+            work = Workload(parts, math.ceil(len(X) / parts))
+            step = choose(step, state, activation, density, rule, work)
         state, rejected = _own(state), False
         model = {"activation": activation, "density": density, "rule": rule}
         with np.errstate(all="ignore"):  # a step that is not finite is refused below

@@ -4,6 +4,7 @@ Batches are near equal parts of a fresh permutation, at most `batch_size` rows e
 epoch ends in a tiny, noisy one. A schedule is a factor of the learning rate, a function of t / T.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,7 @@ from ..core.arrays import Array, check, copied, from_numpy, namespace
 from ..core.densities import Density
 from ..core.network import Layer, Layers
 from ..core.sampling import require_model
-from ..kernels.choose import consumes, resolve
+from ..kernels.choose import Workload, choose, consumes, name_of, prepare, resolve
 from ..rules.base import Rule, State, StepInfo, init_state
 from .average import RunningAverage
 from .bad_steps import BadSteps
@@ -27,7 +28,7 @@ from .options import Options, options_from, require_finite, shows_options, weigh
 from .progress import Progress
 from .records import Epoch, FitResult
 from .schedule import rule_of, sized
-from .snapshots import Keeper, Snapshot, fingerprint
+from .snapshots import Keeper, Snapshot, begun_with, fingerprint
 from .team import team_of
 
 
@@ -77,8 +78,11 @@ def fit(
         Stop after so many epochs without a better validation; needs X_val.
     implementation : "reference", "numba", "cupy", a function, or None
         Which `train_step` takes the steps; None: the fastest that is installed, "numba" for NumPy
-        arrays, "cupy" for CuPy arrays. Their results differ by rounding. A function is one of your
-        own, see `extend.backend`.
+        arrays, "cupy" for CuPy arrays. Their results differ by rounding. The first use of "numba"
+        compiles for about 20 s, and says so; None leaves a fit to the reference whose steps it
+        takes less time for (`worth.reference_seconds`), unless compiled code is stored already. A
+        resumed fit goes on with the one that it began with. A function is one of your own, see
+        `extend.backend`.
     transform : function of (rows of X, rng)
         Brings each batch to model space; X may then be anything with rows, such as a memory-mapped
         file of integers. Rows that stay on the host while the layers are on a device: `Staged`.
@@ -143,7 +147,8 @@ def fit(
     for name, given in (("patience", asked.patience), ("sample_weight_val", sample_weight_val)):
         if given is not None and X_val is None:
             raise ValueError(f"`{name}` needs `X_val`")
-    step = resolve(team.implementation(asked.implementation), layers[0].W)
+    implementation = team.implementation(asked.implementation)
+    step = resolve(implementation, layers[0].W)
     batches = Batches(X, sample_weight, asked.batch_size, transform, generator(rng), team)
     rule = rule_of(asked, batches.each)
     own = tuple(Layer(copied(W), copied(b)) for W, b in layers)
@@ -154,6 +159,11 @@ def fit(
     team.agree(terms, state, rng, rule, batches.N, batches.each, resume)
     average = asked.average if getattr(rule, "averages", True) else None
     total = asked.epochs * batches.each
+    if implementation is None:
+        work = Workload(total, math.ceil(batches.N / batches.each), begun_with(resume))
+        step = choose(step, state, activation, density, rule, work)
+        terms |= {"implementation": name_of(step)} if isinstance(layers[0].W, np.ndarray) else {}
+    prepare(step, state, activation, density, rule)
     judged = team.validation_part(X_val), team.validation_part(of_val)
     course = Progress(
         state,

@@ -218,6 +218,7 @@ class Progress:
             self.stop_reason,
             self.bad_steps.n_rejected,
             self.bad_steps.n_undone,
+            time.perf_counter() - self.started,
         )
 
     def diverged(self, batch: Array, t: int | None = None) -> FitDivergedError:

@@ -36,7 +36,8 @@ class Epoch(NamedTuple):
 class FitResult(NamedTuple):
     """What `fit` returns; `best_layers` are those of `best_epoch`, 0 for the start.
 
-    `n_rejected` steps were not taken, `n_undone` taken and undone again.
+    `n_rejected` steps were not taken, `n_undone` taken and undone again. `seconds` is the time of
+    the fit, also before it was resumed, without that of compiling kernels.
 
     >>> FitResult((), (), 0, (), None, "epochs", 0).stop_reason
     'epochs'
@@ -50,6 +51,7 @@ class FitResult(NamedTuple):
     stop_reason: str
     n_rejected: int
     n_undone: int = 0
+    seconds: float = 0.0
 
 
 class FitDivergedError(FloatingPointError):
