@@ -145,7 +145,11 @@ def make_move(
     """Make the move where all of it is finite, else keep the state; L_p, L_J1: the batch's means.
 
     The one place that decides. A device is not asked: both outcomes are computed, one is kept.
+    TypeError if the rule proposed anything else than a Move.
     """
+    if not isinstance(move, Move):
+        name, got = type(rule).__name__, type(move).__name__
+        raise TypeError(f"`{name}.propose` must return a Move, got {got}")
     xp = check(state.layers)
     L_J2 = None if state.tracked is None else xp.sum(state.tracked.logdet)
     finite = xp.isfinite(L_p + L_J1 + (0 if L_J2 is None else L_J2))
