@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core.activations import Activation
 from ..core.arguments import generator
-from ..core.arrays import Array, check, copied, from_numpy, namespace
+from ..core.arrays import Array, check, copied, detached, from_numpy, namespace
 from ..core.densities import Density
 from ..core.network import Layer, Layers
 from ..core.sampling import require_model
@@ -58,7 +58,8 @@ def fit(
     layers : tuple of Layer
         The start, see `init_layers`; copied, never changed.
     X, X_val : arrays (N, D)
-        Samples to fit, and to validate and stop by; library, device and dtype of the layers.
+        Samples to fit, and to validate and stop by; library, device and dtype of the layers. What
+        torch's autograd knows of layers and samples is left behind.
     rule : "recipe", "natural", "plain", "exponential", "scalar", "adam", "group_adam", or a rule
         The default is robust in every D, L and N (see `recipe`); "natural" is for deep nets of few
         dimensions, L (D^2 + D) up to about a thousand (see `natural`); "plain" with
@@ -147,6 +148,7 @@ def fit(
     for name, given in (("patience", asked.patience), ("sample_weight_val", sample_weight_val)):
         if given is not None and X_val is None:
             raise ValueError(f"`{name}` needs `X_val`")
+    X, X_val = detached(X), detached(X_val)
     implementation = team.implementation(asked.implementation)
     step = resolve(implementation, layers[0].W)
     batches = Batches(X, sample_weight, asked.batch_size, transform, generator(rng), team)
