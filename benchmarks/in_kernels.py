@@ -6,8 +6,8 @@ import numpy as np
 from scipy.linalg.blas import get_blas_funcs
 
 import relgrad_np as rg
-from relgrad_np.kernels.cpu.step import BACKEND, train_step
-from relgrad_np.kernels.supported import supports
+from relgrad_np.kernels.cpu.step import train_step
+from relgrad_np.kernels.supported import CPU, supports
 
 from .contenders import Contender
 
@@ -73,7 +73,7 @@ def _contender(layers: Any, alpha: float, rule: Any) -> Contender:
 
     def step(X: Any) -> None:
         nonlocal state
-        if state.t == BEGINS and not supports(BACKEND, state, X, *model.values(), rule, None):
+        if state.t == BEGINS and not supports(CPU, state, X, *model.values(), rule, None):
             raise AssertionError("the kernels would not take this step")
         state, _ = train_step(state, X, rule=rule, **model)
 

@@ -5,6 +5,7 @@ Needs scikit-learn. Everything here only translates: `init_layers`, `fit`, `forw
 """
 
 import math
+import warnings
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from sklearn.base import (
     DensityMixin,
     TransformerMixin,
 )
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -27,9 +29,10 @@ from .core.network import Layer, Layers, forward
 from .core.objective import log_likelihood
 from .core.sampling import inverse, require_model, sample
 from .fitting.loop import fit as fit_layers
+from .fitting.records import NotConvergedWarning
 from .fitting.starts import KINDS, init_layers
 from .fitting.stream import Stream
-from .kernels.choose import resolve
+from .kernels.choose import Workload, choose, resolve
 from .rules.by_name import make_rule
 
 Array = Any
@@ -66,7 +69,8 @@ class RelativeGradientFlow(
     patience : int, optional
         Stop after so many epochs without a better validation.
     implementation : str, optional
-        "reference" or "numba"; default: the fastest that is installed.
+        "reference" or "numba"; default: the fastest that is installed, but no call compiles for
+        steps that the reference takes sooner, see `relgrad_np.fit`.
     random_state : int, RandomState or None
     verbose : int
         1: a progress bar.
@@ -168,23 +172,29 @@ class RelativeGradientFlow(
             start = self._start(rng, X[positive], activation=model[0])
         else:
             start = tuple(Layer(*(x.astype(X.dtype) for x in layer)) for layer in start)
-        result = fit_layers(
-            start,
-            X[rows],
-            *model,
-            rule=self.rule,
-            learning_rate=self.learning_rate,
-            schedule=self.schedule,
-            batch_size=self.batch_size,
-            epochs=self.epochs,
-            rng=rng,
-            X_val=X[held] if len(held) else None,
-            sample_weight_val=None if weights is None or not len(held) else weights[held],
-            patience=self.patience,
-            implementation=self.implementation,
-            sample_weight=None if weights is None else weights[rows],
-            progress=bool(self.verbose),
-        )
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            result = fit_layers(
+                start,
+                X[rows],
+                *model,
+                rule=self.rule,
+                learning_rate=self.learning_rate,
+                schedule=self.schedule,
+                batch_size=self.batch_size,
+                epochs=self.epochs,
+                rng=rng,
+                X_val=X[held] if len(held) else None,
+                sample_weight_val=None if weights is None or not len(held) else weights[held],
+                patience=self.patience,
+                implementation=self.implementation,
+                sample_weight=None if weights is None else weights[rows],
+                progress=bool(self.verbose),
+            )
+        for one in heard:  # in scikit-learn's words
+            same = not issubclass(one.category, NotConvergedWarning)
+            category = one.category if same else ConvergenceWarning
+            warnings.warn(str(one.message), category, stacklevel=2)
         self._keep(result.best_layers, result.rule_state)
         self.history_ = result.history
         self.n_iter_ = len(result.history)
@@ -203,8 +213,8 @@ class RelativeGradientFlow(
         A call that is interrupted leaves the layers of its last whole step. ValueError for rows
         that are not finite, FloatingPointError where the objective is not: no step is taken.
         """
-        stream = self._stream
-        X = self._validated(X, reset=stream is None and not hasattr(self, "layers_"))
+        first = not hasattr(self, "layers_")
+        stream, X = None if first else self._stream, self._validated(X, reset=first)
         weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(
@@ -225,7 +235,11 @@ class RelativeGradientFlow(
                 rule_state=self._learned,
             )
             self._stream = stream
-        stream.feed(X, resolve(self.implementation, X), weights)
+        step, state = resolve(self.implementation, X), stream.kept and stream.kept.state
+        if self.implementation is None:  # a few rows never wait for kernels to be compiled
+            work = Workload(math.ceil(len(X) / size), min(len(X), size))
+            step = choose(step, state, *model, rule, work) if state else resolve("reference")
+        stream.feed(X, step, weights)
         self._n_features_out = X.shape[1]
         return self
 
@@ -287,7 +301,8 @@ class RelativeGradientFlow(
         return np.linalg.solve(W.astype(np.float64), -b.astype(np.float64)).astype(b.dtype)
 
     def _only_layer(self, name: str) -> Layer:
-        if len(layers := getattr(self, "layers_", ())) != 1:
+        layers: Layers = getattr(self, "layers_", ())
+        if len(layers) != 1:
             raise AttributeError(f"`{name}` is there after fitting with n_layers=1 only")
         return Layer(*layers[0])
 

@@ -21,7 +21,6 @@ OFF: dict[str, dict[str, Any]] = {
     "gain off (`gains=False`)": {"gains": False},
     "plain steps (`kind='plain'`)": {"kind": "plain"},
     "size 0.03 (`size='constant'`)": {"size": "constant", "learning_rate": 0.03},
-    "size by a running scalar (`size='adaptive'`)": {"size": "adaptive", "learning_rate": 0.03},
     "a third of the rate": {"learning_rate": 0.4 / 3},
     "three times the rate": {"learning_rate": 1.2},
     "whitening start": {"init": "whiten"},
@@ -29,7 +28,7 @@ OFF: dict[str, dict[str, Any]] = {
     "no average": {"average": None},
     "the same noise in every epoch": {"fresh_noise": False},
     "the paper's step, 0.03": {
-        "memory": None, "information": None, "size": "constant", "kind": "plain",
+        "charts": False, "gains": False, "size": "constant", "kind": "plain",
         "learning_rate": 0.03,
     },
 }  # fmt: skip

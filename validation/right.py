@@ -49,7 +49,7 @@ def kernels() -> Candidate:
     """The compiled `train_step`: Y, Delta, both steps. What it leaves to the core is left out."""
     import relgrad_np as rg
     from relgrad_np.kernels.cpu import step as cpu
-    from relgrad_np.kernels.supported import supports
+    from relgrad_np.kernels.supported import CPU, supports
 
     def run(problem: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -60,7 +60,7 @@ def kernels() -> Candidate:
                 rg.Layer(W.copy(), b.copy()) for W, b in zip(problem.W, problem.b, strict=True)
             )
             made, state = rule(problem.eta, tau=1 - 2**-24), rg.init_state(layers, rule())
-            known = supports(cpu.BACKEND, state, problem.X, act, dens, made, None)
+            known = supports(CPU, state, problem.X, act, dens, made, None)
             if problem.last_layer != "affine" or not known:
                 raise NotImplementedError("the core takes this step")
             state, info = cpu.train_step(state, problem.X, activation=act, density=dens, rule=made)

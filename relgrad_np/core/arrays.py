@@ -123,5 +123,13 @@ def copied(x: Array) -> Array:
     >>> copied(np.ones(2))
     array([1., 1.])
     """
-    x = x.detach() if compat.is_torch_array(x) else x
-    return compat.array_namespace(x).asarray(x, copy=True)
+    return compat.array_namespace(x).asarray(detached(x), copy=True)
+
+
+def detached(x: Array) -> Array:
+    """Return a torch tensor without its autograd graph, on the same memory; others as they are.
+
+    >>> detached(np.ones(2))
+    array([1., 1.])
+    """
+    return x.detach() if compat.is_torch_array(x) else x

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .arguments import number
-from .arrays import Array, Formula, Namespace, namespace
+from .arrays import Array, Formula, Namespace, detached, namespace
 
 
 def solve_increasing(
@@ -105,7 +105,11 @@ def phi1_times(M: Array, bound: float | None, v: Array) -> Array:
 
 def _size(M: Array, bound: float | None) -> float:
     """Return a bound of |M|: the one that is given, else by reading M."""
-    return float(norm_bound(M)) if bound is None else number("bound", bound, 0, 1e9, "positive")
+    return (
+        float(detached(norm_bound(M)))
+        if bound is None
+        else number("bound", bound, 0, 1e9, "positive")
+    )
 
 
 def solve(A: Array, B: Array) -> Array:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .arrays import Array, check, check_parts
+from .arrays import Array, check, check_parts, detached
 from .network import Deltas, Layer, Layers, Tape
 
 
@@ -38,6 +38,6 @@ def checked_inverse(W: Array, name: str) -> Array:
             raise
         raise singular from None
     condition = xp.max(xp.sum(xp.abs(W), axis=0)) * xp.max(xp.sum(xp.abs(V), axis=0))
-    if not float(condition) * float(xp.finfo(W.dtype).eps) <= 1:  # NaN is singular too
+    if not float(detached(condition)) * float(xp.finfo(W.dtype).eps) <= 1:  # NaN is singular too
         raise singular
     return V

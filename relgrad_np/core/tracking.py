@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .arrays import Array, check, from_numpy, namespace
+from .arrays import Array, check, detached, from_numpy, namespace
 from .full_rank import FullRank, exp_inverse
 from .network import Layer, Layers
 from .numerics import eye, phi1, widest
@@ -140,8 +140,8 @@ def audit(tracked: Tracked, layers: Layers, *, exact: Tracked | None = None) -> 
     """
     xp = check(layers)
     fresh, Vs = exact or track(layers), tracked.inverse
-    total = float(xp.sum(fresh.logdet))
-    drift = float(xp.sum(tracked.logdet)) - total
+    total = float(detached(xp.sum(fresh.logdet)))
+    drift = float(detached(xp.sum(tracked.logdet))) - total
     if tuple(fresh.logdet.shape) != tuple(tracked.logdet.shape):
         raise ValueError(f"`tracked` must be of {len(layers)} layers")
     pairs = [] if Vs is None else list(zip(Vs, layers, strict=True))
@@ -157,4 +157,4 @@ def _error(V: Array, W: Array) -> float:
     """Estimate |V W - I|_F / sqrt(D) by how V @ (W @ z) differs from random z."""
     z = from_numpy(np.random.default_rng(0).standard_normal((W.shape[0], 4)), W)
     xp = check((Layer(W, W[:, 0]),))
-    return float(xp.sqrt(xp.mean((V @ (W @ z) - z) ** 2)))
+    return float(detached(xp.sqrt(xp.mean((V @ (W @ z) - z) ** 2))))

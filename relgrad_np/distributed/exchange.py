@@ -78,12 +78,7 @@ def possible(rule: Rule) -> tuple[str, ...]:
     """
     if type(rule) in (Plain, Exponential):
         return EXCHANGES
-    if isinstance(rule, Recipe):
-        return ("factors",)
-    if isinstance(rule, Scalar):
-        summed = True
-    else:
-        summed = type(rule) is Adam and rule.side == "output"
+    summed = isinstance(rule, Scalar) or (type(rule) is Adam and rule.side == "output")
     return ("factors", "sums") if summed else ("factors",)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core.activations import Activation
-from ..core.arrays import Array, check, from_numpy
+from ..core.arrays import Array, check, detached, from_numpy
 from ..core.backprop import downwards
 from ..core.densities import Density
 from ..core.network import Deltas, Layers, Tape, forward
@@ -39,7 +39,7 @@ def train_step(
     all ranks hear; the third thing returned has that of each rank, (n,). Cost: see `exchange`.
     """
     N, layers = sum(counts), state.layers
-    tape = forward(layers, X, activation)
+    tape = forward(layers, detached(X), activation)
     xp = check(layers)
     terms = data_terms(layers, tape, activation, density)
     sums = (float(xp.sum(term if weights is None else weights * term)) for term in terms)

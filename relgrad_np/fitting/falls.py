@@ -47,7 +47,8 @@ def after_epoch(
     """Return the best epoch with this one in mind, and the state to go back to if this one fell.
 
     `value` is the mean over the epoch, of which `values` are those of its batches; `state` comes
-    after it. `jitter`: what steps of this size cost in equilibrium, nats. A second fall in a row says that the best epoch ended badly: back to before it.
+    after it. `jitter`: what steps of this size cost in equilibrium, nats. A second fall in a row
+    says that the best epoch ended badly: back to before it.
 
     >>> best, _ = after_epoch(Best(), -3.0, [-3.0], 0.1, "one")
     >>> best, back = after_epoch(best, -5.0, [-5.0, -5.0], 0.1, "two")

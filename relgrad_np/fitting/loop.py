@@ -14,11 +14,11 @@ import numpy as np
 
 from ..core.activations import Activation
 from ..core.arguments import generator
-from ..core.arrays import Array, check, copied, from_numpy, namespace
+from ..core.arrays import Array, check, copied, detached, from_numpy, namespace
 from ..core.densities import Density
 from ..core.network import Layer, Layers
 from ..core.sampling import require_model
-from ..kernels.choose import consumes, resolve
+from ..kernels.choose import Workload, choose, consumes, name_of, prepare, resolve
 from ..rules.base import Rule, State, StepInfo, init_state
 from ..rules.recipe import Recipe
 from .average import RunningAverage
@@ -30,7 +30,7 @@ from .outcome import compared, told
 from .progress import Progress
 from .records import Epoch, FitResult
 from .schedule import rule_of, sized
-from .snapshots import Keeper, Snapshot, fingerprint
+from .snapshots import Keeper, Snapshot, begun_with, fingerprint
 from .survey import Rows, measured
 from .team import team_of
 
@@ -61,7 +61,8 @@ def fit(
     layers : tuple of Layer
         The start, see `init_layers`; copied, never changed.
     X, X_val : arrays (N, D)
-        Samples to fit, and to validate and stop by; library, device and dtype of the layers.
+        Samples to fit, and to validate and stop by; library, device and dtype of the layers. What
+        torch's autograd knows of layers and samples is left behind.
     rule : "recipe", "natural", "plain", "exponential", "scalar", "adam", "group_adam", or a rule
         The default is robust in every D, L and N (see `recipe`); "natural" is for deep nets of few
         dimensions, L (D^2 + D) up to about a thousand (see `natural`); "plain" with
@@ -81,8 +82,11 @@ def fit(
         Stop after so many epochs without a better validation; needs X_val.
     implementation : "reference", "numba", "cupy", a function, or None
         Which `train_step` takes the steps; None: the fastest that is installed, "numba" for NumPy
-        arrays, "cupy" for CuPy arrays. Their results differ by rounding. A function is one of your
-        own, see `extend.backend`.
+        arrays, "cupy" for CuPy arrays. Their results differ by rounding. The first use of "numba"
+        compiles for about 20 s, and says so; None leaves a fit to the reference whose steps it
+        takes less time for (`worth.reference_seconds`), unless compiled code is stored already. A
+        resumed fit goes on with the one that it began with. A function is one of your own, see
+        `extend.backend`.
     transform : function of (rows of X, rng)
         Brings each batch to model space; X may then be anything with rows, such as a memory-mapped
         file of integers. Rows that stay on the host while the layers are on a device: `Staged`.
@@ -147,7 +151,9 @@ def fit(
     for name, given in (("patience", asked.patience), ("sample_weight_val", sample_weight_val)):
         if given is not None and X_val is None:
             raise ValueError(f"`{name}` needs `X_val`")
-    step = resolve(team.implementation(asked.implementation), layers[0].W)
+    X, X_val = detached(X), detached(X_val)
+    implementation = team.implementation(asked.implementation)
+    step = resolve(implementation, layers[0].W)
     batches = Batches(X, sample_weight, asked.batch_size, transform, generator(rng), team)
     rule = rule_of(asked, batches.each)
     own = tuple(Layer(copied(W), copied(b)) for W, b in layers)
@@ -158,6 +164,11 @@ def fit(
     team.agree(terms, state, rng, rule, batches.N, batches.each, resume)
     average = asked.average if getattr(rule, "averages", True) else None
     total = asked.epochs * batches.each
+    if implementation is None:
+        work = Workload(total, math.ceil(batches.N / batches.each), begun_with(resume))
+        step = choose(step, state, activation, density, rule, work)
+        terms |= {"implementation": name_of(step)} if isinstance(layers[0].W, np.ndarray) else {}
+    prepare(step, state, activation, density, rule)
     judged = team.validation_part(X_val), team.validation_part(of_val)
     rows = Rows(batches, activation, density, layers[0].b.shape[0])
     course = Progress(
@@ -225,7 +236,8 @@ def jitter(rule: Rule, rate: float, layers: Layers) -> float:
     >>> jitter(Recipe(), 0.4, (Layer(np.eye(10), np.zeros(10)),))
     1.0
     """
-    return (rate if isinstance(rule, Recipe) else 1.0) * layers[0].b.shape[0] / 4
+    D: int = layers[0].b.shape[0]
+    return (rate if isinstance(rule, Recipe) else 1.0) * D / 4
 
 
 def gained(history: Sequence[Epoch], epochs: int) -> float:

@@ -168,7 +168,7 @@ class Progress:
         return entry
 
     def began(self, measured: Measured) -> None:
-        """Begin from the measured state; no epoch shall fall below the start's mean over all rows."""
+        """Begin from the measured state; no epoch shall fall below the mean of the start."""
         self.state = measured.state
         self.best_yet = self.best_yet._replace(value=measured.value, after=self.kept(self.state))
 
@@ -250,6 +250,7 @@ class Progress:
             self.stop_reason,
             self.bad_steps.n_rejected,
             self.bad_steps.n_undone,
+            time.perf_counter() - self.started,
             self.best_yet.falls,
             rule_state=self.state.rule_state,
         )

@@ -39,9 +39,10 @@ class FitResult(NamedTuple):
     """What `fit` returns; `best_layers` are those of `best_epoch`, 0 for the start.
 
     `n_rejected` steps were not taken, `n_undone` taken and undone again; `n_falls` epochs fell, so
-    that the fit went back. `xi`: |[xi, G_b]| of each of the best layers over all rows, Frobenius,
-    in the chart of standardised outputs: dimensionless, 0 at a stationary point; None if not asked. `rule_state`:
-    what the rule has learned of `layers`.
+    that the fit went back. `seconds` is the time of the fit, also before it was resumed, without
+    that of compiling kernels. `xi`: |[xi, G_b]| of each of the best layers over all rows,
+    Frobenius, in the chart of standardised outputs: dimensionless, 0 at a stationary point; None if
+    not asked. `rule_state`: what the rule has learned of `layers`.
 
     >>> FitResult((), (), 0, (), None, "epochs", 0).stop_reason
     'epochs'
@@ -55,6 +56,7 @@ class FitResult(NamedTuple):
     stop_reason: str
     n_rejected: int
     n_undone: int = 0
+    seconds: float = 0.0
     n_falls: int = 0
     xi: tuple[float, ...] | None = None
     rule_state: Any = None

@@ -23,7 +23,8 @@ class Snapshot(NamedTuple):
     `seen`: log-likelihood (NaN if untracked), mean eta and weight of each batch of the epoch;
     the average; how bad steps are recognised, and the last step, in case it must be undone; where
     the fit goes back to when an epoch falls;
-    `terms`: what the fit was asked for, with hashes of its data, so that no other one resumes it.
+    `terms`: what the fit was asked for, with hashes of its data, so that no other one resumes it;
+    and the implementation that was chosen, with which it goes on.
 
     >>> Snapshot._fields[1:3]
     ('epoch', 'batch')
@@ -78,8 +79,23 @@ def require_fits(snapshot: Any, layers: Layers, terms: dict[str, str]) -> None:
     if str(snapshot.state.layers[0].W.dtype) != dtype:
         raise ValueError(f"`resume` must be a snapshot of {dtype} layers")
     for name, term in terms.items():
+        if name == BEGAN:  # a run may go on elsewhere
+            continue
         if (was := snapshot.terms.get(name)) != term:
             raise ValueError(f"`{name}` can't change on resume: it was {was}, now {term}")
+
+
+def begun_with(snapshot: Snapshot | None) -> str:
+    """Return the name of the implementation that was chosen for this fit, "" if none was.
+
+    >>> begun_with(None)
+    ''
+    """
+    terms: dict[str, str] = getattr(snapshot, "terms", {})
+    return terms.get(BEGAN, "")
+
+
+BEGAN = "implementation"  # among the terms, where nobody asked for one
 
 
 def fingerprint(X: Any) -> str:

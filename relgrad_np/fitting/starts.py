@@ -7,7 +7,7 @@ import numpy as np
 
 from ..core.activations import Activation, identity
 from ..core.arguments import generator, one_of, whole
-from ..core.arrays import Array, from_numpy, namespace
+from ..core.arrays import Array, detached, from_numpy, namespace
 from ..core.network import Layer, Layers, forward
 from ..core.numerics import widest
 
@@ -81,7 +81,7 @@ def init_layers(
             raise ValueError(f"`activation` is needed for kind={kind!r}")
         if namespace(X, "X") is not xp:
             raise TypeError("`X` and `like` must be arrays of the same library")
-        return _whitening(xp.astype(X, like.dtype), D, L, activation or identity(), kind)
+        return _whitening(xp.astype(detached(X), like.dtype), D, L, activation or identity(), kind)
     return tuple(
         Layer(
             from_numpy(_orthogonal(rng, D) if kind == "orthogonal" else np.eye(D), like),

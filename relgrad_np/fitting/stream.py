@@ -28,8 +28,8 @@ from ..core.activations import Activation
 from ..core.arrays import Array, copied
 from ..core.densities import Density
 from ..core.network import Layers
-from ..core.trees import each_array
 from ..core.tracking import audit
+from ..core.trees import each_array
 from ..rules.base import Rule, State, init_state
 from ..rules.recipe import Recipe, Record
 from .bad_steps import BadSteps
@@ -77,8 +77,8 @@ class Stream:
         rule_state: Any = None,
     ) -> None:
         self.start, self.batch_size, self.undo = start, batch_size, undo
-        self.model = {"activation": activation, "density": density}
-        self.rule = replace(rule, window=NEVER) if isinstance(rule, Recipe) else rule  # type: ignore[type-var]
+        self.activation, self.density = activation, density
+        self.rule = replace(rule, window=NEVER) if isinstance(rule, Recipe) else rule
         self.window: list[Array] = []
         self.new = 0  # rows since the window was last looked at
         self.made = 0  # rows that the layers before the first step are made of
@@ -92,11 +92,9 @@ class Stream:
 
     def is_of(self, rule: Rule, activation: Activation, density: Density, batch_size: int) -> bool:
         """Say whether it is a stream of this model and rule, by names and parameters."""
-        own = replace(rule, window=NEVER) if isinstance(rule, Recipe) else rule  # type: ignore[type-var]
-        new, mine = (activation, density), tuple(self.model.values())
-        alike = all(
-            (a.name, a.params) == (b.name, b.params) for a, b in zip(new, mine, strict=True)
-        )
+        own = replace(rule, window=NEVER) if isinstance(rule, Recipe) else rule
+        pairs = (activation, self.activation), (density, self.density)
+        alike = all((a.name, a.params) == (b.name, b.params) for a, b in pairs)
         return alike and (self.rule, self.batch_size) == (own, batch_size)
 
     def _fresh(self) -> BadSteps:
@@ -163,9 +161,8 @@ class Stream:
         state = init_state(each_array(copied, layers), self.rule)
         if isinstance(self.rule, Recipe):
             with np.errstate(all="ignore"):
-                found = measured(
-                    state, self.rule, self._judge(rows), partial(_alone, step), self.model
-                )
+                judge, alone = self._judge(rows), partial(_alone, step)
+                found = measured(state, self.rule, judge, alone, self._model())
             if found.bad is None:
                 state = found.state
         return state
@@ -174,7 +171,10 @@ class Stream:
         batches = Batches(
             rows, None, min(self.batch_size, len(rows)), None, np.random.default_rng(0), Team()
         )
-        return Rows(batches, *self.model.values(), rows.shape[1])
+        return Rows(batches, self.activation, self.density, rows.shape[1])
+
+    def _model(self) -> dict[str, Any]:
+        return {"activation": self.activation, "density": self.density}
 
     def _look(self, step: Callable[..., Any]) -> None:
         """Audit the tracker, measure the window again; go on from a new start if that is better."""
@@ -191,27 +191,30 @@ class Stream:
         D, L = rows.shape[1], len(layers)
         if not old >= new - BETTER - L * D * (D + 3) / 2 / len(rows):
             layers, bad_steps, state = start, self._fresh(), None
-        measuring = isinstance(self.rule, Recipe) or state is None
-        after = self._measured(layers, rows, step) if measuring else state
-        if state is not None and state.tracked is not None:
-            after = after._replace(t=state.t, tracked=audit(state.tracked, layers).tracked)
-        self.kept = Kept(layers, after, bad_steps)
+        if state is None or isinstance(self.rule, Recipe):
+            after = self._measured(layers, rows, step)
+            state = after if state is None else state._replace(rule_state=after.rule_state)
+        if state.tracked is not None:
+            state = state._replace(tracked=audit(state.tracked, layers).tracked)
+        self.kept = Kept(layers, state, bad_steps)
 
     def _step(self, X: Array, step: Callable[..., Any], weights: Any) -> None:
-        """Take a step on a batch, and take it over whole; undo the one before it if that was bad."""
-        extra, share = {}, len(X) / self.batch_size
+        """Take a step on a batch, whole; undo the one before it if this batch shows it was bad."""
+        extra, share = self._model(), len(X) / self.batch_size
         if weights is not None:
             share *= float(np.mean(weights)) * self.rows / self.weight
-            extra = {"weights": (weights / np.mean(weights)).astype(X.dtype)}
+            extra["weights"] = (weights / np.mean(weights)).astype(X.dtype)
         while True:
-            assert self.kept is not None and self.kept.state is not None
-            state, bad_steps = self.kept.state, copy.copy(self.kept.bad_steps)
-            rule = replace(self.rule, learning_rate=self._rate(state) * share * bad_steps.caution)  # type: ignore[type-var]
+            kept = self.kept
+            assert kept is not None
+            assert kept.state is not None  # rows wait for it, see `_take`
+            state, bad_steps = kept.state, copy.copy(kept.bad_steps)
+            size = self._rate(state) * share * bad_steps.caution
+            rule = replace(self.rule, learning_rate=size)  # type: ignore[type-var]
             with np.errstate(all="ignore"):
                 after, info = step(
-                    state._replace(layers=each_array(copied, state.layers)),
-                    X, **self.model, rule=rule, **extra,
-                )  # fmt: skip
+                    state._replace(layers=each_array(copied, state.layers)), X, rule=rule, **extra
+                )
             (status,) = read([info])
             if bad_steps.shows_in(status):
                 restored = bad_steps.take_back(state, after, info, status.rejected)
@@ -231,7 +234,8 @@ class Stream:
 
         Steps of size eta = rate / L / max(x, 1) cost rate x D / max(x, 1) / 4, as in `fit`.
         """
-        rate, record = self.rule.learning_rate, state.rule_state
+        rate: float = self.rule.learning_rate
+        record = state.rule_state
         if not isinstance(record, Record) or not record.use.known:
             return rate
         x, D = float(np.max(record.use.x)), record.use.mean.shape[1]

@@ -3,18 +3,20 @@
 The functions of the core and the rules are always the reference. Every other entry is a function
 of the signature of their `train_step`, and is imported when it is asked for. There is no global
 switch. All but the reference may change the arrays of the state that they are given, see
-`consumes`.
+`consumes`. Kernels that must be compiled first are chosen where that pays, see `choose`.
 """
 
 import importlib
 import importlib.util
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import array_api_compat as compat
 import numpy as np
 
 from ..core.arguments import one_of
+from ..rules.base import State
+from .worth import COMPILING, reference_seconds
 
 TABLE = {
     "reference": "relgrad_np.rules.base:train_step",
@@ -58,6 +60,74 @@ def known(name: str) -> str:
     'numba'
     """
     return one_of("implementation", name, TABLE)  # type: ignore[no-any-return]
+
+
+class Workload(NamedTuple):
+    """What a `train_step` is chosen for: steps, rows of a batch, and the name it began with.
+
+    >>> Workload(75, 100).began
+    ''
+    """
+
+    steps: int
+    N: int
+    began: str = ""
+
+
+def choose(
+    step: Callable[..., Any],
+    state: State,
+    activation: Any,
+    density: Any,
+    rule: Any,
+    work: Workload,
+) -> Callable[..., Any]:
+    """Return this `train_step`, or the reference where compiling would take longer than the work.
+
+    The reference takes a fit of compiled steps if their code is not stored yet, and all the steps
+    take it less time than compiling, as `worth.reference_seconds` estimates. A fit that was begun
+    goes on with what it began with.
+
+    >>> import relgrad_np as rg
+    >>> state = rg.init_state((rg.Layer(np.eye(2), np.zeros(2)),), rg.Plain())
+    >>> model = rg.activation("identity"), rg.density("normal")
+    >>> choose(resolve(None, np.eye(2)), state, *model, rg.Plain(), Workload(10, 10, "reference"))
+    <function train_step ...>
+    """
+    if name_of(step) != "numba" or work.began == "numba":
+        return step
+    if work.began == "reference":
+        return resolve("reference")
+    L, D = len(state.layers), state.layers[0].W.shape[0]
+    short = reference_seconds(work.steps, work.N, D, L) < COMPILING
+    if short and not _ready().is_ready(state, activation, density, rule):
+        return resolve("reference")
+    return step
+
+
+def prepare(
+    step: Callable[..., Any], state: State, activation: Any, density: Any, rule: Any
+) -> None:
+    """Compile or load what this `train_step` needs for steps from this state; it stays as it is.
+
+    Whoever measures time calls this before the clock starts. It does nothing but for "numba".
+    """
+    if name_of(step) == "numba":
+        _ready().prepare(step, state, activation, density, rule)
+
+
+def _ready() -> Any:
+    return importlib.import_module("relgrad_np.kernels.cpu.ready")  # which needs Numba
+
+
+def name_of(step: Callable[..., Any]) -> str:
+    """Return the name of this `train_step` in the table, or "" if it is not in it.
+
+    >>> name_of(resolve("reference")), name_of(print)
+    ('reference', '')
+    """
+    where = f"{step.__module__}:{getattr(step, '__name__', '')}"
+    return next((name for name, entry in TABLE.items() if entry == where), "")
 
 
 def consumes(step: Callable[..., Any]) -> bool:

@@ -9,14 +9,14 @@ stays as it was.
 from typing import Any, NamedTuple, Protocol
 
 from ..core.activations import Activation
-from ..core.arrays import Array, check
+from ..core.arrays import Array, check, detached
 from ..core.backprop import backprop
 from ..core.densities import Density
 from ..core.network import Deltas, Layers, Tape, forward
 from ..core.objective import data_terms
 from ..core.steps import Directions, apply_step
 from ..core.tracking import Tracked, track, track_step
-from ..core.trees import all_finite, keep
+from ..core.trees import all_finite, each_array, keep
 
 
 class State(NamedTuple):
@@ -122,7 +122,8 @@ def train_step(
     """Take one step on the batch X (N, D), with `weights` (N,) of mean 1 if given; pure.
 
     Cost: 4 L - 1 products of (N, D) by (D, D) size for the multiplicative rules; no determinant,
-    inverse or product of (D, D) matrices while N < D. Raises: see `arrays.check`.
+    inverse or product of (D, D) matrices while N < D. Raises: see `arrays.check`. torch tensors are
+    detached: no autograd graph grows from step to step.
 
     >>> import numpy as np, relgrad_np as rg
     >>> state = rg.init_state((rg.Layer(np.eye(2), np.zeros(2)),), rg.Plain(0.1))
@@ -131,12 +132,14 @@ def train_step(
     >>> state.layers[0].b, state.t
     (array([-0.1, -0.1]), 1)
     """
+    state, X, weights = each_array(detached, (state, X, weights))
     tape = forward(state.layers, X, activation)
     deltas = backprop(state.layers, tape, activation, density, weights)
     xp = check(state.layers)
     terms = data_terms(state.layers, tape, activation, density)
     L_p, L_J1 = (xp.mean(term if weights is None else weights * term) for term in terms)
-    return make_move(state, rule, rule.propose(state, tape, deltas), L_p, L_J1)
+    made = make_move(state, rule, rule.propose(state, tape, deltas), L_p, L_J1)
+    return each_array(detached, made)  # type: ignore[no-any-return]
 
 
 def make_move(
@@ -145,7 +148,11 @@ def make_move(
     """Make the move where all of it is finite, else keep the state; L_p, L_J1: the batch's means.
 
     The one place that decides. A device is not asked: both outcomes are computed, one is kept.
+    TypeError if the rule proposed anything else than a Move.
     """
+    if not isinstance(move, Move):
+        name, got = type(rule).__name__, type(move).__name__
+        raise TypeError(f"`{name}.propose` must return a Move, got {got}")
     xp = check(state.layers)
     L_J2 = None if state.tracked is None else xp.sum(state.tracked.logdet)
     finite = xp.isfinite(L_p + L_J1 + (0 if L_J2 is None else L_J2))

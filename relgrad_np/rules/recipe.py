@@ -18,7 +18,8 @@ cap        eta_k |K| <= tau for the largest |K| of the window before, and for th
 
 All off, `Recipe(eta, "plain", charts=False, gains=False, size="constant")` is the paper's step with
 the cap of `Plain`. Charts, gains and noise were found empirically by the developers. Diagonal
-matrices and scalars: the step stays of rank N beside them, and log|det W| exactly known. Derived, with what each part gains: docs/mathematics.md.
+matrices and scalars: the step stays of rank N beside them, and log|det W| exactly known. Derived,
+with what each part gains: docs/mathematics.md.
 """
 
 from dataclasses import dataclass

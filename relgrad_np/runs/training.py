@@ -4,7 +4,6 @@ The commands `train` and `demo` share it; `folder` writes it down. Every result 
 closed-form Gaussian of the same training rows, and says which space it is in.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, NamedTuple
@@ -137,7 +136,6 @@ def train(
     """
     start, options, _ = prepared or prepare(settings, data)
     gaussian = baseline(data, data.test)
-    started = time.perf_counter() - (resume.seconds if resume else 0.0)
     result = fit(
         start,
         **options,
@@ -147,8 +145,7 @@ def train(
         resume=resume,
         comm=comm,
     )
-    seconds = time.perf_counter() - started
-    report = judge(data, result, options, gaussian, seconds)
+    report = judge(data, result, options, gaussian, result.seconds)
     return Run(report, result, model_of(data, settings, result.best_layers, options))
 
 

@@ -11,6 +11,7 @@ from relgrad_np.fitting.loop import fit
 from relgrad_np.oracle import bounds
 from relgrad_np.oracle.cases import PARAMS, generic
 
+from ..kernels.leaves import leaves
 from ..laws import recording
 from ..laws.problems import EPS, convert, suited
 
@@ -95,7 +96,7 @@ def test_the_relative_gradient_is_torch_autograd_times_the_metric(N, D, L):
 
 
 def test_what_happens_to_autograd():
-    """Nothing is cut on the way; fit and its copies are; a step under no_grad builds no graph."""
+    """What computes a value cuts nothing on the way."""
     torch = pytest.importorskip("torch")
     p = generic(4, 5, 4, 2)
     layers = tuple(
@@ -115,10 +116,52 @@ def test_what_happens_to_autograd():
     result = fit(layers, X, ACT, DENS, rng=np.random.default_rng(0), epochs=2, batch_size=2)
     assert not any(x.requires_grad for layer in result.layers for x in layer)
     assert layers[0].W.grad is None
-    model = {"activation": p.activation, "density": p.density, "rule": rg.Plain(0.01)}
-    with torch.no_grad():
-        state, _ = rg.train_step(rg.init_state(layers, rg.Plain(0.01)), X, **model)
-    assert not state.layers[0].W.requires_grad
+    for x, want in ((X.requires_grad_(), torch.ones_like(X)), (layers[0].W, 0 * layers[0].W)):
+        back = rg.inverse(layers, rg.forward(layers, X, p.activation).Zs[-1], p.activation)
+        (found,) = torch.autograd.grad(back.sum(), [x])  # back is X, whatever W is
+        torch.testing.assert_close(found, want, rtol=1e-6, atol=1e-6)
+    assert all(x.requires_grad for x in rg.sample(layers, np.random.default_rng(0), 3, *p.model))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [rg.Plain(), rg.Exponential(), rg.Recipe(), rg.Natural(), rg.Adam(), rg.GroupAdam()],
+    ids=lambda rule: type(rule).__name__,
+)
+@pytest.mark.parametrize("requiring", ["X", "layers", "weights"])
+def test_no_graph_grows_from_step_to_step(rule, requiring):
+    """With the graph of every step before it a fit of 400 steps took another 350 MB."""
+    torch = pytest.importorskip("torch")
+    p = generic(4, 25, 4, 2)
+    layers = tuple(rg.Layer(torch.tensor(W), torch.tensor(b)) for W, b in p.layers)
+    X, weights = torch.tensor(p.X), torch.ones(25, dtype=torch.float64)
+    mine = {"X": [X], "weights": [weights], "layers": [x for layer in layers for x in layer]}
+    for x in mine[requiring]:
+        x.requires_grad_()
+    model = {"activation": p.activation, "density": p.density}
+    state = rg.init_state(layers, rule)
+    for _ in range(3):
+        state, info = rg.train_step(state, X, **model, rule=rule, weights=weights)
+        assert not [x for _, x in leaves((state, info)) if getattr(x, "requires_grad", False)]
+    assert all(x.requires_grad and x.grad is None for x in mine[requiring])
+
+
+def test_no_graph_is_left_by_a_fit_or_a_start():
+    torch = pytest.importorskip("torch")
+    p = generic(4, 40, 4, 2)
+    X, seen = torch.tensor(p.X, requires_grad=True), []
+    layers = rg.init_layers(
+        np.random.default_rng(0), 4, 2, kind="gaussianize", X=X, activation=p.activation
+    )
+    result = fit(
+        layers, X, *p.model, rng=np.random.default_rng(0), epochs=2, batch_size=10, X_val=X[:9],
+        callbacks=[lambda entry, state: seen.append(state)], track_inverse=True,
+        transform=lambda rows, rng: rows * torch.ones(4, dtype=rows.dtype, requires_grad=True),
+    )  # fmt: skip
+    assert len(seen) == 2
+    for tree in (layers, tuple(seen), result.layers, result.best_layers, result.tracked):
+        assert not [x for _, x in leaves(tree) if getattr(x, "requires_grad", False)]
+    assert X.requires_grad
 
 
 @pytest.mark.parametrize("name", [name for name in PARAMS if rg.activation(name).onto])

@@ -14,10 +14,10 @@ import relgrad_np as rg
 from relgrad_np.core.trees import each_array as _each_array
 from relgrad_np.fitting.loop import fit
 from relgrad_np.kernels import choose as implementations
-from relgrad_np.kernels.cpu import cache, determinants, elementwise, passes
+from relgrad_np.kernels.cpu import cache, determinants, elementwise, passes, stored
 from relgrad_np.kernels.cpu import compile as compiling
 from relgrad_np.kernels.cpu import step as cpu
-from relgrad_np.kernels.supported import knows, supports
+from relgrad_np.kernels.supported import CPU, knows, supports
 from relgrad_np.oracle.cases import generic
 
 from ..laws.problems import KERNEL_RULES as RULES
@@ -55,7 +55,7 @@ def empty(y, count):
     return [np.full(y.shape, np.nan, y.dtype) for _ in range(count)]
 
 
-@compiling.compiled
+@stored.compiled
 def activation_sweep(y, code, c, sigma, slope, log_slope, bend):
     """The sweep of the forward pass, and log sigma' by itself, of which it returns the sum."""
     elementwise.forward_sweep(y, code, c, sigma, slope, bend)
@@ -201,7 +201,7 @@ def test_the_step_is_the_reference_step(rule, dtype):
         for i, X in enumerate(np.split(p.X, 4)):
             weights = np.random.default_rng(i).uniform(0.5, 1.5, N).astype(dtype)
             weights = weights if i == 2 else None
-            assert supports(cpu.BACKEND, state, X, p.activation, p.density, rule, weights)
+            assert supports(CPU, state, X, p.activation, p.density, rule, weights)
             reference, wanted = rg.train_step(reference, X, weights=weights, **model)
             poison()
             state, info = cpu.train_step(state, X, weights=weights, **model)
@@ -477,7 +477,7 @@ def test_what_it_does_not_know_goes_to_the_reference():
     for other in others:
         model = {"activation": p.activation, "density": p.density, "rule": rg.Plain(0.05)} | other
         state = rg.init_state(p.layers, model["rule"])
-        assert not supports(cpu.BACKEND, state, p.X, *model.values(), None)
+        assert not supports(CPU, state, p.X, *model.values(), None)
         got, _ = cpu.train_step(state, p.X, **model)
         want, _ = rg.train_step(rg.init_state(p.layers, model["rule"]), p.X, **model)
         assert_same(got, want, 0.0)

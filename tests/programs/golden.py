@@ -29,7 +29,6 @@ RULES = {
     "recipe": lambda: rg.Recipe(),
     "recipe-plain": lambda: rg.Recipe(kind="plain"),
     "recipe-bare": lambda: rg.Recipe(charts=False, gains=False),
-    "scalar": lambda: rg.Scalar(),
     "recipe-constant": lambda: rg.Recipe(0.02, size="constant"),
     "natural": lambda: rg.Natural(),
     "plain": lambda: rg.Plain(),

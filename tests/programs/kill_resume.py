@@ -36,6 +36,7 @@ def arguments(data, folder, rule, dtype, resume=False):
     start = ["train", "--resume"] if resume else ["train", str(data)]
     options = ["--rule", rule, "--dtype", dtype, "--layers", "3", "--epochs", "3"]
     options += ["--batch-size", "50", "--seed", "4", "--density", "sech"]
+    options += ["--implementation", "numba"]  # by default a child killed early may choose anew
     return [*start, *options, "--out", str(folder), "--checkpoint-steps", "2", "--json"]
 
 

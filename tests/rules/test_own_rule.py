@@ -1,6 +1,7 @@
 """A rule of one's own, as docs/extend.md writes it: at the door, in a fit, on torch tensors."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -99,3 +100,24 @@ def test_a_fit_that_fails_by_the_rule_does_not_blame_the_samples():
         rg.fit(
             p.layers, p.X, *p.model, rule=OverTheTop(0.1), rng=np.random.default_rng(0), epochs=1
         )
+
+
+@pytest.mark.parametrize(("proposed", "got"), [(None, "NoneType"), ((1, 2, 3), "tuple")])
+def test_what_is_no_move_is_refused_by_name(proposed, got):
+    @dataclass(frozen=True)
+    class Own(rg.Plain):
+        def propose(self, state, tape, deltas):
+            return proposed
+
+    p = generic(3, 20, 4, 2, "leaky_tanh", "sech")
+    message = f"`Own.propose` must return a Move, got {got}"
+    for door in (
+        lambda: extend.rule(Own()),
+        lambda: rg.fit(p.layers, p.X, *p.model, rule=Own(), rng=np.random.default_rng(0)),
+        lambda: rg.train_step(
+            rg.init_state(p.layers, Own()), p.X, activation=p.activation, density=p.density,
+            rule=Own(),
+        ),
+    ):  # fmt: skip
+        with pytest.raises(TypeError, match=message):
+            door()

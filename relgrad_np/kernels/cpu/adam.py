@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .compile import add, compiled, gemm, inlined, matrix, pointer
+from .compile import add, gemm, inlined, matrix, pointer
 from .passes import forward, pass_arrays, product
 from .records import Formulas, LayerArrays
+from .stored import compiled
 
 BLOCK = 1 << 16  # numbers of R made at a time: with W, m and v they stay in the cache
 

@@ -1,9 +1,8 @@
-"""What the kernels are compiled with: bits of floats, one BLAS by its address, a cache on disk.
+"""What the kernels are compiled with: how they are inlined, bits of floats, a BLAS by its address.
 
 Numba is imported in this folder only, and this folder is imported only when it is asked for.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,14 +12,6 @@ from numba.core import cgutils
 from numba.extending import get_cython_function_address, intrinsic
 
 INLINE: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}}  # a * b + c may be one fma
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """Compile at the first call for each dtype, and keep the machine code on disk if possible."""
-    try:
-        return njit(cache=True, error_model="numpy", **INLINE)(function)
-    except RuntimeError:  # no folder to write to
-        return njit(error_model="numpy", **INLINE)(function)
 
 
 # `inlined`: LLVM copies the function into its callers; for what is short, or called often.

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from .compile import add, compiled, gemm, inserted
+from .compile import add, gemm, inserted
+from .stored import compiled
 
 PANEL = 16  # columns eliminated at a time
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..constants import density_values
-from .compile import add, compiled, fma, inlined
+from .compile import add, fma, inlined
 from .exp_log import LEAST32, LEAST64, exp_parts, log_sum
+from .stored import compiled
 
 
 @inlined  # type: ignore[untyped-decorator]

@@ -8,7 +8,8 @@ Numba counts no references to their rows.
 
 from typing import Any
 
-from .compile import add, compiled
+from .compile import add
+from .stored import compiled
 
 SKINNY = 12  # samples at most
 LEAST = 128, 512  # D from which on the forward and the other product come here

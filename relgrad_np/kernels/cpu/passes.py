@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .compile import add, compiled, gemm, inlined, inserted, largest, matrix, pointer
+from .compile import add, gemm, inlined, inserted, largest, matrix, pointer
 from .elementwise import density_sweep, forward_sweep
 from .few_samples import LEAST, SKINNY, times, times_transposed
 from .records import PassArrays
+from .stored import compiled
 
 PIECE = 4096  # numbers summed at a time in the dtype; the sums are added in float64
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from .compile import add, compiled, gemm, inlined, inserted, pointer
+from .compile import add, gemm, inlined, inserted, pointer
+from .stored import compiled
 
 
 @inlined  # type: ignore[untyped-decorator]

@@ -21,7 +21,7 @@ from ...rules.adam import Adam
 from ...rules.base import State, StepInfo
 from ...rules.recipe import Recipe, Record, Seen
 from ...rules.scalar import Scalar, Sizes
-from ..supported import Backend, supports, supports_variant
+from ..supported import CPU, supports, supports_variant
 from . import adam, whole_step
 from .cache import PreparedStep, ThreadCache, changeable
 from .compile import gemm_address
@@ -29,7 +29,6 @@ from .elementwise import activation_constants, density_constants
 
 Array = Any
 CACHE = ThreadCache()
-BACKEND = Backend(np.ndarray, ("smooth_leaky_relu", "leaky_tanh", "identity"))
 
 
 def train_step(
@@ -61,7 +60,7 @@ def train_step(
         or (isinstance(rule, Recipe) and not state.rule_state.use.known)
         or not supports_variant(rule)
     ):
-        if not supports(BACKEND, state, X, activation, density, rule, weights):
+        if not supports(CPU, state, X, activation, density, rule, weights):
             return rules.train_step(
                 state, X, activation=activation, density=density, rule=rule, weights=weights
             )

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from .compile import compiled, gemm, inlined, inserted, matrix, pointer
+from .compile import gemm, inlined, inserted, matrix, pointer
 from .determinants import log_det_near
 from .phi import phi1, phi1_times, times
 from .records import LayerStep
+from .stored import compiled
 
 BLOCK = 1 << 18  # so many numbers of W are scaled and added to while they are in the cache
 

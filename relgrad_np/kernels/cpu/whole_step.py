@@ -4,9 +4,9 @@ import math
 from typing import Any
 
 from . import charts, passes, update
-from .compile import compiled
 from .passes import pass_arrays
 from .records import Charts, Formulas, LayerArrays, LogDets, RuleNumbers, Sizes
+from .stored import compiled
 
 
 @compiled
