@@ -174,7 +174,7 @@ class Progress:
 
     def went_back(self, train: float, layers: Layers, jitter: float) -> bool:
         """Go back to the best epoch, at half the rate, if this one fell; say whether it did."""
-        if self.bad_steps.kind == "additive":
+        if self.bad_steps.undo is None or self.bad_steps.kind == "additive":
             return False
         state = self.state._replace(layers=layers)
         values = [value for value, *_ in self.seen]

@@ -34,22 +34,23 @@ class Rows:
         self.activation, self.density = activation, density
         self.size = max(1, CHUNK // D)
         self.index = batches.rows
-        self.kept: list[Array] | None = None
+        self.kept: list[Array] = []
         if batches.transform is None:
             self.index = self.team.validation_part(self.index)
         else:
             self.index = self.index[:: max(1, math.ceil(len(self.index) * D / MOST))]
-            rng = np.random.default_rng([0, self.team.rank])
-            self.kept = [batches.fetch(part, rng) for part in self._parts()]
 
     def _parts(self) -> Any:
         return np.array_split(self.index, math.ceil(len(self.index) / self.size))
 
     def chunks(self) -> Iterator[tuple[Array, Array]]:
         """Yield the rows in parts (n, D), with weights (n,) or None."""
-        weights = self.batches.weights
+        weights, drawn = self.batches.weights, self.batches.transform is not None
+        if drawn and not self.kept:
+            rng = np.random.default_rng([0, self.team.rank])
+            self.kept = [self.batches.fetch(part, rng) for part in self._parts()]
         for i, part in enumerate(self._parts()):
-            X = self.batches.fetch(part) if self.kept is None else self.kept[i]
+            X = self.kept[i] if drawn else self.batches.fetch(part)
             yield X, None if weights is None else from_numpy(weights[part], X)
 
     def all(self) -> tuple[Any, Any]:

@@ -193,8 +193,9 @@ class Recipe:
         """
         known, one = use.known > 0, xp.ones_like(use.mean)
         mean, variance = seen.mean, positive(seen.variance)
-        wider = xp.where(known, variance / positive(use.variance), one)
-        shift = xp.where(known, (mean - use.mean) / xp.sqrt(positive(use.variance)), 0 * one)
+        old = xp.where(known, positive(use.variance), one)
+        wider = xp.where(known, variance / old, one)
+        shift = xp.where(known, (mean - use.mean) / xp.sqrt(old), 0 * one)
         if not self.charts:
             mean, variance, wider, shift = 0 * one, one, one, 0 * one
         product = seen.product - seen.score * shift  # of delta with u about its new mean

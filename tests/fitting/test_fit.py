@@ -8,6 +8,7 @@ import pytest
 import relgrad_np as rg
 from relgrad_np.fitting.options import SCHEDULES
 
+from ..kernels.leaves import leaves
 from ..laws.problems import Stumble, afterwards, convert, generic
 
 MODEL = rg.activation("smooth_leaky_relu"), rg.density("sech")
@@ -342,7 +343,7 @@ def test_a_batch_that_is_not_finite_ends_the_fit_after_one_undo():
         return rows * (np.nan if next(poisoned) == 7 else 1.0)
 
     with pytest.raises(rg.FitDivergedError, match="at step 8") as info:
-        run(X, batch_size=30, transform=transform)
+        run(X, rule="plain", compare=False, batch_size=30, transform=transform)
     assert info.value.result.n_undone == 1
     assert info.value.result.n_rejected == 2
 
@@ -364,6 +365,7 @@ def count(before, after):
 def test_the_average_is_of_the_last_part_of_the_steps():
     """Steps that only count: b is the step number, so that averages can be seen."""
     options = {"rule": "plain", "implementation": count, "batch_size": 10, "undo": None}
+    options["compare"] = False
     result = run(data(300), L=1, epochs=10, average=0.1, **options)
     b = float(result.best_layers[0].b[0])
     assert 300 - 30 * 1.2 < b < 300 - 30 / 2  # an exponential average over about 30 steps
@@ -444,8 +446,9 @@ def test_the_recipes_bad_step_is_undone_in_its_chart_and_caution_recovers(kind):
     @dataclass(frozen=True)
     class StumbleRecipe(rg.Recipe):
         def propose(self, state, tape, deltas):
-            seen.setdefault(state.t, []).append((state, self.learning_rate))
-            if state.t != 40:
+            if state.rule_state.use.moves:  # else all rows are measured, before the first step
+                seen.setdefault(state.t, []).append((state, self.learning_rate))
+            if state.t != 40 or not state.rule_state.use.moves:
                 return super().propose(state, tape, deltas)
             wrong = super().propose(state, tape, tuple(-Delta for Delta in deltas))
             gains.extend(f.gain for f in wrong.directions)
@@ -464,8 +467,8 @@ def test_the_recipes_bad_step_is_undone_in_its_chart_and_caution_recovers(kind):
     for one, two in zip(before.layers, after.layers, strict=True):
         np.testing.assert_allclose(one.W, two.W, rtol=1e-11, atol=1e-12)
         np.testing.assert_allclose(one.b, two.b, rtol=1e-11, atol=1e-12)
-    for one, two in zip(before.rule_state, after.rule_state, strict=True):
-        assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+    pairs = zip(leaves(before.rule_state), leaves(after.rule_state), strict=True)
+    assert all(np.array_equal(a, b) for (_, a), (_, b) in pairs)
     rates = [rate, *(seen[t][-1][1] for t in (42, 43))]
     np.testing.assert_allclose(rates, [0.025, 0.0255, 0.02601], rtol=1e-12)
 
@@ -486,6 +489,7 @@ def test_the_average_has_no_layers_that_were_undone():
 def test_the_average_is_exactly_the_running_one():
     """b counts the steps: weights 1, 1/2, ..., 1/many, then 1/many, every so many steps."""
     options = {"rule": "plain", "implementation": count, "batch_size": 3, "undo": None}
+    options["compare"] = False
     result = run(data(300), L=1, epochs=5, average=0.2, **options)
     expected, every, many = 0.0, 3, 33  # a horizon of 100 steps, 32 layers of it
     for taken, t in enumerate(range(every, 500, every), 1):  # the last step is not yet judged

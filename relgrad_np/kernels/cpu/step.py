@@ -136,7 +136,8 @@ def _charted(
     use, seen = rule.in_window(np, state)
     if prepared.use is not use:
         each = np.stack([use.x, use.signal, use.largest, np.broadcast_to(use.moves, (L,))])
-        constants = (*map(np.ascontiguousarray, use[:3]), each)
+        mean = use.mean if rule.charts else prepared.workspace.neutral[0][0]
+        constants = (*map(np.ascontiguousarray, (mean, use.variance, use.information)), each)
         prepared = prepared._replace(use=use, constants=constants)
     stacked = (
         prepared.stacked if prepared.seen is seen else (np.stack(seen[:5]), np.stack(seen[5:7]))
