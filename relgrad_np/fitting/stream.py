@@ -200,7 +200,7 @@ class Stream:
 
     def _step(self, X: Array, step: Callable[..., Any], weights: Any) -> None:
         """Take a step on a batch, whole; undo the one before it if this batch shows it was bad."""
-        extra, share = self._model(), len(X) / self.batch_size
+        extra, share, begun = self._model(), len(X) / self.batch_size, self.kept
         if weights is not None:
             share *= float(np.mean(weights)) * self.rows / self.weight
             extra["weights"] = (weights / np.mean(weights)).astype(X.dtype)
@@ -221,7 +221,8 @@ class Stream:
                 if restored is not None:
                     self.kept = Kept(restored.layers, restored, bad_steps)
                     continue
-                if status.rejected:
+                if status.rejected:  # the step before it was not to blame
+                    self.kept = begun
                     raise FloatingPointError(
                         f"step {after.t} of `partial_fit` was not finite: not taken"
                     )
