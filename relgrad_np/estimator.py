@@ -26,6 +26,7 @@ from .core.network import Layer, Layers, forward
 from .core.objective import log_likelihood
 from .core.sampling import inverse, require_model, sample
 from .fitting.loop import fit as fit_layers
+from .fitting.rank import require_full_rank
 from .fitting.starts import KINDS, init_layers
 from .kernels.choose import resolve
 from .rules.base import State, init_state
@@ -160,6 +161,7 @@ class RelativeGradientFlow(
         start = getattr(self, "layers_", None) if self.warm_start else None
         if start is None or start[0].b.shape[0] != X.shape[1] or len(start) != self.n_layers:
             positive = rows if weights is None else rows[weights[rows] > 0]
+            require_full_rank(X[positive], getattr(self, "feature_names_in_", None))
             start = self._start(rng, X[positive], model[0])
         else:
             start = tuple(Layer(*(x.astype(X.dtype) for x in layer)) for layer in start)
