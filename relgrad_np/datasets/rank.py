@@ -40,7 +40,7 @@ def dependences(X: Any, eps: float | None = None) -> Dependences:
     Cost: O(D^3) where the rank is clear, else O(N D^2) for each of these.
 
     >>> a, b = np.random.default_rng(0).normal(size=(2, 50))
-    >>> dependences(np.stack([a, 0 * a + 0.1, 1e9 * b, 3 * a - 1e-9 * b + 2], axis=1))
+    >>> dependences(np.stack([a, 0 * a + 0.1, 1e9 * b, 3 * a - b + 2], axis=1))
     Dependences(constant=[1], dependent=[(3, [0, 2])])
     """
     N, D = X.shape
@@ -72,10 +72,8 @@ def _null_directions(X: Any, eps: float) -> Batch:
     plain = _small(d, middle, np.ones((len(d), 1)), eps)
     if not plain.shape[1]:
         return plain
-    sizes = np.where(d == 0, np.nan, np.abs(d))
-    ordinary = np.nanmedian(sizes, axis=0)  # (D,), of what is not in the middle
-    q = np.abs(d) / ordinary  # (N, D)
-    weights = 1 / np.maximum(q.max(axis=1, keepdims=True), 1.0)  # (N, 1)
+    ordinary = ordinary_size(d)  # (D,)
+    weights = 1 / np.maximum(np.abs(d / ordinary).max(axis=1, keepdims=True), 1.0)  # (N, 1)
     weighted = _small(d / ordinary, middle / ordinary, weights, eps)
     return weighted if weighted.shape[1] < plain.shape[1] else plain
 
@@ -92,6 +90,19 @@ def _small(d: Batch, middle: Batch, weights: Batch, eps: float) -> Batch:
     own = np.finfo(np.float64).eps * D**0.5
     null: Batch = Vh[s <= MARGIN * (np.sqrt(((Vh * noise) ** 2).sum(axis=1)) + own)].T
     return null
+
+
+def ordinary_size(d: Batch) -> Batch:
+    """Return the median of |d| (N, D) by column (D,), of what is not 0; each column has such.
+
+    Not below 1e-120 of the largest, so that squares of d / size do not overflow.
+
+    >>> ordinary_size(np.array([[0.0], [3.0], [-1.0], [1e30]]))
+    array([3.])
+    """
+    sizes = np.where(d == 0, np.nan, np.abs(d))
+    size: Batch = np.maximum(np.nanmedian(sizes, axis=0), 1e-120 * np.nanmax(sizes, axis=0))
+    return size
 
 
 def triangle(Y: Batch) -> Batch:
