@@ -47,7 +47,7 @@ def moments(
     """Return the moments of the rows of X (N, D), as wide as the device of X can compute.
 
     `eps` is the rounding of z = x / unit, by default that of the dtype of X; `common` gives all
-    columns the same std; `weights` (N,), positive, multiply the rows.
+    columns the same unit and std; `weights` (N,), positive, multiply the rows.
     Cost: O(N D^2 + D^3), one copy of X.
 
     >>> found = moments(np.array([[1e200, 5.0], [3e200, 6.0], [1e200, 7.0], [3e200, 6.0]]))
@@ -56,7 +56,7 @@ def moments(
     """
     xp = namespace(X, "X")
     eps = float(xp.finfo(X.dtype).eps) if eps is None else eps
-    unit, middle, d = from_middle(X)
+    unit, middle, d = from_middle(X, common)
     share = 1 / d.shape[0] if weights is None else (weights / xp.sum(weights))[:, None]
     mean = xp.mean(d, axis=0) if weights is None else xp.sum(share * d, axis=0)  # (D,)
     d -= mean
@@ -88,8 +88,10 @@ def _positive(std: Array) -> Array:
     return xp.where(std > 0, std, xp.ones_like(std))
 
 
-def from_middle(X: Array) -> tuple[Array, Array, Array]:
+def from_middle(X: Array, common: bool = False) -> tuple[Array, Array, Array]:
     """Return unit (D,), middle (D,) and d = X / unit - middle (N, D), see `Moments`.
+
+    With `common` all columns have the same unit.
 
     >>> from_middle(np.array([[3.0], [5.0], [4.0]]))[1:]
     (array([0.5]), array([[-0.125], [ 0.125], [ 0.   ]]))
@@ -97,7 +99,7 @@ def from_middle(X: Array) -> tuple[Array, Array, Array]:
     xp, N = namespace(X, "X"), X.shape[0]
     top = to_numpy(xp.max(xp.abs(X), axis=0)).astype(np.float64)  # (D,)
     _, power = np.frexp(np.where(np.isfinite(top), top, 1.0))
-    power = np.clip(power, -1020, 1020)
+    power = np.clip(np.full_like(power, power.max()) if common else power, -1020, 1020)
     wide = xp.astype(X, widest(X), copy=True)  # (N, D)
     if wide.dtype == xp.float32:
         power = np.clip(power, -125, 125)
@@ -138,7 +140,7 @@ def whitening(
         W = (W if principal else V @ W) / std
         b = -(W @ (found.middle + found.mean))
         return W / found.unit, b, found
-    unit, middle, d = from_middle(X)
+    unit, middle, d = from_middle(X, common)
     W = _whitened_again(d, middle, (V / xp.sqrt(xp.clip(s, min=_floor(s)))).T / std, eps)
     _, r, Vh = xp.linalg.svd(W * std)  # r = s^(-1/2); the rotation that is left out, W may have
     r = xp.clip(r, max=1 / (16 * X.shape[1] ** 0.5 * eps))[:, None]

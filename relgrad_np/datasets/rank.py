@@ -75,7 +75,7 @@ def _null_directions(X: Any, eps: float) -> Batch:
     ordinary = ordinary_size(d)  # (D,)
     weights = 1 / np.maximum(np.abs(d / ordinary).max(axis=1, keepdims=True), 1.0)  # (N, 1)
     weighted = _small(d / ordinary, middle / ordinary, weights, eps)
-    return weighted if weighted.shape[1] < plain.shape[1] else plain
+    return weighted if weighted.shape[1] <= plain.shape[1] else plain
 
 
 def _small(d: Batch, middle: Batch, weights: Batch, eps: float) -> Batch:
@@ -92,16 +92,16 @@ def _small(d: Batch, middle: Batch, weights: Batch, eps: float) -> Batch:
     return null
 
 
-def ordinary_size(d: Batch) -> Batch:
+def ordinary_size(d: Batch, least: float = 1e-300) -> Batch:
     """Return the median of |d| (N, D) by column (D,), of what is not 0; each column has such.
 
-    Not below 1e-120 of the largest, so that squares of d / size do not overflow.
+    Not below `least` times the largest, so that d / size does not overflow.
 
     >>> ordinary_size(np.array([[0.0], [3.0], [-1.0], [1e30]]))
     array([3.])
     """
     sizes = np.where(d == 0, np.nan, np.abs(d))
-    size: Batch = np.maximum(np.nanmedian(sizes, axis=0), 1e-120 * np.nanmax(sizes, axis=0))
+    size: Batch = np.maximum(np.nanmedian(sizes, axis=0), least * np.nanmax(sizes, axis=0))
     return size
 
 
