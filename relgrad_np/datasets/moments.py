@@ -122,7 +122,9 @@ def whitening(
 
     (ZCA-cor, Kessy, Lewin & Strimmer 2018), or with `principal` W = s^(-1/2) Q' V^(-1/2), where
     P = Q s Q'. With `common` V is one number for all columns: P is then the covariance, and W
-    its ZCA. Directions that rounding by `eps` drowns, as u is computed, keep a variance below 1.
+    its ZCA. Directions that rounding by `eps` drowns, as u is computed, keep a variance below 1;
+    with `common` those whose std is below sqrt(eps) of the largest, so that what one layer leaves
+    without variance is not magnified by each of the next.
     If one whitening leaves correlations, which a P of condition above 1e8 does, what it made is
     whitened again. Nothing here is refused; not all is finite if X or its variances are not.
 
@@ -143,7 +145,8 @@ def whitening(
     unit, middle, d = from_middle(X, common)
     W = _whitened_again(d, middle, (V / xp.sqrt(xp.clip(s, min=_floor(s)))).T / std, eps)
     _, r, Vh = xp.linalg.svd(W * std)  # r = s^(-1/2); the rotation that is left out, W may have
-    r = xp.clip(r, max=1 / (16 * X.shape[1] ** 0.5 * eps))[:, None]
+    most = eps**-0.5 if common else 1 / (16 * X.shape[1] ** 0.5 * eps)
+    r = xp.clip(r, max=most)[:, None]
     W = (r * Vh if principal else Vh.T @ (r * Vh)) / std
     b = -xp.mean(d @ W.T, axis=0) - W @ middle
     return W / unit, b, found
