@@ -84,9 +84,9 @@ class RelativeGradientFlow(
     components_, mixing_, mean_ : arrays (D, D), (D, D), (D,)
         For n_layers=1: sources = (X - mean_) @ components_.T, X = sources @ mixing_.T + mean_.
 
-    Data may come in any affine coordinates: the default start whitens, and the steps are
-    equivariant. Constant columns, columns that repeat others, and fewer rows than columns have no
-    density: ValueError.
+    Data may come in any affine coordinates: the default start whitens standardised columns, and the
+    steps are equivariant. Constant columns, affine combinations of others, and no more rows than
+    columns have no density: whatever `init`, a ValueError names the columns.
 
     >>> import numpy as np
     >>> from relgrad_np.estimator import RelativeGradientFlow
@@ -138,7 +138,8 @@ class RelativeGradientFlow(
         `sample_weight` (N,): relative, not negative, see `relgrad_np.fit`; the rows that are held
         for validation are judged with theirs. The start looks at the rows of positive weight alike.
 
-        Raises ValueError for X that is not finite, of deficient rank or of fewer than two rows, and
+        Raises ValueError for X that is not finite, of deficient rank (of the rows of positive
+        weight; see `fitting.rank`) or of fewer than two rows, and
         `FitDivergedError` (a FloatingPointError) where the objective is not finite.
         """
         X = self._validated(X, reset=True, ensure_min_samples=2)

@@ -13,6 +13,7 @@ from .rows import Batch
 
 MARGIN = 16.0  # singular values below so many roundings count as 0
 TAKES_PART = 1e-6  # of the largest coefficient
+NEAR = 1e-3  # no row is far out where none is larger than 1 / NEAR ordinary ones
 
 
 class Dependences(NamedTuple):
@@ -34,8 +35,9 @@ def dependences(X: Any, eps: float | None = None) -> Dependences:
     """Return the constant and the dependent columns of X (N, D), finite, N > D.
 
     Evenly spaced rows are looked at first: if their rank is full, so is that of all. The next are
-    all rows, standardised; and at last rows that are divided by their size, so that a row of 1e30
-    hides nothing: that changes no rank. `eps`: the rounding of X, by default that of its dtype.
+    all rows, standardised. If a row is far out, rows are divided by their size at last, so that
+    one of 1e30 hides nothing: that changes no rank. `eps`: the rounding of X, by default that of
+    its dtype.
 
     Cost: O(D^3) where the rank is clear, else O(N D^2) for each of these.
 
@@ -53,7 +55,9 @@ def dependences(X: Any, eps: float | None = None) -> Dependences:
     varies = high / 2 - low / 2 > eps * size
     kept = np.flatnonzero(varies)
     constant = [int(j) for j in np.flatnonzero(~varies)]
-    if not len(kept):
+    some = few[:, kept]
+    settled = bool((some.max(axis=0) > some.min(axis=0)).all())
+    if not len(kept) or (settled and not _null_directions(some, eps).shape[1]):
         return Dependences(constant, [])
     V = _null_directions(X[:, kept], eps)  # (D, k)
     dependent = []
@@ -74,6 +78,8 @@ def _null_directions(X: Any, eps: float) -> Batch:
         return plain
     ordinary = ordinary_size(d)  # (D,)
     weights = 1 / np.maximum(np.abs(d / ordinary).max(axis=1, keepdims=True), 1.0)  # (N, 1)
+    if weights.min() > NEAR:
+        return plain
     weighted = _small(d / ordinary, middle / ordinary, weights, eps)
     return weighted if weighted.shape[1] <= plain.shape[1] else plain
 
