@@ -29,6 +29,7 @@ from .core.network import Layer, Layers, forward
 from .core.objective import log_likelihood
 from .core.sampling import inverse, require_model, sample
 from .fitting.loop import fit as fit_layers
+from .fitting.rank import require_full_rank
 from .fitting.records import NotConvergedWarning
 from .fitting.starts import KINDS, init_layers
 from .fitting.stream import Stream
@@ -88,9 +89,9 @@ class RelativeGradientFlow(
     components_, mixing_, mean_ : arrays (D, D), (D, D), (D,)
         For n_layers=1: sources = (X - mean_) @ components_.T, X = sources @ mixing_.T + mean_.
 
-    Data may come in any affine coordinates: the default start whitens, and the steps are
-    equivariant. Constant columns, columns that repeat others, and fewer rows than columns have no
-    density: ValueError.
+    Data may come in any affine coordinates: the default start whitens standardised columns, and the
+    steps are equivariant. Constant columns, affine combinations of others, and no more rows than
+    columns have no density: whatever `init`, a ValueError names the columns.
 
     >>> import numpy as np
     >>> from relgrad_np.estimator import RelativeGradientFlow
@@ -146,7 +147,8 @@ class RelativeGradientFlow(
         `sample_weight` (N,): relative, not negative, see `relgrad_np.fit`; the rows that are held
         for validation are judged with theirs. The start looks at the rows of positive weight alike.
 
-        Raises ValueError for X that is not finite, of deficient rank or of fewer than two rows, and
+        Raises ValueError for X that is not finite, of deficient rank (of the rows of positive
+        weight; see `fitting.rank`) or of fewer than two rows, and
         `FitDivergedError` (a FloatingPointError) where the objective is not finite.
         """
         X = self._validated(X, reset=True, ensure_min_samples=2)
@@ -324,6 +326,7 @@ class RelativeGradientFlow(
     def _start(self, rng: np.random.Generator, X: Array, *, activation: Activation) -> Layers:
         """Return the layers that a fit of X starts from."""
         kind, L = one_of("init", self.init, KINDS), whole("n_layers", self.n_layers)
+        require_full_rank(X, getattr(self, "feature_names_in_", None))
         return init_layers(rng, X.shape[1], L, kind=kind, X=X, activation=activation)
 
     def _validated(self, X: Array, *, reset: bool, ensure_min_samples: int = 1) -> Array:

@@ -3,7 +3,8 @@
 Read `record` (what a loader returns) and `transforms` (the way to model space and back) first, then
 `by_name` (`load`, the entry). The loaders are `digits`, `toy`, `files` (data of your own) and
 `standard` (the public sets). `rows` checks arrays for all of them. `findings`, which stands on
-`columns`, looks for data that no model can be fitted to, and `baseline` is the Gaussian to beat.
+`columns` and `rank`, looks for data that no model can be fitted to, and `baseline` is the Gaussian
+to beat. `moments` has mean, covariance and whitening for any units.
 """
 
 from .baseline import gaussian_log_likelihood

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from .moments import whitening
+from .rank import dependences
 from .rows import Batch, batch
 from .transforms import Standardise
 
@@ -12,10 +14,10 @@ from .transforms import Standardise
 def gaussian_log_likelihood(train: Any, X: Any) -> Batch:
     """Return log N(x; m, C) (N,), in nats, for each row x of X.
 
-    m and C are the maximum-likelihood moments (1/N) of the rows of `train`. C is factored by
-    Cholesky after the columns have been standardised, so that they may have unlike units.
+    m and C are the maximum-likelihood moments (1/N) of the rows of `train`, whose columns may have
+    unlike units. The mean over `train` itself has a closed form, `fitting.gaussian`.
 
-    ValueError for constant columns, LinAlgError if C otherwise has not full rank (to 64 eps D).
+    ValueError for constant columns, LinAlgError if C otherwise has not full rank, to rounding.
     Cost: O(N D^2 + D^3).
 
     >>> import numpy as np
@@ -27,15 +29,15 @@ def gaussian_log_likelihood(train: Any, X: Any) -> Batch:
     X = batch("X", X, D)
     standardise = Standardise.fit(train, "train")
     Y = standardise.forward(train)  # (N, D)
-    C = Y.T @ Y / N  # (D, D), a correlation matrix
-    rank = int((np.linalg.eigvalsh(C) > 64 * np.finfo(float).eps * D).sum())
-    if rank < D:
+    combined = dependences(Y).dependent if N > D else []
+    rank = D - len(combined) if N > D else int(np.linalg.matrix_rank(Y))
+    if rank < D or N <= D:
         raise np.linalg.LinAlgError(
             f"the covariance of `train`, {N} rows, has rank {rank}, not {D}: drop columns that"
             " depend on others, add rows or add noise"
         )
-    K = np.linalg.cholesky(C)  # C = K @ K.T
-    whitened = np.linalg.solve(K, standardise.forward(X).T)  # (D, N)
-    log_volume = np.log(np.diag(K)).sum() + D / 2 * math.log(2 * math.pi)
-    result: Batch = standardise.log_det(X) - (whitened**2).sum(axis=0) / 2 - log_volume
+    W, b, _ = whitening(Y, np.finfo(np.float64).eps)
+    u = standardise.forward(X) @ W.T + b  # (N, D), standard normal
+    log_volume = D / 2 * math.log(2 * math.pi) - np.linalg.slogdet(W)[1]
+    result: Batch = standardise.log_det(X) - (u**2).sum(axis=1) / 2 - log_volume
     return result

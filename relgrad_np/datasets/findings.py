@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .columns import constant_columns, correlations, few_values, sample
+from .rank import dependences
 from .rows import Columns, column_list, refuse, table
 
 ILL_CONDITIONED = 1e10  # condition of the covariance; W then has 1e5, and float32 bears 1e7
@@ -45,8 +46,8 @@ class Findings(NamedTuple):
 def examine(X: Any, names: Columns = None) -> Findings:
     """Return the findings on the rows of X (N, D), of which up to 20,000 are looked at.
 
-    These are evenly spaced, so X may be a memory-mapped file. An eigenvalue above 64 eps D counts
-    for the rank, as in `gaussian_log_likelihood`. ValueError for an entry that is not finite, with
+    These are evenly spaced, so X may be a memory-mapped file. The rank is that of `dependences`.
+    ValueError for an entry that is not finite, with
     its row and column.
 
     Cost: O(N D^2 + D^3) for the N rows looked at.
@@ -73,12 +74,16 @@ def examine(X: Any, names: Columns = None) -> Findings:
     eps = 64 * np.finfo(np.float64).eps * max(len(kept), 1)
     pairs = [(kept[i], kept[j]) for i, j in np.argwhere(np.triu(np.abs(C) >= 1 - eps, 1))]
     values, vectors = np.linalg.eigh(C) if len(kept) else (np.empty(0), np.empty((0, 0)))
-    rank = int((values > eps).sum())
+    combined = dependences(Y[:, kept]).dependent if 0 < len(kept) < len(Y) else []
+    rank = len(kept) - len(combined)
+    if len(kept) >= len(Y):
+        rank = int((values > eps).sum())
     condition = float("inf")
     if len(kept) and rank == len(kept):
-        condition = float(values[-1] / values[0])
+        condition = float(values[-1] / max(values[0], np.finfo(np.float64).eps))
     involved = (vectors[:, : len(kept) - rank] ** 2).sum(axis=1) > 1e-6
     dependent = kept[involved]
+    pairs = [(i, j) for i, j in pairs if rank < len(kept) and {i, j} <= set(dependent)]
     sizes = np.abs(Y)
     low, high = FLOAT32_RANGE
     float32 = np.flatnonzero(((sizes > high) | ((sizes > 0) & (sizes < low))).any(axis=0))
@@ -98,7 +103,7 @@ def examine(X: Any, names: Columns = None) -> Findings:
             " each pair"
         )
     if rank < len(kept):
-        advice.append(_advice_on_rank(len(Y), len(kept), rank, listed(dependent)))
+        advice.append(_advice_on_rank(len(X), len(kept), rank, listed(dependent)))
     elif len(kept) and condition > ILL_CONDITIONED:
         weakest = np.argsort(-(vectors[:, 0] ** 2))[:3]
         advice.append(
@@ -134,7 +139,10 @@ def examine(X: Any, names: Columns = None) -> Findings:
 
 def _advice_on_rank(rows: int, columns: int, rank: int, dependent: str) -> str:
     if rows <= columns:
-        return f"{rows} rows can't span {columns} columns: add rows, drop columns or add noise"
+        return (
+            f"{rows} rows and {columns} columns: a density needs more rows than columns; reduce the"
+            " columns (PCA) or bring more rows"
+        )
     return (
         f"the covariance has rank {rank}, not {columns}; columns that depend on each other:"
         f" {dependent}: drop {columns - rank} of them, or add noise"

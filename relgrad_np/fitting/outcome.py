@@ -9,7 +9,8 @@ import warnings
 
 import numpy as np
 
-from ..core.network import Layers
+from ..core.arrays import from_numpy
+from ..core.network import Layer, Layers
 from .factorization import factorized
 from .gaussian import gaussian_layers, gaussian_log_likelihood
 from .options import Options
@@ -36,7 +37,7 @@ def compared(result: FitResult, start: Layers, rows: Rows) -> FitResult:
     values["start"] = value_of(start, rows)
     gaussian = gaussian_log_likelihood(*rows.all())
     if rows.density.name == "normal" and gaussian > max(values.values()) + SLACK:
-        layers = gaussian_layers(rows.all()[0], len(start), rows.activation, like=start[0].W)
+        layers = gaussian_of(rows, start)
         if layers is not None:
             candidates["gaussian"], values["gaussian"] = layers, value_of(layers, rows)
     name = max(candidates, key=lambda name: values[name])
@@ -58,6 +59,17 @@ def compared(result: FitResult, start: Layers, rows: Rows) -> FitResult:
         return result
     epoch = result.best_epoch if name == "last" else 0
     return result._replace(best_layers=candidates[name], best_epoch=epoch)
+
+
+def gaussian_of(rows: Rows, start: Layers) -> Layers | None:
+    """Return layers of the rows' Gaussian, alike the start; None where there are none."""
+    try:
+        layers = gaussian_layers(rows.all()[0], len(start), rows.activation)
+    except ValueError:  # rows of deficient rank
+        return None
+    if layers is None:
+        return None
+    return tuple(Layer(*(from_numpy(x, start[0].W) for x in layer)) for layer in layers)
 
 
 def advice(name: str, short: bool, density: str) -> str:

@@ -7,9 +7,11 @@ import numpy as np
 
 from ..core.activations import Activation, identity
 from ..core.arguments import generator, one_of, whole
-from ..core.arrays import Array, detached, from_numpy, namespace
+from ..core.arrays import Array, detached, from_numpy, namespace, to_numpy
 from ..core.network import Layer, Layers, forward
 from ..core.numerics import widest
+from ..datasets.moments import whitening
+from .rank import require_full_rank
 
 KINDS = ("orthogonal", "identity", "whiten", "gaussianize", "principal")
 SCALES = (0.3, 0.6, 1.2, 2.4, 4.8)
@@ -32,13 +34,16 @@ def init_layers(
 
     orthogonal   W uniform (Haar) among the orthogonal matrices, b = 0
     identity     W = I, b = 0
-    whiten       ZCA of what reaches the layer, W = Sigma^(-1/2), b = -W mu, moments with 1/N
+    whiten       ZCA of what reaches the layer, b = -W mu, moments with 1/N: W = Sigma^(-1/2), but
+                 for the first layer W = P^(-1/2) V^(-1/2), of the standardised columns, so that
+                 units do not matter; V has the variances of the columns, P their correlations
     gaussianize  whiten, then for each unit of each layer but the last the sign, scale and shift
                  that gain it most likelihood: iterative Gaussianisation (Chen & Gopinath 2000)
                  with the net's own activation; see `_gaussianizing`
     principal    the same along the principal axes of what reaches each layer, so that one layer
-                 bends other directions than the next: W = s^(-1/2) Q' where Sigma = Q s Q'; for
-                 deep nets. (Along the whitening axes of `gaussianize` they hardly change.)
+                 bends other directions than the next: W = s^(-1/2) Q' where Sigma = Q s Q', and
+                 W = s^(-1/2) Q' V^(-1/2) where P = Q s Q' for the first layer; for deep nets.
+                 (Along the whitening axes of `gaussianize` they hardly change.)
 
     Parameters
     ----------
@@ -55,7 +60,9 @@ def init_layers(
     Raises
     ------
     ValueError
-        Sizes, names, or samples whose covariance has not full rank.
+        Sizes, names, and for the last three kinds samples that no density can be fitted to: N <= D,
+        columns that are constant or affine combinations of others (`fitting.rank`), values that
+        are not finite or whose start is not, in this dtype.
 
     Cost: cubic in D, once.
 
@@ -101,30 +108,25 @@ def _whitening(Z: Array, D: int, L: int, activation: Activation, kind: str) -> L
     if Z.ndim != 2 or Z.shape[1] != D or Z.shape[0] == 0:
         raise ValueError(f"`X` must have shape (N, {D}) with N >= 1, got {tuple(Z.shape)}")
     xp = namespace(Z, "X")
+    require_full_rank(Z)
+    eps = float(xp.finfo(Z.dtype).eps)
+    narrow = widest(Z) == xp.float32  # moments are then taken elsewhere, in float64
     layers: list[Layer] = []
     for k in range(L):
         if k > 0:
             Z = activation.sigma(forward(tuple(layers[-1:]), Z, activation).Ys[0])  # (N, D)
-        wide = xp.astype(Z, widest(Z))
-        mu = xp.mean(wide, axis=0)  # (D,)
-        wide = wide - mu  # one array: its product with itself is symmetric, half the work
-        Sigma = wide.T @ wide / Z.shape[0]  # (D, D)
-        if not bool(xp.all(xp.isfinite(Sigma))):
+        if not bool(xp.all(xp.isfinite(Z))):
             raise ValueError(f"`X` has values that are not finite, or overflow, at layer {k}")
-        s, Q = xp.linalg.eigh(Sigma)
-        wide_eps, eps = (float(xp.finfo(x.dtype).eps) for x in (s, Z))
-        top = float(s[-1])  # what rounding alone makes: of the moments, and of the samples
-        noise = D * (wide_eps * top + 64 * eps**2 * (top + float(xp.max(mu * mu))))
-        rank = int(xp.sum(xp.astype(s > noise, s.dtype)))
-        if rank < D:
+        axes = kind == "principal" and k < L - 1
+        W, b, _ = whitening(to_numpy(Z) if narrow else Z, eps, common=k > 0, principal=axes)
+        if narrow:
+            W, b = from_numpy(W, Z), from_numpy(b, Z)
+        with np.errstate(over="ignore"):  # of float32, see below
+            layer = Layer(xp.astype(W, Z.dtype), xp.astype(b, Z.dtype))
+        if not all(bool(xp.all(xp.isfinite(x))) for x in layer):
             raise ValueError(
-                f"`X` has rank {rank} of {D} at layer {k}: drop constant or repeated columns, "
-                "or add noise"
+                f"the start of layer {k} is beyond {Z.dtype}: `X` needs other units, or float64"
             )
-        W = (Q / xp.sqrt(s)).T  # principal components of unit variance
-        W = W if kind == "principal" and k < L - 1 else Q @ W
-        b = -(W @ mu)
-        layer = Layer(xp.astype(W, Z.dtype), xp.astype(b, Z.dtype))
         if kind != "whiten" and k < L - 1:
             layer = _gaussianizing(layer, Z, activation)
         layers.append(layer)
@@ -139,6 +141,7 @@ def _gaussianizing(layer: Layer, Z: Array, activation: Activation) -> Layer:
         J = E[log sigma'(s u + t)] + log|s| - log(Var[sigma(s u + t)]) / 2.
     """
     xp = namespace(Z, "X")
+    eps, tiny = (float(getattr(xp.finfo(Z.dtype), x)) for x in ("eps", "smallest_normal"))
     step = max(1, Z.shape[0] // LOOKED_AT)
     u = forward((layer,), Z[::step, :], activation).Ys[0]  # (n, D)
     best = xp.full_like(u[0, :], -math.inf)  # (D,)
@@ -146,8 +149,10 @@ def _gaussianizing(layer: Layer, Z: Array, activation: Activation) -> Layer:
     for s, t in itertools.product((s * sign for s in SCALES for sign in (1, -1)), SHIFTS):
         t = abs(s) * t
         J = xp.mean(activation.log_dsigma(s * u + t), axis=0) + math.log(abs(s))
-        J = J - 0.5 * xp.log(xp.var(activation.sigma(s * u + t), axis=0))  # (D,)
-        better = best < J
+        z = activation.sigma(s * u + t)
+        least = (eps * xp.max(xp.abs(z), axis=0)) ** 2 + tiny  # of a unit that does not vary
+        J = J - 0.5 * xp.log(xp.maximum(xp.var(z, axis=0), least))  # (D,)
+        better = (best < J) & ~xp.isinf(J)  # nor where J is NaN
         best = xp.where(better, J, best)
         s_best = xp.where(better, xp.full_like(best, s), s_best)
         t_best = xp.where(better, xp.full_like(best, t), t_best)

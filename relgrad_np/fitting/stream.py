@@ -239,7 +239,7 @@ class Stream:
         record = state.rule_state
         if not isinstance(record, Record) or not record.use.known:
             return rate
-        x, D = float(np.max(record.use.x)), record.use.mean.shape[1]
+        x, D = float(np.max(record.use.x)), int(record.use.mean.shape[1])
         return min(rate, 4 * NOISE * max(x, 1.0) / max(x * D, 1e-30))
 
 

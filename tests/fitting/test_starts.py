@@ -96,11 +96,15 @@ def test_draws_come_from_the_generator_alone():
 
 
 def is_whitened(layers, X, activation, tolerance=1e-10):
-    """Every layer's output has mean 0 and covariance I with 1/N; W is symmetric, positive."""
+    """Every layer's output has mean 0 and covariance I with 1/N.
+
+    W is symmetric and positive, that of the first layer in units of the columns' std.
+    """
     X = to_numpy(X)
+    std = X.astype("float64").std(axis=0)
     Ys = rg.forward([rg.Layer(to_numpy(W), to_numpy(b)) for W, b in layers], X, activation).Ys
     for k, (Y, (W, _)) in enumerate(zip(Ys, layers, strict=True)):
-        Y, W = Y.astype("float64"), to_numpy(W)
+        Y, W = Y.astype("float64"), to_numpy(W) * (1 if k else std)
         mean = np.abs(Y.mean(axis=0)).max()
         assert mean <= tolerance, f"layer {k}: mean {mean:.3g}"
         covariance = (Y - Y.mean(axis=0)).T @ (Y - Y.mean(axis=0)) / len(Y)
@@ -188,22 +192,117 @@ def deficient():
     repeated = X[:, [0, 1, 1, 3]]
     constant = X * [1, 1, 0, 1] + [0, 0, 0.3, 0]
     summed = np.concatenate([X[:, :2], X[:, :1] + X[:, 1:2], X[:, :1] - X[:, 1:2]], axis=1)
+    few = "a density needs more rows than columns"
     return {
-        "repeated": (repeated, 3),
-        "constant": (constant, 3),
-        "sums": (summed, 2),
-        "few samples": (X[:3], 2),
-        "one sample": (X[:1], 0),
-        "all constant": (0 * X + [5.1, 0.1, -2.3, 1.7], 0),
+        "repeated": (repeated, r"column 2 is an affine combination of the others \(column 1\)"),
+        "constant": (constant, "`X` has the constant column 2: drop it or add noise"),
+        "sums": (
+            summed,
+            r"column 2 is an affine .* \(columns 0, 1\); column 3 is .* \(columns 0, 1\)",
+        ),
+        "few samples": (X[:3], f"`X` has 3 rows and 4 columns: {few}"),
+        "as many samples as columns": (X[:4], f"`X` has 4 rows and 4 columns: {few}"),
+        "one sample": (X[:1], f"`X` has 1 row and 4 columns: {few}"),
+        "all constant": (0 * X + [5.1, 0.1, -2.3, 1.7], "constant columns 0, 1, 2, 3: drop them"),
     }
 
 
 @libraries
 @pytest.mark.parametrize("case", deficient())
-def test_samples_of_low_rank_are_refused_with_their_rank(case, library):
-    X, rank = deficient()[case]
-    with pytest.raises(ValueError, match=f"`X` has rank {rank} of 4 at layer 0"):
-        start(kind="whiten", X=LIBRARIES[library](X), activation=rg.activation("leaky_tanh"))
+def test_samples_of_low_rank_are_refused_with_their_columns(case, library):
+    X, message = deficient()[case]
+    for kind in ("whiten", "gaussianize", "principal"):
+        with pytest.raises(ValueError, match=message):
+            start(kind=kind, X=LIBRARIES[library](X), activation=rg.activation("leaky_tanh"))
+
+
+# Any affine units
+
+
+ALL = ("whiten", "gaussianize", "principal")
+UNITS = {
+    "mild": [1e-6, 1, 1e3, 7],
+    "float32 squares would overflow": [1e-15, 1e15, 3, 1e-15],
+    "far": [1e160, 1e-160, 1, 1e-100],
+    "farther": [1e-100, 1e100, 1e150, 1e-150],
+}
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize(
+    ("dtype", "units"), [*(("float64", u) for u in UNITS), *(("float32", u) for u in [*UNITS][:2])]
+)
+def test_the_start_does_not_depend_on_units(kind, dtype, units):
+    """W is divided by the units; what the net computes of the rows stays."""
+    X, units = samples(N=300), np.array(UNITS[units])
+    act = rg.activation("smooth_leaky_relu")
+    rows = [X.astype(dtype), (X * units).astype(dtype)]
+    one, other = (start(kind=kind, X=x, activation=act) for x in rows)
+    eps = np.finfo(dtype).eps
+    assert np.isfinite(other[0].W).all()
+    Z, V = (rg.forward(x, y, act).Zs[-1] for x, y in zip((one, other), rows, strict=True))
+    np.testing.assert_allclose(V, Z, atol=1e5 * eps, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_the_start_does_not_depend_on_offsets(kind):
+    X, act = samples(N=300), rg.activation("smooth_leaky_relu")
+    offset = np.array([1e8, -3e8, 0, 1e5])
+    one, other = (start(kind=kind, X=x, activation=act) for x in (X, X + offset))
+    Z, V = (rg.forward(x, y, act).Zs[-1] for x, y in ((one, X), (other, X + offset)))
+    np.testing.assert_allclose(V, Z, atol=1e-5)
+
+
+@pytest.mark.parametrize("noise", [3e-8, 1e-11])
+def test_a_column_beside_itself_with_noise_has_full_rank(noise):
+    """Their covariance is singular to the last digit; W is as large as 1 / noise."""
+    X = samples(N=1000)
+    X[:, 3] = X[:, 0] + noise * np.random.default_rng(1).standard_normal(1000)
+    (layer,) = start(4, 1, kind="whiten", X=X)
+    Y = X @ layer.W.T + layer.b
+    np.testing.assert_allclose(np.cov(Y.T, bias=True), np.eye(4), atol=1e-14 / noise + 1e-9)
+    np.testing.assert_allclose(layer.W * X.std(axis=0), (layer.W * X.std(axis=0)).T, rtol=1e-3)
+
+
+def independent(X):
+    """Mean log-likelihood of independent normal columns, each of its own mean and std."""
+    d = X.astype("float64") - np.median(X, axis=0)
+    top = np.abs(d).max(axis=0)
+    std = np.log((d / top).std(axis=0)) + np.log(top)
+    return -0.5 * X.shape[1] * np.log(2 * np.pi * np.e) - std.sum()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("size", [1e12, 1e30])
+@pytest.mark.parametrize("cells", [(0,), (0, 1), (0, 1, 3)])
+@pytest.mark.parametrize("kind", ALL)
+def test_an_outlying_row_gives_a_start_at_every_depth(kind, cells, size, dtype):
+    """Also one far out in several columns, which are then equal to 1 in 1e24 and still differ."""
+    X = samples(N=1000).astype(dtype)
+    X[5, list(cells)] = size * np.array([1, 1.5, -0.3])[: len(cells)]
+    for name in ("smooth_leaky_relu", "leaky_tanh"):
+        act = rg.activation(name)
+        for L in (1, 2, 3, 5):
+            layers = start(4, L, kind=kind, X=X, activation=act)
+            assert all(np.isfinite(x).all() for layer in layers for x in layer)
+            found = float(rg.log_likelihood(layers, X, act, rg.density("normal")).mean)
+            assert found > independent(X) - (0.01 if L == 1 else 4 * L)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("kind", ALL)
+def test_whole_numbers_few_values_and_repeated_rows_are_fine(kind, dtype):
+    rng = np.random.default_rng(0)
+    X = np.stack([rng.integers(0, n, 300) for n in (2, 3, 200, 10**6)], axis=1).astype(dtype)
+    X = np.concatenate([X, X, X[:50]])
+    layers = start(kind=kind, X=X, activation=rg.activation("leaky_tanh"))
+    assert all(np.isfinite(x).all() for layer in layers for x in layer)
+
+
+def test_what_float32_cannot_hold_is_said():
+    X = samples().astype("float32") * np.float32(1e-40)
+    with pytest.raises(ValueError, match="the start of layer 0 is beyond float32: `X` needs other"):
+        start(kind="whiten", X=X, activation=rg.activation("leaky_tanh"))
 
 
 def test_full_rank_samples_of_a_poor_condition_are_not_refused():
@@ -389,6 +488,15 @@ def test_gaussianize_gains_over_whitening_before_any_step():
     assert values["gaussianize"] > values["whiten"] + 2
 
 
+def test_gaussianize_bears_a_unit_that_does_not_vary():
+    """Whatever the activation makes of it, and in rows that are looked at; nothing is NaN."""
+    act = rg.activation("leaky_tanh")
+    Z = np.zeros((5000, 2))
+    Z[1, 0], Z[:, 1] = 1e6, np.random.default_rng(0).standard_normal(5000)
+    layer = initial._gaussianizing(rg.Layer(np.eye(2), np.zeros(2)), Z, act)
+    assert all(np.isfinite(x).all() for x in layer)
+
+
 def test_gaussianize_picks_the_best_of_the_grid_for_each_unit():
     X = np.random.default_rng(0).exponential(size=(500, 2)) * [1, 3] + 4
     act = rg.activation("smooth_leaky_relu")
@@ -415,7 +523,7 @@ def test_gaussianize_picks_the_best_of_the_grid_for_each_unit():
 
 
 def test_principal_layers_bend_along_the_principal_axes_and_so_go_on_gaining():
-    """The rows of W are eigenvectors of what arrives; `gaussianize` has others, and soon stops."""
+    """Rows of W are eigenvectors of what arrives, at first in units of std; `gaussianize` has others, and soon stops."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((4000, 4)) * rng.lognormal(0, 1, (4000, 1)) @ rng.uniform(-1, 1, (4, 4))
     act, dens = rg.activation("leaky_tanh", alpha=0.6, beta=0.6), rg.density("normal")
@@ -425,8 +533,10 @@ def test_principal_layers_bend_along_the_principal_axes_and_so_go_on_gaining():
             rg.init_layers(rng, 4, L, kind=kind, X=X[:2000], activation=act) for L in (2, 6)
         )
         for k, Z in enumerate(rg.forward(six, X[:2000], act).Zs[:-1]):
-            along = six[k].W @ np.cov(Z.T) / np.linalg.norm(six[k].W, axis=1)[:, None]
-            axes = six[k].W / np.linalg.norm(six[k].W, axis=1)[:, None]
+            unit = 1 if k else Z.std(axis=0)
+            W = six[k].W * unit
+            along = W @ np.cov((Z / unit).T) / np.linalg.norm(W, axis=1)[:, None]
+            axes = W / np.linalg.norm(W, axis=1)[:, None]
             cosines = np.sum(along * axes, axis=1) / np.linalg.norm(along, axis=1)
             aligned = np.abs(cosines - 1).max() < 1e-10
             assert aligned == (kind == "principal" and k < 5), (kind, k)

@@ -205,9 +205,7 @@ def test_few_rows_are_padded_as_far_as_they_deviate():
     assert np.linalg.matrix_rank((more - more.mean(axis=0)) / more.std(axis=0)) == 5
 
 
-@pytest.mark.parametrize(
-    "rule", [rg.Scalar(), rg.Natural(), rg.Adam(1e-3)], ids=type
-)
+@pytest.mark.parametrize("rule", [rg.Scalar(), rg.Natural(), rg.Adam(1e-3)], ids=type)
 def test_every_rule_may_follow_a_stream(rule):
     X = data(600, 1.0)
     stream = fed(made(rule, L=2), *np.split(X, 6))
