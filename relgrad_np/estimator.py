@@ -69,6 +69,9 @@ class RelativeGradientFlow(
         Part of the rows kept for validation: the best layers on them are chosen.
     patience : int, optional
         Stop after so many epochs without a better validation.
+    tol : float, optional
+        Stop when no epoch of the last `n_iter_no_change` has gained this much, in nats per row.
+    n_iter_no_change : int
     implementation : str, optional
         "reference" or "numba"; default: the fastest that is installed, but no call compiles for
         steps that the reference takes sooner, see `relgrad_np.fit`.
@@ -85,6 +88,9 @@ class RelativeGradientFlow(
         Of the last call of `fit`; log-likelihoods in nats per row.
     n_iter_ : int
         Epochs of the last `fit`.
+    xi_ : tuple of float
+        Of each layer, how far the last `fit` ended from a stationary point: 0 there, dimensionless,
+        of a size below sqrt(D) if the fit has arrived; see `relgrad_np.FitResult`.
     n_features_in_, feature_names_in_
     components_, mixing_, mean_ : arrays (D, D), (D, D), (D,)
         For n_layers=1: sources = (X - mean_) @ components_.T, X = sources @ mixing_.T + mean_.
@@ -120,6 +126,8 @@ class RelativeGradientFlow(
         init: str = "gaussianize",
         validation_fraction: float | None = None,
         patience: int | None = None,
+        tol: float | None = None,
+        n_iter_no_change: int = 5,
         implementation: str | None = None,
         random_state: Any = None,
         verbose: int = 0,
@@ -136,6 +144,8 @@ class RelativeGradientFlow(
         self.init = init
         self.validation_fraction = validation_fraction
         self.patience = patience
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
         self.implementation = implementation
         self.random_state = random_state
         self.verbose = verbose
@@ -146,6 +156,11 @@ class RelativeGradientFlow(
 
         `sample_weight` (N,): relative, not negative, see `relgrad_np.fit`; the rows that are held
         for validation are judged with theirs. The start looks at the rows of positive weight alike.
+
+        The layers that are kept are the best on the rows fitted, or on those for validation: those
+        of the fit, its start, or the Gaussian of these rows. Warns with `relgrad_np.FitWarning`
+        where the fit ended below one of these, and with scikit-learn's `ConvergenceWarning` where
+        it has not arrived.
 
         Raises ValueError for X that is not finite, of deficient rank (of the rows of positive
         weight; see `fitting.rank`) or of fewer than two rows, and
@@ -189,6 +204,8 @@ class RelativeGradientFlow(
                 X_val=X[held] if len(held) else None,
                 sample_weight_val=None if weights is None or not len(held) else weights[held],
                 patience=self.patience,
+                tol=self.tol,
+                n_iter_no_change=self.n_iter_no_change,
                 implementation=self.implementation,
                 sample_weight=None if weights is None else weights[rows],
                 progress=bool(self.verbose),
@@ -200,6 +217,7 @@ class RelativeGradientFlow(
         self._keep(result.best_layers, result.rule_state)
         self.history_ = result.history
         self.n_iter_ = len(result.history)
+        self.xi_ = result.xi
         return self
 
     def partial_fit(

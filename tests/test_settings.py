@@ -110,6 +110,7 @@ def test_the_config_of_a_run_holds_every_setting(tmp_path, capsys):
 
 def test_what_a_run_shares_with_fit_is_declared_once():
     assert {name for name in OF_RUN if OF_FIT.get(name)} == OF_FIT.keys() - {
+        "compare",
         "undo",
         "refresh",
         "track_inverse",
@@ -154,7 +155,7 @@ def test_the_estimator_has_the_defaults_and_choices_that_are_declared():
     settings = OF_RUN | OF_FIT  # fit's default where both have one
     assert defaults_that_differ(parameters, settings) == []
     shown = estimators_own(parameters)
-    assert len(shown) == 10
+    assert len(shown) == 12
     cpu = shown["implementation"]._replace(choices=("reference", "numba"))  # its arrays are NumPy's
     doc = inspect.getdoc(RelativeGradientFlow)
     assert words_that_differ(doc, shown | {"implementation": cpu}) == []

@@ -64,7 +64,7 @@ def fit(
         Samples to fit, and to validate and stop by; library, device and dtype of the layers. What
         torch's autograd knows of layers and samples is left behind.
     rule : "recipe", "natural", "plain", "exponential", "scalar", "adam", "group_adam", or a rule
-        The default is robust in every D, L and N (see `recipe`); "natural" is for deep nets of few
+        The default is robust (see `recipe`); "natural" is for deep nets of few
         dimensions, L (D^2 + D) up to about a thousand (see `natural`); "plain" with
         schedule="constant" is the paper's own step; "scalar" sizes it by one running scalar for
         each layer; "group_adam" is for a dozen layers or more of some dozens of dimensions (see
@@ -80,6 +80,17 @@ def fit(
         Shuffles, and is what `transform` draws from; nothing else is random.
     patience : int
         Stop after so many epochs without a better validation; needs X_val.
+    tol, n_iter_no_change : float, int
+        Stop when no epoch of the last so many has gained this much over the one before, in nats of
+        the mean log-likelihood; no validation rows are needed. `NotConvergedWarning` if epochs run
+        out before that.
+    compare : bool
+        Return what is best on the rows that are fitted: the layers of the fit, its start or, with a
+        normal base, layers that are the Gaussian of these rows; `FitWarning`, once, where the fit
+        ended below its start or the Gaussian. With X_val the validation has chosen, the start
+        included. And return `xi`, how far the layers are from a stationary point;
+        `NotConvergedWarning` where |xi|^2 / D of a layer is above 0.5. It costs a few passes over
+        the rows.
     implementation : "reference", "numba", "cupy", a function, or None
         Which `train_step` takes the steps; None: the fastest that is installed, "numba" for NumPy
         arrays, "cupy" for CuPy arrays. Their results differ by rounding. The first use of "numba"
@@ -106,7 +117,9 @@ def fit(
         mean, shows that the step before it was bad. That step is undone by its own inverse and
         counted, and the next steps are smaller: half, then 2 % more with each step. Judged once
         for each batch, from the 21st on; without a tracked log|det W| never. None: never, and a
-        device is asked only every 32 steps how they went.
+        device is asked only every 32 steps how they went. An epoch whose mean log-likelihood is
+        below that of the best one by more than its noise is taken back, too: the fit goes on from
+        there at half the rate.
     refresh : int
         Steps between audits of the tracked log|det W|, which are cubic; each epoch's end is one.
         Where it has drifted it is replaced.
@@ -135,7 +148,8 @@ def fit(
     ValueError, TypeError
         Arguments, by name; samples that are not finite, by row and column.
 
-    Cost: a train_step for each batch, L factorisations for each epoch.
+    Cost: a train_step for each batch, L factorisations for each epoch; with the recipe two passes
+    over the rows before the first step.
 
     >>> import numpy as np, relgrad_np as rg
     >>> rng = np.random.default_rng(0)

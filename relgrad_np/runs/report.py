@@ -14,7 +14,8 @@ class RunReport(NamedTuple):
 
     `test_se2` is two standard errors of the mean over test rows; bits/dim are of pixel space, None
     where the data are not images; `fell`: how far below its best the validation ended, if more
-    than a tenth of a nat and a tenth of what the model gained over the Gaussian.
+    than a tenth of a nat and a tenth of what the model gained over the Gaussian; `xi`: the largest
+    |xi| / sqrt(D) of a layer, 0 at a stationary point.
 
     >>> RunReport("digits", -1.0, 0.1, -2.0, None, None, 3, "epochs", 0, 1.0, 2, 10).test
     -1.0
@@ -35,6 +36,7 @@ class RunReport(NamedTuple):
     fell: float | None = None
     space: str = "standardised space"
     n_undone: int = 0
+    xi: float | None = None
 
     def text(self) -> str:
         """Return the report in a few lines.
@@ -64,6 +66,8 @@ class RunReport(NamedTuple):
         if self.n_undone:
             lines.append(f"{self.n_undone} steps were undone: a smaller learning rate is calmer")
         best = f"best epoch {self.best_epoch}" if self.best_epoch else "no epoch beat the start"
+        if self.xi is not None:
+            best += f"; |xi| / sqrt(D) {self.xi:.2g}, 0 at an optimum"
         return "\n".join([*lines, f"{best}; {self.seconds:.1f} s of fitting"])
 
 
@@ -107,6 +111,7 @@ def judge(
         fell=_fell(result, float(per_sample.mean() - gaussian.mean())),
         space=space_of(data),
         n_undone=result.n_undone,
+        xi=max(result.xi) / math.sqrt(D) if result.xi else None,
     )
 
 

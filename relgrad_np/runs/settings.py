@@ -46,6 +46,8 @@ class Settings:
     batch_size: int = shared(Options, "batch_size")
     epochs: int = shared(Options, "epochs", default=60)
     patience: int | None = shared(Options, "patience")
+    tol: float | None = shared(Options, "tol")
+    n_iter_no_change: int = shared(Options, "n_iter_no_change")
     seed: int = setting(0, "seed of all that is random")
     dtype: str = setting(
         "float64", "in which the layers are fitted", choices=DTYPES, check=among(DTYPES)
