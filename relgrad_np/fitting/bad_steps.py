@@ -1,37 +1,16 @@
 """Bad steps: how they are recognised, and how they are undone."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..core.full_rank import FullRank
-from ..core.steps import Directions, Factors
-from ..core.tracking import Tracked, track
+from ..core.steps import Factors
+from ..core.tracking import track
 from ..core.undo import undo_step
 from ..rules.base import State, StepInfo
-from .status import Status
+from .status import Guard, Last, Status
 
 SMALLEST = 1e-3  # caution: a fit that needs still smaller steps has diverged
 EARLY = 20  # batches from which the guard learns what is usual
-
-
-class Guard(NamedTuple):
-    """How a bad step is recognised: running mean and mean deviation of batches' log-likelihoods.
-
-    `seen` batches; `caution`: factor of the step size, halved when a step is undone.
-    """
-
-    seen: Any
-    mean: Any
-    deviation: Any
-    caution: Any
-
-
-class Last(NamedTuple):
-    """The last step, as far as undoing it needs: what came before, its directions and eta."""
-
-    directions: Directions
-    eta: tuple[Any, ...]
-    rule_state: Any
-    tracked: Tracked | None
 
 
 class BadSteps:

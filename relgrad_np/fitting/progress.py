@@ -22,10 +22,9 @@ from .bad_steps import BadSteps
 from .factorization import factorized
 from .falls import Best, after_epoch
 from .judge import Judge
-from .records import Epoch, FitDivergedError, FitResult
+from .records import Epoch, FitDivergedError, FitResult, Measured
 from .snapshots import Snapshot, require_fits
 from .status import read
-from .survey import Measured
 
 LATE = 32  # steps after which a device is asked how they went, where none is to be judged at once
 

@@ -2,8 +2,10 @@
 
 from typing import Any, NamedTuple
 
+from ..core.arrays import Array
 from ..core.network import Layers
 from ..core.tracking import Tracked
+from ..rules.base import State
 
 
 class Epoch(NamedTuple):
@@ -33,6 +35,17 @@ class Epoch(NamedTuple):
     averaged: float | None = None
     undone: int = 0
     fell: bool = False
+
+
+class Measured(NamedTuple):
+    """A state whose rule has measured all rows, and their mean log-likelihood, nats.
+
+    `bad`: the batch on which the objective is not finite, if there is one.
+    """
+
+    state: State
+    value: float
+    bad: Array | None = None
 
 
 class FitResult(NamedTuple):

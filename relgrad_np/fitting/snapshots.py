@@ -10,9 +10,9 @@ from ..core.arrays import to_numpy
 from ..core.network import Layers
 from ..rules.base import State
 from .average import Average
-from .bad_steps import Guard, Last
 from .falls import Best
 from .records import Epoch
+from .status import Guard, Last
 
 
 class Snapshot(NamedTuple):

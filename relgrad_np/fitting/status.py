@@ -1,4 +1,4 @@
-"""How steps went, as numbers of the host: read from a device all in one transfer."""
+"""How steps went, as numbers of the host, and what is kept of them: the usual, and the last one."""
 
 import math
 from typing import Any, NamedTuple
@@ -7,6 +7,8 @@ import numpy as np
 
 from ..core.arrays import namespace, on_device, to_numpy
 from ..core.numerics import widest
+from ..core.steps import Directions
+from ..core.tracking import Tracked
 from ..rules.base import StepInfo
 
 
@@ -16,6 +18,27 @@ class Status(NamedTuple):
     rejected: bool
     value: float
     eta: float
+
+
+class Guard(NamedTuple):
+    """How a bad step is recognised: running mean and mean deviation of batches' log-likelihoods.
+
+    `seen` batches; `caution`: factor of the step size, halved when a step is undone.
+    """
+
+    seen: Any
+    mean: Any
+    deviation: Any
+    caution: Any
+
+
+class Last(NamedTuple):
+    """The last step, as far as undoing it needs: what came before, its directions and eta."""
+
+    directions: Directions
+    eta: tuple[Any, ...]
+    rule_state: Any
+    tracked: Tracked | None
 
 
 def read(infos: list[StepInfo]) -> list[Status]:

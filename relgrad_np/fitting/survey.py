@@ -5,9 +5,10 @@ compared by, `xi_norms` how far from a stationary point they are. On several ran
 of the rows; the sums of all are combined. What `transform` draws is drawn once, and kept.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +19,9 @@ from ..core.densities import Density
 from ..core.network import Layers, Tape, forward
 from ..core.objective import data_terms
 from ..rules.base import State, StepInfo
-from ..rules.recipe import Recipe, Seen, positive
+from ..rules.recipe import Recipe, Seen
 from .batches import Batches
+from .records import Measured
 from .status import read
 
 CHUNK = 2**18  # numbers of a layer's output that are looked at together
@@ -71,37 +73,48 @@ class Rows:
         xp, L = check(layers), len(layers)
         combined: Any = np.zeros((6, L, layers[0].b.shape[0]))
         for tape, deltas, n in self._passes(layers):
-            stacks = (_stacked(tape.Ys), n * _stacked(deltas))
-            combined = _together(combined, _moments(*stacks))
-        parts = self.team.gather(combined.reshape(-1)).reshape(-1, *combined.shape)
-        combined = parts[0]
-        for part in parts[1:]:
-            combined = _together(combined, part)
-        rows = [from_numpy(row, layers[0].b) for row in combined[1:]]
-        none = xp.zeros_like(rows[0][:, 0])
-        mean, variance, score, square, product = rows
-        return Seen(mean, variance, score, square, product, none, none, xp.sum(none) + 1)
+            combined = _together(combined, _moments(tape, deltas, n))
+        combined = self._of_all_ranks(combined)
+        mean, variance, score, square, product = (
+            from_numpy(row, layers[0].b) for row in combined[1:]
+        )
+        none = xp.zeros_like(mean[:, 0])
+        return Seen(mean, variance, score, square, product, none, none, none, xp.sum(none) + 1)
 
     def xi_norms(self, layers: Layers) -> tuple[float, ...]:
         """Return |xi~| of each layer over all rows, Frobenius, in the standardised chart.
 
         Of xi~ = [xi, G_b]: 0 at a stationary point. Cost: a pass and L products N D^2.
         """
-        survey, D = self.survey(layers), layers[0].b.shape[0]
-        mean, std = to_numpy(survey.mean), np.sqrt(to_numpy(positive(survey.variance)))  # (L, D)
-        sums: Any = np.zeros((len(layers), D, D + 1))
-        rows = 0
+        L, D = len(layers), layers[0].b.shape[0]
+        combined: Any = np.zeros((6, L, D))
+        sums: Any = np.zeros((L, D, D))  # of delta y', about the mean of the first part
+        middle: Any = None
         for tape, deltas, n in self._passes(layers):
-            rows += n
+            moments = _moments(tape, deltas, n)
+            middle = moments[1] if middle is None else middle
+            combined = _together(combined, moments)
             for k, (Y, Delta) in enumerate(zip(tape.Ys, deltas, strict=True)):
-                delta, u = n * to_numpy(Delta) * std[k], (to_numpy(Y) - mean[k]) / std[k]  # (n, D)
-                sums[k, :, :D] += delta.T @ u
-                sums[k, :, D] += delta.sum(axis=0)
-        parts = self.team.gather(np.append(sums.reshape(-1), rows))  # of each rank
-        total = parts.sum(axis=0)
-        xi = (total[:-1] / total[-1]).reshape(sums.shape)
+                Y, Delta = to_numpy(Y), to_numpy(Delta)
+                sums[k] += n * (Delta.T @ (Y - middle[k].astype(Y.dtype)))
+        # about 0 again, as the parts of all ranks are, then about the mean of all rows
+        sums += combined[0, :, :, None] * combined[3][:, :, None] * middle[:, None, :]
+        combined, sums = (
+            self._of_all_ranks(combined),
+            self.team.gather(sums.reshape(-1)).sum(axis=0),
+        )
+        n, mean, variance, score = combined[:4]
+        std = np.sqrt(variance + np.finfo(float).tiny)  # (L, D)
+        xi = sums.reshape(L, D, D) / n[:, :, None] - score[:, :, None] * mean[:, None, :]
+        xi *= std[:, :, None] / std[:, None, :]
         xi[:, range(D), range(D)] += 1
-        return tuple(float(x) for x in np.sqrt((xi * xi).sum(axis=(1, 2))))
+        squares = (xi * xi).sum(axis=(1, 2)) + ((score * std) ** 2).sum(axis=1)
+        return tuple(float(x) for x in np.sqrt(squares))
+
+    def _of_all_ranks(self, combined: Any) -> Any:
+        """Return the moments of the rows of all ranks; see `_moments`."""
+        parts = self.team.gather(combined.reshape(-1)).reshape(-1, *combined.shape)
+        return functools.reduce(_together, parts)
 
     def _passes(self, layers: Layers) -> Iterator[tuple[Tape, Any, int]]:
         """Yield tape, deltas and number of rows of each part; the deltas carry 1 / n."""
@@ -111,17 +124,6 @@ class Rows:
 
     def _model(self) -> tuple[Activation, Density]:
         return self.activation, self.density
-
-
-class Measured(NamedTuple):
-    """A state whose rule has measured all rows, and their mean log-likelihood, nats.
-
-    `bad`: the batch on which the objective is not finite, if there is one.
-    """
-
-    state: State
-    value: float
-    bad: Array | None = None
 
 
 def measured(
@@ -150,16 +152,14 @@ def measured(
     return Measured(state, float(np.average(values, weights=sizes)))
 
 
-def _stacked(arrays: Any) -> Any:
-    """Return arrays (N, D) of all layers as one on the host, (L, N, D) in float64."""
-    return np.stack([to_numpy(x) for x in arrays]).astype(float)
-
-
-def _moments(Y: Any, delta: Any) -> Any:
-    """Return n, mean and variance of Y, means of delta, delta^2 and delta Y; (6, L, D)."""
-    n = np.full(Y[:, 0].shape, float(Y.shape[1]))
-    means = [x.mean(axis=1) for x in (delta, delta * delta, delta * Y)]
-    return np.stack([n, Y.mean(axis=1), Y.var(axis=1), *means])
+def _moments(tape: Tape, deltas: Any, n: int) -> Any:
+    """Return n, mean and variance of Y, means of delta, delta^2 and delta Y; (6, L, D), float64."""
+    rows = []
+    for Y, Delta in zip(tape.Ys, deltas, strict=True):
+        Y, delta = to_numpy(Y).astype(float), n * to_numpy(Delta).astype(float)  # (n, D) each
+        means = (x.mean(axis=0) for x in (delta, delta * delta, delta * Y))
+        rows.append([np.full(Y.shape[1], float(n)), Y.mean(axis=0), Y.var(axis=0), *means])
+    return np.swapaxes(np.array(rows), 0, 1)
 
 
 def _together(one: Any, other: Any) -> Any:

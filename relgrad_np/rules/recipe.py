@@ -14,7 +14,9 @@ gain       each unit takes 1 / max(F_i, 1) of the step, F_i = E (N Delta_u,ni)^2
 size       "noise": eta_k = learning_rate / L / max(x_k, 1), x = E |xi|_F^2 / D of a batch: it
            measures the minibatch's noise, so that one learning rate serves every N, D, L and layer.
            "constant": eta_k = learning_rate.
-cap        eta_k |K| <= tau for the largest |K| of the window before, and for the batch's own.
+cap        eta_k |K| <= tau for |K| of a batch, the mean over the window before, or the largest if
+           that is above twice the mean: then a heavy row is in it. A batch unlike those has its
+           own cap, twice tau for exponential steps, which bear it.
 
 All off, `Recipe(eta, "plain", charts=False, gains=False, size="constant")` is the paper's step with
 the cap of `Plain`. Charts, gains and noise were found empirically by the developers. Diagonal
@@ -34,7 +36,7 @@ from .base import Move, State
 
 FEW = 20  # samples that a chart must have seen before a step is taken in it
 HOLD = 0.7  # so much of x and F is kept from one window to the next at least: they would swing
-RELEASE = 0.9  # the same of the largest |K|: a heavy row comes again
+RELEASE = 0.9  # the same of |K|: a heavy row comes again
 FAR = 4.0  # a signal from which on nothing is held: the layers are still on their way
 WINDOW = 100  # steps of a window outside of `fit`
 
@@ -43,7 +45,7 @@ class Constants(NamedTuple):
     """What each layer's steps are made with: `mean`, `variance` of Y and `information` F, (L, D).
 
     `x`: the expected |xi|_F^2 / D of a batch; `signal`: its part that does not fall with N, as far
-    as the diagonal of xi shows it; the `largest` |K| of a batch; (L,) each. `moves`, (): 0 while
+    as the diagonal of xi shows it; `norm`: the |K| that is capped; (L,) each. `moves`, (): 0 while
     steps only measure, else 1; `known`, (): 0 as long as all the rest is not.
     """
 
@@ -52,7 +54,7 @@ class Constants(NamedTuple):
     information: Array
     x: Array
     signal: Array
-    largest: Array
+    norm: Array
     moves: Array
     known: Array
 
@@ -61,7 +63,7 @@ class Seen(NamedTuple):
     """Means over the batches of a window, of each layer, with u and delta in the chart in use.
 
     `mean`, `variance` of Y; `score` of delta, `square` of delta^2, `product` of delta u, (L, D);
-    `x`, |xi|_F^2 / D of a batch, (L,); and the `largest` |K|, (L,); how many `batches`, ().
+    `x`, |xi|_F^2 / D of a batch, its |K|, `norm`, and the `largest` one, (L,); how many `batches`.
     """
 
     mean: Array
@@ -70,6 +72,7 @@ class Seen(NamedTuple):
     square: Array
     product: Array
     x: Array
+    norm: Array
     largest: Array
     batches: Array
 
@@ -112,6 +115,11 @@ class Recipe:
         if self.window is not None:
             whole("window", self.window)
 
+    @property
+    def limit(self) -> float:
+        """Most of eta |K|, for a batch that is unlike those of the window before."""
+        return self.tau if self.kind == "plain" else 2 * self.tau
+
     def start(self, layers: Layers) -> Record:
         """Return what is remembered before the first batch: no constants, nothing seen."""
         none = nothing(layers)
@@ -147,9 +155,9 @@ class Recipe:
         norms = xp.stack([norm_bound(K_in_chart(f, chart.S)) for f, chart in pairs])  # (L,)
         x = xp.stack([self.measured(f, chart.S) for f, chart in pairs])  # (L,)
         seen = self.with_batch(xp, record.seen, rows, x, norms)
-        eta = xp.minimum(self.rate(xp, record.use, seen, x, N, L), self.tau / norms)
-        # eta |K| <= tau, eta <= learning_rate; K itself, (D, D), has another norm in the chart
-        bound = self.tau + self.learning_rate if N < D else None
+        eta = xp.minimum(self.rate(xp, record.use, seen, x, N, L), self.limit / norms)
+        # eta |K| <= limit, eta <= learning_rate; K itself, (D, D), has another norm in the chart
+        bound = self.limit + self.learning_rate if N < D else None
         etas, each = (tuple(v[k, ...] for k in range(L)) for v in (eta, norms))
         return Move(fs, etas, each, Record(record.use, seen), bound)
 
@@ -182,14 +190,14 @@ class Recipe:
         mean, variance, score, square, product = (
             xp.stack(column) for column in zip(*rows, strict=True)
         )  # (L, D) each
-        x = seen.x + weight(seen) * (x - seen.x)
+        x, norm = (a + weight(seen) * (b - a) for a, b in ((seen.x, x), (seen.norm, norms)))
         largest, batches = xp.maximum(seen.largest, norms), seen.batches + 1
-        return Seen(mean, variance, score, square, product, x, largest, batches)
+        return Seen(mean, variance, score, square, product, x, norm, largest, batches)
 
     def renewed(self, xp: Any, use: Constants, seen: Seen) -> Constants:
         """Return the constants of the next window: what has been seen, brought to its own chart.
 
-        x, F and the largest |K| fall no faster than by `HOLD`, `RELEASE`.
+        x, F and |K| fall no faster than by `HOLD`, `RELEASE`.
         """
         known, one = use.known > 0, xp.ones_like(use.mean)
         mean, variance = seen.mean, positive(seen.variance)
@@ -202,6 +210,8 @@ class Recipe:
         F = information(xp, seen.score, seen.square, product)
         near = xp.astype(use.signal <= FAR, use.x.dtype)
         F = xp.maximum(F, HOLD * near[:, None] * use.information) * wider
+        heavy = seen.largest > 2 * seen.norm
+        norm = xp.where(heavy | (self.kind == "plain"), seen.largest, seen.norm)
         own = self.gain(xp, F) * ((1 + product) ** 2 + seen.score**2)
         return Constants(
             mean,
@@ -209,7 +219,7 @@ class Recipe:
             F,
             xp.maximum(seen.x, HOLD * near * use.x),
             xp.mean(own, axis=1),
-            xp.maximum(seen.largest, RELEASE * near * use.largest),
+            xp.maximum(norm, RELEASE * near * use.norm),
             xp.ones_like(use.moves),
             xp.ones_like(use.known),
         )
@@ -241,8 +251,8 @@ class Recipe:
         if self.size == "noise":
             x = xp.where(known, use.x, xp.maximum(seen.x, x))
             eta = eta / L * xp.maximum(use.signal, one) / xp.maximum(x, one)
-        largest = use.largest + xp.finfo(x.dtype).smallest_normal
-        eta = xp.where(known, use.moves * xp.minimum(eta, self.tau / largest), eta)
+        norm = use.norm + xp.finfo(x.dtype).smallest_normal
+        eta = xp.where(known, use.moves * xp.minimum(eta, self.tau / norm), eta)
         return xp.where(known | (seen.batches * N >= FEW), eta, 0 * one)
 
 
@@ -270,7 +280,7 @@ def nothing(layers: Layers) -> Seen:
     xp = check(layers)
     rows = xp.stack([xp.zeros_like(b) for _, b in layers])  # (L, D)
     each = rows[:, 0]
-    return Seen(rows, rows, rows, rows, rows, each, each, xp.sum(each))
+    return Seen(rows, rows, rows, rows, rows, each, each, each, xp.sum(each))
 
 
 def positive(variance: Array) -> Array:

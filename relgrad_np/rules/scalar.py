@@ -19,7 +19,7 @@ from .recipe import squared_norm
 SLOW = 0.99  # memory of the running mean
 
 
-class Sizes(NamedTuple):
+class RunningSize(NamedTuple):
     """The running mean v before its correction for the start, (L,), of so many `batches`, ()."""
 
     v: Array
@@ -43,11 +43,11 @@ class Scalar:
         store(self, "learning_rate", 0.0, float("inf"), "positive")
         store(self, "tau", 0.0, 1 - 2**-24, "in (0, 1)")
 
-    def start(self, layers: Layers) -> Sizes:
+    def start(self, layers: Layers) -> RunningSize:
         """Return what is remembered before the first batch, all 0."""
         xp = check(layers)
         zeros = xp.stack([xp.sum(xp.zeros_like(b)) for _, b in layers])
-        return Sizes(zeros, xp.sum(zeros))
+        return RunningSize(zeros, xp.sum(zeros))
 
     def propose(self, state: State, tape: Tape, deltas: Deltas) -> Move:
         """Size each layer's relative gradient."""
@@ -59,7 +59,7 @@ class Scalar:
         etas, each = (tuple(x[k, ...] for k in L) for x in (eta, norms))
         return Move(fs, etas, each, after)
 
-    def rate(self, xp: Any, old: Sizes, fs: Steps) -> tuple[Array, Sizes]:
+    def rate(self, xp: Any, old: RunningSize, fs: Steps) -> tuple[Array, RunningSize]:
         """Return eta of each layer before the cap, (L,), and what is remembered."""
         one, squares = xp.ones_like(fs[0].Delta[0, :]), []
         for f in fs:
@@ -68,4 +68,4 @@ class Scalar:
         v = SLOW * old.v + (1 - SLOW) * xp.stack(squares)
         hat = v / (1 - SLOW ** (old.batches + 1))
         eta = self.learning_rate / xp.sqrt(xp.maximum(hat, xp.ones_like(hat)))
-        return eta, Sizes(v, old.batches + 1)
+        return eta, RunningSize(v, old.batches + 1)

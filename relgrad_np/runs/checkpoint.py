@@ -19,14 +19,14 @@ from ..core.network import Layer
 from ..core.steps import Factors
 from ..core.tracking import Tracked
 from ..fitting.average import Average
-from ..fitting.bad_steps import Guard, Last
 from ..fitting.falls import Best
 from ..fitting.records import Epoch
 from ..fitting.snapshots import Snapshot
+from ..fitting.status import Guard, Last
 from ..rules.base import State
 from ..rules.natural import Curvature
 from ..rules.recipe import Constants, Record, Seen
-from ..rules.scalar import Sizes
+from ..rules.scalar import RunningSize
 from . import store
 from .model import require_kind
 
@@ -36,7 +36,7 @@ RECORDS = {  # that snapshots are made of, beside plain tuples
     record.__name__: record
     for record in (
         *(Snapshot, State, Layer, Tracked, Factors, Epoch, Average, Guard, Last, Best),
-        *(FullRank, Constants, Seen, Record, Sizes, Curvature),  # of rules
+        *(FullRank, Constants, Seen, Record, RunningSize, Curvature),  # of rules
     )
 }
 

@@ -174,7 +174,7 @@ def settled(state):
             information=use.information + 1.2,
             x=use.x + 1.3,
             signal=use.signal + 1.1,
-            largest=use.largest + 0.5,
+            norm=use.norm + 0.5,
             known=use.known + 1,
         )
         state = state._replace(rule_state=Record(use, seen))

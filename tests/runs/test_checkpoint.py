@@ -129,7 +129,7 @@ def test_what_no_checkpoint_may_hold_is_refused(tmp_path):
         pack((1.0, Own(2.0)), "tree", {})
     path = tmp_path / "step-1.npz"
     for header, message in (
-        ({"kind": "checkpoint", "format": 1}, "its format is 1, this version reads 2"),
+        ({"kind": "checkpoint", "format": 1}, "its format is 1, this version reads 3"),
         ({"kind": "model", "format": 1}, "it is a model, not a checkpoint"),
         ({"kind": "checkpoint", "format": 2, "run": "b"}, "it belongs to another run"),
         (

@@ -118,7 +118,7 @@ class ThreadCache(threading.local):
             while len(self.workspaces) >= SHAPES:
                 del self.workspaces[next(iter(self.workspaces))]
             rows, ones, each = np.zeros((5, L, D), dtype), np.ones((L, D), dtype), (4, L)
-            few, zeros = np.zeros((2, L), dtype), rows[0]
+            few, zeros = np.zeros((3, L), dtype), rows[0]
             zero, one = (np.broadcast_to(x, (D,)) for x in (zeros[0], ones[0]))
             neutral = zeros, ones, ones, np.zeros(each, dtype), rows, rows, few, few, ones
             found = Workspace(

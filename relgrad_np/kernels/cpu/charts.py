@@ -50,19 +50,21 @@ def backward(layers: Any, arrays: Any, charts: Any, sizes: Any, numbers: Any, t:
         square = _square(arrays.blas, U, root, gain)
         for i in range(D):
             square += np.float64(gain[i]) * np.float64(score[i]) ** 2 / D
-        x, largest = charts.before_each[0, k], charts.before_each[1, k]
+        x, norm = charts.before_each[0, k], charts.before_each[1, k]
         if numbers.size == 1:
             v = SLOW * x + (1 - SLOW) * square
             charts.numbers[0, k] = v
             sizes.eta[k] = numbers.learning_rate / np.sqrt(max(v / (1 - SLOW ** (t + 1)), 1.0))
             continue
         charts.numbers[0, k] = x + new * (number(square) - x)
-        charts.numbers[1, k] = max(largest, sizes.norms[k])
+        charts.numbers[1, k] = norm + new * (sizes.norms[k] - norm)
+        charts.numbers[2, k] = max(charts.before_each[2, k], sizes.norms[k])
         eta = number(numbers.learning_rate)
         if numbers.size == 0:
             signal = max(charts.each[1, k], one)
             eta = number(numbers.learning_rate / L) * signal / max(charts.each[0, k], one)
-        eta = min(eta, number(numbers.tau) / max(charts.each[2, k], sizes.norms[k]))
+        tiny = np.finfo(YD.dtype).tiny
+        eta = min(eta, number(numbers.tau) / (charts.each[2, k] + tiny))
         sizes.eta[k] = eta * charts.each[3, k]
     return total
 

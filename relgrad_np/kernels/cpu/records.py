@@ -65,11 +65,11 @@ class Charts(NamedTuple):
     mean: Array  # (L, D), of Y: what a chart takes from b
     variance: Array  # (L, D)
     information: Array  # (L, D)
-    each: Array  # (4, L): x, signal, the largest |K|, and whether steps move
+    each: Array  # (4, L): x, signal, |K| of a batch, and whether steps move
     before: Array  # (5, L, D), the rows of `rules.recipe.Seen` before this batch
     rows: Array  # (5, L, D), to be filled: with this batch
-    before_each: Array  # (2, L): x and the largest |K| before this batch; a scalar rule's v
-    numbers: Array  # (2, L), to be filled: with this batch
+    before_each: Array  # (3, L): x, |K|, the largest |K| before this batch; a scalar rule's v
+    numbers: Array  # (3, L), to be filled: with this batch
     gain: Array  # (L, D), to be filled
 
 
@@ -79,7 +79,8 @@ class RuleNumbers(NamedTuple):
     charts: Any  # whether the rule is a recipe, or scalar
     kind: Any  # 0 plain, 1 exponential
     learning_rate: Any
-    tau: Any
+    tau: Any  # most of eta |K| for the |K| of a recipe's window
+    limit: Any  # most of eta |K| for the batch's own
     standardised: Any  # whether there are charts, else they are the layers' own outputs
     gains: Any  # whether there are gains
     size: Any  # 0, 1, 2: "noise", that of the scalar rule, "constant"

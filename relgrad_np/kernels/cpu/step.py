@@ -20,7 +20,7 @@ from ...rules import base as rules
 from ...rules.adam import Adam
 from ...rules.base import State, StepInfo
 from ...rules.recipe import Recipe, Record, Seen
-from ...rules.scalar import Scalar, Sizes
+from ...rules.scalar import RunningSize, Scalar
 from ..supported import CPU, supports, supports_variant
 from . import adam, whole_step
 from .cache import PreparedStep, ThreadCache, changeable
@@ -124,38 +124,42 @@ def _charted(
     (L, D), dtype, neutral = prepared.layers[1].shape, prepared.dtype, prepared.workspace.neutral[0]
     rows, numbers, gain = (
         np.empty((5, L, D), dtype),
-        np.empty((2, L), dtype),
+        np.empty((3, L), dtype),
         np.empty((L, D), dtype),
     )
     if isinstance(rule, Scalar):
-        v = np.array([state.rule_state.v, state.rule_state.v], dtype)
-        after: Any = Sizes(numbers[0], state.rule_state.batches + 1)
-        numbers[1] = 0
+        v = np.zeros((3, L), dtype)
+        v[0] = state.rule_state.v
+        after: Any = RunningSize(numbers[0], state.rule_state.batches + 1)
+        numbers[1:] = 0
         parts = (*neutral[:5], rows, v, numbers, gain)
         return prepared, (parts, int(state.rule_state.batches)), after
     use, seen = rule.in_window(np, state)
     if prepared.use is not use:
-        each = np.stack([use.x, use.signal, use.largest, np.broadcast_to(use.moves, (L,))])
+        each = np.stack([use.x, use.signal, use.norm, np.broadcast_to(use.moves, (L,))])
         mean = use.mean if rule.charts else prepared.workspace.neutral[0][0]
         constants = (*map(np.ascontiguousarray, (mean, use.variance, use.information)), each)
         prepared = prepared._replace(use=use, constants=constants)
     stacked = (
-        prepared.stacked if prepared.seen is seen else (np.stack(seen[:5]), np.stack(seen[5:7]))
+        prepared.stacked if prepared.seen is seen else (np.stack(seen[:5]), np.stack(seen[5:8]))
     )
     batches = np.asarray(seen.batches + 1, dtype)
-    known = Seen(rows[0], rows[1], rows[2], rows[3], rows[4], numbers[0], numbers[1], batches)
+    mean, variance, score, square, product = rows
+    x, norm, largest = numbers
+    known = Seen(mean, variance, score, square, product, x, norm, largest, batches)
     parts = (*prepared.constants, stacked[0], rows, stacked[1], numbers, gain)
     prepared = prepared._replace(seen=known, stacked=(rows, numbers))
     return prepared, (parts, int(seen.batches)), Record(use, known)
 
 
-def _numbers(rule: Any) -> tuple[bool, int, float, float, bool, bool, int]:
+def _numbers(rule: Any) -> tuple[bool, int, float, float, float, bool, bool, int]:
     """Return the options of a rule as the kernel reads them, see `records.RuleNumbers`."""
     kind = 0 if rule.kind == "plain" else 1
     if isinstance(rule, Recipe):
         size = 0 if rule.size == "noise" else 2
-        return True, kind, rule.learning_rate, rule.tau, rule.charts, rule.gains, size
-    return isinstance(rule, Scalar), kind, rule.learning_rate, rule.tau, False, False, 1
+        sizes = rule.learning_rate, rule.tau, rule.limit
+        return True, kind, *sizes, rule.charts, rule.gains, size
+    return isinstance(rule, Scalar), kind, rule.learning_rate, rule.tau, rule.tau, False, False, 1
 
 
 def _each(x: Array) -> tuple[Array, ...]:

@@ -20,7 +20,12 @@ from numba import from_dtype, njit
 from .compile import INLINE
 
 PACKAGE = Path(__file__).parents[2]
-SOURCES = ("kernels/*.py", "kernels/cpu/*.py", "rules/recipe.py")  # what kernels are compiled from
+SOURCES = (
+    "kernels/*.py",
+    "kernels/cpu/*.py",
+    "rules/recipe.py",
+    "rules/scalar.py",
+)  # what kernels are compiled from
 LOG = logging.getLogger("relgrad_np")
 
 

@@ -46,10 +46,10 @@ def weigh_rows(Delta: Any, v: Any, total: Any) -> Any:
 def step(layers: Any, arrays: Any, charts: Any, sizes: Any, tracked: Any, numbers: Any) -> Any:
     """Take every layer's step in place: W, b, and the tracked log|det W| and its sign.
 
-    sizes.eta is capped by tau / sizes.norms first.
+    sizes.eta is capped by limit / sizes.norms first.
     """
     for k in range(len(layers.W)):
-        sizes.eta[k] = min(sizes.eta[k], sizes.eta.dtype.type(numbers.tau) / sizes.norms[k])
+        sizes.eta[k] = min(sizes.eta[k], sizes.eta.dtype.type(numbers.limit) / sizes.norms[k])
         if sizes.eta[k] == 0:  # the batch is only measured
             continue
         one = LayerStep(

@@ -23,12 +23,12 @@ from ...core.trees import all_finite, keep
 from ...rules import base as rules
 from ...rules.adam import Adam
 from ...rules.base import State, StepInfo
-from ...rules.recipe import K_in_chart, Recipe, Record
+from ...rules.recipe import K_in_chart, Recipe, Record, weight
 from ...rules.scalar import Scalar
 from .. import constants
 from ..supported import Backend, supports
 from .device import CACHE, Pass, blocks_of_row, gemm, launch, sweep_blocks
-from .update import KIND, follow, move
+from .update import KIND, follow, limit_of, move
 
 Array = Any
 BACKEND = Backend(cupy.ndarray, ("smooth_leaky_relu", "identity"), unknown=True)
@@ -113,7 +113,7 @@ def _decide(step: Pass, logdet: Array, size: Array, rate: Any, rule: Any, kind: 
     n = D if kind == 2 else min(N, D)
     out, wide = cupy.empty(2 + 5 * L, dtype), cupy.empty((), np.float64)
     rejected = cupy.empty((), np.bool_)
-    tau, tiny = dtype.type(getattr(rule, "tau", 0.0)), dtype.type(np.finfo(dtype).tiny)
+    tau, tiny = dtype.type(limit_of(rule)), dtype.type(np.finfo(dtype).tiny)
     squares = scratch.squares.reshape(-1)[: L * n]
     launch(
         dtype, "decide", 1, scratch.terms, step.share, logdet, scratch.marks, scratch.sums,
@@ -136,7 +136,7 @@ def _multiplicative(
     rows: list[Any] = [None] * L
     made: list[Any] = [None] * L
     if isinstance(rule, Recipe):
-        after = rule.in_window(cupy, state)
+        before = after = rule.in_window(cupy, state)
     for k in range(L - 1, -1, -1):
         if isinstance(rule, Recipe):
             Deltas[k], ms[k], gains[k], Ss[k], rows[k] = _chart(step, after, rule, k)
@@ -182,7 +182,9 @@ def _multiplicative(
         tracked = follow(step, tracked, out, scale_of, kind, each)
     if isinstance(rule, Recipe):
         norms = out[2 + L : 2 + 2 * L]
-        seen = after.seen._replace(largest=cupy.maximum(after.seen.largest, norms))
+        norm = before.seen.norm + weight(before.seen) * (norms - before.seen.norm)
+        largest = cupy.maximum(before.seen.largest, norms)
+        seen = after.seen._replace(norm=norm, largest=largest)
         after = Record(after.use, seen)
     after = keep(cupy, ~rejected, after, state.rule_state)
     stepped = State(tuple(layers), after, tracked, state.t + 1)

@@ -17,6 +17,11 @@ COLUMNS, ROWS = 32, 8  # threads of a block that sums columns of Delta
 KIND = {"plain": 0, "exponential": 1}
 
 
+def limit_of(rule: Any) -> float:
+    """Return most of eta |K|, 0 for a rule without one."""
+    return float(getattr(rule, "limit", getattr(rule, "tau", 0.0)))
+
+
 def move(
     step: Pass, rule: Any, f: Factors, W: Array, b: Array, out: Array, k: int, each: bool, S: Array
 ) -> tuple[Array, Array]:
@@ -63,7 +68,7 @@ def _exponentiated(
     In a chart with N >= D it is S K / S whose size the cap knows: phi1 of that, brought back.
     """
     scratch, (_, _, N, D) = step.scratch, step.YD.shape
-    xp, bound = compat.array_namespace(f.K), rule.tau
+    xp, bound = compat.array_namespace(f.K), limit_of(rule)
     own = f.K if S is None else K_in_chart(f, S)
     P = phi1(eta * own, bound)
     M, more = eta * own + eta * eye(xp, own), bound + rule.learning_rate
