@@ -103,7 +103,7 @@ class Recipe:
     charts: bool = True
     gains: bool = True
     size: str = "noise"
-    tau: float = 0.7
+    tau: float = 0.8
     window: int | None = None
     tracks: ClassVar[bool] = True
 

@@ -131,13 +131,13 @@ def test_what_no_checkpoint_may_hold_is_refused(tmp_path):
     for header, message in (
         ({"kind": "checkpoint", "format": 1}, "its format is 1, this version reads 3"),
         ({"kind": "model", "format": 1}, "it is a model, not a checkpoint"),
-        ({"kind": "checkpoint", "format": 2, "run": "b"}, "it belongs to another run"),
+        ({"kind": "checkpoint", "format": 3, "run": "b"}, "it belongs to another run"),
         (
-            {"kind": "checkpoint", "format": 2, "run": "a", "snapshot": {"Own": [1]}},
+            {"kind": "checkpoint", "format": 3, "run": "a", "snapshot": {"Own": [1]}},
             "KeyError: 'Own'",
         ),
-        ({"kind": "checkpoint", "format": 2, "run": "a", "snapshot": {"Layer": [1]}}, "TypeError"),
-        ({"kind": "checkpoint", "format": 2, "run": "a", "snapshot": 3}, "AttributeError"),
+        ({"kind": "checkpoint", "format": 3, "run": "a", "snapshot": {"Layer": [1]}}, "TypeError"),
+        ({"kind": "checkpoint", "format": 3, "run": "a", "snapshot": 3}, "AttributeError"),
     ):
         store.write(path, header, {})
         with pytest.raises(ValueError, match=message):
