@@ -295,6 +295,24 @@ def test_a_rejected_step_changes_nothing(device, rule, bad):
     assert all(np.isfinite(number(x)).all() for f in info.directions for x in f[:5])
 
 
+@pytest.mark.parametrize("size", [1e75, 1e100, 1e140])
+@pytest.mark.parametrize("rule", ["plain", "recipe", "scalar"])
+def test_an_enormous_row_is_rejected_or_leaves_finite_layers(double, rule, size):
+    """Also where only the product that moves W overflows, whose size no norm of K tells."""
+    cupy, gpu = double
+    p = generic(1, 6, 9, 2, "smooth_leaky_relu", "normal")
+    model = {"activation": p.activation, "density": p.density, "rule": RULES[rule]}
+    for scale in (1.0, size):
+        layers = tuple(rg.Layer(W * scale, b) for W, b in p.layers)
+        state = each_array(cupy.asarray, settled(rg.init_state(layers, RULES[rule])))
+        X = p.X.copy()
+        X[2, 3] = size
+        after, info = gpu.train_step(state, cupy.asarray(X), **model)
+        finite = all(np.isfinite(number(x)).all() for layer in after.layers for x in layer)
+        assert finite
+        assert bool(info.rejected) or float(info.eta[0]) > 0
+
+
 @pytest.mark.parametrize("rule", ["plain", "exponential", "recipe", "adam"])
 def test_products(double, rule):
     """4 L - 1 products of the size N D^2, W updated by a GEMM with beta; no (D, D) by (D, D)."""

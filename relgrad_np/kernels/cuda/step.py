@@ -144,6 +144,9 @@ def _multiplicative(
         Y, Delta, A, K = step.YD[k, 0], Deltas[k], step.P[k, 0], step.K[k]
         gemm(*(("N", "T", Y, Delta) if N < D else ("T", "N", Delta, Y)), K)
         launch(dtype, "dots", N, Y, A, bs[k], ms[k], step.u[k], scratch.marks[k], N, D)
+        # elements of Delta.T @ [A, u], which move W and b, are at most this; inf makes a NaN
+        most = cupy.sum(cupy.abs(Delta)) * (cupy.sum(cupy.abs(A)) + cupy.sum(cupy.abs(step.u[k])))
+        scratch.marks[k, :1] += 0 * most
         f = made[k] = Factors(Delta, Y, A, step.u[k], K, ms[k], gains[k])
         own = K if Ss[k] is None else cupy.ascontiguousarray(K_in_chart(f, Ss[k]))
         squares = scratch.squares.reshape(-1)[k * n : (k + 1) * n]
