@@ -75,7 +75,8 @@ def same():
             off = apart(result.layers, truth.layers) if truth else None
             best = apart(result.best_layers, truth.best_layers) if truth else None
             steps = result.history[-1].t
-            model = cost(exchange, rule, 25, D, 2, COMM.size).sent * steps
+            measured = result.history[0].t if name == "recipe" else 0  # an epoch, before the first
+            model = cost(exchange, rule, 25, D, 2, COMM.size).sent * (steps + measured)
             sent = COMM.gather(team.messages.sent)
             found[f"{name} {exchange}"] = [off, best, steps, sent, model]
     return found
