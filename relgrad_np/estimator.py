@@ -241,8 +241,6 @@ class RelativeGradientFlow(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
             X, weights = X[weights > 0], weights[weights > 0]
-            if not len(X):
-                return self
         rule, model = make_rule(self.rule, self.learning_rate), self._model()
         size = whole("batch_size", self.batch_size)
         if stream is None or not stream.is_of(rule, *model, size):

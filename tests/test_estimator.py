@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -108,24 +109,62 @@ def test_clone_and_pickle(X, partial):
     np.testing.assert_array_equal(other.layers_[1].W, flow.layers_[1].W)
 
 
-def test_partial_fit_is_train_step(X):
-    """Steps as they lie, charts carried on, layers_ never changed behind one's back."""
-    flow = RelativeGradientFlow(rule="recipe", learning_rate=0.2, batch_size=50, random_state=0)
-    flow.partial_fit(X[:100])
+def test_partial_fit_never_changes_layers_behind_ones_back(X):
+    flow = RelativeGradientFlow(batch_size=50, random_state=0).partial_fit(X[:100])
     held = [np.array(x) for layer in flow.layers_ for x in layer]
     kept = [x for layer in flow.layers_ for x in layer]
-    rule, model = (
-        rg.Recipe(0.2),
-        {"activation": rg.activation("smooth_leaky_relu"), "density": rg.density("normal")},
-    )
-    start = clone(flow).partial_fit(X[:100])._stepped[0]
-    for rows in (X[100:150], X[150:200], X[200:250]):
-        start, _ = rg.train_step(start, rows, rule=rule, **model)
     flow.partial_fit(X[100:250])
-    for a, c in zip(start.layers, flow.layers_, strict=True):
-        np.testing.assert_allclose(a.W, c.W, rtol=1e-9)
     for x, y in zip(kept, held, strict=True):
         np.testing.assert_array_equal(x, y)
+    assert np.abs(flow.layers_[0].W - kept[0]).max() > 0
+
+
+def test_a_stream_goes_on_from_a_fit_with_what_its_rule_has_learned(X):
+    """A single row moves the layers at once; without the record it would wait for twenty."""
+    flow = RelativeGradientFlow(**FEW).fit(X)
+    W = flow.layers_[0].W.copy()
+    moved = [np.abs(flow.partial_fit(row[None]).layers_[0].W - W).max() for row in X[:2]]
+    assert 0 < moved[0] < 0.1
+    fresh = RelativeGradientFlow(**FEW).fit(X)
+    fresh._learned = None
+    assert np.array_equal(fresh.partial_fit(X[:1]).layers_[0].W, W)
+
+
+def test_a_stream_can_be_pickled_and_goes_on_alike(X):
+    flow = RelativeGradientFlow(random_state=0).partial_fit(X[:100])
+    again = pickle.loads(pickle.dumps(flow))
+    for one in (flow, again):
+        one.partial_fit(X[100:])
+    np.testing.assert_array_equal(flow.layers_[1].W, again.layers_[1].W)
+
+
+def test_a_stream_takes_weights_and_refuses_what_is_not_finite(X):
+    flow = RelativeGradientFlow(random_state=0).partial_fit(X[:100])
+    before = flow.layers_
+    bad = X[100:110].copy()
+    bad[3, 1] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        flow.partial_fit(bad)
+    with pytest.raises(ValueError, match="features"):
+        flow.partial_fit(X[:5, :1])
+    assert flow.layers_ is before
+    with pytest.raises(ValueError, match="non-zero"):
+        flow.partial_fit(X[100:110], sample_weight=np.zeros(10))
+    assert flow.layers_ is before
+    flow.partial_fit(X[100:200], sample_weight=np.r_[np.ones(50), np.zeros(50)])
+    other = RelativeGradientFlow(random_state=0).partial_fit(X[:100]).partial_fit(X[100:150])
+    np.testing.assert_allclose(flow.layers_[0].W, other.layers_[0].W, rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+def test_epochs_that_run_out_are_told_in_scikit_learns_words(X):
+    with pytest.warns(ConvergenceWarning, match=r"2 epochs ran out before `tol` 1e-12"):
+        RelativeGradientFlow(epochs=2, tol=1e-12, density="laplace", random_state=0).fit(X)
+    flow = RelativeGradientFlow(
+        n_layers=1, epochs=200, tol=1e-3, n_iter_no_change=2, random_state=0
+    ).fit(X)
+    assert flow.n_iter_ < 200
+    assert max(flow.xi_) < 1
 
 
 def test_a_rejected_step_says_so_and_changes_nothing(X):
