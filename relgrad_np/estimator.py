@@ -109,7 +109,7 @@ class RelativeGradientFlow(
     """
 
     _fitted: Layers | None = None
-    _learned: Any = None
+    _learned: tuple[Any, Any] = (None, None)  # a rule, and what it has learned in a fit
     _stream: Stream | None = None
 
     def __init__(
@@ -214,7 +214,8 @@ class RelativeGradientFlow(
             same = not issubclass(one.category, NotConvergedWarning)
             category = one.category if same else ConvergenceWarning
             warnings.warn(str(one.message), category, stacklevel=2)
-        self._keep(result.best_layers, result.rule_state)
+        learned = make_rule(self.rule, self.learning_rate), result.rule_state
+        self._keep(result.best_layers, learned)
         self.history_ = result.history
         self.n_iter_ = len(result.history)
         self.xi_ = result.xi
@@ -250,7 +251,7 @@ class RelativeGradientFlow(
                 rule,
                 batch_size=size,
                 layers=getattr(self, "layers_", None),
-                rule_state=self._learned,
+                rule_state=self._learned[1] if type(self._learned[0]) is type(rule) else None,
             )
             self._stream = stream
         step, state = resolve(self.implementation, X), stream.kept and stream.kept.state
@@ -365,8 +366,8 @@ class RelativeGradientFlow(
             raise ValueError("`X` must be finite")
         return Z
 
-    def _keep(self, layers: Layers, learned: Any) -> None:
-        """Keep the layers of a fit, and what its rule has learned."""
+    def _keep(self, layers: Layers, learned: tuple[Any, Any]) -> None:
+        """Keep the layers of a fit, and its rule with what that has learned."""
         self._fitted, self._learned, self._stream = layers, learned, None
         self._n_features_out = layers[0].b.shape[0]
 

@@ -126,8 +126,14 @@ def test_a_stream_goes_on_from_a_fit_with_what_its_rule_has_learned(X):
     moved = [np.abs(flow.partial_fit(row[None]).layers_[0].W - W).max() for row in X[:2]]
     assert 0 < moved[0] < 0.1
     fresh = RelativeGradientFlow(**FEW).fit(X)
-    fresh._learned = None
+    fresh._learned = (None, None)
     assert np.array_equal(fresh.partial_fit(X[:1]).layers_[0].W, W)
+
+
+def test_a_stream_may_take_another_rule_than_the_fit(X):
+    flow = RelativeGradientFlow(**FEW).fit(X).set_params(rule="group_adam")
+    before = flow.layers_[0].W.copy()
+    assert np.abs(flow.partial_fit(X).layers_[0].W - before).max() > 0
 
 
 def test_a_stream_can_be_pickled_and_goes_on_alike(X):

@@ -106,6 +106,12 @@ class Stream:
         Weights are relative to the mean of all that have come. FloatingPointError where a batch
         has no finite objective: no step is taken on it.
         """
+        size = self._capacity(X.shape[1])
+        for rows in (slice(i, i + size) for i in range(0, len(X), size)):
+            self._take_in(X[rows], step, None if weights is None else weights[rows])
+
+    def _take_in(self, X: Array, step: Callable[..., Any], weights: Any) -> None:
+        """Take steps on no more rows than the window holds."""
         self._remember(X, weights)
         try:
             self._take(X, step, weights)

@@ -8,12 +8,13 @@ rows of the window before it. Each part has its reason, and its switch:
 
 chart      S = 1/std(Y), m = mean(Y): with the bias in the group all samples share the direction of
            mean(Y), which multiplies the step by 1 + |mean Y|^2. `charts=False` is off.
-gain       each unit takes 1 / max(F_i, 1) of the step, F_i = E (N Delta_u,ni)^2: in a standardised
-           chart the Fisher information of eps_ij is about E[delta_i^2] E[u_j^2] = F_i, so that this
-           is a diagonal natural gradient. `gains=False` is off.
-size       "noise": eta_k = learning_rate / L / max(x_k, 1), x = E |xi|_F^2 / D of a batch: it
-           measures the minibatch's noise, so that one learning rate serves every N, D, L and layer.
-           "constant": eta_k = learning_rate.
+gain       each unit takes 1 / max(F_i, 1) of the step, F_i = E delta_i^2 near an optimum: in a
+           standardised chart the Fisher information of eps_ij is about E[delta_i^2] E[u_j^2] = F_i,
+           so that this is a diagonal natural gradient; see `information`. `gains=False` is off.
+size       "noise": eta_k = learning_rate / L max(s_k, 1) / max(x_k, 1), x = E |xi~|_F^2 / D of a
+           batch: it measures the minibatch's noise, so that one learning rate serves every N, D, L
+           and layer. s is the part of x that is no noise, far from an optimum. "constant": eta_k =
+           learning_rate.
 cap        eta_k |K| <= tau for |K| of a batch, the mean over the window before, or the largest if
            that is above twice the mean: then a heavy row is in it. A batch unlike those has its
            own cap, twice tau for exponential steps, which bear it.
@@ -250,7 +251,8 @@ class Recipe:
         eta = self.learning_rate * one
         if self.size == "noise":
             x = xp.where(known, use.x, xp.maximum(seen.x, x))
-            eta = eta / L * xp.maximum(use.signal, one) / xp.maximum(x, one)
+            x = xp.maximum(x, one)
+            eta = eta / L * xp.minimum(xp.maximum(use.signal, one), x) / x
         norm = use.norm + xp.finfo(x.dtype).smallest_normal
         eta = xp.where(known, use.moves * xp.minimum(eta, self.tau / norm), eta)
         return xp.where(known | (seen.batches * N >= FEW), eta, 0 * one)

@@ -189,6 +189,15 @@ def test_what_interrupts_it_leaves_the_last_whole_step(name):
     assert score(stream, X) > gaussian(X) - 0.3
 
 
+def test_a_call_may_have_more_rows_than_the_window_holds():
+    """It is looked at every thousand rows, as if they had come in parts; the window stays small."""
+    X = np.concatenate([data(2000), data(3000, 30.0, seed=1)])
+    whole, parts = fed(made(), data(100), X), fed(made(), data(100), *np.split(X, 5))
+    np.testing.assert_allclose(whole.kept.layers[0].W, parts.kept.layers[0].W, rtol=1e-12)
+    assert sum(map(len, whole.window)) <= 2 * module.WINDOW
+    assert score(whole, X[-1000:]) > gaussian(X[-1000:]) - 0.05
+
+
 def test_layers_that_were_given_are_never_changed():
     layers = rg.init_layers(np.random.default_rng(0), 3, 2)
     held = each_array(np.array, layers)

@@ -185,7 +185,8 @@ def test_the_step_is_made_of_constants():
             np.testing.assert_allclose(f.gain, a, rtol=1e-14)
             np.testing.assert_allclose(f.Delta, deltas[k] * a * use.variance[k], rtol=1e-11)
             np.testing.assert_allclose(f.Y, (tape.Ys[k] - use.mean[k]) / use.variance[k], rtol=1e-9)
-            eta = 0.05 / 2 * max(use.signal[k], 1) / max(use.x[k], 1)
+            x = max(use.x[k], 1)
+            eta = 0.05 / 2 * min(max(use.signal[k], 1), x) / x
             eta = min(eta, 0.8 / use.norm[k], 1.6 / info.norms[k])
             assert float(info.eta[k]) == pytest.approx(eta, rel=1e-12)
     assert any((f.gain < 0.9).any() for f in info.directions)  # it matters here

@@ -61,8 +61,9 @@ def backward(layers: Any, arrays: Any, charts: Any, sizes: Any, numbers: Any, t:
         charts.numbers[2, k] = max(charts.before_each[2, k], sizes.norms[k])
         eta = number(numbers.learning_rate)
         if numbers.size == 0:
-            signal = max(charts.each[1, k], one)
-            eta = number(numbers.learning_rate / L) * signal / max(charts.each[0, k], one)
+            size = max(charts.each[0, k], one)
+            signal = min(max(charts.each[1, k], one), size)
+            eta = number(numbers.learning_rate / L) * signal / size
         tiny = np.finfo(YD.dtype).tiny
         eta = min(eta, number(numbers.tau) / (charts.each[2, k] + tiny))
         sizes.eta[k] = eta * charts.each[3, k]
