@@ -10,6 +10,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
         return int(options.run(options))
     warnings.simplefilter("ignore", RuntimeWarning)
     try:
-        return int(options.run(options))
+        with warnings.catch_warnings():
+            warnings.showwarning = show_note
+            return int(options.run(options))
     except FitDivergedError as error:
         print(f"{PROGRAM}: the fit diverged: {error}", file=sys.stderr)
         return 1
@@ -51,6 +54,11 @@ def main(arguments: list[str] | None = None) -> int:
         line = " ".join(str(error).split())
         print(f"{PROGRAM}: error: {line}", file=sys.stderr)
         return 2
+
+
+def show_note(message: Warning | str, *where: Any, **more: Any) -> None:
+    """Print a warning in one line, without the place in the source that it comes from."""
+    print(f"{PROGRAM}: note: {message}", file=sys.stderr)
 
 
 def parser() -> Parser:

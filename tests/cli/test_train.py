@@ -108,3 +108,13 @@ def test_without_matplotlib_a_run_is_whole(capsys, tmp_path, monkeypatch):
     assert "Gaussian of the same training rows" in out
     assert not list((tmp_path / "run").glob("*.png"))
     assert rg.load(tmp_path / "run" / "model.npz")
+
+
+@pytest.mark.filterwarnings("always::relgrad_np.NotConvergedWarning")
+def test_what_a_fit_warns_of_is_a_note_of_one_line(capsys, tmp_path):
+    options = [*FEW, "--epochs", "1", "--tol", "1e-9"]
+    status, _, err = run(capsys, "train", "toy:sine", *options, "--out", tmp_path / "run")
+    assert status == 0
+    notes = [line for line in err.splitlines() if "before `tol`" in line]
+    assert len(notes) == 1
+    assert notes[0].startswith("relgrad-np: note: 1 epochs ran out before `tol` 1e-09")
