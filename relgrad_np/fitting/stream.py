@@ -10,6 +10,8 @@ guard      A step that the next batch shows to be bad is undone, as in `fit`; th
            audited. Where a new start of the window would be better than what steps have made, as
            after a jump of the density, the stream goes on from that: nobody does worse than a fit
            of the latest rows that takes no step.
+average    The layers are those of the latest `WINDOWS` windows on average, which has less noise
+           than the last ones. Where the last ones explain the rows better, it begins anew.
 
 A step works on a copy of the layers. It is taken over with all that goes with it by one assignment,
 so that whatever interrupts it leaves the stream after its last whole step.
@@ -27,10 +29,11 @@ import numpy as np
 from ..core.activations import Activation
 from ..core.arrays import Array, copied
 from ..core.densities import Density
-from ..core.network import Layers
+from ..core.network import Layer, Layers
+from ..core.objective import log_likelihood
 from ..core.tracking import audit
 from ..core.trees import each_array
-from ..rules.base import Rule, State, init_state
+from ..rules.base import Rule, State, StepInfo, init_state
 from ..rules.recipe import Recipe, Record
 from .bad_steps import BadSteps
 from .batches import Batches
@@ -42,19 +45,25 @@ from .team import Team
 FIRST = 10  # rows for each column that a start takes
 WINDOW = 1000  # rows of the window at least, and 5 for each number of a Gaussian
 NOISE = 0.02  # nats that the noise of steps may cost
-BETTER = 0.05  # nats by which a new start must be better, beside what it fits of the noise
+BETTER = 0.05  # nats by which others must be better: a new start, beside what it fits of the noise
+WINDOWS = 3  # that the layers are averaged over
 NEVER = 10**12  # steps
 
 
 class Kept(NamedTuple):
-    """What one whole step leaves: layers, the state whose they are, and how bad steps are found.
+    """What one whole step leaves.
 
-    `state` is None until there are rows enough for a start.
+    `layers`: the average over the latest `rows`, and what it was `before` that step; `state`: of
+    the last layers, None until there are rows enough for a start; `bad_steps`: how they are found;
+    `gap`: by how much the average explains new rows better than the last layers, nats, running.
     """
 
     layers: Layers
     state: State | None
     bad_steps: BadSteps
+    before: Layers = ()
+    rows: int = 0
+    gap: float = 0.0
 
 
 class Stream:
@@ -185,24 +194,28 @@ class Stream:
     def _look(self, step: Callable[..., Any]) -> None:
         """Audit the tracker, measure the window again; go on from a new start if that is better."""
         assert self.kept is not None
-        rows, (layers, state, bad_steps) = self._latest(), self.kept
+        rows, (layers, state, bad_steps, _, taken, _) = self._latest(), self.kept
         self.new = 0
         with np.errstate(all="ignore"):
             try:
                 start = self.start(rows)
             except ValueError:  # the window has no full rank now; the stream may have
                 start = layers
-            judge = self._judge(rows)
-            new, old = (judge.log_likelihood(x, factorized(x).total) for x in (start, layers))
+            judge, last = self._judge(rows), layers if state is None else state.layers
+            new, mean, old = (
+                judge.log_likelihood(x, factorized(x).total) for x in (start, layers, last)
+            )
         D, L = rows.shape[1], len(layers)
-        if not old >= new - BETTER - L * D * (D + 3) / 2 / len(rows):
-            layers, bad_steps, state = start, self._fresh(), None
+        if not max(mean, old) >= new - BETTER - L * D * (D + 3) / 2 / len(rows):
+            layers, last, bad_steps, state, taken = start, start, self._fresh(), None, 0
+        elif not mean >= old - BETTER:
+            layers, taken = last, 0
         if state is None or isinstance(self.rule, Recipe):
-            after = self._measured(layers, rows, step)
+            after = self._measured(last, rows, step)
             state = after if state is None else state._replace(rule_state=after.rule_state)
         if state.tracked is not None:
-            state = state._replace(tracked=audit(state.tracked, layers).tracked)
-        self.kept = Kept(layers, state, bad_steps)
+            state = state._replace(tracked=audit(state.tracked, state.layers).tracked)
+        self.kept = Kept(layers, state, bad_steps, layers, taken)
 
     def _step(self, X: Array, step: Callable[..., Any], weights: Any) -> None:
         """Take a step on a batch, whole; undo the one before it if this batch shows it was bad."""
@@ -225,7 +238,9 @@ class Stream:
             if bad_steps.shows_in(status):
                 restored = bad_steps.take_back(state, after, info, status.rejected)
                 if restored is not None:
-                    self.kept = Kept(restored.layers, restored, bad_steps)
+                    self.kept = kept._replace(
+                        layers=kept.before or restored.layers, state=restored, bad_steps=bad_steps
+                    )
                     continue
                 if status.rejected:  # the step before it was not to blame
                     self.kept = begun
@@ -233,8 +248,26 @@ class Stream:
                         f"step {after.t} of `partial_fit` was not finite: not taken"
                     )
             bad_steps.note(state, info, status.value)
-            self.kept = Kept(after.layers, after, bad_steps)
+            self.kept = self._averaged(kept._replace(state=after, bad_steps=bad_steps), X, info)
             return
+
+    def _averaged(self, kept: Kept, X: Array, info: StepInfo) -> Kept:
+        """Take the state's layers into the average; if that explains X worse, begin it anew."""
+        n, last = len(X), kept.state.layers  # type: ignore[union-attr]
+        if not getattr(self.rule, "averages", True) or info.log_likelihood is None:
+            return kept._replace(layers=last)
+        with np.errstate(all="ignore"):
+            mean = float(log_likelihood(kept.layers, X, self.activation, self.density).mean)
+        better = mean - float(info.log_likelihood)  # both before the step
+        gap = kept.gap + n / (n + 2 * self.batch_size) * (better - kept.gap)
+        if not gap >= -BETTER:
+            return kept._replace(layers=last, before=last, rows=n, gap=0.0)
+        share = n / min(kept.rows + n, WINDOWS * self._capacity(X.shape[1]))
+        layers = tuple(
+            Layer(W + share * (V - W), b + share * (c - b))
+            for (W, b), (V, c) in zip(kept.layers, last, strict=True)
+        )
+        return kept._replace(layers=layers, before=kept.layers, rows=kept.rows + n, gap=gap)
 
     def _rate(self, state: State) -> float:
         """Return the learning rate at which the noise of a recipe's steps costs `NOISE` nats.

@@ -179,9 +179,9 @@ def test_what_interrupts_it_leaves_the_last_whole_step(name):
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
             kept = stream.kept
-            exact = rg.track(kept.layers).logdet.sum()
-            assert kept.state.layers is kept.layers
+            exact = rg.track(kept.state.layers).logdet.sum()
             assert abs(exact - kept.state.tracked.logdet.sum()) < 1e-9
+            assert score(stream, data(500, 50.0)) > -6  # no W beside the b of another step
     finally:
         signal.signal(signal.SIGALRM, before)
     assert struck > 10
@@ -219,6 +219,27 @@ def test_every_rule_may_follow_a_stream(rule):
     X = data(600, 1.0)
     stream = fed(made(rule, L=2), *np.split(X, 6))
     assert score(stream, X) > gaussian(X) - 0.2
+
+
+def test_the_average_is_of_the_latest_rows_and_calmer_than_the_last_layers():
+    calls = [data(200), *(data(100, seed=seed) for seed in range(1, 60))]
+    stream, kept = fed(made(), calls[0]), []
+    for X in calls[1:]:
+        before, rows = stream.kept.layers, stream.kept.rows
+        fed(stream, X)
+        share = 100 / min(rows + 100, 3000)
+        (W, b), (V, c) = before[0], stream.kept.state.layers[0]
+        if stream.new >= 100:  # the window was not looked at
+            np.testing.assert_allclose(stream.kept.layers[0].W, W + share * (V - W), rtol=1e-12)
+            np.testing.assert_allclose(stream.kept.layers[0].b, b + share * (c - b), atol=1e-15)
+        kept.append((score(stream, data(2000, seed=99)), mean_of(stream.kept.state.layers)))
+    mean, last = np.array(kept)[30:].T
+    assert mean.mean() > last.mean()
+    assert mean.std() < last.std()
+
+
+def mean_of(layers):
+    return float(rg.log_likelihood(layers, data(2000, seed=99), *MODEL).mean)
 
 
 def test_constants_are_measured_again(monkeypatch):

@@ -221,12 +221,13 @@ def test_a_model_of_two_steps_is_seen():
     right = gaussian(rows).mean
     assert interrupts.tracked(model) is not None, "or nothing is compared with it"
     assert interrupts.fault(model, rows, right) == ""
-    kept, stream = model.layers_, model._stream
+    stream = model._stream
+    kept = stream.kept.state.layers
 
     def have(change):
-        stream.kept = stream.kept._replace(
-            layers=tuple(rg.Layer(*change(*layer)) for layer in kept)
-        )
+        changed = tuple(rg.Layer(*change(*layer)) for layer in kept)
+        state = stream.kept.state._replace(layers=changed)
+        stream.kept = stream.kept._replace(layers=changed, state=state)
 
     have(lambda W, b: (1.1 * W, b))
     assert "log|det|" in interrupts.fault(model, rows, right)
