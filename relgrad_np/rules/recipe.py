@@ -40,6 +40,7 @@ HOLD = 0.7  # so much of x and F is kept from one window to the next at least: t
 RELEASE = 0.9  # the same of |K|: a heavy row comes again
 FAR = 4.0  # a signal from which on nothing is held: the layers are still on their way
 WINDOW = 100  # steps of a window outside of `fit`
+SHORT = 3  # steps of a window while the layers are still on their way
 
 
 class Constants(NamedTuple):
@@ -47,7 +48,8 @@ class Constants(NamedTuple):
 
     `x`: the expected |xi|_F^2 / D of a batch; `signal`: its part that does not fall with N, as far
     as the diagonal of xi shows it; `norm`: the |K| that is capped; (L,) each. `moves`, (): 0 while
-    steps only measure, else 1; `known`, (): 0 as long as all the rest is not.
+    steps only measure, else 1; `calm`, (): 0 while layers move so fast that windows are short;
+    `known`, (): 0 as long as all the rest is not.
     """
 
     mean: Array
@@ -57,6 +59,7 @@ class Constants(NamedTuple):
     signal: Array
     norm: Array
     moves: Array
+    calm: Array
     known: Array
 
 
@@ -125,7 +128,13 @@ class Recipe:
         """Return what is remembered before the first batch: no constants, nothing seen."""
         none = nothing(layers)
         return Record(
-            Constants(*none[:3], none.x, none.x, none.x, none.batches + 1, none.batches), none
+            Constants(
+                *(none.mean, none.variance, none.square, none.x, none.x, none.x),
+                moves=none.batches + 1,
+                calm=none.batches,
+                known=none.batches,
+            ),
+            none,
         )
 
     def measuring(self, layers: Layers, survey: Seen) -> Record:
@@ -163,13 +172,19 @@ class Recipe:
         return Move(fs, etas, each, Record(record.use, seen), bound)
 
     def in_window(self, xp: Any, state: State) -> Record:
-        """Return the record; where a window begins, with new constants and nothing seen."""
+        """Return the record; where a window begins, with new constants and nothing seen.
+
+        Far from an optimum layers move too fast for constants: there a window has `SHORT` steps.
+        """
         use, seen = state.rule_state
-        if state.t % (self.window or WINDOW) > 0:
+        full = state.t % (self.window or WINDOW) == 0
+        if not full and state.t % SHORT > 0:
             return Record(use, seen)
-        some, new = seen.batches > 0, self.renewed(xp, use, seen)
-        use = Constants(*(xp.where(some, a, b) for a, b in zip(new, use, strict=True)))
-        return Record(use, Seen(*(xp.zeros_like(a) for a in seen)))
+        begins, new = seen.batches > 0, self.renewed(xp, use, seen)
+        if not full:
+            begins = begins & (use.known > 0) & (use.calm == 0) & (use.moves > 0)
+        use = Constants(*(xp.where(begins, a, b) for a, b in zip(new, use, strict=True)))
+        return Record(use, Seen(*(xp.where(begins, xp.zeros_like(a), a) for a in seen)))
 
     def look(self, xp: Any, Y: Array, Delta: Array, record: Record, k: int) -> Any:
         """Return layer k's chart and gain, and the rows of `Seen` with this batch, (D,) each."""
@@ -209,19 +224,21 @@ class Recipe:
             mean, variance, wider, shift = 0 * one, one, one, 0 * one
         product = seen.product - seen.score * shift  # of delta with u about its new mean
         F = information(xp, seen.score, seen.square, product)
-        near = xp.astype(use.signal <= FAR, use.x.dtype)
-        F = xp.maximum(F, HOLD * near[:, None] * use.information) * wider
+        F = xp.maximum(F, HOLD * use.calm * use.information) * wider
         heavy = seen.largest > 2 * seen.norm
         norm = xp.where(heavy | (self.kind == "plain"), seen.largest, seen.norm)
         own = self.gain(xp, F) * ((1 + product) ** 2 + seen.score**2)
+        signal = xp.mean(own, axis=1)  # (L,)
+        near = (xp.max(signal) <= FAR) & ((xp.max(use.signal) <= FAR) | (use.calm > 0))
         return Constants(
             mean,
             variance,
             F,
-            xp.maximum(seen.x, HOLD * near * use.x),
-            xp.mean(own, axis=1),
-            xp.maximum(norm, RELEASE * near * use.norm),
+            xp.maximum(seen.x, HOLD * use.calm * use.x),
+            signal,
+            xp.maximum(norm, RELEASE * use.calm * use.norm),
             xp.ones_like(use.moves),
+            xp.astype(near, use.calm.dtype),
             xp.ones_like(use.known),
         )
 

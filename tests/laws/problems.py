@@ -175,6 +175,7 @@ def settled(state):
             x=use.x + 1.3,
             signal=use.signal + 1.1,
             norm=use.norm + 0.5,
+            calm=use.calm + 1,
             known=use.known + 1,
         )
         state = state._replace(rule_state=Record(use, seen))
