@@ -52,19 +52,31 @@ def _tanh(a: float) -> Elementwise:
     def fused(Y: Array) -> tuple[Array, Array, Array]:
         xp = namespace(Y, "Y")
         size = xp.abs(Y)
-        e = xp.exp(-2 * a * size)
-        above = 1 + e
-        part = 1 / above
-        score = xp.where(Y > 0, -(1 - e), 1 - e) * part
+        e = xp.exp((-2 * a) * size)
+        above = e + 1
         log_p = constant * Y.shape[1] - xp.sum(size, axis=1) - _log_product(xp, above) / a
-        return log_p, score, -4 * a * e * part * part
+        part = 1 / above
+        dscore = (e * part) * ((-4 * a) * part)
+        e -= 1
+        e *= part
+        e *= xp.sign(Y)
+        return log_p, e, dscore
 
     return fused
 
 
 def _log_product(xp: Namespace, factors: Array) -> Array:
-    """Return the sum over columns of log factors (n, D) in [1, 2], (n,)."""
+    """Return the sum over columns of log factors (n, D) in [1, 2], (n,).
+
+    Columns are multiplied by halves, which is faster than one after another.
+    """
     block = BLOCK if factors.dtype == xp.float64 else BLOCK // 4
-    columns = range(0, factors.shape[1], block)
-    logs = (xp.log(xp.prod(factors[:, i : i + block], axis=1)) for i in columns)
-    return sum(logs, 0.0)
+    total = 0.0
+    for i in range(0, factors.shape[1], block):
+        part = factors[:, i : i + block]
+        while (n := part.shape[1]) > 1:
+            half = part[:, : n // 2] * part[:, n // 2 : 2 * (n // 2)]  # (n, n // 2)
+            half = half if n % 2 == 0 else xp.concat([half, part[:, n - 1 :]], axis=1)
+            part = half
+        total = total + xp.log(part[:, 0])
+    return total

@@ -1,6 +1,6 @@
 """A point of the way of one layer: its outputs are moved themselves, and X is read once."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ...core.arrays import Array, detached, namespace
 from ...core.network import Layer, Layers
@@ -14,14 +14,15 @@ CHUNK = 2**15  # numbers of the outputs that are worked on together: they stay i
 
 
 class Part(NamedTuple):
-    """Some rows: centred outputs U (n, D), and their shares (n, 1) of all weight, or a number.
+    """Some rows: centred outputs U (n, D), shares w (n,) of all weight, whether these are equal.
 
-    >>> Part("U", 0.1).share
-    0.1
+    >>> Part("U", "w", True).equal
+    True
     """
 
     U: Array
-    share: Any
+    w: Array
+    equal: bool
 
 
 class OneLayer:
@@ -48,16 +49,16 @@ class OneLayer:
         like = parts[0].U
         shift, wide = xp.astype(m, like.dtype), m.dtype
         mean, G, sums = 0.0, 0.0, 0.0
-        for U, share in parts:
+        for U, w, equal in parts:
             log_p, score, dscore = base(U + shift)
-            weighted = score * share  # (n, D)
-            curved, dU = dscore * share, U * dscore * share
-            mean = mean + xp.sum(log_p[:, None] * share, dtype=wide)
-            G = G + xp.astype(weighted.T @ U, wide)  # (D, D)
-            columns = (weighted, weighted * score, U * U * share, -curved, -dU, -U * dU)
-            sums = sums + xp.stack([xp.sum(x, axis=0, dtype=wide) for x in columns])  # (6, D)
+            mean = mean + xp.astype(w @ log_p, wide)
+            found = w[0] * (score.T @ U) if equal else (score * w[:, None]).T @ U
+            G = G + xp.astype(found, wide)  # (D, D)
+            curved = dscore * U
+            columns = (score, score * score, U * U, dscore, curved, curved * U)
+            sums = sums + xp.astype(xp.stack([w @ x for x in columns]), wide)  # (6, D)
         g, information, variance, k, c, own = (sums[i, :] for i in range(6))  # type: ignore[index]
-        self.moments = Moments(k, c, own, variance, information)
+        self.moments = Moments(-k, -c, -own, variance, information)
         G = G + eye(xp, C)
         self.gradient = xp.concat([G, g[:, None]], axis=1)[None, ...]  # (1, D, D + 1)
         total = xp.sum(tracked.logdet)
@@ -70,16 +71,16 @@ class OneLayer:
         """Return the point of a layer on the rows X (N, D), with weights (N,) of mean 1 or None."""
         xp, (N, D), wide = namespace(X, "X"), X.shape, widest(X)
         n = max(1, CHUNK // D)
-        Ys, shares = [], []
-        for i in range(0, N, n):
-            Ys.append(X[i : i + n, :] @ layer.W.T + layer.b)  # (n, D)
-            shares.append(1 / N if weights is None else weights[i : i + n, None] / N)
-        m = sum(
-            xp.sum(Y * share, axis=0, dtype=wide) for Y, share in zip(Ys, shares, strict=True)
-        )  # (D,)
+        if weights is None:
+            shares = xp.full((N,), 1 / N, dtype=X.dtype, device=X.device)
+        else:
+            shares = weights / N
+        Ys = [X[i : i + n, :] @ layer.W.T + layer.b for i in range(0, N, n)]  # (n, D)
+        ws = [shares[i : i + n] for i in range(0, N, n)]
+        m = sum((xp.astype(w @ Y, wide) for Y, w in zip(Ys, ws, strict=True)), 0.0)  # (D,)
         shift = xp.astype(m, X.dtype)
         m = xp.astype(shift, wide)  # what is taken off is what is put back
-        parts = tuple(Part(Y - shift, share) for Y, share in zip(Ys, shares, strict=True))
+        parts = tuple(Part(Y - shift, w, weights is None) for Y, w in zip(Ys, ws, strict=True))
         I = eye(xp, xp.astype(layer.W, wide))  # noqa: E741
         return cls(base, (layer, m), parts, m, I, track((layer,)))
 
@@ -99,7 +100,7 @@ class OneLayer:
         P = phi1(E)
         M = eye(xp, E) + P @ E
         MT = xp.astype(M.T, dtype)
-        parts = tuple(Part(U @ MT, share) for U, share in self.parts)
+        parts = tuple(Part(U @ MT, w, equal) for U, w, equal in self.parts)
         logdet = self.tracked.logdet + xp.linalg.trace(E)
         tracked = self.tracked._replace(logdet=logdet)
         return OneLayer(self.base, self.start, parts, self.m + P @ t, M @ self.C, tracked)

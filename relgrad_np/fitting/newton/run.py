@@ -10,17 +10,17 @@ import numpy as np
 
 from ...core.activations import Activation
 from ...core.arguments import number, whole
-from ...core.arrays import Array, copied, detached, from_numpy, namespace, to_numpy
+from ...core.arrays import Array, detached, from_numpy, namespace, to_numpy
 from ...core.densities import Density
 from ...core.network import Layer, Layers
 from ...core.sampling import require_model
-from ...core.tracking import audit
 from ...rules.base import State
 from ..judge import Judge
 from ..loop import require_samples
 from ..options import weighted
 from ..records import Epoch, FitDivergedError, FitResult, NotConvergedWarning
-from .ascent import Climbed, ascend, largest
+from .ascent import ascend, largest
+from .course import Course
 from .elementwise import elementwise
 from .net import CHUNK, Net, Sample
 from .one_layer import OneLayer
@@ -116,7 +116,7 @@ def newton(
     judge = Judge(activation, density, X_val, None, lambda x: float(to_numpy(x).mean()))
     with np.errstate(all="ignore"):
         if len(layers) == 1:
-            start = _begun(OneLayer.of(base, layers[0], X, w), X, w, max_iter)
+            start: Any = _begun(OneLayer.of(base, layers[0], X, w), X, w, max_iter)
         else:
             sample = Sample(_parts(X, w), activation, density)
             start = Net.of(sample, layers)
@@ -149,7 +149,7 @@ def _begun(start: OneLayer, X: Array, w: Array | None, max_iter: int) -> OneLaye
         return start
     part = None if w is None else w[::step]
     first = OneLayer.of(start.base, layer, X[::step, :], part)
-    first_end, _ = ascend(first, 0, FIRST_TOL / math.sqrt(n), min(FIRST_STEPS, max_iter))
+    first_end: Any = ascend(first, 0, FIRST_TOL / math.sqrt(n), min(FIRST_STEPS, max_iter))[0]
     (layer,) = first_end.layers()
     end = OneLayer.of(start.base, layer, X, w)
     return end if end.value > start.value else start
@@ -163,78 +163,3 @@ def _parts(X: Array, w: Array | None) -> tuple[tuple[Array, Array | None, float]
         piece = X[i : i + n, :]
         parts.append((piece, None if w is None else w[i : i + n], piece.shape[0] / N))
     return tuple(parts)
-
-
-class Course:
-    """What is recorded along the way: history, the best layers, and who stops it."""
-
-    def __init__(
-        self,
-        layers: Layers,
-        start: Any,
-        judge: Judge,
-        patience: int | None,
-        callbacks: Sequence[Callable[[Epoch, State], Any]],
-        began: float,
-    ) -> None:
-        self.judge, self.patience, self.callbacks, self.began = judge, patience, callbacks, began
-        self.history: list[Epoch] = []
-        self.rejected = 0
-        total = float(to_numpy(start.tracked.logdet).sum())
-        self.best: float | None = judge.validate(layers, total)
-        self.best_epoch, self.best_layers = 0, tuple(Layer(*map(copied, x)) for x in layers)
-        self.best_xi = _norms(start)
-
-    def after(self, t: int, climbed: Climbed) -> str:
-        """Record an iteration; return why the fit is to stop, or nothing."""
-        point: Any = climbed.point
-        self.rejected += climbed.rejected
-        tracked = point.tracked
-        validation, seconds = None, time.perf_counter() - self.began
-        layers: Layers = ()
-        if self.best is not None or self.callbacks:
-            layers = point.layers()
-        if self.best is not None:
-            validation = self.judge.validate(layers, float(to_numpy(tracked.logdet).sum()))
-            if validation is not None and validation > self.best:
-                self.best, self.best_epoch, self.best_layers = validation, t, layers
-                self.best_xi = _norms(point)
-        alpha = climbed.alpha
-        self.history.append(Epoch(t, t, alpha, alpha, point.value, validation, None, seconds))
-        stops = [call(self.history[-1], State(layers, None, tracked, t)) for call in self.callbacks]
-        if any(stops):
-            return "callback"
-        if self.patience is not None and t - self.best_epoch >= self.patience:
-            return "patience"
-        return ""
-
-    def result(self, point: Any, reason: str) -> FitResult:
-        """Return the result of a fit that ends at this point."""
-        layers = point.layers()
-        audited = audit(point.tracked, layers)
-        if self.history:
-            self.history[-1] = self.history[-1]._replace(drift=audited.drift)
-        best, epoch, xi = self.best_layers, self.best_epoch, self.best_xi
-        if self.best is None:
-            best, epoch, xi = layers, len(self.history), _norms(point)
-        return FitResult(
-            layers,
-            best,
-            epoch,
-            tuple(self.history),
-            audited.tracked,
-            reason,
-            self.rejected,
-            seconds=time.perf_counter() - self.began,
-            xi=xi,
-        )
-
-
-def _norms(point: Any) -> tuple[float, ...]:
-    """Return |[xi, G_b]| of each layer, Frobenius, in the chart of standardised outputs."""
-    norms = []
-    for xi, variance in zip(to_numpy(point.gradient), point.variances(), strict=True):
-        std = np.sqrt(to_numpy(variance) + np.finfo(float).tiny)  # (D,)
-        scaled = xi * std[:, None] / np.append(std, 1.0)  # (D, D + 1)
-        norms.append(float(np.linalg.norm(scaled)))
-    return tuple(norms)
