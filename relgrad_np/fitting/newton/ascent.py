@@ -9,6 +9,7 @@ from .lbfgs import Curvatures, Precondition, dot
 
 SHARE = 1e-4  # of the increase that the slope promises, which a step must bring (Armijo)
 TRIALS = 40  # step sizes that are tried along one direction
+FALL = 0.9  # to which share the gradient must fall by a step whose gain rounding hides
 LONGEST = 1.0  # |alpha E| of a layer, spectral: e^(alpha E) stretches no direction by more than e
 
 
@@ -66,17 +67,17 @@ def climb(point: Point, direction: Array, slope: float) -> Climbed | None:
     Far from an optimum the model of the curvature holds for short steps alone: the first alpha is
     less than 1 where |alpha E| would exceed 1. The next alpha is the top of the parabola through
     what is known, within a tenth and a half of the last. Where what the slope promises is below
-    rounding, a step that lowers the largest element of the gradient is taken if the log-likelihood
-    has not fallen by more than rounding.
+    rounding, a step that lowers the largest element of the gradient by a tenth is taken if the
+    log-likelihood has not fallen by more than rounding.
     """
     alpha, now = min(1.0, LONGEST / max(size(direction), 1e-300)), point.value
     for rejected in range(TRIALS):
         trial = point.moved(direction, alpha)
         gain = trial.value - now
-        if gain >= SHARE * alpha * slope and gain > 0:
+        if gain >= SHARE * alpha * slope and gain > point.noise:
             return Climbed(trial, alpha, rejected)
         within = alpha * slope <= 4 * point.noise and abs(gain) <= point.noise
-        if within and largest(trial.gradient) < largest(point.gradient):
+        if within and largest(trial.gradient) < FALL * largest(point.gradient):
             return Climbed(trial, alpha, rejected)
         if alpha * slope <= point.noise / 4:
             return None

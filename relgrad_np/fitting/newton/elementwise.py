@@ -73,7 +73,7 @@ def _log_product(xp: Namespace, factors: Array) -> Array:
     block = BLOCK if factors.dtype == xp.float64 else BLOCK // 4
     total = 0.0
     for i in range(0, factors.shape[1], block):
-        part = factors[:, i : i + block]
+        part = factors[:, i : min(i + block, factors.shape[1])]
         while (n := part.shape[1]) > 1:
             half = part[:, : n // 2] * part[:, n // 2 : 2 * (n // 2)]  # (n, n // 2)
             half = half if n % 2 == 0 else xp.concat([half, part[:, n - 1 :]], axis=1)

@@ -75,8 +75,9 @@ class OneLayer:
             shares = xp.full((N,), 1 / N, dtype=X.dtype, device=X.device)
         else:
             shares = weights / N
-        Ys = [X[i : i + n, :] @ layer.W.T + layer.b for i in range(0, N, n)]  # (n, D)
-        ws = [shares[i : i + n] for i in range(0, N, n)]
+        pieces = [slice(i, min(i + n, N)) for i in range(0, N, n)]
+        Ys = [X[piece, :] @ layer.W.T + layer.b for piece in pieces]  # (n, D)
+        ws = [shares[piece] for piece in pieces]
         m = sum((xp.astype(w @ Y, wide) for Y, w in zip(Ys, ws, strict=True)), 0.0)  # (D,)
         shift = xp.astype(m, X.dtype)
         m = xp.astype(shift, wide)  # what is taken off is what is put back

@@ -160,6 +160,6 @@ def _parts(X: Array, w: Array | None) -> tuple[tuple[Array, Array | None, float]
     (N, D), parts = X.shape, []
     n = max(1, CHUNK // D)
     for i in range(0, N, n):
-        piece = X[i : i + n, :]
-        parts.append((piece, None if w is None else w[i : i + n], piece.shape[0] / N))
+        j = min(i + n, N)
+        parts.append((X[i:j, :], None if w is None else w[i:j], (j - i) / N))
     return tuple(parts)
