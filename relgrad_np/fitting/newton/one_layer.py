@@ -8,7 +8,7 @@ from ...core.numerics import eye, phi1, widest
 from ...core.tracking import Tracked, track
 from .elementwise import Elementwise
 from .lbfgs import Precondition
-from .pairs import Moments, pairwise
+from .pairs import PairMoments, pairwise
 
 CHUNK = 2**15  # numbers of the outputs that are worked on together: they stay in a cache
 
@@ -58,7 +58,7 @@ class OneLayer:
             columns = (score, score * score, U * U, dscore, curved, curved * U)
             sums = sums + xp.astype(xp.stack([w @ x for x in columns]), wide)  # (6, D)
         g, information, variance, k, c, own = (sums[i, :] for i in range(6))  # type: ignore[index]
-        self.moments = Moments(-k, -c, -own, variance, information)
+        self.moments = PairMoments(-k, -c, -own, variance, information)
         G = G + eye(xp, C)
         self.gradient = xp.concat([G, g[:, None]], axis=1)[None, ...]  # (1, D, D + 1)
         total = xp.sum(tracked.logdet)

@@ -19,10 +19,10 @@ from .lbfgs import Precondition
 LEAST = 0.01  # eigenvalues of the 2 x 2 blocks are raised to it
 
 
-class Moments(NamedTuple):
+class PairMoments(NamedTuple):
     """Of each unit, (D,): k = E psi', c = E psi' u, own = E psi' u^2, variance = E u^2, E psi^2.
 
-    >>> Moments(1.0, 0.0, 1.0, 1.0, 1.0).c
+    >>> PairMoments(1.0, 0.0, 1.0, 1.0, 1.0).c
     0.0
     """
 
@@ -33,7 +33,7 @@ class Moments(NamedTuple):
     information: Array
 
 
-def settled(moments: Moments) -> Moments:
+def settled(moments: PairMoments) -> PairMoments:
     """Put E psi^2 where E psi' is below LEAST: the two are equal where the model is right.
 
     So a Laplace base has k = 1, although its psi' is 0 almost everywhere: the mass of psi' is at
@@ -41,14 +41,14 @@ def settled(moments: Moments) -> Moments:
 
     >>> import numpy as np
     >>> zero, one = np.zeros(1), np.ones(1)
-    >>> settled(Moments(zero, zero, zero, 2 * one, one)).k
+    >>> settled(PairMoments(zero, zero, zero, 2 * one, one)).k
     array([1.])
     """
     xp = namespace(moments.k, "k")
     return moments._replace(k=xp.where(moments.k >= LEAST, moments.k, moments.information))
 
 
-def pairwise(moments: Moments) -> Precondition:
+def pairwise(moments: PairMoments) -> Precondition:
     """Return the inverse of the 2 x 2 blocks, as a function of xi~ = [G, g], (1, D, D + 1).
 
         E_ij = (h_ji G_ij - G_ji) / (h_ij h_ji - 1)
@@ -58,7 +58,7 @@ def pairwise(moments: Moments) -> Precondition:
 
     >>> import numpy as np
     >>> one = np.ones(2)
-    >>> solved = pairwise(Moments(2 * one, 0 * one, 2 * one, one, one))  # h = 2: [[2, 1], [1, 2]]
+    >>> solved = pairwise(PairMoments(2 * one, 0 * one, 2 * one, one, one))  # [[2, 1], [1, 2]]
     >>> solved(np.array([[[0.0, 3.0, 4.0], [0.0, 3.0, 0.0]]]))
     array([[[ 0.,  2.,  2.],
             [-1.,  1.,  0.]]])

@@ -10,19 +10,18 @@ import numpy as np
 
 from ...core.activations import Activation
 from ...core.arguments import number, whole
-from ...core.arrays import Array, detached, from_numpy, namespace, to_numpy
+from ...core.arrays import Array, check, detached, from_numpy, namespace, to_numpy
 from ...core.densities import Density
 from ...core.network import Layer, Layers
 from ...core.sampling import require_model
 from ...rules.base import State
 from ..judge import Judge
-from ..loop import require_samples
-from ..options import weighted
+from ..options import require_finite, weighted
 from ..records import Epoch, FitDivergedError, FitResult, NotConvergedWarning
 from .ascent import ascend, largest
 from .course import Course
 from .elementwise import elementwise
-from .net import CHUNK, Net, Sample
+from .layered import CHUNK, Layered, RowParts
 from .one_layer import OneLayer
 
 FIRST_ROWS = 40, 1000  # rows of the first stage: so many a dimension, and at least
@@ -102,24 +101,27 @@ def newton(
     patience = patience if patience is None else whole("patience", patience)
     require_model(activation, density)
     base = elementwise(density)
-    require_samples(layers, X, X_val, False)
+    for name, rows in (("X", X), ("X_val", X_val)):
+        if rows is not None:
+            check(layers, **{name: rows})
+            require_finite(name, rows)
     if patience is not None and X_val is None:
         raise ValueError("`patience` needs `X_val`")
     began = time.perf_counter()
     layers = tuple(Layer(detached(W), detached(b)) for W, b in layers)
     X, X_val = detached(X), detached(X_val)
-    rows, weights = weighted(sample_weight, X.shape[0])
-    if len(rows) < X.shape[0]:
+    used, weights = weighted(sample_weight, X.shape[0])
+    if len(used) < X.shape[0]:
         xp = namespace(X, "X")
-        X = xp.take(X, xp.asarray(rows, device=X.device), axis=0)
-    w = None if weights is None else from_numpy(weights[rows], X)
+        X = xp.take(X, xp.asarray(used, device=X.device), axis=0)
+    w = None if weights is None else from_numpy(weights[used], X)
     judge = Judge(activation, density, X_val, None, lambda x: float(to_numpy(x).mean()))
     with np.errstate(all="ignore"):
         if len(layers) == 1:
             start: Any = _begun(OneLayer.of(base, layers[0], X, w), X, w, max_iter)
         else:
-            sample = Sample(_parts(X, w), activation, density)
-            start = Net.of(sample, layers)
+            sample = RowParts(_parts(X, w), activation, density)
+            start = Layered.of(sample, layers)
         course = Course(layers, start, judge, patience, callbacks, began)
         if not math.isfinite(start.value + largest(start.gradient)):
             bad = judge.first_bad(layers, X) or "the gradient"

@@ -19,10 +19,10 @@ from .lbfgs import Precondition
 CHUNK = 2**18  # numbers of a layer's output that are passed together
 
 
-class Sample(NamedTuple):
+class RowParts(NamedTuple):
     """The rows in parts: X (n, D), weights (n,) or None, and the part's share of all rows.
 
-    >>> Sample((), None, None).activation is None
+    >>> RowParts((), None, None).activation is None
     True
     """
 
@@ -31,10 +31,10 @@ class Sample(NamedTuple):
     density: Density
 
 
-class Seen(NamedTuple):
+class LayerMoments(NamedTuple):
     """Of one layer: mean m (D,), A = E u u', B = E delta delta', (D, D), and xi~ (D, D + 1).
 
-    >>> Seen("m", "A", "B", "xi").m
+    >>> LayerMoments("m", "A", "B", "xi").m
     'm'
     """
 
@@ -44,14 +44,14 @@ class Seen(NamedTuple):
     xi: Array
 
 
-class Net:
+class Layered:
     """Layers, their tracked log|det W|, and the passes over all rows.
 
     Cost: L products N D^2 for the value, 4 L - 1 more for gradient and curvature, which only an
     accepted point is asked for; two eigendecompositions a layer.
     """
 
-    def __init__(self, sample: Sample, layers: Layers, tracked: Tracked) -> None:
+    def __init__(self, sample: RowParts, layers: Layers, tracked: Tracked) -> None:
         self.sample, self._layers, self.tracked = sample, layers, tracked
         W = layers[0].W
         xp, wide = namespace(W, "W"), widest(W)
@@ -68,12 +68,12 @@ class Net:
         self.noise = 4 * (eps * (len(layers) * W.shape[0] + abs(size)) + eps_wide * abs(total))
 
     @classmethod
-    def of(cls, sample: Sample, layers: Layers) -> "Net":
+    def of(cls, sample: RowParts, layers: Layers) -> "Layered":
         """Return the point of these layers."""
         return cls(sample, layers, track(layers))
 
     @functools.cached_property
-    def seen(self) -> list[Seen]:
+    def seen(self) -> list[LayerMoments]:
         """What the rows say of each layer; the tapes are let go."""
         model = self.sample.activation, self.sample.density
         sums: list[list[Array]] = []
@@ -109,7 +109,7 @@ class Net:
         """The inverse Fisher information of each layer, at this point."""
         return fisher([joint_chart(layer.A, layer.B) for layer in self.seen])
 
-    def moved(self, direction: Array, alpha: float) -> "Net":
+    def moved(self, direction: Array, alpha: float) -> "Layered":
         """Return the point of W~+ = exp(alpha d) W~ in the charts y - m, d (L, D, D + 1)."""
         like = self._layers[0].b
         xp = namespace(like, "b")
@@ -120,7 +120,7 @@ class Net:
         )
         layers = apply_step(self._layers, directions, alpha, kind="exponential")
         tracked = track_step(self.tracked, directions, alpha, kind="exponential")
-        return Net(self.sample, layers, tracked)
+        return Layered(self.sample, layers, tracked)
 
     def layers(self) -> Layers:
         """Return the layers."""
@@ -146,9 +146,9 @@ def _sums(U: Array, Delta: Array, weights: Array | None, share: float, n: int) -
     return [means[0], *(xp.astype(x, wide) for x in products), means[1]]
 
 
-def _centred(c: Array, u: Array, A: Array, B: Array, G: Array, g: Array) -> Seen:
+def _centred(c: Array, u: Array, A: Array, B: Array, G: Array, g: Array) -> LayerMoments:
     """Return what sums about c say about the mean c + u."""
     xp = namespace(A, "A")
     A = A - u[:, None] * u[None, :]
     G = G - g[:, None] * u[None, :] + eye(xp, A)
-    return Seen(xp.astype(c, u.dtype) + u, A, B, xp.concat([G, g[:, None]], axis=1))
+    return LayerMoments(xp.astype(c, u.dtype) + u, A, B, xp.concat([G, g[:, None]], axis=1))
