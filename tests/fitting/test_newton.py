@@ -16,6 +16,7 @@ from relgrad_np.fitting.newton.lbfgs import Curvatures, dot
 from relgrad_np.fitting.newton.one_layer import OneLayer
 from relgrad_np.oracle.cases import generic
 
+from ..laws import recording
 from ..laws.problems import LIBRARIES
 
 IDENTITY, BENT = rg.activation("identity"), rg.activation("smooth_leaky_relu")
@@ -538,6 +539,24 @@ def test_every_library_finds_the_same(library, L):
     for one, two in zip(found.layers, expected.layers, strict=True):
         np.testing.assert_allclose(to_numpy(one.W), two.W, rtol=1e-7, atol=1e-9)
         np.testing.assert_allclose(to_numpy(one.b), two.b, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("L", [1, 3])
+def test_products_over_the_rows_are_counted(L, monkeypatch):
+    """An iteration: two with one layer, 5 L - 1 with several; no determinant, no inverse."""
+    monkeypatch.setattr(recording.Recorded, "__float__", lambda self: float(self.hidden))
+    problem = generic(7, 50, 4, L, "identity", "sech")
+    layers, X = recording.record(problem.layers, problem.X)
+    point = (one if L == 1 else net)(problem._replace(layers=layers, X=X))
+    d = point.precondition(point.gradient)
+    recording.LOG.clear()
+    after = point.moved(d, 0.5)
+    assert after.gradient.shape == (L, 4, 5)
+    after.precondition(after.gradient)
+    large = [1 for _, a, b in recording.LOG if b and len(a) == len(b) == 2 and 50 in (*a, *b)]
+    assert len(large) == (2 if L == 1 else 5 * L - 1)
+    named = {name for name, _, b in recording.LOG if b is None}
+    assert named <= {"eigh", "trace"}
 
 
 # What is asked and returned
