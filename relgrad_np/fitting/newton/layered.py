@@ -16,7 +16,7 @@ from ...core.tracking import Tracked, track, track_step
 from .joint import fisher, joint_chart
 from .lbfgs import Precondition
 
-CHUNK = 2**18  # numbers of a layer's output that are passed together
+CHUNK = 2**15  # numbers of a layer's output that are passed together: they stay in a cache
 
 
 class RowParts(NamedTuple):
