@@ -20,6 +20,7 @@ from .core.version import __version__ as __version__
 from .datasets.transforms import Chain
 from .distributed.together import fit
 from .fitting.batches import Staged
+from .fitting.newton.run import newton
 from .fitting.records import (
     Epoch,
     FitDivergedError,
@@ -82,6 +83,7 @@ __all__ = [
     "inverse",
     "load",
     "log_likelihood",
+    "newton",
     "ordinary_gradient",
     "relative_gradient",
     "sample",

@@ -10,6 +10,7 @@ import pytest
 
 import relgrad_np as rg
 from relgrad_np import extend
+from relgrad_np.core.curvatures import DSCORES
 from relgrad_np.core.densities import FIXED
 from relgrad_np.oracle import cases
 from relgrad_np.rules import base as rules
@@ -121,7 +122,11 @@ def test_a_name_must_be_new(name):
 @pytest.mark.parametrize("name", FIXED)
 def test_the_packages_own_densities_pass(name):
     log_prob, score, draw = FIXED[name]
-    extend.density("own", log_prob=log_prob, score=score, sample=draw)
+    parts = {"log_prob": log_prob, "score": score, "sample": draw}
+    assert extend.density("own", **parts).dscore is None
+    made = extend.density("own", **parts, dscore=DSCORES[name])
+    z = np.array([0.3, -2.0])
+    np.testing.assert_array_equal(made.dscore(z), rg.density(name).dscore(z))
 
 
 def test_the_packages_own_activations_pass():
@@ -151,8 +156,13 @@ NORMAL = dict(zip(("log_prob", "score", "sample"), FIXED["normal"], strict=True)
         ),
         ({"sample": lambda rng, shape: np.random.default_rng().normal(size=shape)}, "alone"),
         ({"sample": lambda rng, shape: rng.standard_normal()}, "draws of the shape asked for"),
+        ({"dscore": lambda xp, z: xp.ones_like(z)}, "`dscore` of 'own' is not the derivative of"),
+        ({"dscore": lambda xp, z: -1.0}, "`dscore` of 'own' must keep shape and dtype"),
     ],
-    ids=["sign", "small", "normaliser", "near", "scale", "Gumbel", "generator", "shape"],
+    ids=[
+        *("sign", "small", "normaliser", "near", "scale", "Gumbel", "generator", "shape"),
+        *("curvature", "number"),
+    ],
 )
 def test_a_wrong_density_is_refused(wrong, words):
     with pytest.raises(ValueError, match=words):

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from .arguments import build_part, number
 from .arrays import Array, Formula, Namespace, from_numpy, lift
+from .curvatures import DSCORES, t_dscore
+from .numerics import split
 
 Draw = Callable[[np.random.Generator, int | tuple[int, ...]], NDArray[np.float64]]
 
@@ -21,6 +23,9 @@ Draw = Callable[[np.random.Generator, int | tuple[int, ...]], NDArray[np.float64
 @dataclass(frozen=True)
 class Density:
     """A base density: log_prob(z), score(z), of z's shape; sample(rng, shape), NumPy float64.
+
+    `dscore` is (log p)'', elementwise, which only `newton` asks for; of the Laplace it is 0, almost
+    everywhere. None where p does not act elementwise, or its author gave none.
 
     >>> import numpy as np
     >>> density("laplace").log_prob(np.array([0.0])), density("laplace").score(np.array([2.0]))
@@ -32,6 +37,7 @@ class Density:
     score: Callable[[Array], Array]
     sample: Draw
     params: dict[str, float] = field(default_factory=dict)
+    dscore: Callable[[Array], Array] | None = None
 
 
 def density(name: str, **params: Any) -> Density:
@@ -49,7 +55,8 @@ def density(name: str, **params: Any) -> Density:
 
 def _fixed(name: str) -> Density:
     log_prob, score, draw = FIXED[name]
-    return Density(name, lift(log_prob, "z"), lift(score, "z"), draw)
+    dscore = lift(DSCORES[name], "z")
+    return Density(name, lift(log_prob, "z"), lift(score, "z"), draw, dscore=dscore)
 
 
 FIXED: dict[str, tuple[Formula, Formula, Draw]] = {  # log p, its score, a draw
@@ -85,11 +92,12 @@ def student_t(nu: float = 5.0) -> Density:
         return log_c - (nu + 1) / 2 * _log1p_square(xp, xp.abs(z) / math.sqrt(nu))
 
     def score(xp: Namespace, z: Array) -> Array:  # r / (1 + r^2) = q / (1 + q^2)
-        _, q = _split(xp, xp.abs(z) / math.sqrt(nu))
+        _, q = split(xp, xp.abs(z) / math.sqrt(nu))
         return -(nu + 1) / math.sqrt(nu) * xp.sign(z) * q / (1 + q * q)
 
     draw: Draw = lambda rng, shape: rng.standard_t(nu, shape)  # noqa: E731
-    return Density("student_t", lift(log_prob, "z"), lift(score, "z"), draw, {"nu": nu})
+    dscore = lift(t_dscore(nu), "z")
+    return Density("student_t", lift(log_prob, "z"), lift(score, "z"), draw, {"nu": nu}, dscore)
 
 
 def multivariate_t(nu: float = 2.0) -> Density:
@@ -150,15 +158,9 @@ def _norms(xp: Namespace, z: Array, nu: float) -> Array:
     return xp.maximum(xp.sqrt(nu + below), top * xp.sqrt(above))
 
 
-def _split(xp: Namespace, r: Array) -> tuple[Array, Array]:
-    """Return max(r, 1) and min(r, 1/r) of r >= 0."""
-    large = xp.maximum(r, xp.ones_like(r))
-    return large, xp.minimum(r, 1 / large)
-
-
 def _log1p_square(xp: Namespace, r: Array) -> Array:
     """Return log(1 + r^2) = 2 log max(r, 1) + log1p(min(r, 1/r)^2), r >= 0."""
-    large, q = _split(xp, r)
+    large, q = split(xp, r)
     return 2 * xp.log(large) + xp.log1p(q * q)
 
 

@@ -54,6 +54,12 @@ def logistic(xp: Namespace, y: Array) -> Array:
     return xp.where(y > 0, 1 / (1 + t), t / (1 + t))
 
 
+def split(xp: Namespace, r: Array) -> tuple[Array, Array]:
+    """Return max(r, 1) and min(r, 1/r) of r >= 0: powers of the second never overflow."""
+    large = xp.maximum(r, xp.ones_like(r))
+    return large, xp.minimum(r, 1 / large)
+
+
 def phi1(M: Array, bound: float | None = None) -> Array:
     """Return phi1(M) = (e^M - 1) / M = sum_j M^j / (j + 1)! of a square M (n, n).
 

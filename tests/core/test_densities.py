@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import relgrad_np as rg
 from relgrad_np.core.arrays import to_numpy
+from relgrad_np.core.curvatures import dscore_of
 
 from ..laws.problems import DENSITIES, LIBRARIES, assert_same_numbers
 
@@ -178,6 +179,120 @@ def test_a_small_error_of_the_score_shows_in_the_slope():
         is_the_score(planted, np.linspace(4, 8, 33))
 
 
+# The curvature is the derivative of the score
+
+
+def is_the_curvature(p, z, dscore=None, curved=True):
+    """(log p)'' at the points z: the value at h = 1e-5, and an error that falls with h^2."""
+    dscore = dscore or p.dscore
+    error = np.max(np.abs(difference(p.score, z, 1e-5) - dscore(z)))
+    assert error <= 1e-6, f"dscore of {p.name} off by {error:.3g}"
+    if curved:
+        errors = [np.linalg.norm(difference(p.score, z, h) - dscore(z)) for h in (0.04, 0.02)]
+        slope = np.log2(errors[0] / errors[1])
+        assert abs(slope - 2) <= 0.1, f"slope of the error in h: {slope:.3f}"
+
+
+@given(
+    center=st.floats(-6, 6),
+    p=st.one_of(
+        st.sampled_from(["logistic", "sech"]).map(rg.density),
+        st.floats(0.5, 20).map(lambda nu: rg.density("student_t", nu=nu)),
+    ),
+)
+def test_dscore_is_the_derivative_of_the_score(center, p):
+    is_the_curvature(p, center + np.linspace(-2, 2, 33))
+
+
+def test_dscore_where_the_score_is_a_line():
+    z = np.linspace(-2, 2, 34)
+    is_the_curvature(rg.density("normal"), z, curved=False)
+    is_the_curvature(rg.density("laplace"), z[np.abs(z) > 2e-5], curved=False)
+
+
+PLANTED = {
+    "sign": lambda p, z: -p.dscore(z),
+    "tanh for its square": lambda p, z: -(1 - np.abs(np.tanh(z))),
+    "small": lambda p, z: p.dscore(z) + 2e-6,
+}
+
+
+@pytest.mark.parametrize("name", ["normal", "logistic", "sech", "student_t"])
+@pytest.mark.parametrize("wrong", PLANTED)
+def test_a_wrong_dscore_is_rejected(name, wrong):
+    p = rg.density(name)
+    with pytest.raises(AssertionError, match="off by"):
+        is_the_curvature(p, np.linspace(0.3, 3, 33), lambda z: PLANTED[wrong](p, z), curved=False)
+
+
+def dscore_truth(p, z):
+    if p.name == "student_t":
+        nu = mp.mpf(p.params["nu"])
+        return -(nu + 1) * (nu - z * z) / (nu + z * z) ** 2
+    return {
+        "normal": lambda: mp.mpf(-1),
+        "logistic": lambda: -(mp.sech(z / 2) ** 2) / 2,
+        "laplace": lambda: mp.mpf(0),
+        "sech": lambda: -(mp.sech(z) ** 2),
+    }[p.name]()
+
+
+def matches_the_curvature(p, dtype):
+    """To the last digits of its terms: Student's crosses 0 at |z| = sqrt(nu)."""
+    eps, tiny = float(np.finfo(dtype).eps), float(np.finfo(dtype).tiny)
+    z = points(p, dtype)
+    z = z[np.abs(z) < (350 if dtype == "float64" else 40)] if p.name in ("logistic", "sech") else z
+    values = p.dscore(z)
+    assert values.dtype == z.dtype
+    for at, value in zip(map(float, z), map(float, values), strict=True):
+        with mp.workdps(50):
+            true = dscore_truth(p, mp.mpf(at))
+            scale = abs(true)
+            if p.name == "student_t":
+                nu = mp.mpf(p.params["nu"])
+                scale = (nu + 1) / (nu + mp.mpf(at) ** 2)
+            ulps = abs(mp.mpf(value) - true) / (eps * scale + 64 * tiny)
+        assert ulps <= 2 * LIMIT, f"dscore({at}): {value}, off by {float(ulps):.3g} ulps"
+
+
+@dtypes
+@cases
+def test_dscore_to_the_last_digits(name, params, dtype):
+    matches_the_curvature(rg.density(name, **params), dtype)
+
+
+def test_a_dscore_that_cancels_is_rejected():
+    planted = dataclasses.replace(rg.density("sech"), dscore=lambda z: np.tanh(z) ** 2 - 1)
+    with pytest.raises(AssertionError, match=r"dscore.*ulps"):
+        matches_the_curvature(planted, "float64")
+
+
+@dtypes
+@cases
+def test_dscore_of_nan_infinity_and_its_symmetry(name, params, dtype):
+    p = rg.density(name, **params)
+    z = np.asarray([-np.inf, np.nan, np.inf], dtype=dtype)
+    values = p.dscore(z)
+    assert np.isnan(values[1])
+    np.testing.assert_array_equal(values[[0, 2]], -1.0 if name == "normal" else 0.0)
+    y = points(p, dtype)
+    np.testing.assert_array_equal(p.dscore(y), p.dscore(-y))
+
+
+def test_without_a_dscore_central_differences_of_the_score_serve():
+    """To 1e-9 in float64; a step of 1e-2 instead would be seen."""
+    z = np.linspace(-3, 3, 40)
+    for p in (rg.density("sech"), rg.density("student_t")):
+        found = dscore_of(p.score, None)(z)
+        np.testing.assert_allclose(found, p.dscore(z), atol=1e-9)
+        assert np.abs(difference(p.score, z, 1e-2) - p.dscore(z)).max() > 1e-6
+        narrow = dscore_of(p.score, None)(z.astype("f4"))
+        assert narrow.dtype == np.float32
+        np.testing.assert_allclose(narrow, p.dscore(z), atol=1e-4)
+    assert dscore_of(p.score, p.dscore) is p.dscore
+    assert rg.density("multivariate_t").dscore is None
+
+
 # Mass and draws
 
 
@@ -255,7 +370,7 @@ def test_library_dtype_and_shape_are_kept(name, dtype, library):
     for shape in ((2, 3, 4), (5,), (0,), (2, 0), ()):
         plain = np.random.default_rng(0).normal(0.5, 2.0, shape).astype(dtype)
         z = LIBRARIES[library](plain)
-        for function in (p.log_prob, p.score):
+        for function in (p.log_prob, p.score, p.dscore):
             value = function(z)
             assert value.dtype == z.dtype
             assert value.shape == shape
@@ -300,7 +415,7 @@ def test_an_unknown_parameter_is_named(name, params):
         rg.density(name, scale=2.0, **params)
 
 
-@pytest.mark.parametrize("function", ["log_prob", "score"])
+@pytest.mark.parametrize("function", ["log_prob", "score", "dscore"])
 @cases
 def test_what_is_no_float_array_is_refused(name, params, function):
     """By the name of the argument, z."""
