@@ -169,6 +169,10 @@ class Ranks(Team):
         """Return this rank's part of a batch's rows."""
         return rows if self.shards == "own" else self._slice(rows, counts)
 
+    def sees_all(self) -> bool:
+        """Return whether each rank can read the rows of all."""
+        return bool(self.shards == "shared")
+
     def validation_part(self, X_val: Array | None) -> Array | None:
         """Return this rank's part of the validation rows."""
         if X_val is None or self.shards == "own":

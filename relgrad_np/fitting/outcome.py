@@ -9,7 +9,8 @@ import warnings
 
 import numpy as np
 
-from ..core.arrays import from_numpy
+from ..core.activations import Activation
+from ..core.arrays import Array, from_numpy
 from ..core.network import Layer, Layers
 from .factorization import factorized
 from .gaussian import gaussian_layers, gaussian_log_likelihood
@@ -35,9 +36,10 @@ def compared(result: FitResult, start: Layers, rows: Rows) -> FitResult:
     end = max(values.values())
     candidates = {**fitted, "start": start}
     values["start"] = value_of(start, rows)
-    gaussian = gaussian_log_likelihood(*rows.all())
+    together = rows.all()
+    gaussian = -math.inf if together is None else gaussian_log_likelihood(*together)
     if rows.density.name == "normal" and gaussian > max(values.values()) + SLACK:
-        layers = gaussian_of(rows, start)
+        layers = gaussian_of(together[0], start, rows.activation) if together else None
         if layers is not None:
             candidates["gaussian"], values["gaussian"] = layers, value_of(layers, rows)
     name = max(candidates, key=lambda name: values[name])
@@ -61,10 +63,10 @@ def compared(result: FitResult, start: Layers, rows: Rows) -> FitResult:
     return result._replace(best_layers=candidates[name], best_epoch=epoch)
 
 
-def gaussian_of(rows: Rows, start: Layers) -> Layers | None:
-    """Return layers of the rows' Gaussian, alike the start; None where there are none."""
+def gaussian_of(X: Array, start: Layers, activation: Activation) -> Layers | None:
+    """Return layers that are the Gaussian of X, alike the start; None where there are none."""
     try:
-        layers = gaussian_layers(rows.all()[0], len(start), rows.activation)
+        layers = gaussian_layers(X, len(start), activation)
     except ValueError:  # rows of deficient rank
         return None
     if layers is None:

@@ -55,10 +55,19 @@ class Rows:
             X = self.kept[i] if drawn else self.batches.fetch(part)
             yield X, None if weights is None else from_numpy(weights[part], X)
 
-    def all(self) -> tuple[Any, Any]:
-        """Return this rank's rows as one NumPy array (N, D), and their weights (N,) or None."""
-        X = np.concatenate([to_numpy(part) for part, _ in self.chunks()])
-        return X, None if self.batches.weights is None else self.batches.weights[self.index]
+    def all(self) -> tuple[Any, Any] | None:
+        """Return the rows of all ranks as one NumPy array (N, D), and their weights (N,) or None.
+
+        None where a rank can't read the rows of others: then all ranks have None.
+        """
+        if not self.team.sees_all():
+            return None
+        if self.batches.transform is not None:
+            index, X = self.index, np.concatenate([to_numpy(part) for part, _ in self.chunks()])
+        else:
+            index = self.batches.rows
+            X = to_numpy(self.batches.fetch(index))
+        return X, None if self.batches.weights is None else self.batches.weights[index]
 
     def log_likelihood(self, layers: Layers, total: float) -> float:
         """Return the mean log-likelihood in nats, weighted; `total`: sum of log|det W|."""

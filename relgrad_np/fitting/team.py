@@ -65,6 +65,10 @@ class Team:
         """Return this rank's part of a batch's rows."""
         return rows
 
+    def sees_all(self) -> bool:
+        """Return whether each rank can read the rows of all."""
+        return True
+
     def validation_part(self, X_val: Array | None) -> Array | None:
         """Return this rank's part of the validation rows."""
         return X_val

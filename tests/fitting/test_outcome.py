@@ -9,7 +9,10 @@ import pytest
 
 import relgrad_np as rg
 from relgrad_np.fitting import falls, loop, outcome
+from relgrad_np.fitting.batches import Batches
 from relgrad_np.fitting.gaussian import gaussian_log_likelihood
+from relgrad_np.fitting.survey import Rows
+from relgrad_np.fitting.team import Team
 
 from ..laws.problems import afterwards
 
@@ -167,3 +170,24 @@ def test_a_second_fall_in_a_row_goes_back_further():
     calm, back = falls.after_epoch(twice, -3.05, [-3.0] * 4, 0.1, "now")
     assert back is None
     assert (calm.value, calm.in_a_row) == (-3.0, 0)
+
+
+@pytest.mark.parametrize("sees_all", [True, False])
+def test_every_rank_compares_with_the_gaussian_of_all_rows_or_with_none(sees_all):
+    """Or ranks would return unlike layers: the Gaussian of one half is not that of the other."""
+
+    class Half(Team):
+        def validation_part(self, X_val):
+            return X_val[: len(X_val) // 2]
+
+        def sees_all(self):
+            return sees_all
+
+    X = np.concatenate([data(200), 30 + data(200)])
+    batches = Batches(X, None, 100, None, np.random.default_rng(0), Half())
+    rows = Rows(batches, ACT, DENS, 3)
+    assert sum(len(part) for part, _ in rows.chunks()) == 200
+    if not sees_all:
+        assert rows.all() is None
+        return
+    np.testing.assert_array_equal(rows.all()[0], X)
