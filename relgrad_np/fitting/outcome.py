@@ -38,6 +38,8 @@ def compared(result: FitResult, start: Layers, rows: Rows) -> FitResult:
     values["start"] = value_of(start, rows)
     together = rows.all()
     gaussian = -math.inf if together is None else gaussian_log_likelihood(*together)
+    if gaussian == math.inf:  # rows without full rank have none
+        gaussian = -math.inf
     if rows.density.name == "normal" and gaussian > max(values.values()) + SLACK:
         layers = gaussian_of(together[0], start, rows.activation) if together else None
         if layers is not None:

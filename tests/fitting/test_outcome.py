@@ -191,3 +191,13 @@ def test_every_rank_compares_with_the_gaussian_of_all_rows_or_with_none(sees_all
         assert rows.all() is None
         return
     np.testing.assert_array_equal(rows.all()[0], X)
+
+
+@pytest.mark.filterwarnings("error::relgrad_np.FitWarning")
+def test_rows_that_have_no_gaussian_are_compared_with_none():
+    """N <= D, and a constant column: its log-likelihood has no bound."""
+    rng = np.random.default_rng(0)
+    for X in (rng.normal(size=(5, 8)), np.column_stack([data(50), np.ones(50)])):
+        layers = rg.init_layers(rng, X.shape[1], 1)
+        result = rg.fit(layers, X, ACT, rg.density("sech"), rule="plain", rng=rng, epochs=1)
+        assert np.isfinite(result.best_layers[0].W).all()
