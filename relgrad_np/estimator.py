@@ -30,7 +30,7 @@ from .core.objective import log_likelihood
 from .core.sampling import inverse, require_model, sample
 from .fitting.loop import fit as fit_layers
 from .fitting.rank import require_full_rank
-from .fitting.records import NotConvergedWarning
+from .fitting.records import FitDivergedError, FitResult, FitWarning, NotConvergedWarning
 from .fitting.starts import KINDS, init_layers
 from .fitting.stream import Stream
 from .kernels.choose import Workload, choose, resolve
@@ -164,7 +164,8 @@ class RelativeGradientFlow(
 
         Raises ValueError for X that is not finite, of deficient rank (of the rows of positive
         weight; see `fitting.rank`) or of fewer than two rows, and
-        `FitDivergedError` (a FloatingPointError) where the objective is not finite.
+        `FitDivergedError` (a FloatingPointError) where the objective is not finite at the start;
+        where it is not later on, the best layers are kept, with a `FitWarning`.
         """
         X = self._validated(X, reset=True, ensure_min_samples=2)
         rng, model = self._generator(), self._model()
@@ -191,25 +192,28 @@ class RelativeGradientFlow(
             start = tuple(Layer(*(x.astype(X.dtype) for x in layer)) for layer in start)
         with warnings.catch_warnings(record=True) as heard:
             warnings.simplefilter("always")
-            result = fit_layers(
-                start,
-                X[rows],
-                *model,
-                rule=self.rule,
-                learning_rate=self.learning_rate,
-                schedule=self.schedule,
-                batch_size=self.batch_size,
-                epochs=self.epochs,
-                rng=rng,
-                X_val=X[held] if len(held) else None,
-                sample_weight_val=None if weights is None or not len(held) else weights[held],
-                patience=self.patience,
-                tol=self.tol,
-                n_iter_no_change=self.n_iter_no_change,
-                implementation=self.implementation,
-                sample_weight=None if weights is None else weights[rows],
-                progress=bool(self.verbose),
-            )
+            try:
+                result = fit_layers(
+                    start,
+                    X[rows],
+                    *model,
+                    rule=self.rule,
+                    learning_rate=self.learning_rate,
+                    schedule=self.schedule,
+                    batch_size=self.batch_size,
+                    epochs=self.epochs,
+                    rng=rng,
+                    X_val=X[held] if len(held) else None,
+                    sample_weight_val=None if weights is None or not len(held) else weights[held],
+                    patience=self.patience,
+                    tol=self.tol,
+                    n_iter_no_change=self.n_iter_no_change,
+                    implementation=self.implementation,
+                    sample_weight=None if weights is None else weights[rows],
+                    progress=bool(self.verbose),
+                )
+            except FitDivergedError as error:
+                result = self._after(error, start, X[rows])
         for one in heard:  # in scikit-learn's words
             same = not issubclass(one.category, NotConvergedWarning)
             category = one.category if same else ConvergenceWarning
@@ -334,6 +338,21 @@ class RelativeGradientFlow(
             dens = make_density(dens)
         require_model(act, dens)
         return act, dens
+
+    def _after(self, error: FitDivergedError, start: Layers, X: Array) -> FitResult:
+        """Return what a fit that diverged had, or its start, whichever is better; and say so.
+
+        Raises the error where neither has a finite log-likelihood.
+        """
+        result, values = error.result, []
+        for layers in (result.best_layers, start):
+            with np.errstate(all="ignore"):
+                values.append(float(log_likelihood(layers, X, *self._model()).mean))
+        best = int(values[1] >= values[0] or not np.isfinite(values[0]))
+        if not np.isfinite(values[best]):
+            raise error
+        warnings.warn(f"the fit diverged: {error}", FitWarning, stacklevel=3)
+        return result._replace(best_layers=(result.best_layers, start)[best])
 
     def _generator(self, random_state: Any = None) -> np.random.Generator:
         """Return a generator that follows `random_state`, or the model's own."""

@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import relgrad_np as rg
+from relgrad_np import estimator
 from relgrad_np.estimator import RelativeGradientFlow
 
 FEW = {"epochs": 3, "random_state": 0}
@@ -364,3 +365,27 @@ def test_columns_of_a_frame_are_called_by_name():
     )
     with pytest.raises(ValueError, match=message):
         RelativeGradientFlow().fit(frame)
+
+
+@pytest.mark.parametrize("spoiled", [False, True])
+def test_a_fit_that_diverges_keeps_the_best_it_had_and_says_so(X, spoiled, monkeypatch):
+    def diverge(start, rows, *model, **options):
+        layers = tuple(rg.Layer(W * np.nan, b) for W, b in start) if spoiled else start
+        result = rg.FitResult(layers, layers, 1, (), None, "diverged", 1)
+        raise rg.FitDivergedError("the move is not finite at step 7", result)
+
+    monkeypatch.setattr(estimator, "fit_layers", diverge)
+    with pytest.warns(rg.FitWarning, match="the fit diverged: the move is not finite at step 7"):
+        flow = RelativeGradientFlow(**FEW).fit(X)
+    assert np.isfinite(flow.score(X))
+
+
+def test_a_fit_without_a_finite_start_raises(X, monkeypatch):
+    def diverge(start, rows, *model, **options):
+        raise rg.FitDivergedError("no", rg.FitResult(start, start, 0, (), None, "diverged", 1))
+
+    monkeypatch.setattr(estimator, "fit_layers", diverge)
+    flow = RelativeGradientFlow(warm_start=True, **FEW)
+    flow._fitted = tuple(rg.Layer(np.eye(3) * np.nan, np.zeros(3)) for _ in range(2))
+    with pytest.raises(rg.FitDivergedError):
+        flow.fit(X)
