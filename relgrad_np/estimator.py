@@ -213,7 +213,8 @@ class RelativeGradientFlow(
                     progress=bool(self.verbose),
                 )
             except FitDivergedError as error:
-                result = self._after(error, start, X[rows])
+                shares = None if weights is None else weights[rows]
+                result = self._after(error, start, X[rows], shares)
         for one in heard:  # in scikit-learn's words
             same = not issubclass(one.category, NotConvergedWarning)
             category = one.category if same else ConvergenceWarning
@@ -339,7 +340,9 @@ class RelativeGradientFlow(
         require_model(act, dens)
         return act, dens
 
-    def _after(self, error: FitDivergedError, start: Layers, X: Array) -> FitResult:
+    def _after(
+        self, error: FitDivergedError, start: Layers, X: Array, weights: Array | None
+    ) -> FitResult:
         """Return what a fit that diverged had, or its start, whichever is better; and say so.
 
         Raises the error where neither has a finite log-likelihood.
@@ -347,7 +350,8 @@ class RelativeGradientFlow(
         result, values = error.result, []
         for layers in (result.best_layers, start):
             with np.errstate(all="ignore"):
-                values.append(float(log_likelihood(layers, X, *self._model()).mean))
+                terms = log_likelihood(layers, X, *self._model())
+                values.append(float(np.average(terms.per_sample, weights=weights)))
         best = int(values[1] >= values[0] or not np.isfinite(values[0]))
         if not np.isfinite(values[best]):
             raise error
