@@ -8,7 +8,7 @@ import pytest
 
 import relgrad_np as rg
 from relgrad_np.core.arrays import to_numpy
-from relgrad_np.fitting.newton import joint, one_layer, pairs, run
+from relgrad_np.fitting.newton import joint, one_layer, pairs, whole
 from relgrad_np.fitting.newton.ascent import ascend, climb, largest
 from relgrad_np.fitting.newton.elementwise import elementwise
 from relgrad_np.fitting.newton.layered import Layered, RowParts
@@ -61,7 +61,7 @@ def one(problem, weights=None, density=None):
 
 
 def net(problem, weights=None):
-    sample = RowParts(run._parts(problem.X, weights), problem.activation, problem.density)
+    sample = RowParts(whole._parts(problem.X, weights), problem.activation, problem.density)
     return Layered.of(sample, problem.layers)
 
 
@@ -92,7 +92,7 @@ def test_the_gradient_of_one_layer_is_that_of_central_differences(density, weigh
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_gradient_of_a_net_is_that_of_central_differences(weighted, monkeypatch):
-    monkeypatch.setattr(run, "CHUNK", 16)
+    monkeypatch.setattr(whole, "CHUNK", 16)
     problem = generic(2, 13, 4, 3, "leaky_tanh", "sech")
     is_the_gradient(net(problem, weights_of(13) if weighted else None))
 
@@ -411,7 +411,7 @@ def test_without_the_line_search_steps_fall():
         if len(layers) == 1:
             point = OneLayer.of(elementwise(density), layers[0], X, None)
         else:
-            point = Layered.of(RowParts(run._parts(X, None), act, density), layers)
+            point = Layered.of(RowParts(whole._parts(X, None), act, density), layers)
         with np.errstate(all="ignore"):
             for _ in range(3):
                 d = point.precondition(point.gradient)
@@ -601,7 +601,7 @@ def test_the_first_stage_ends_nearby_and_never_below_the_start():
     asked = {"sample_weight": None}
     one = rg.newton(start, X, IDENTITY, SECH, **asked)
     begun = OneLayer.of(elementwise(SECH), start[0], X, None)
-    later = run._begun(begun, X, None, 500)
+    later = whole._begun(begun, X, None, 500)
     assert later.value > begun.value
     assert largest(later.gradient) < 0.2 < largest(begun.gradient) + 0.2
     assert one.history[0].train >= later.value
@@ -641,7 +641,7 @@ def test_a_stalled_memory_is_forgotten():
             self.tried.append(1)
             return Bowl(self.x + 0.5 * alpha * direction)
 
-    end, reason = ascend(Bowl(np.ones((1, 1, 2))), 3, 1e-6, 100)
+    end, reason = ascend(Bowl(np.ones((1, 1, 2))), Curvatures(3), 1e-6, 100)
     assert reason == "tol"
     assert abs(end.x).max() < 1e-6
 

@@ -89,19 +89,18 @@ def climb(point: Point, direction: Array, slope: float) -> Climbed | None:
 
 def ascend(
     point: Point,
-    memory: int,
+    curvatures: Curvatures,
     tol: float,
     max_iter: int,
-    after: Callable[[int, Climbed], str] = lambda t, climbed: "",
+    after: Callable[[Climbed], str] = lambda climbed: "",
 ) -> tuple[Point, str]:
     """Go up from a point; return where it ended and why: tol, max_iter, stalled, or `after`'s word.
 
-    `after(t, climbed)` is called with each accepted step; a word that it returns stops. Where no
-    step along the direction of the memory ascends, the memory is forgotten, and the preconditioned
-    gradient is tried.
+    `curvatures` is the memory, which is filled. `after(climbed)` is called with each accepted step;
+    a word that it returns stops. Where no step along the direction of the memory ascends, the
+    memory is forgotten, and the preconditioned gradient is tried.
     """
-    curvatures = Curvatures(memory)
-    for t in range(max_iter):
+    for _ in range(max_iter):
         gradient = point.gradient
         if largest(gradient) < tol:
             return point, "tol"
@@ -117,10 +116,10 @@ def ascend(
                 break
         if climbed is None:
             return point, "stalled"
-        if memory:
+        if curvatures.size:
             curvatures.add(climbed.alpha * direction, gradient - climbed.point.gradient)
         point = climbed.point
-        word = after(t + 1, climbed)
+        word = after(climbed)
         if word:
             return point, word
     return point, "tol" if largest(point.gradient) < tol else "max_iter"

@@ -68,9 +68,9 @@ class Layered:
         self.noise = 4 * (eps * (len(layers) * W.shape[0] + abs(size)) + eps_wide * abs(total))
 
     @classmethod
-    def of(cls, sample: RowParts, layers: Layers) -> "Layered":
-        """Return the point of these layers."""
-        return cls(sample, layers, track(layers))
+    def of(cls, sample: RowParts, layers: Layers, tracked: Tracked | None = None) -> "Layered":
+        """Return the point of these layers, whose log|det W| may be known."""
+        return cls(sample, layers, tracked or track(layers))
 
     @functools.cached_property
     def seen(self) -> list[LayerMoments]:
