@@ -51,14 +51,20 @@ def largest(gradient: Array) -> float:
 
 
 def size(direction: Array) -> float:
-    """Return the largest spectral norm of a layer's E, of [E, t] (L, D, D + 1).
+    """Return the largest spectral norm of a layer's E, of [E, t] (L, D, D + 1), or a bound <= 1.
+
+    No singular values are asked for where the Frobenius norm says enough.
 
     >>> import numpy as np
     >>> size(np.array([[[-3.0, 7.0]], [[2.0, 8.0]]]))
     3.0
     """
     xp = namespace(direction, "direction")
-    return float(detached(xp.max(xp.linalg.matrix_norm(direction[:, :, :-1], ord=2))))
+    E = direction[:, :, :-1]  # (L, D, D)
+    bound = float(detached(xp.max(xp.linalg.matrix_norm(E))))
+    if bound <= LONGEST:
+        return bound
+    return float(detached(xp.max(xp.linalg.matrix_norm(E, ord=2))))
 
 
 def climb(point: Point, direction: Array, slope: float) -> Climbed | None:

@@ -112,10 +112,10 @@ class Course:
         keeper = self.watched.keeper
         if keeper is None:
             return
-        if keeper.stop is not None:
-            self.stop_reason = self.stop_reason or "signal"
         if keeper.due(t, bool(self.stop_reason)):
             keeper.write(self.snapshot(point))
+        if keeper.stop is not None:
+            self.stop_reason = self.stop_reason or "signal"
 
     def snapshot(self, point: Any) -> Snapshot:
         """Return where the fit is, with its memory as the rule's state."""
@@ -143,7 +143,7 @@ class Course:
             good_layers=layers,
             best_yet=Best(),
             terms=self.terms,
-            stop_reason=self.stop_reason if self.stop_reason != "signal" else "",
+            stop_reason=self.stop_reason,
         )
 
     def result(self, point: Any, reason: str) -> FitResult:

@@ -16,6 +16,7 @@ from ..records import FitDivergedError
 from ..watched import Watched
 from .ascent import ascend, largest
 from .asked import Asked, Found
+from .bending import bending
 from .course import Course
 from .elementwise import elementwise
 from .layered import CHUNK, Layered, RowParts
@@ -63,7 +64,7 @@ def fit_all_rows(
             start: Any = OneLayer.of(base, first[0], X, w)
             start = start if begun else _begun(start, X, w, asked.max_iter)
         else:
-            start = Layered.of(RowParts(_parts(X, w), activation, density), first, tracked)
+            start = Layered.of(RowParts(_parts(X, w), bending(activation), base), first, tracked)
         if not math.isfinite(start.value + largest(start.gradient)):
             bad = judge.first_bad(first, X) or "the gradient"
             raise FitDivergedError(f"at the start {bad} is not finite", course.result(start, ""))
