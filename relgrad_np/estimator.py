@@ -72,7 +72,8 @@ class RelativeGradientFlow(
     schedule : str
         "linear", "constant", "cosine" or "harmonic"; `partial_fit` is constant.
     batch_size, epochs : int, optional
-        Most rows of a batch, None for all; passes over the rows, None for 15, or 500 with "newton".
+        Most rows of a batch, None for all of them (in `fit`); passes over the rows, None for 15, or
+        500 with "newton".
     init : str
         "gaussianize", "principal", "whiten", "orthogonal" or "identity", see
         `relgrad_np.init_layers`.

@@ -413,7 +413,7 @@ def test_newton_fits_and_goes_on_from_where_it_is(X):
     free = RelativeGradientFlow(rule="newton", random_state=0).fit(X)
     assert free.n_iter_ > 10
     assert free.score(X) > flow.score(X)
-    assert max(free.xi_) < 0.1
+    assert max(free.xi_) < 0.5
 
 
 def test_newton_takes_weights_validation_patience_and_tol(X):

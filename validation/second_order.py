@@ -23,11 +23,12 @@ from .nonlinear import MODEL, true_net
 from .report import Claim, Section, table
 from .store import Line, Store
 
-SHARE = 0.2  # of the default rule's time, at most
+SHARE = 1 / 3  # of the default rule's time, at most
 POWER_ROWS = 20_000
-BUDGETS = (5, 20, 60)  # epochs of the natural gradient
-PATIENCE = 20
-RATES = {"adam": 1e-2}  # its own 1e-3 hardly moves a whitened start; others have their own
+BUDGETS = ((200, 5), (200, 15), (500, 10), (500, 30), (2000, 15), (2000, 40))  # batch, epochs
+STARTS = ("principal", "gaussianize")
+PATIENCE, ITERATIONS = 20, 150
+RATES = {"adam": (1e-3, 1e-2)}  # the better counts; the others have their own
 
 
 def wanted(quick: bool) -> Iterator[Line]:
@@ -35,11 +36,14 @@ def wanted(quick: bool) -> Iterator[Line]:
     rounds = 1 if quick else 5
     for i in range(rounds):
         yield {"part": "digits", "L": 2, "epochs": 6 if quick else 60, "round": i}
-    for i in range(0 if quick else 3):
-        for epochs in BUDGETS:
-            yield {"part": "power", "L": 2, "epochs": epochs, "rows": POWER_ROWS, "round": i}
+    for start in () if quick else STARTS:
+        for batch, epochs in BUDGETS:
+            yield {
+                "part": "power", "L": 2, "start": start, "batch": batch, "epochs": epochs,
+                "rows": POWER_ROWS,
+            }  # fmt: skip
     for seed in range(rounds):
-        D, N = (4, 2000) if quick else (10, 10_000)
+        D, N = (4, 2000) if quick else (10, 5000)
         yield {"part": "planted", "D": D, "L": 2, "N": N, "seed": seed}
 
 
@@ -74,23 +78,22 @@ def digits(L: int, epochs: int, **_: Any) -> Line:
     }  # fmt: skip
 
 
-def power(L: int, epochs: int, rows: int, **_: Any) -> Line:
+def power(L: int, start: str, batch: int, epochs: int, rows: int) -> Line:
     """Return the training log-likelihood of the natural gradient, and of newton in its time."""
     X = np.ascontiguousarray(load("power", n=rows).train[:rows], dtype=np.float64)
     model, rng = (
         (rg.activation("smooth_leaky_relu"), rg.density("student_t")),
         np.random.default_rng(0),
     )
-    start = rg.init_layers(rng, X.shape[1], L, kind="principal", X=X, activation=model[0])
-    first = rg.fit(start, X, *model, rule="natural", rng=rng, epochs=epochs, batch_size=2000)
+    layers = rg.init_layers(rng, X.shape[1], L, kind=start, X=X, activation=model[0])
+    first = rg.fit(layers, X, *model, rule="natural", rng=rng, epochs=epochs, batch_size=batch)
     second = rg.fit(
-        start, X, *model, rule=NEWTON, rng=rng,
+        layers, X, *model, rule=NEWTON, rng=rng,
         callbacks=[lambda epoch, state: epoch.seconds > first.seconds],
     )  # fmt: skip
     return {
         "rule": mean(first.best_layers, X, model), "rule seconds": first.seconds,
         "newton": in_time(second.history, first.seconds), "iterations": len(second.history),
-        "rows": len(X),
     }  # fmt: skip
 
 
@@ -106,26 +109,36 @@ def planted(D: int, L: int, N: int, seed: int, **_: Any) -> Line:
     )
     start = rg.init_layers(rng, D, L, kind="gaussianize", X=X, activation=MODEL[0])
     best = mean(truth, X_test, MODEL)
-    found = rg.fit(start, X, *MODEL, rule=NEWTON, rng=rng, X_val=X_val, patience=PATIENCE)
+    found = rg.fit(
+        start, X, *MODEL, rule=NEWTON, rng=rng, X_val=X_val, patience=PATIENCE, epochs=ITERATIONS
+    )
     line: Line = {
         "start": best - mean(start, X_test, MODEL),
         NEWTON: [best - mean(found.best_layers, X_test, MODEL), found.seconds, len(found.history)],
     }
     for rule in RULES:
-        options = {
-            "rule": rule, "X_val": X_val, "learning_rate": RATES.get(rule),
-            "batch_size": 2000 if rule == "natural" else 100,
-        }  # fmt: skip
-        epochs, result = 2, None
-        while result is None or result.seconds < found.seconds:
-            if result is not None:
-                more = 1.1 * found.seconds / result.seconds
-                epochs = math.ceil(epochs * max(more, 1.2))
-            result = rg.fit(
-                start, X, *MODEL, rng=np.random.default_rng(seed), epochs=epochs, **options
+        found_by = [
+            in_at_least(
+                found.seconds, start, X, rule=rule, learning_rate=rate, X_val=X_val,
+                batch_size=2000 if rule == "natural" else 100,
             )
-        line[rule] = [best - mean(result.best_layers, X_test, MODEL), result.seconds, epochs]
+            for rate in RATES.get(rule, (None,))
+        ]  # fmt: skip
+        below = [best - mean(one.best_layers, X_test, MODEL) for one in found_by]
+        i = int(np.argmin(below))
+        line[rule] = [below[i], found_by[i].seconds, len(found_by[i].history)]
     return line
+
+
+def in_at_least(seconds: float, start: Any, X: Any, **options: Any) -> Any:
+    """Return the fit of the least number of epochs tried that takes so long."""
+    epochs, result = 2, None
+    while result is None or result.seconds < seconds:
+        if result is not None:
+            epochs = math.ceil(epochs * max(1.1 * seconds / result.seconds, 1.2))
+        rng = np.random.default_rng(0)
+        result = rg.fit(start, X, *MODEL, rng=rng, epochs=epochs, **options)
+    return result
 
 
 PARTS = {"digits": digits, "power": power, "planted": planted}
@@ -197,34 +210,32 @@ def _digits(lines: list[Line]) -> tuple[list[str], list[Claim]]:
     ]  # fmt: skip
     reached = all(line["reached"] >= line["goal"] for line in lines)
     middle = float(np.median(shares))
-    what = f"digits: newton reaches the default rule's training value in {SHARE:g} of its time"
-    return text, [Claim(what, f"in {middle:.3f}, the median", reached and middle <= SHARE)]
+    what = "digits: newton reaches the default rule's training value in a third of its time"
+    return text, [Claim(what, f"in {middle:.2f}, the median", reached and middle <= SHARE)]
 
 
 def _power(lines: list[Line]) -> tuple[list[str], list[Claim]]:
-    rows, claims = [], []
-    for epochs in BUDGETS:
-        mine = [line for line in lines if line["epochs"] == epochs]
-        if not mine:
-            continue
-        gaps = [line["newton"] - line["rule"] for line in mine]
-        rows.append([
-            epochs, f"{np.median([x['rule seconds'] for x in mine]):.2f}",
-            f"{np.median([x['rule'] for x in mine]):.3f}",
-            f"{np.median([x['newton'] for x in mine]):.3f}",
-            f"{np.median(gaps):+.3f} ({min(gaps):+.3f} to {max(gaps):+.3f})",
-        ])  # fmt: skip
-        what = f"power, {epochs} epochs: newton at least the natural gradient in equal time"
-        claims.append(Claim(what, f"{np.median(gaps):+.3f} nats, the median", np.median(gaps) >= 0))
+    rows = [
+        [
+            line["start"], line["batch"], line["epochs"], f"{line['rule seconds']:.1f}",
+            f"{line['rule']:.3f}", f"{line['newton']:.3f}", f"{line['newton'] - line['rule']:+.3f}",
+        ]
+        for line in lines
+    ]  # fmt: skip
+    ahead = {
+        start: [line["newton"] >= line["rule"] for line in lines if line["start"] == start]
+        for start in STARTS
+    }
+    counts = "; ".join(f"{start}: {sum(x)} of {len(x)}" for start, x in ahead.items())
     text = [
-        f"POWER, the first {lines[0]['rows']:,} training rows, {lines[0]['L']} layers, Student's "
-        "t, principal start, nats in training. The natural gradient takes so many epochs of "
-        "batches of 2,000; newton is cut where that has ended. Medians of "
-        f"{len([x for x in lines if x['epochs'] == BUDGETS[0]])} rounds.",
+        f"POWER, {lines[0]['rows']:,} training rows, {lines[0]['L']} layers, Student's t, nats in "
+        "training. The natural gradient takes so many epochs of batches of this size; newton is "
+        f"cut where that has ended. newton is not behind in ({counts}). Which optimum a path falls "
+        "into counts for more than how fast it goes: nothing is claimed.",
         "",
-        table(["epochs", "seconds", "natural", "newton", "newton above"], rows),
+        table(["start", "batch", "epochs", "seconds", "natural", "newton", "newton above"], rows),
     ]
-    return text, claims
+    return text, []
 
 
 def _planted(lines: list[Line]) -> tuple[list[str], list[Claim]]:
@@ -239,9 +250,10 @@ def _planted(lines: list[Line]) -> tuple[list[str], list[Claim]]:
     text = [
         f"Rows of a random net of the package's own kind (D = {one['D']}, L = {one['L']}, sech "
         f"sources, {one['N']:,} rows), fitted by a net of the same shape from the Gaussianising "
-        f"start: nats below the planted net on test rows. newton has patience {PATIENCE}; every "
-        "other rule gets as many epochs as take at least newton's time, with its own rate (Adam: "
-        "0.01).",
+        f"start: nats below the planted net on test rows. newton has patience {PATIENCE}, and "
+        f"{ITERATIONS} iterations at the most; every other rule gets as many epochs as take at "
+        "least newton's time, with its own rate (Adam: the better of 0.001 "
+        "and 0.01).",
         "",
         table(["seed", "start", *names], rows),
     ]

@@ -32,12 +32,12 @@ class RowParts(NamedTuple):
     base: Elementwise
 
 
-class Pass(NamedTuple):
+class ForwardPass(NamedTuple):
     """A forward pass of some rows: outputs Ys, of each but the last sigma' and (log sigma')'.
 
     `score` (n, D) of the last; `terms` (n,): log-likelihood without the determinants.
 
-    >>> Pass((), (), "score", "terms").terms
+    >>> ForwardPass((), (), "score", "terms").terms
     'terms'
     """
 
@@ -71,7 +71,7 @@ class Layered:
         self.sample, self._layers, self.tracked = sample, layers, tracked
         W = layers[0].W
         xp, wide = namespace(W, "W"), widest(W)
-        self.tapes: list[Pass] = []
+        self.tapes: list[ForwardPass] = []
         mean = xp.zeros((), dtype=wide, device=W.device)
         for X, weights, share in sample.parts:
             tape = passed(sample, layers, X)
@@ -147,7 +147,7 @@ class Layered:
         return tuple(xp.sum(layer.A * eye(xp, layer.A), axis=1) for layer in self.seen)
 
 
-def passed(sample: RowParts, layers: Layers, X: Array) -> Pass:
+def passed(sample: RowParts, layers: Layers, X: Array) -> ForwardPass:
     """Return the forward pass of X (n, D): `forward` and `data_terms` of the core, in one."""
     Z, Ys, bent = X, [], []
     total: Array = 0.0
@@ -159,10 +159,10 @@ def passed(sample: RowParts, layers: Layers, X: Array) -> Pass:
             Z, total = bent[-1].z, total + bent[-1].total
     log_p, score, _ = sample.base(Y)
     slopes = tuple((one.slope, one.change) for one in bent)
-    return Pass(tuple(Ys), slopes, score, log_p + total)
+    return ForwardPass(tuple(Ys), slopes, score, log_p + total)
 
 
-def deltas_of(layers: Layers, tape: Pass) -> list[Array]:
+def deltas_of(layers: Layers, tape: ForwardPass) -> list[Array]:
     """Return delta = d (L_p + L_J1) of a row by each layer's output, (n, D): `backprop` N times."""
     delta = tape.score  # (n, D)
     deltas = [delta]
