@@ -26,6 +26,7 @@ from .average import RunningAverage
 from .bad_steps import BadSteps
 from .bar import close, progress_bar, show
 from .batches import Batch, Batches
+from .given import in_use, require_samples
 from .judge import Judge
 from .newton.asked import Asked, require_meaning
 from .newton.whole import fit_all_rows
@@ -33,7 +34,6 @@ from .options import Options, options_from, shows_options
 from .outcome import after_divergence, compared, completed, told
 from .progress import Progress
 from .records import Epoch, FitDivergedError, FitResult, gained
-from .samples import in_use, require_samples
 from .schedule import rule_of, sized
 from .snapshots import Keeper, Snapshot, begun_with, fingerprint
 from .survey import Rows, measured

@@ -84,7 +84,7 @@ def test_stopped_and_resumed_on_the_command_line_is_bitwise_the_same(
 def test_newton_stopped_and_resumed_is_the_same(capsys, tmp_path, monkeypatch):
     from relgrad_np.runs import checkpoint
 
-    arguments = ["train", "digits", "--rule", "newton", "--layers", "2", "--rows", "300"]
+    arguments = ["train", "toy:moons", "--rule", "newton", "--layers", "2", "--rows", "300"]
     assert run(capsys, *arguments, "--out", tmp_path / "whole")[0] == 0
     write = checkpoint.CheckpointWriter.write
 
@@ -106,7 +106,7 @@ def test_newton_stopped_and_resumed_is_the_same(capsys, tmp_path, monkeypatch):
         assert np.array_equal(a.W, b.W)
     whole = (tmp_path / "whole" / "history.jsonl").read_text().splitlines()
     resumed = (tmp_path / "cut" / "history.jsonl").read_text().splitlines()
-    assert len(whole) == len(resumed) > 20
+    assert len(whole) == len(resumed) > 10
 
 
 def test_resume_refuses_other_settings_and_other_data(capsys, tmp_path):

@@ -238,7 +238,7 @@ def test_a_fit_that_falls_is_seen(mistake):
     def wrong(layers, X, activation, density, *, callbacks, sample_weight, **options):
         def record(epoch, state):
             if mistake == "a step down" and epoch.epoch == 3:
-                moved = tuple(rg.Layer(W, b + 1e-2) for W, b in state.layers)
+                moved = tuple(rg.Layer(W, b + 3.0) for W, b in state.layers)
                 state = state._replace(layers=moved)
             callbacks[0](epoch, state)
 

@@ -1,4 +1,4 @@
-"""The samples of a fit: what is refused of them, and which rows of validation count."""
+"""The samples that a fit is given: what is refused of them, and which rows of validation count."""
 
 from typing import Any
 
