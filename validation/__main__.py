@@ -33,6 +33,7 @@ TITLES = {
     "density": "Density estimation",
     "deviations": "The published recipe, and what each deviation costs",
     "samples": "Samples",
+    "second_order": "Second order: all rows at once, beside the rules of minibatches",
     "scaling": "Time of a step against D",
     "robustness": "The default rule at every depth, and at three times its rate",
     "parts": "What each part of the recipe does",
@@ -42,7 +43,7 @@ TITLES = {
     "tracking": "log|det W| and inv(W), tracked through long runs",
 }
 BY_NAME_ONLY = ("robustness", "parts", "patches", "starts", "stiffness", "tracking")
-QUICK = ("erratum", "witnesses", "ica", "nonlinear", "toys", "density")
+QUICK = ("erratum", "witnesses", "ica", "nonlinear", "toys", "density", "second_order")
 
 
 def module(name: str) -> ModuleType:

@@ -317,7 +317,9 @@ def test_the_entropy_of_a_toy():
     assert eight["outside"] == 0
 
 
-@pytest.mark.parametrize("name", ["store", "report", "fitting", "separation", "density"])
+@pytest.mark.parametrize(
+    "name", ["store", "report", "fitting", "separation", "density", "second_order"]
+)
 def test_the_examples_in_docstrings(name):
     found = doctest.testmod(importlib.import_module(f"validation.{name}"))
     assert found.attempted > 0

@@ -25,10 +25,10 @@ from ..newton.ascent import ascend, largest
 from ..newton.bases import Bases, bases_of
 from ..newton.elementwise import elementwise
 from ..newton.lbfgs import Curvatures
+from ..newton.linear import FIRST_STEPS, FIRST_TOL, first_part
 from ..newton.one_layer import OneLayer
 from ..newton.pairs import settled
 from ..newton.rows import CompiledRows, PlainRows, compiles
-from ..newton.run import FIRST_STEPS, FIRST_TOL, first_rows
 from .family import most_likely
 from .whitening import Whitening
 
@@ -96,14 +96,14 @@ def unmix(
     ('tol', ['sech', 'sech'])
     """
     N, n = len(X), len(white.K)
-    step, first = N // first_rows(n), first_rows(n)
+    step, part_noise = first_part(N, n)
     base: Any = Bases.alike("sech", n) if density in AUTO else density
     if isinstance(base, Density):
         base = bases_of(base, n) or base
     course = _Course(X, white, base, weights, start, max_iter)
     switching, noise = density in AUTO, FIRST_TOL / math.sqrt(N)
-    if step >= 3:
-        rows, part_noise = course.rows(np.float32, step), FIRST_TOL / math.sqrt(first)
+    if step:
+        rows = course.rows(np.float32, step)
         course.climb(rows, Curvatures(0), part_noise, switching, FIRST_STEPS)
     course.n_iter = 0
     rows = course.rows(np.float32)
@@ -157,7 +157,7 @@ class _Course:
         point = self._point(rows)
         switches, last = np.zeros(len(self.m), int), steps or self.max_iter
 
-        def after(t: int, climbed: Any) -> str:
+        def after(climbed: Any) -> str:
             self.n_iter += 1
             return "switch" if switching and _unstable(climbed.point, switches).any() else ""
 

@@ -37,7 +37,7 @@ class RowMeans(NamedTuple):
     moments: PairMoments
 
 
-class Rows(Protocol):
+class LinearRows(Protocol):
     """Rows (N, D) of mean 0, and the pass over them; `like`: an array like theirs."""
 
     like: Array
