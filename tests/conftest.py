@@ -1,3 +1,5 @@
+"""Profiles of Hypothesis, tests that need a device, and the whole suite on several processors."""
+
 import os
 
 import pytest
@@ -22,8 +24,41 @@ def at_hand():
         return False
 
 
-def pytest_collection_modifyitems(items):
-    """Skip what is marked gpu where there is none."""
+MOST = 4  # processes; with more, the one that compiles would be waited for
+# the files whose tests compile kernels: in one process, or each process compiles them all anew
+COMPILING = (
+    "relgrad_np/kernels/", "tests/kernels/", "tests/benchmarks/", "tests/fitting/test_devices.py",
+    "tests/test_walks.py",
+)  # fmt: skip
+
+
+def processors():
+    """How many processors this process may use."""
+    known = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Run the whole suite in several processes; what is named on the command line, in one.
+
+    `-n 0` runs the suite in one process, too; without pytest-xdist it always does.
+    """
+    option, whole = config.option, config.args_source is config.ArgsSource.TESTPATHS
+    alone = hasattr(config, "workerinput") or option.usepdb or option.collectonly
+    if getattr(option, "numprocesses", 0) is None and option.dist == "no" and whole and not alone:
+        option.numprocesses, option.dist = min(processors(), MOST), "loadgroup"
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of the processes that are begun
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
+def pytest_collection_modifyitems(config, items):
+    """Skip what is marked gpu where there is none; keep files together, and what compiles."""
+    if getattr(config.option, "loadgroup", False):
+        for item in items:
+            file = item.nodeid.split("::")[0]
+            group = "kernels" if file.startswith(COMPILING) else file
+            item.add_marker(pytest.mark.xdist_group(group))
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if marked and not at_hand():
         for item in marked:
