@@ -47,18 +47,27 @@ def pytest_cmdline_main(config):
     option, whole = config.option, config.args_source is config.ArgsSource.TESTPATHS
     alone = hasattr(config, "workerinput") or option.usepdb or option.collectonly
     if getattr(option, "numprocesses", 0) is None and option.dist == "no" and whole and not alone:
-        option.numprocesses, option.dist = min(processors(), MOST), "loadgroup"
+        option.numprocesses, option.dist = min(processors(), MOST), "loadfile"
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of the processes that are begun
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
-def pytest_collection_modifyitems(config, items):
-    """Skip what is marked gpu where there is none; keep files together, and what compiles."""
-    if getattr(config.option, "loadgroup", False):
-        for item in items:
-            file = item.nodeid.split("::")[0]
-            group = "kernels" if file.startswith(COMPILING) else file
-            item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give each process whole files, and to one of them all those that compile."""
+    if config.option.dist != "loadfile":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Files(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.split("::")[0]
+            return "kernels" if file.startswith(COMPILING) else file
+
+    return Files(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what is marked gpu where there is none."""
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if marked and not at_hand():
         for item in marked:
