@@ -27,6 +27,7 @@ TITLES = {
     "erratum": "The errata: the bias rule, and the inverse with biases",
     "witnesses": "Independent witnesses",
     "ica": "Linear ICA: one layer, beside Picard and FastICA",
+    "recovery": "Sources of any kind: densities chosen and fitted",
     "nonlinear": "Nonlinear ICA: sources from the model's own class",
     "toys": "Eight toys in the plane",
     "gradients": "Ordinary against relative gradient",
@@ -43,7 +44,7 @@ TITLES = {
     "tracking": "log|det W| and inv(W), tracked through long runs",
 }
 BY_NAME_ONLY = ("robustness", "parts", "patches", "starts", "stiffness", "tracking")
-QUICK = ("erratum", "witnesses", "ica", "nonlinear", "toys", "density", "second_order")
+QUICK = ("erratum", "witnesses", "ica", "recovery", "nonlinear", "toys", "density", "second_order")
 
 
 def module(name: str) -> ModuleType:
