@@ -85,7 +85,8 @@ def unmix(
 ) -> Unmixed:
     """Return the unmixing of the rows of X (N, D) after their whitening; see the module.
 
-    `density`: "auto", "extended", one for all sources, or `Bases`, one for each. `weights` (N,), positive: of the rows.
+    `density`: "auto", "extended", one for all sources, or `Bases`, one for each. `weights` (N,),
+    positive: of the rows.
     `start` (n, n): the first W, by default the identity. Computed in float64, whatever X is.
 
     >>> from relgrad_np.fitting.ica.whitening import whitening
