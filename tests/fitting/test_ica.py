@@ -296,6 +296,9 @@ def test_the_value_is_the_log_likelihood():
         Y = (X - white.mean) @ white.K.T @ found.W.T + found.b
         value = found.log_p(Y).sum(axis=1).mean() + np.linalg.slogdet(found.W)[1]
         assert found.value == pytest.approx(value, rel=1e-10)
+        U = Y - Y.mean(axis=0)
+        expected = [found.log_p(Y).mean(axis=0), *((U**k).mean(axis=0) for k in (2, 3, 4))]
+        np.testing.assert_allclose(found.moments, expected, rtol=1e-8, atol=1e-10)
 
 
 def test_the_gradient_is_below_tol_by_the_definitions():

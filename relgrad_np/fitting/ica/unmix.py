@@ -41,13 +41,27 @@ PARAMETERS = 3  # a fitted density has more than a fixed one, for which log N / 
 AUTO = ("auto", "extended")
 
 
+class OutputMoments(NamedTuple):
+    """Of each output y = u + E y, (n,): E log p(y), nats, and E u^2, E u^3, E u^4.
+
+    >>> OutputMoments(-1.0, 1.0, 0.0, 3.0).fourth
+    3.0
+    """
+
+    log_p: Array
+    variance: Array
+    third: Array
+    fourth: Array
+
+
 class Unmixed(NamedTuple):
     """Outputs y = W K (x - mean) + b with W (n, n), b (n,), float64, and their densities.
 
     kappa (n,): E psi' E u^2 / E psi u. value: mean log-likelihood of the rows of y plus
     log|det W|, nats. gradient: its largest element. reason: "tol", "stalled" or "max_iter".
+    moments: of the outputs.
 
-    >>> Unmixed("W", "b", None, None, 0.0, 0.0, 3, "tol").n_iter
+    >>> Unmixed("W", "b", None, None, 0.0, 0.0, 3, "tol", None).n_iter
     3
     """
 
@@ -59,6 +73,7 @@ class Unmixed(NamedTuple):
     gradient: float
     n_iter: int
     reason: str
+    moments: OutputMoments
 
     def log_p(self, Y: Array) -> Array:
         """Return the log-densities of outputs, (N, n)."""
@@ -220,11 +235,12 @@ class _Course:
 
     def result(self, reason: str) -> Unmixed:
         """Return what the last climb ended with."""
-        end = self.end
-        density = self.base
+        end, density = self.end, self.base
+        own = () if isinstance(density, Bases) else (density.log_prob,)
+        moments = OutputMoments(end.rows.log_p(self.C, self.m, *own), *end.rows.powers(self.C))
         return Unmixed(
             self.C, self.m, density, kappa(end), end.value, largest(end.gradient), self.n_iter,
-            reason,
+            reason, moments,
         )  # fmt: skip
 
     def _start(self) -> tuple[Layer, Array]:
