@@ -113,7 +113,7 @@ def elementwise() -> Iterator[Check]:
             float(np.max(np.abs(f.inverse(f.sigma(y)) - y))),
         )
         yield Check(f"{name}: sigma', log sigma', (log sigma')', inverse", error, 1e-6)
-    for name in ("normal", "logistic", "laplace", "sech", "student_t"):
+    for name in ("normal", "logistic", "laplace", "sech", "quartic", "student_t"):
         p = density(name)
         error = max(
             difference(p.log_prob, p.score(y), y),

@@ -6,6 +6,7 @@
 import math
 from collections.abc import Callable
 
+from . import quartic
 from .arrays import Array, Formula, Namespace, namespace
 from .numerics import split
 
@@ -37,6 +38,7 @@ DSCORES: dict[str, Formula] = {
     "logistic": logistic_dscore,
     "laplace": constant(0.0),  # almost everywhere; the kink at 0 is not in it
     "sech": sech_dscore,
+    "quartic": quartic.dscore,
 }
 
 

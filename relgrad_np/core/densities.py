@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import quartic
 from .arguments import build_part, number
 from .arrays import Array, Formula, Namespace, from_numpy, lift
 from .curvatures import DSCORES, t_dscore
@@ -41,7 +42,11 @@ class Density:
 
 
 def density(name: str, **params: Any) -> Density:
-    """Return normal, logistic, laplace, sech, student_t(nu=5.0) or multivariate_t(nu=2.0); scale 1.
+    """Return normal, logistic, laplace, sech, quartic, student_t(nu=5.0), multivariate_t(nu=2.0).
+
+    Their scale is 1. `quartic` is for sources that are lighter than the Gaussian (sub-Gaussian), as
+    a uniform variable, a sine, or a few levels are. Every other base has tails at least as heavy as
+    the Gaussian's, and one layer with it does not unmix such sources.
 
     ValueError for an unknown name or parameter, or a parameter out of its range.
 
@@ -80,6 +85,7 @@ FIXED: dict[str, tuple[Formula, Formula, Draw]] = {  # log p, its score, a draw
         lambda xp, z: -xp.tanh(z),
         lambda rng, shape: np.log(np.abs(rng.standard_cauchy(shape))),
     ),
+    "quartic": (quartic.log_prob, quartic.score, quartic.draw),
 }
 
 

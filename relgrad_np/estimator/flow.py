@@ -52,8 +52,9 @@ class RelativeGradientFlow(
         What acts between the layers: "smooth_leaky_relu", "leaky_tanh", "identity", or what
         `relgrad_np.activation` returned.
     density : str or Density
-        Base density of the latent: "normal", "logistic", "laplace", "sech", "student_t",
-        "multivariate_t" (of all components at once: no ICA), or what `relgrad_np.density` made.
+        Base density of the latent: "normal", "logistic", "laplace", "sech", "quartic"
+        (ICA of sources that are lighter than the Gaussian), "student_t", "multivariate_t" (of all
+        components at once: no ICA), or what `relgrad_np.density` made.
     rule : str or rule
         "recipe", "natural", "plain", "exponential", "scalar", "adam", "group_adam", or a rule; see
         `relgrad_np.fit`.

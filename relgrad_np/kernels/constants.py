@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core import quartic
 from ..core.densities import log_t_constant
 
 VALUES = {
@@ -12,6 +13,7 @@ VALUES = {
     "logistic": (-1.0, 0.0, -2.0, 0.0),
     "laplace": (0.0, -math.log(2), 0.0, 0.0),
     "sech": (-2.0, math.log(2 / math.pi), -1.0, 0.0),
+    "quartic": (quartic.EDGE, -math.log(quartic.Z), 0.25, 1.5),
 }
 DENSITIES = (*VALUES, "student_t")
 

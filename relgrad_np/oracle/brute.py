@@ -87,6 +87,11 @@ def log_density(density: Named, z: Matrix) -> Matrix:
         return -z * np.sign(np.real(z)) - np.log(2 * one)
     if density.name == "sech":
         return -np.log(np.cosh(z)) - np.log(_pi(one))
+    if density.name == "quartic":
+        size = z * np.sign(np.real(z))
+        parabola = 4 + 8 * (size - 2) + 6 * (size - 2) ** 2
+        mass = one.dtype.type("2.563728907129322579849743582138248164573")
+        return -np.where(np.real(size) <= 2, size**4 / 4, parabola) - np.log(mass)
     if density.name == "student_t":
         nu = density.params["nu"]
         log_c = math.lgamma((nu + 1) / 2) - math.lgamma(nu / 2) - math.log(nu * math.pi) / 2

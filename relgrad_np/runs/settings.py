@@ -15,7 +15,7 @@ from ..rules.presets import PRESETS
 from .devices import NAMES
 
 ACTIVATIONS = ("smooth_leaky_relu", "leaky_tanh", "identity")  # those that are onto R
-DENSITIES = ("normal", "logistic", "laplace", "sech", "student_t", "multivariate_t")
+DENSITIES = ("normal", "logistic", "laplace", "sech", "quartic", "student_t", "multivariate_t")
 DTYPES = ("float32", "float64")
 
 

@@ -1,12 +1,15 @@
 """Base densities against scipy and 50-digit arithmetic: values, scores, mass, draws."""
 
 import dataclasses
+import functools
+import math
 
 import array_api_strict
 import mpmath as mp
 import numpy as np
 import pytest
 import scipy.integrate
+import scipy.special
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,13 +17,14 @@ from hypothesis import strategies as st
 import relgrad_np as rg
 from relgrad_np.core.arrays import to_numpy
 from relgrad_np.core.curvatures import dscore_of
+from relgrad_np.core.quartic import Z as QUARTIC_Z
 
 from ..laws.problems import DENSITIES, LIBRARIES, assert_same_numbers
 
 DTYPES = ("float64", "float32")
 LIMIT = 8  # eps: at most 16 roundings of eps/2, all terms of one sign, so relative to the value
 CASES = [
-    *((name, {}) for name in ("normal", "logistic", "laplace", "sech")),
+    *((name, {}) for name in ("normal", "logistic", "laplace", "sech", "quartic")),
     *(("student_t", {"nu": nu}) for nu in (0.01, 0.5, 1.0, 3.0, 5.0, 30.0)),
 ]
 MANY_NU = [("student_t", {"nu": nu}) for nu in (1e3, 1e6, 1e10)]
@@ -29,8 +33,40 @@ cases = pytest.mark.parametrize(("name", "params"), CASES, ids=IDS)
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
 
 
+@functools.cache
+def quartic_mass():
+    """The integral of e^-E over the line, by quadrature with 50 digits; also that of |z| <= 2."""
+    with mp.workdps(50):
+        inner = 2 * mp.quad(lambda z: mp.exp(-(z**4) / 4), [0, 1, 2])
+        outer = 2 * mp.quad(lambda r: mp.exp(-(4 + 8 * r + 6 * r**2)), [0, 1, 2, mp.inf])
+        return inner + outer, inner
+
+
+def quartic_energy(a):
+    """E(a) with log p = -E - log Z, a = |z|, an array or a number of mpmath."""
+    r = a - 2
+    return np.where(a < 2, a**4 / 4, 4 + 8 * r + 6 * r * r)[()]
+
+
+class QuarticReference:
+    """The quartic density as scipy.stats would have it, from special functions."""
+
+    def logpdf(self, z):
+        return -quartic_energy(np.abs(z)) - math.log(float(quartic_mass()[0]))
+
+    def cdf(self, z):
+        mass, inner = map(float, quartic_mass())
+        a, top = np.abs(z), 1 / scipy.special.gammainc(0.25, 4)
+        within = inner * top * scipy.special.gammainc(0.25, np.minimum(a, 2) ** 4 / 4)
+        tail = scipy.special.erfc(np.sqrt(6) * (np.maximum(a, 2) - 4 / 3))
+        tail = (mass - inner) * tail / scipy.special.erfc(np.sqrt(8 / 3))
+        return 0.5 + np.sign(z) * np.where(a < 2, within, mass - tail) / (2 * mass)
+
+
 def reference(p):
     """The same density in scipy.stats."""
+    if p.name == "quartic":
+        return QuarticReference()
     fixed = {"normal": "norm", "logistic": "logistic", "laplace": "laplace", "sech": "hypsecant"}
     if p.name == "student_t":
         return scipy.stats.t(p.params["nu"])
@@ -48,6 +84,7 @@ def log_truth(p, z):
         "logistic": lambda: -z - 2 * mp.log1p(mp.exp(-z)),
         "laplace": lambda: -abs(z) - mp.log(2),
         "sech": lambda: -mp.log(mp.cosh(z)) - mp.log(mp.pi),
+        "quartic": lambda: -quartic_energy(abs(z)) - mp.log(quartic_mass()[0]),
     }[p.name]()
 
 
@@ -60,6 +97,7 @@ def score_truth(p, z):
         "logistic": lambda: -mp.tanh(z / 2),
         "laplace": lambda: -mp.sign(z),
         "sech": lambda: -mp.tanh(z),
+        "quartic": lambda: -(z**3) if abs(z) < 2 else -mp.sign(z) * (8 + 12 * (abs(z) - 2)),
     }[p.name]()
 
 
@@ -67,8 +105,9 @@ def points(p, dtype):
     """All of the range where log p is finite."""
     top = {"float64": 300, "float32": 37}[dtype]
     z = np.concatenate([10.0 ** np.linspace(-top, top, top // 5 + 1), np.geomspace(0.05, 800, 40)])
-    if p.name == "normal":
-        z = z[z < float(np.sqrt(np.finfo(dtype).max)) * 1.4]
+    curvature = {"normal": 1, "quartic": 12}.get(p.name)  # of the parabola in the tails
+    if curvature:
+        z = z[z < float(np.sqrt(np.finfo(dtype).max / curvature)) * 1.4]
     return np.concatenate([-z, [0.0], z]).astype(dtype)
 
 
@@ -118,6 +157,45 @@ def test_a_planted_mistake_is_rejected(name, params, function, wrong):
         matches_the_truth(planted, "float64", [function])
 
 
+def test_the_mass_of_the_quartic_is_that_of_quadrature_and_of_its_closed_form():
+    with mp.workdps(50):
+        mass = quartic_mass()[0]
+        inner = mp.gammainc(mp.mpf(1) / 4, 0, 4) / mp.sqrt(8)
+        tail = mp.exp(-mp.mpf(4) / 3) * mp.sqrt(mp.pi / 24) * mp.erfc(mp.sqrt(mp.mpf(8) / 3))
+        assert abs(2 * (inner + tail) / mass - 1) < 1e-40
+    assert float(mass) == QUARTIC_Z
+    assert abs(QUARTIC_Z - math.gamma(0.25) / math.sqrt(2)) > 1e-6  # that of e^(-z^4 / 4) alone
+
+
+def test_a_quartic_with_other_tails_is_rejected():
+    """The pure quartic, whose outliers pull with their cube; and a line instead of the parabola."""
+    p = rg.density("quartic")
+    for energy in (lambda a: a**4 / 4, lambda a: np.where(a < 2, a**4 / 4, 8 * a - 12)):
+        wrong = lambda z, energy=energy: -energy(np.abs(z)) - math.log(QUARTIC_Z)  # noqa: E731
+        planted = dataclasses.replace(p, log_prob=wrong)
+        with np.errstate(over="ignore"), pytest.raises(AssertionError, match=r"log_prob.*ulps"):
+            matches_the_truth(planted, "float64", ["log_prob"])
+
+
+def test_the_quartic_reaches_far_out_without_overflow():
+    """E(|z|) = 6 z^2 - 16 z + 12 in the tail: its value alone decides where it overflows."""
+    p = rg.density("quartic")
+    z = np.array([1e150, -1e153])
+    np.testing.assert_allclose(p.log_prob(z), -6 * z * z, rtol=1e-15)
+    np.testing.assert_allclose(p.score(np.array([1e305])), [-1.2e306], rtol=1e-15)
+    z = np.array([7e18], "f4")
+    np.testing.assert_allclose(p.log_prob(z), -6 * z * z, rtol=1e-6)
+
+
+def test_an_outlier_pulls_no_harder_on_the_quartic_than_a_gaussian_would():
+    """Its score grows as that of a Gaussian of variance 1 / 12 does, to which it bends smoothly."""
+    p, z = rg.density("quartic"), np.array([3.0, 30.0, 3e6])
+    assert (np.abs(p.score(z)) < 12 * z).all()
+    edge = np.array([2 - 1e-9, 2.0, 2 + 1e-9])
+    for function, value, slope in ((p.score, -8, -12), (p.dscore, -12, -12)):
+        assert np.abs(function(edge) - value).max() < 2e-9 * abs(slope)
+
+
 def test_the_naive_logistic_and_sech_are_rejected():
     def log_cosh(z):
         with np.errstate(over="ignore"):
@@ -162,6 +240,11 @@ def test_score_where_log_p_is_a_parabola_or_a_line(center):
     z = center + np.linspace(-2, 2, 33)
     is_the_score(rg.density("normal"), z, curved=False)
     is_the_score(rg.density("laplace"), z[np.abs(z) > 2e-5], curved=False)
+    is_the_score(rg.density("quartic"), z, curved=False)
+
+
+def test_score_of_the_quartic_within_its_edge():
+    is_the_score(rg.density("quartic"), np.linspace(-1.9, 1.9, 33))
 
 
 @pytest.mark.parametrize("name", DENSITIES)
@@ -208,6 +291,11 @@ def test_dscore_where_the_score_is_a_line():
     z = np.linspace(-2, 2, 34)
     is_the_curvature(rg.density("normal"), z, curved=False)
     is_the_curvature(rg.density("laplace"), z[np.abs(z) > 2e-5], curved=False)
+    is_the_curvature(rg.density("quartic"), 2 * z[np.abs(2 * z) > 2 + 2e-5], curved=False)
+
+
+def test_dscore_of_the_quartic_within_its_edge():
+    is_the_curvature(rg.density("quartic"), np.linspace(-1.9, 1.9, 33))
 
 
 PLANTED = {
@@ -217,7 +305,7 @@ PLANTED = {
 }
 
 
-@pytest.mark.parametrize("name", ["normal", "logistic", "sech", "student_t"])
+@pytest.mark.parametrize("name", ["normal", "logistic", "sech", "quartic", "student_t"])
 @pytest.mark.parametrize("wrong", PLANTED)
 def test_a_wrong_dscore_is_rejected(name, wrong):
     p = rg.density(name)
@@ -234,6 +322,7 @@ def dscore_truth(p, z):
         "logistic": lambda: -(mp.sech(z / 2) ** 2) / 2,
         "laplace": lambda: mp.mpf(0),
         "sech": lambda: -(mp.sech(z) ** 2),
+        "quartic": lambda: -3 * min(abs(z), 2) ** 2,
     }[p.name]()
 
 
@@ -274,7 +363,7 @@ def test_dscore_of_nan_infinity_and_its_symmetry(name, params, dtype):
     z = np.asarray([-np.inf, np.nan, np.inf], dtype=dtype)
     values = p.dscore(z)
     assert np.isnan(values[1])
-    np.testing.assert_array_equal(values[[0, 2]], -1.0 if name == "normal" else 0.0)
+    np.testing.assert_array_equal(values[[0, 2]], {"normal": -1, "quartic": -12}.get(name, 0))
     y = points(p, dtype)
     np.testing.assert_array_equal(p.dscore(y), p.dscore(-y))
 
@@ -321,6 +410,22 @@ def test_draws_follow_the_density(name, params):
     assert abs(np.mean(draws > 0) - 0.5) < 4 * 0.5 / np.sqrt(20000)
 
 
+def test_the_tail_of_the_quartic_is_drawn_as_often_and_as_far_as_it_should_be():
+    """The share beyond 2 within 4 standard errors, and how it falls; 1.1 times as far is seen."""
+    p, n = rg.density("quartic"), 2_000_000
+    mass, inner = map(float, quartic_mass())
+    share = 1 - inner / mass
+    beyond = np.abs(p.sample(np.random.default_rng(0), n))
+    beyond = beyond[beyond > 2]
+    assert abs(len(beyond) / n - share) < 4 * np.sqrt(share / n)
+
+    def p_value_of(tail):
+        return scipy.stats.kstest(tail, lambda a: 1 - 2 * (1 - reference(p).cdf(a)) / share).pvalue
+
+    assert p_value_of(beyond) > 0.01
+    assert p_value_of(2 + 1.1 * (beyond - 2)) < 1e-3
+
+
 @cases
 def test_draws_are_reproducible(name, params):
     p = rg.density(name, **params)
@@ -354,7 +459,7 @@ def test_nan_infinity_and_symmetry(name, params, dtype):
     for function in (p.log_prob, p.score):
         assert np.isnan(function(z)[1])
     np.testing.assert_array_equal(p.log_prob(z)[[0, 2]], [-np.inf, -np.inf])
-    tail = {"normal": np.inf, "student_t": 0}.get(name, 1)
+    tail = {"normal": np.inf, "quartic": np.inf, "student_t": 0}.get(name, 1)
     np.testing.assert_array_equal(p.score(z)[[0, 2]], [tail, -tail])
     assert p.score(np.zeros(1, dtype))[0] == 0
     y = points(p, dtype)
@@ -404,7 +509,7 @@ def test_params_are_floats():
 
 @pytest.mark.parametrize("name", ["gauss", "", None, "Normal"])
 def test_an_unknown_name_lists_the_choices(name):
-    choices = "normal, logistic, laplace, sech, student_t, multivariate_t"
+    choices = "normal, logistic, laplace, sech, quartic, student_t, multivariate_t"
     with pytest.raises(ValueError, match=f"unknown density {name!r}; choose from {choices}"):
         rg.density(name)
 

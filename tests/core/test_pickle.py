@@ -17,8 +17,8 @@ ACTIVATIONS = {
     "elu": {"alpha": 0.5},
 }
 DENSITIES = {
-    "normal": {}, "logistic": {}, "laplace": {}, "sech": {}, "student_t": {"nu": 3.0},
-    "multivariate_t": {"nu": 4.0},
+    "normal": {}, "logistic": {}, "laplace": {}, "sech": {}, "quartic": {},
+    "student_t": {"nu": 3.0}, "multivariate_t": {"nu": 4.0},
 }  # fmt: skip
 Y = np.linspace(-3, 3, 12).reshape(3, 4)
 

@@ -37,6 +37,11 @@ def density_sweep(
     elif code == 2:
         log_p, score = c1 - size, -np.sign(Y)
     elif code == 4:
+        inner = np.minimum(size, c0)
+        r, q = size - inner, inner * inner
+        log_p = c1 - (c2 * q * q + r * (q * inner + c3 * q * r))
+        score = -np.sign(Y) * q * (inner + 2 * c3 * r)
+    elif code == 5:
         r = size * c0
         large = np.maximum(r, 1)
         q = np.where(r < 1, r, 1 / large)

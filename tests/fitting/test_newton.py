@@ -8,7 +8,7 @@ import pytest
 
 import relgrad_np as rg
 from relgrad_np.core.arrays import to_numpy
-from relgrad_np.fitting.newton import joint, one_layer, pairs, run
+from relgrad_np.fitting.newton import joint, pairs, rows, run
 from relgrad_np.fitting.newton.ascent import ascend, climb, largest
 from relgrad_np.fitting.newton.elementwise import elementwise
 from relgrad_np.fitting.newton.layered import Layered, RowParts
@@ -85,7 +85,7 @@ def weights_of(N):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("density", ["sech", "logistic", "student_t", "normal"])
 def test_the_gradient_of_one_layer_is_that_of_central_differences(density, weighted, monkeypatch):
-    monkeypatch.setattr(one_layer, "CHUNK", 16)  # several parts
+    monkeypatch.setattr(rows, "CHUNK", 16)  # several parts
     problem = generic(1, 13, 4, 1, "identity", density)
     is_the_gradient(one(problem, weights_of(13) if weighted else None))
 
@@ -601,7 +601,7 @@ def test_the_first_stage_ends_nearby_and_never_below_the_start():
     asked = {"sample_weight": None}
     one = rg.newton(start, X, IDENTITY, SECH, **asked)
     begun = OneLayer.of(elementwise(SECH), start[0], X, None)
-    later = run._begun(begun, X, None, 500)
+    later = run._one_layer(start[0], X, None, SECH, 500)
     assert later.value > begun.value
     assert largest(later.gradient) < 0.2 < largest(begun.gradient) + 0.2
     assert one.history[0].train >= later.value
@@ -641,7 +641,7 @@ def test_a_stalled_memory_is_forgotten():
             self.tried.append(1)
             return Bowl(self.x + 0.5 * alpha * direction)
 
-    end, reason = ascend(Bowl(np.ones((1, 1, 2))), 3, 1e-6, 100)
+    end, reason = ascend(Bowl(np.ones((1, 1, 2))), Curvatures(3), 1e-6, 100)
     assert reason == "tol"
     assert abs(end.x).max() < 1e-6
 

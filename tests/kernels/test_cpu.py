@@ -123,11 +123,21 @@ def log_t(z, nu):
     return c - (nu + 1) / 2 * mp.log1p(z * z / nu)
 
 
+def log_quartic_mass():
+    inner = mp.gammainc(mp.mpf(1) / 4, 0, 4) / mp.sqrt(8)
+    tail = mp.exp(-mp.mpf(4) / 3) * mp.sqrt(mp.pi / 24) * mp.erfc(mp.sqrt(mp.mpf(8) / 3))
+    return mp.log(2 * (inner + tail))
+
+
 TRUE = {  # log p(|z|) and the score
     "normal": (lambda z: -z * z / 2 - mp.log(2 * mp.pi) / 2, lambda z: -z),
     "logistic": (lambda z: -z - 2 * mp.log1p(mp.exp(-z)), lambda z: -mp.tanh(z / 2)),
     "laplace": (lambda z: -z - mp.log(2), lambda z: -mp.sign(z)),
     "sech": (lambda z: mp.log(2 / mp.pi) - z - mp.log1p(mp.exp(-2 * z)), lambda z: -mp.tanh(z)),
+    "quartic": (
+        lambda z: -(z**4 / 4 if z < 2 else 4 + 8 * (z - 2) + 6 * (z - 2) ** 2) - log_quartic_mass(),
+        lambda z: -(z**3) if abs(z) < 2 else -mp.sign(z) * (8 + 12 * (abs(z) - 2)),
+    ),
     "student_t": (lambda z: log_t(z, mp.mpf(5)), lambda z: -6 * z / (5 + z * z)),
 }
 
@@ -191,7 +201,7 @@ def test_the_step_is_the_reference_step(rule, dtype):
     """Four steps, one with weights, of every rule at every shape; scratch memory full of NaN."""
     rule = RULES[rule]
     models = [("smooth_leaky_relu", "normal"), ("identity", "student_t")]
-    models += [("smooth_leaky_relu", name) for name in ("sech", "logistic", "laplace")]
+    models += [("smooth_leaky_relu", name) for name in ("sech", "logistic", "laplace", "quartic")]
     models += [("leaky_tanh", "normal")]
     for (N, D, L), (act, dens) in itertools.product(SHAPES, models):
         p = generic(3, 4 * N, D, L, act, dens, dtype=dtype)

@@ -20,7 +20,7 @@ from relgrad_np.rules.recipe import Record
 
 EPS = 2.0**-52
 SMOOTH = ("smooth_leaky_relu", "leaky_tanh", "identity", "softplus")
-DENSITIES = ("normal", "logistic", "laplace", "sech", "student_t")
+DENSITIES = ("normal", "logistic", "laplace", "sech", "quartic", "student_t")
 SMOOTH_DENSITIES = tuple(name for name in DENSITIES if name != "laplace")
 # every rule, and every part of the recipe, that kernels have to know
 KERNEL_RULES = {

@@ -105,3 +105,41 @@ def test_one_layer_with_a_super_gaussian_base_unmixes():
     P /= P.max(axis=1, keepdims=True)
     assert np.all(np.sort(P, axis=1)[:, :2] < 0.12)
     assert len(set(P.argmax(axis=1))) == 3
+
+
+LIGHT = {  # sources lighter than the Gaussian, (N, 3)
+    "uniform": lambda rng, N: rng.uniform(-1, 1, (N, 3)),
+    "sine": lambda rng, N: np.sin(rng.uniform(0, 2 * np.pi, (N, 3))),
+    "levels": lambda rng, N: rng.integers(0, 3, (N, 3)).astype(float),
+}
+
+
+def unmixed(kind, density, ascend, N=1500):
+    """How well one layer finds the worst of three mixed sources: its largest |correlation|."""
+    rng = np.random.default_rng(0)
+    S = LIGHT[kind](rng, N)
+    X = S @ (rng.uniform(-1, 1, (3, 3)) + np.eye(3)).T + [1.0, -2.0, 30.0]
+    identity = rg.activation("identity")
+    start = rg.init_layers(rng, 3, 1, kind="whiten", X=X, activation=identity)
+    W = ascend(start, X, identity, rg.density(density)).layers[0].W
+    alike = np.abs(np.corrcoef((X @ W.T).T, S.T)[:3, 3:])  # output, source
+    found = alike.max(axis=0) if len(set(alike.argmax(axis=0))) == 3 else np.zeros(3)
+    return found.min()
+
+
+def by_fit(start, X, *model):
+    return rg.fit(start, X, *model, epochs=20, rng=np.random.default_rng(1))
+
+
+@pytest.mark.parametrize("ascend", [by_fit, rg.newton])
+def test_one_layer_with_the_quartic_base_unmixes_what_is_lighter_than_the_gaussian(ascend):
+    """Three uniform sources, by the default rule and by second order; sech mixes them."""
+    assert unmixed("uniform", "quartic", ascend) > 0.99
+    assert unmixed("uniform", "sech", ascend) < 0.9
+
+
+@pytest.mark.parametrize("kind", LIGHT)
+@pytest.mark.parametrize("density", ["logistic", "laplace", "sech", "student_t"])
+def test_of_the_bases_only_the_quartic_unmixes_sines_and_levels(kind, density):
+    assert unmixed(kind, "quartic", rg.newton) > 0.99
+    assert unmixed(kind, density, rg.newton) < 0.9

@@ -53,12 +53,19 @@ def largest(gradient: Array) -> float:
 def size(direction: Array) -> float:
     """Return the largest spectral norm of a layer's E, of [E, t] (L, D, D + 1).
 
+    Below LONGEST it may be a bound of that, which costs less.
+
     >>> import numpy as np
     >>> size(np.array([[[-3.0, 7.0]], [[2.0, 8.0]]]))
     3.0
     """
     xp = namespace(direction, "direction")
-    return float(detached(xp.max(xp.linalg.matrix_norm(direction[:, :, :-1], ord=2))))
+    E = direction[:, :, :-1]
+    rows, columns = (xp.max(xp.sum(xp.abs(E), axis=axis)) for axis in (2, 1))
+    bound = float(detached(xp.sqrt(rows * columns)))
+    if bound <= LONGEST:
+        return bound
+    return float(detached(xp.max(xp.linalg.matrix_norm(E, ord=2))))
 
 
 def climb(point: Point, direction: Array, slope: float) -> Climbed | None:
@@ -89,18 +96,18 @@ def climb(point: Point, direction: Array, slope: float) -> Climbed | None:
 
 def ascend(
     point: Point,
-    memory: int,
+    curvatures: Curvatures,
     tol: float,
     max_iter: int,
     after: Callable[[int, Climbed], str] = lambda t, climbed: "",
 ) -> tuple[Point, str]:
     """Go up from a point; return where it ended and why: tol, max_iter, stalled, or `after`'s word.
 
+    `curvatures` is what is remembered of steps on the same rows, and is added to.
     `after(t, climbed)` is called with each accepted step; a word that it returns stops. Where no
     step along the direction of the memory ascends, the memory is forgotten, and the preconditioned
     gradient is tried.
     """
-    curvatures = Curvatures(memory)
     for t in range(max_iter):
         gradient = point.gradient
         if largest(gradient) < tol:
@@ -117,8 +124,7 @@ def ascend(
                 break
         if climbed is None:
             return point, "stalled"
-        if memory:
-            curvatures.add(climbed.alpha * direction, gradient - climbed.point.gradient)
+        curvatures.add(climbed.alpha * direction, gradient - climbed.point.gradient)
         point = climbed.point
         word = after(t + 1, climbed)
         if word:

@@ -4,7 +4,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -19,10 +19,13 @@ from ..judge import Judge
 from ..options import require_finite, weighted
 from ..records import Epoch, FitDivergedError, FitResult, NotConvergedWarning
 from .ascent import ascend, largest
+from .bases import Bases, bases_of
 from .course import Course
 from .elementwise import elementwise
 from .layered import CHUNK, Layered, RowParts
+from .lbfgs import Curvatures
 from .one_layer import OneLayer
+from .rows import CompiledRows, compiles
 
 FIRST_ROWS = 40, 1000  # rows of the first stage: so many a dimension, and at least
 FIRST_TOL = 0.2  # over sqrt(rows): below it the gradient of a part of the rows is its noise
@@ -100,7 +103,7 @@ def newton(
     max_iter, memory = whole("max_iter", max_iter), whole("memory", memory)
     patience = patience if patience is None else whole("patience", patience)
     require_model(activation, density)
-    base = elementwise(density)
+    elementwise(density)  # or ValueError
     for name, rows in (("X", X), ("X_val", X_val)):
         if rows is not None:
             check(layers, **{name: rows})
@@ -118,7 +121,7 @@ def newton(
     judge = Judge(activation, density, X_val, None, lambda x: float(to_numpy(x).mean()))
     with np.errstate(all="ignore"):
         if len(layers) == 1:
-            start: Any = _begun(OneLayer.of(base, layers[0], X, w), X, w, max_iter)
+            start: Any = _one_layer(layers[0], X, w, density, max_iter)
         else:
             sample = RowParts(_parts(X, w), activation, density)
             start = Layered.of(sample, layers)
@@ -126,7 +129,7 @@ def newton(
         if not math.isfinite(start.value + largest(start.gradient)):
             bad = judge.first_bad(layers, X) or "the gradient"
             raise FitDivergedError(f"at the start {bad} is not finite", course.result(start, ""))
-        end, reason = ascend(start, memory, tol, max_iter, course.after)
+        end, reason = ascend(start, Curvatures(memory), tol, max_iter, course.after)
         result = course.result(end, reason)
     if reason == "max_iter":
         warnings.warn(
@@ -138,23 +141,44 @@ def newton(
     return result
 
 
-def _begun(start: OneLayer, X: Array, w: Array | None, max_iter: int) -> OneLayer:
-    """Return where a first stage on a part of the rows ends, if it is better on all of them.
+def _one_layer(
+    layer: Layer, X: Array, w: Array | None, density: Density, max_iter: int
+) -> OneLayer:
+    """Return the layer's point, or where a first stage on a part of the rows ends, if it is better.
 
     n = max(40 D, 1000) rows, evenly spaced, if that is a third of all or less; without a memory,
     until the gradient is below its own noise, 0.2 / sqrt(n).
     """
-    (layer, _), (N, D) = start.start, X.shape
-    n = max(FIRST_ROWS[0] * D, FIRST_ROWS[1])
-    step = N // n
+    start, (N, D) = _point(layer, X, w, density), X.shape
+    step = N // first_rows(D)
     if step < 3 or not math.isfinite(start.value):
         return start
-    part = None if w is None else w[::step]
-    first = OneLayer.of(start.base, layer, X[::step, :], part)
-    first_end: Any = ascend(first, 0, FIRST_TOL / math.sqrt(n), min(FIRST_STEPS, max_iter))[0]
-    (layer,) = first_end.layers()
-    end = OneLayer.of(start.base, layer, X, w)
+    first = _point(layer, X[::step, :], None if w is None else w[::step], density)
+    tol = FIRST_TOL / math.sqrt(first_rows(D))
+    first_end: Any = ascend(first, Curvatures(0), tol, min(FIRST_STEPS, max_iter))[0]
+    (moved,) = first_end.layers()
+    end = _point(moved, X, w, density)
     return end if end.value > start.value else start
+
+
+def first_rows(D: int) -> int:
+    """Return how many rows the first stage takes, if there are three times as many.
+
+    >>> first_rows(2), first_rows(100)
+    (1000, 4000)
+    """
+    return max(FIRST_ROWS[0] * D, FIRST_ROWS[1])
+
+
+def _point(layer: Layer, X: Array, w: Array | None, density: Density) -> OneLayer:
+    """Return the layer's point on rows X with weights w, by the compiled pass where it serves."""
+    bases = bases_of(density, X.shape[1])
+    plain = bases is None or w is not None or not isinstance(X, np.ndarray)
+    if plain or not compiles(X.dtype, X.size):
+        return OneLayer.of(elementwise(density), layer, X, w)
+    m = layer.W @ X.mean(axis=0, dtype=np.float64) + layer.b
+    rows = CompiledRows.of(X, layer.W, (layer.b - m).astype(X.dtype), cast(Bases, bases), X.dtype)
+    return OneLayer.begun(rows, layer, m)
 
 
 def _parts(X: Array, w: Array | None) -> tuple[tuple[Array, Array | None, float], ...]:

@@ -126,6 +126,21 @@ def _student(z: Any, scale: Any, log_c: Any, power: Any, top: Any, zero: Any, on
     return log_c + power * logs, (-ratio if z > zero else ratio)
 
 
+@inlined  # type: ignore[untyped-decorator]
+def _quartic(z: Any, edge: Any, log_c: Any, quarter: Any, half_3: Any, zero: Any) -> Any:
+    """Return log p and the score of the quartic; edge = 2, quarter = 1/4, half_3 = 3/2.
+
+    With b = min(|z|, 2), r = |z| - b: b^4 / 4 + r (b^3 + 3/2 b^2 r), and b^3 + 3 b^2 r.
+    """
+    size = abs(z)
+    b = size if size < edge else edge
+    r = size - b  # NaN stays
+    q = b * b
+    fall = q * (b + (half_3 + half_3) * r)
+    energy = quarter * q * q + r * (q * b + half_3 * q * r)
+    return log_c - energy, (-fall if z > zero else fall)
+
+
 @compiled
 def density_sweep(z: Any, code: Any, c: Any, log_p: Any, score: Any) -> Any:
     """Fill log p and its score from z, all (n,); code, c: `density_constants`."""
@@ -141,6 +156,9 @@ def density_sweep(z: Any, code: Any, c: Any, log_p: Any, score: Any) -> Any:
             log_p[i] = c1 - abs(x)
             score[i] = -one if x > zero else (one if x < zero else x)
     elif code == 4:
+        for i in range(n):
+            log_p[i], score[i] = _quartic(z[i], c0, c1, c2, c3, zero)
+    elif code == 5:
         for i in range(n):
             log_p[i], score[i] = _student(z[i], c0, c1, c2, c3, zero, one)
     else:

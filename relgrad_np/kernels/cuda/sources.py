@@ -73,7 +73,8 @@ extern "C" __global__ void leaky_sweep(
 }
 
 // A block for each row n. Y += b; Delta = score(Y) share[n]; total[n] = sum_i log p(Y[n, i]).
-// code: 0 normal, 1 logistic, 2 laplace, 3 sech, 4 student_t; constants: `density_numbers`.
+// code: 0 normal, 1 logistic, 2 laplace, 3 sech, 4 quartic, 5 student_t;
+// constants: `density_numbers`.
 extern "C" __global__ void density_sweep(
     real* Y, const real* b, integer code, real c0, real c1, real c2, real c3, const real* share,
     real* Delta, double* total, integer N, integer D) {
@@ -89,6 +90,11 @@ extern "C" __global__ void density_sweep(
         log_p = c1 - size;
         score = z > 0 ? -1 : z < 0 ? 1 : z;
       } else if (code == 4) {
+        real inner = size < c0 ? size : c0, r = size - inner, q = inner * inner;
+        real fall = q * (inner + 2 * c3 * r);
+        log_p = c1 - (c2 * q * q + r * (q * inner + c3 * q * r));
+        score = z > 0 ? -fall : fall;
+      } else if (code == 5) {
         real r = size * c0, large = r > 1 ? r : 1, q = r < 1 ? r : 1 / large;
         log_p = c1 + c2 * (2 * log(large) + log1p(q * q)) + 0 * r;
         score = (z > 0 ? -c3 : z < 0 ? c3 : z) * q / (1 + q * q);

@@ -1,0 +1,198 @@
+"""The rows of one layer, and one pass over them: u = C z, y = u + m, z the outputs of the start.
+
+`PlainRows` serves every array library and density; `CompiledRows` does the same for NumPy and the
+densities of `bases`, in one compiled pass.
+"""
+
+import importlib
+import importlib.util
+import math
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from ...core.arrays import Array, namespace
+from ...core.numerics import widest
+from .bases import QUARTIC_LOG_Z, Bases, statistics
+from .elementwise import Elementwise
+from .pairs import PairMoments
+
+CHUNK = 2**15  # numbers of the outputs that are worked on together: they stay in a cache
+BLOCK = 2**14  # the same for compiled passes, which hold less
+LANES = 64  # rows side by side in the kernel
+LONGEST = 4096  # rows of a block at most: 64 factors 1 + e for each of the kernel's products
+PAYS = 2**20  # N D from which a fit may wait some seconds for the kernel to be compiled
+
+
+class Pass(NamedTuple):
+    """Means over the rows: log p of a row, E score u' (D, D), E score (D,), and the moments.
+
+    >>> Pass(-1.0, None, None, None).log_p
+    -1.0
+    """
+
+    log_p: float
+    G: Array
+    g: Array
+    moments: PairMoments
+
+
+class Rows(Protocol):
+    """Rows (N, D) of mean 0, and the pass over them; `like`: an array like theirs."""
+
+    like: Array
+
+    def __call__(self, C: Array, m: Array) -> Pass: ...  # noqa: D102
+
+
+class Part(NamedTuple):
+    """Some rows: z (n, D), shares w (n,) of all weight, whether these are equal.
+
+    >>> Part("Z", "w", True).equal
+    True
+    """
+
+    Z: Array
+    w: Array
+    equal: bool
+
+
+class PlainRows:
+    """Rows of any array library, under any density that acts elementwise."""
+
+    def __init__(self, parts: tuple[Part, ...], base: Elementwise) -> None:
+        self.parts, self.base, self.like = parts, base, parts[0].Z
+
+    @classmethod
+    def of(
+        cls, X: Array, W: Array, b: Array, weights: Array | None, base: Elementwise
+    ) -> tuple["PlainRows", Array]:
+        """Return the rows z = W x + b less their mean, and that, (D,); weights of mean 1."""
+        xp, N, wide = namespace(X, "X"), X.shape[0], widest(X)
+        n = max(1, CHUNK // W.shape[0])
+        if weights is None:
+            shares = xp.full((N,), 1 / N, dtype=X.dtype, device=X.device)
+        else:
+            shares = weights / N
+        pieces = [slice(i, min(i + n, N)) for i in range(0, N, n)]
+        Ys = [X[piece, :] @ W.T + b for piece in pieces]  # (n, D)
+        ws = [shares[piece] for piece in pieces]
+        m = sum((xp.astype(w @ Y, wide) for Y, w in zip(Ys, ws, strict=True)), 0.0)  # (D,)
+        shift = xp.astype(m, X.dtype)
+        parts = tuple(Part(Y - shift, w, weights is None) for Y, w in zip(Ys, ws, strict=True))
+        return cls(parts, base), xp.astype(shift, wide)  # what is taken off is what is put back
+
+    @classmethod
+    def cut(cls, Z: Array, weights: Array | None, base: Elementwise) -> "PlainRows":
+        """Return the rows Z (N, D) of NumPy, of mean 0, in parts; weights of mean 1."""
+        N, n = len(Z), max(1, CHUNK // Z.shape[1])
+        shares = np.full(N, 1 / N, Z.dtype) if weights is None else (weights / N).astype(Z.dtype)
+        pieces = [slice(i, i + n) for i in range(0, N, n)]
+        return cls(tuple(Part(Z[p], shares[p], weights is None) for p in pieces), base)
+
+    def under(self, base: Elementwise) -> "PlainRows":
+        """Return the same rows under another density."""
+        return PlainRows(self.parts, base)
+
+    def __call__(self, C: Array, m: Array) -> Pass:
+        """Return what the rows say of u = C z, y = u + m. Cost: two products N D^2."""
+        xp, wide, dtype = namespace(m, "m"), m.dtype, self.like.dtype
+        shift, CT = xp.astype(m, dtype), xp.astype(C.T, dtype)
+        mean, G, sums = 0.0, 0.0, 0.0
+        for Z, w, equal in self.parts:
+            U = Z @ CT
+            log_p, score, dscore = self.base(U + shift)
+            mean = mean + xp.astype(w @ log_p, wide)
+            found = w[0] * (score.T @ U) if equal else (score * w[:, None]).T @ U
+            G = G + xp.astype(found, wide)  # (D, D)
+            curved = dscore * U
+            columns = (score, score * score, U * U, dscore, curved, curved * U)
+            sums = sums + xp.astype(xp.stack([w @ x for x in columns]), wide)  # (6, D)
+        g, information, variance, k, c, own = (sums[i, :] for i in range(6))  # type: ignore[index]
+        return Pass(float(mean), G, g, PairMoments(-k, -c, -own, variance, information))
+
+    def statistics(self, C: Array, m: Array) -> Array:
+        """Return the means (D, 4) of the sufficient statistics of `bases`; NumPy alone."""
+        return sum(np.tensordot(w, statistics(Z @ C.T + m), 1) for Z, w, _ in self.parts)
+
+    def log_p(self, C: Array, m: Array) -> Array:
+        """Return the mean of log p of each unit, (D,), under `Bases`."""
+        base: Any = self.base
+        return sum(np.tensordot(w, base.log_p(Z @ C.T + m), 1) for Z, w, _ in self.parts)
+
+
+class CompiledRows:
+    """Rows of NumPy in blocks (B, D, n), under `Bases`, in float32 or float64."""
+
+    def __init__(self, Z: Array, N: int, covariance: Array, base: Bases) -> None:
+        self.Z, self.N, self.covariance, self.base, self.like = Z, N, covariance, base, Z
+        _, D, n = Z.shape
+        self.scratch = np.empty((2 * D + 1, max(n, LANES, D)), Z.dtype)
+
+    @classmethod
+    def of(
+        cls, X: Array, W: Array, b: Array, base: Bases, dtype: Any, covariance: Array | None = None
+    ) -> "CompiledRows":
+        """Return the rows z = W x + b of X (N, D), of mean 0; their covariance if it is known."""
+        N, D = X.shape[0], W.shape[0]
+        n = min(max(LANES, BLOCK // D // LANES * LANES), LONGEST, -(-N // LANES) * LANES)
+        Z, shift = np.zeros((-(-N // n), D, n), dtype), b[:, None]
+        for block, i in zip(Z, range(0, N, n), strict=True):
+            part = X[i : i + n]
+            block[:, : len(part)] = W @ part.T + shift
+        if covariance is None:
+            covariance = sum((z @ z.T for z in Z.astype(np.float64)), np.zeros((D, D))) / N
+        return cls(Z, N, covariance, base)
+
+    def under(self, base: Bases) -> "CompiledRows":
+        """Return the same rows under other densities."""
+        return CompiledRows(self.Z, self.N, self.covariance, base)
+
+    def _pass(self, C: Array, m: Array, base: Bases) -> tuple[Array, Array]:
+        """Return the kernel's means (7, D), and E psi u' (D, D)."""
+        kernel = importlib.import_module("relgrad_np.kernels.cpu.ica")  # which needs Numba
+        last = self.N - (len(self.Z) - 1) * self.Z.shape[2]
+        sums, products = kernel.measured(self.Z, last, C, m, base.quartic, base.theta, self.scratch)
+        return sums / self.N, products / self.N
+
+    def __call__(self, C: Array, m: Array) -> Pass:
+        """Return what the rows say of u = C z, y = u + m. Cost: two products N D^2."""
+        sums, products = self._pass(C, m, self.base)
+        variance = np.sum((C @ self.covariance) * C, axis=1)  # (D,)
+        log_p = self._log_p(sums, m, variance)
+        moments = PairMoments(sums[4], sums[5], sums[6], variance, sums[3])
+        return Pass(float(log_p.sum()), -products, -sums[2], moments)
+
+    def log_p(self, C: Array, m: Array) -> Array:
+        """Return the mean of log p of each unit, (D,)."""
+        variance = np.sum((C @ self.covariance) * C, axis=1)
+        return self._log_p(self._pass(C, m, self.base)[0], m, variance)
+
+    def _log_p(self, sums: Array, m: Array, variance: Array) -> Array:
+        base, stats = self.base, self._statistics(sums, m, variance)
+        own = -np.sum(stats * base.theta, axis=1) - base.log_Z
+        return np.where(base.quartic, -sums[0] - QUARTIC_LOG_Z, own)
+
+    def statistics(self, C: Array, m: Array) -> Array:
+        """Return the means (D, 4) of the sufficient statistics of `bases`."""
+        sums, _ = self._pass(C, m, Bases.alike("sech", len(m)))
+        return self._statistics(sums, m, np.sum((C @ self.covariance) * C, axis=1))
+
+    @staticmethod
+    def _statistics(sums: Array, m: Array, variance: Array) -> Array:
+        log_cosh = sums[0] - math.log(2)
+        return np.stack([m, (variance + m * m) / 2, log_cosh, m - sums[1]], axis=1)
+
+
+def compiles(dtype: Any, size: int) -> bool:
+    """Say whether passes are to be compiled: Numba is there, and has the code, or it pays.
+
+    `size` is N D of the rows. Compiling takes some seconds, once for each dtype.
+    """
+    if importlib.util.find_spec("numba") is None:
+        return False
+    if size >= PAYS:
+        return True
+    stored = importlib.import_module("relgrad_np.kernels.cpu.stored")
+    kernel = importlib.import_module("relgrad_np.kernels.cpu.ica").ica_pass
+    return bool(stored.has_code(kernel, dtype))
