@@ -115,7 +115,7 @@ class Stream:
         Weights are relative to the mean of all that have come. FloatingPointError where a batch
         has no finite objective: no step is taken on it.
         """
-        size = self._capacity(X.shape[1])
+        size = capacity(X.shape[1])
         for rows in (slice(i, i + size) for i in range(0, len(X), size)):
             self._take_in(X[rows], step, None if weights is None else weights[rows])
 
@@ -134,7 +134,7 @@ class Stream:
             if not self._started(X, step):
                 return
             X, weights = np.concatenate(self.window), None
-        elif self.new >= self._capacity(X.shape[1]):
+        elif self.new >= capacity(X.shape[1]):
             self._look(step)
         for rows in np.array_split(np.arange(len(X)), math.ceil(len(X) / self.batch_size)):
             self._step(X[rows], step, None if weights is None else weights[rows])
@@ -145,13 +145,10 @@ class Stream:
         self.rows += len(X)
         self.weight += float(len(X) if weights is None else np.sum(weights))
 
-    def _capacity(self, D: int) -> int:
-        return max(WINDOW, 5 * D * (D + 3) // 2)
-
     def _latest(self) -> Array:
         """Cut the window to the latest rows; return them, (n, D)."""
         rows = np.concatenate(self.window)
-        rows = rows[-self._capacity(rows.shape[1]) :]
+        rows = rows[-capacity(rows.shape[1]) :]
         self.window = [rows]
         return rows
 
@@ -262,7 +259,7 @@ class Stream:
         gap = kept.gap + n / (n + 2 * self.batch_size) * (better - kept.gap)
         if not gap >= -BETTER:
             return kept._replace(layers=last, before=last, rows=n, gap=0.0)
-        share = n / min(kept.rows + n, WINDOWS * self._capacity(X.shape[1]))
+        share = n / min(kept.rows + n, WINDOWS * capacity(X.shape[1]))
         layers = tuple(
             Layer(W + share * (V - W), b + share * (c - b))
             for (W, b), (V, c) in zip(kept.layers, last, strict=True)
@@ -280,6 +277,15 @@ class Stream:
             return rate
         x, D = float(np.max(record.use.x)), int(record.use.mean.shape[1])
         return min(rate, 4 * NOISE * max(x, 1.0) / max(x * D, 1e-30))
+
+
+def capacity(D: int) -> int:
+    """Return how many rows of D columns a window holds.
+
+    >>> capacity(4), capacity(100)
+    (1000, 25750)
+    """
+    return max(WINDOW, 5 * D * (D + 3) // 2)
 
 
 def _alone(step: Callable[..., Any], state: State, X: Array, counts: Any, **options: Any) -> Any:

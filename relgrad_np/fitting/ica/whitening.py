@@ -32,8 +32,12 @@ class Whitening(NamedTuple):
 
     def logdet(self) -> float:
         """Return log of the volume by which K magnifies its row space, and 1 / sd the rest."""
-        s = np.linalg.svd(self.K, compute_uv=False)
-        return float(np.log(s).sum() - np.log(self.sd).sum())
+        K, units = self.K, 0.0
+        if K.shape[0] == K.shape[1]:  # columns may have units so far apart that some would be 0
+            size = np.abs(K).max(axis=0)
+            K, units = K / size, float(np.log(size).sum())
+        s = np.linalg.svd(K, compute_uv=False)
+        return float(np.log(s).sum() - np.log(self.sd).sum()) + units
 
 
 def whitening(X: Array, n_components: int | None = None, weights: Array | None = None) -> Whitening:

@@ -15,8 +15,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import relgrad_np as rg
-from relgrad_np import estimator
 from relgrad_np.estimator import RelativeGradientFlow
+from relgrad_np.estimator import flow as flow_module
 
 FEW = {"epochs": 3, "random_state": 0}
 
@@ -216,10 +216,8 @@ def test_no_row_is_both_fitted_and_held_for_validation(monkeypatch):
         seen.update(X=X, **options)
         return fit_layers(layers, X, *model, **options)
 
-    from relgrad_np import estimator
-
-    fit_layers = estimator.fit_layers
-    monkeypatch.setattr(estimator, "fit_layers", fit)
+    fit_layers = flow_module.fit_layers
+    monkeypatch.setattr(flow_module, "fit_layers", fit)
     X = np.random.default_rng(0).standard_normal((300, 3))
     flow = RelativeGradientFlow(**FEW, validation_fraction=0.2)
     flow.fit(X, sample_weight=np.full(300, 3))
@@ -392,7 +390,7 @@ def test_a_fit_without_a_finite_start_raises(X, monkeypatch):
     def diverge(start, rows, *model, **options):
         raise rg.FitDivergedError("no", rg.FitResult(start, start, 0, (), None, "diverged", 1))
 
-    monkeypatch.setattr(estimator, "fit_layers", diverge)
+    monkeypatch.setattr(flow_module, "fit_layers", diverge)
     flow = RelativeGradientFlow(warm_start=True, **FEW)
     flow._fitted = tuple(rg.Layer(np.eye(3) * np.nan, np.zeros(3)) for _ in range(2))
     with pytest.raises(rg.FitDivergedError):

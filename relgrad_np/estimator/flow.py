@@ -21,21 +21,21 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from .core.activations import Activation
-from .core.activations import activation as make_activation
-from .core.arguments import number, one_of, whole
-from .core.densities import Density
-from .core.densities import density as make_density
-from .core.network import Layer, Layers, forward
-from .core.objective import log_likelihood
-from .core.sampling import inverse, require_model, sample
-from .fitting.loop import fit as fit_layers
-from .fitting.rank import require_full_rank
-from .fitting.records import FitDivergedError, FitResult, FitWarning, NotConvergedWarning
-from .fitting.starts import KINDS, init_layers
-from .fitting.stream import Stream
-from .kernels.choose import Workload, choose, resolve
-from .rules.by_name import NEWTON, make_rule
+from ..core.activations import Activation
+from ..core.activations import activation as make_activation
+from ..core.arguments import number, one_of, whole
+from ..core.densities import Density
+from ..core.densities import density as make_density
+from ..core.network import Layer, Layers, forward
+from ..core.objective import log_likelihood
+from ..core.sampling import inverse, require_model, sample
+from ..fitting.loop import fit as fit_layers
+from ..fitting.rank import require_full_rank
+from ..fitting.records import FitDivergedError, FitResult, FitWarning, NotConvergedWarning
+from ..fitting.starts import KINDS, init_layers
+from ..fitting.stream import Stream
+from ..kernels.choose import Workload, choose, resolve
+from ..rules.by_name import NEWTON, make_rule
 
 Array = Any
 
