@@ -30,6 +30,7 @@ from ..newton.one_layer import OneLayer
 from ..newton.pairs import settled
 from ..newton.rows import CompiledRows, PlainRows, compiles
 from .family import most_likely
+from .sources import OutputMoments, fourth_order_rotation
 from .whitening import Whitening
 
 MEMORY = 7
@@ -39,19 +40,6 @@ DOUBTFUL = 1.1  # of kappa: below it a unit may have the wrong density
 WIDER = 0.6  # of the quartic's scale, for the family: small outputs, where it is flat and steep
 PARAMETERS = 3  # a fitted density has more than a fixed one, for which log N / 2 N is taken off
 AUTO = ("auto", "extended")
-
-
-class OutputMoments(NamedTuple):
-    """Of each output y = u + E y, (n,): E log p(y), nats, and E u^2, E u^3, E u^4.
-
-    >>> OutputMoments(-1.0, 1.0, 0.0, 3.0).fourth
-    3.0
-    """
-
-    log_p: Array
-    variance: Array
-    third: Array
-    fourth: Array
 
 
 class Unmixed(NamedTuple):
@@ -102,7 +90,8 @@ def unmix(
 
     `density`: "auto", "extended", one for all sources, or `Bases`, one for each. `weights` (N,),
     positive: of the rows.
-    `start` (n, n): the first W, by default the identity. Computed in float64, whatever X is.
+    `start` (n, n): the first W, by default a rotation that does not depend on the mixing, see
+    `fourth_order_rotation`. Computed in float64, whatever X is.
 
     >>> from relgrad_np.fitting.ica.whitening import whitening
     >>> S = np.random.default_rng(0).laplace(size=(500, 2))
@@ -116,6 +105,10 @@ def unmix(
     base: Any = Bases.alike("sech", n) if density in AUTO else density
     if isinstance(base, Density):
         base = bases_of(base, n) or base
+    if start is None:
+        every = max(1, step)
+        part = X[::every], None if weights is None else weights[::every]
+        start = fourth_order_rotation((part[0] - white.mean) @ white.K.T, part[1])
     course = _Course(X, white, base, weights, start, max_iter)
     switching, noise = density in AUTO, FIRST_TOL / math.sqrt(N)
     if step:
@@ -144,13 +137,13 @@ class _Course:
         white: Whitening,
         base: Any,
         weights: Array | None,
-        start: Array | None,
+        start: Array,
         max_iter: int,
     ) -> None:
         n = len(white.K)
         self.X, self.white, self.base, self.weights = X, white, base, weights
         self.max_iter, self.n_iter = max_iter, 0
-        self.C, self.m = np.eye(n) if start is None else np.array(start, float), np.zeros(n)
+        self.C, self.m = np.array(start, float), np.zeros(n)
         self.tracked = track((Layer(self.C, self.m),))
         self.end: Any = None
 
