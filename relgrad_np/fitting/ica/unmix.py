@@ -6,6 +6,8 @@
     3. the density of each source is fitted, where that raises its likelihood ("auto")
     4. all rows, in float32 until the gradient is below 1e-3, then in float64 until it is below tol
 
+Of few numbers all is done in float64.
+
 A unit keeps its density as long as it is stable there, E psi' E u^2 > E psi u: then a pair of such
 sources is a maximum of the likelihood, else a saddle (Cardoso & Laheld 1996, and Lee, Girolami &
 Sejnowski 1999, extended Infomax). Each step raises the exact log-likelihood under the densities of
@@ -34,6 +36,7 @@ from .sources import OutputMoments, fourth_order_rotation
 from .whitening import Whitening
 
 MEMORY = 7
+FEW = 2**16  # numbers, for which float32 is not worth another copy
 ROUGH = 1e-3  # of the gradient, to which float32 is good
 SWITCHES = 6  # of a unit in a stage, so that none goes to and fro
 DOUBTFUL = 1.1  # of kappa: below it a unit may have the wrong density
@@ -111,19 +114,21 @@ def unmix(
         start = fourth_order_rotation((part[0] - white.mean) @ white.K.T, part[1])
     course = _Course(X, white, base, weights, start, max_iter)
     switching, noise = density in AUTO, FIRST_TOL / math.sqrt(N)
+    rough = np.float32 if N * n > FEW else np.float64
     if step:
-        rows = course.rows(np.float32, step)
-        course.climb(rows, Curvatures(0), part_noise, switching, FIRST_STEPS)
+        part_rows = course.rows(rough, step)
+        course.climb(part_rows, Curvatures(0), part_noise, switching, FIRST_STEPS)
     course.n_iter = 0
-    rows = course.rows(np.float32)
+    rows = course.rows(rough)
     if switching:
         course.climb(rows, Curvatures(MEMORY), noise, switching)
         course.reconsider(rows, noise)
     if density == "auto":
         course.adapt(rows, N)
     memory = Curvatures(MEMORY)
-    course.climb(rows, memory, ROUGH, density == "extended")
-    rows = course.rows(np.float64)
+    if rough == np.float32:
+        course.climb(rows, memory, ROUGH, density == "extended")
+        rows = course.rows(np.float64)
     reason = course.climb(rows, memory, tol, density == "extended")
     return course.result(reason)
 
