@@ -132,8 +132,8 @@ def cell(D: int, sources: str, N: int, condition: float, mixtures: int, **_: Any
     out: Line = {"numexpr": importlib.util.find_spec("numexpr") is not None}
     out |= {name: {"amari": [], "s": [], "n": []} for name in METHODS}
     with threadpool_limits(1):
-        for method in METHODS.values():  # whatever is compiled or imported first
-            method(SOURCES[sources](np.random.default_rng(0), (200, 2)), sources)
+        for method in METHODS.values():  # whatever is imported or, of so many rows, compiled first
+            method(SOURCES[sources](np.random.default_rng(0), (2**19, 2)), sources)
         for seed in range(mixtures):
             rng = np.random.default_rng([D, seed])
             S = SOURCES[sources](rng, (N, D))

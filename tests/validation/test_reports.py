@@ -257,14 +257,14 @@ def test_a_cell_of_ica_compares_what_it_says(kind, monkeypatch):
         line = ica.cell(D=3, sources=kind, N=1500, condition=condition, mixtures=2)
         assert max(line["relative"]["amari"]) < 0.06
         assert all(line["converged"])
-        assert all(abs(x) < 1e-3 for x in line.get("ahead", []))  # but for the location
+        assert all(x > 0 for x in line.get("ahead", []))  # variance 1 is not the likeliest scale
     assert ("ahead" in line) == (kind != "half")
 
 
 def test_the_densities_that_likelihoods_are_compared_by_have_mass_1():
     z = np.linspace(-40, 40, 200_001)
     for log_p in ica.LOG_P.values():
-        assert np.exp(log_p(z)).sum() * (z[1] - z[0]) == pytest.approx(1, abs=1e-12)
+        assert np.exp(log_p(z)).sum() * (z[1] - z[0]) == pytest.approx(1, abs=1e-8)
 
 
 def test_sources_of_each_kind_are_standard_problems():

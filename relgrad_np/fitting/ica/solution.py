@@ -19,7 +19,7 @@ class Solution(NamedTuple):
     mean (D,); A (n, D); inverse (D, n): x = mean + inverse (y - b), plus what is left out; b (n,);
     rest (k, D), sd (k,): orthonormal directions that are left out, and the deviation along them;
     logdet: log of the volume by which A magnifies, and 1 / sd the rest, nats; log_p: of outputs
-    (N, n), elementwise.
+    (N, n), elementwise; total: the variance of all columns, if it is known.
 
     >>> from relgrad_np import density
     >>> solution = of_layer(Layer(2 * np.eye(1), np.ones(1)), density("normal"))
@@ -35,6 +35,7 @@ class Solution(NamedTuple):
     sd: Array
     logdet: float
     log_p: Callable[[Array], Array]
+    total: float | None = None
 
     def outputs(self, X: Array) -> Array:
         """Return the outputs (N, n) of rows X (N, D), float64, at their densities' scale."""
@@ -72,7 +73,8 @@ def of_white(white: Whitening, W: Array, b: Array, log_p: Callable[[Array], Arra
     """Return the solution of white rows z, y = W z + b with the log-densities log_p(y)."""
     logdet = float(np.linalg.slogdet(W)[1]) + white.logdet()
     inverse = white.inverse @ np.linalg.inv(W)
-    return Solution(white.mean, W @ white.K, inverse, b, white.rest, white.sd, logdet, log_p)
+    rest = white.rest, white.sd
+    return Solution(white.mean, W @ white.K, inverse, b, *rest, logdet, log_p, white.variance())
 
 
 def of_layer(layer: Layer, density: Density) -> Solution:
@@ -142,8 +144,9 @@ def described(
         sign = np.where(along < 0, -1.0, 1.0)
     sd = np.sqrt(moments.variance)
     scale = sign / (sd[order] if unit else 1.0)  # (n,)
-    centred = X - np.average(X, axis=0, weights=weights)
-    total = np.average(np.einsum("ij,ij->i", centred, centred, dtype=np.float64), weights=weights)
+    total = solution.total
+    if total is None:
+        total = float(np.square(X - X.mean(axis=0), dtype=np.float64).mean(axis=0).sum())
     share = np.sum(solution.inverse**2, axis=0) * moments.variance / total
     N = len(X) if weights is None else np.sum(weights) ** 2 / np.sum(weights * weights)
     diagnostics = {

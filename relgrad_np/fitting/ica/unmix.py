@@ -104,7 +104,7 @@ def unmix(
     ('tol', ['sech', 'sech'])
     """
     N, n = len(X), len(white.K)
-    step, part_noise = first_part(N, n)
+    step, part_noise = first_part(N, n) if N * n > FEW // 4 else (0, 0.0)
     base: Any = Bases.alike("sech", n) if density in AUTO else density
     if isinstance(base, Density):
         base = bases_of(base, n) or base
@@ -234,8 +234,11 @@ class _Course:
     def result(self, reason: str) -> Unmixed:
         """Return what the last climb ended with."""
         end, density = self.end, self.base
-        own = () if isinstance(density, Bases) else (density.log_prob,)
-        moments = OutputMoments(end.rows.log_p(self.C, self.m, *own), *end.rows.powers(self.C))
+        log_p = end.each
+        if log_p is None:
+            own = () if isinstance(density, Bases) else (density.log_prob,)
+            log_p = end.rows.log_p(self.C, self.m, *own)
+        moments = OutputMoments(log_p, *end.rows.powers(self.C))
         return Unmixed(
             self.C, self.m, density, kappa(end), end.value, largest(end.gradient), self.n_iter,
             reason, moments,

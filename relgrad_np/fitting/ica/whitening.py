@@ -30,6 +30,10 @@ class Whitening(NamedTuple):
     rest: Array
     sd: Array
 
+    def variance(self) -> float:
+        """Return the variance of all columns together."""
+        return float(np.square(self.inverse).sum() + np.square(self.sd).sum())
+
     def logdet(self) -> float:
         """Return log of the volume by which K magnifies its row space, and 1 / sd the rest."""
         K, units = self.K, 0.0

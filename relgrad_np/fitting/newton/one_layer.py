@@ -26,7 +26,7 @@ class OneLayer:
     ) -> None:
         self.rows, self.start, self.C, self.m, self.tracked = rows, start, C, m, tracked
         xp, D = namespace(m, "m"), m.shape[0]
-        mean, G, g, self.moments = rows(C, m)
+        mean, G, g, self.moments, self.each = rows(C, m)
         G = G + eye(xp, C)
         self.gradient = xp.concat([G, g[:, None]], axis=1)[None, ...]  # (1, D, D + 1)
         total = float(detached(xp.sum(tracked.logdet)))
@@ -61,7 +61,7 @@ class OneLayer:
         """
         xp = namespace(self.m, "m")
         E, t = alpha * direction[0, :, :-1], alpha * direction[0, :, -1]  # (D, D), (D,)
-        P = phi1(E, max(float(detached(xp.linalg.matrix_norm(E))), TINY))
+        P = phi1(E, max(float(detached(xp.sqrt(xp.sum(E * E)))), TINY))
         M = eye(xp, E) + P @ E
         logdet = self.tracked.logdet + xp.linalg.trace(E)
         tracked = self.tracked._replace(logdet=logdet)

@@ -27,6 +27,8 @@ PAYS = 2**20  # N D from which a fit may wait some seconds for the kernel to be 
 class RowMeans(NamedTuple):
     """Means over the rows: log p of a row, E score u' (D, D), E score (D,), and the moments.
 
+    `each` (D,): log p by unit, where the pass knows it.
+
     >>> RowMeans(-1.0, None, None, None).log_p
     -1.0
     """
@@ -35,6 +37,7 @@ class RowMeans(NamedTuple):
     G: Array
     g: Array
     moments: PairMoments
+    each: Array | None = None
 
 
 class LinearRows(Protocol):
@@ -166,7 +169,7 @@ class CompiledRows:
         variance = np.sum((C @ self.covariance) * C, axis=1)  # (D,)
         log_p = self._log_p(sums, m, variance)
         moments = PairMoments(sums[4], sums[5], sums[6], variance, sums[3])
-        return RowMeans(float(log_p.sum()), -products, -sums[2], moments)
+        return RowMeans(float(log_p.sum()), -products, -sums[2], moments, log_p)
 
     def log_p(self, C: Array, m: Array) -> Array:
         """Return the mean of log p of each unit, (D,)."""
