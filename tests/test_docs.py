@@ -209,14 +209,17 @@ EXAMPLES = {
     "unmix.py": ("Amari distance", ("unmix.png",)),
     "own_csv.py": ("the least likely rows:\n", ("people.csv", "new_rows.csv")),
     "judge_torch.py": ("the term of log|det W| (+ b) is missing", ()),
+    "recording.py": ("heart: one source beats ", ("recording.png",)),
+    "mne_style.py": ("correlation of the two sources of the blinks: ", ()),
 }
+NEEDS = {"judge_torch.py": "torch", "recording.py": "alice_ml", "mne_style.py": "alice_ml"}
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
 def test_an_example_runs(name, tmp_path, monkeypatch, capsys):
     """As a program without arguments; a warning is an error, here as everywhere in the tests."""
-    if name == "judge_torch.py":
-        pytest.importorskip("torch")
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [name])
     runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
@@ -231,6 +234,30 @@ def test_an_example_runs(name, tmp_path, monkeypatch, capsys):
         assert float(re.search(r"mixing: ([\d.]+)", out)[1]) < 0.02
     if name == "own_csv.py":  # the first wrong row of the table that it makes
         assert out.split("the least likely rows:\n")[1].splitlines()[1].startswith("597")
+
+
+@pytest.mark.parametrize("name", ["recording.py", "mne_style.py"])
+def test_an_example_says_that_a_recording_was_not_unmixed(name, tmp_path, monkeypatch, capsys):
+    """Planted: principal components in the place of independent ones."""
+    pytest.importorskip("alice_ml")
+    from sklearn.decomposition import PCA
+
+    class Principal(PCA):
+        n_iter_ = 0
+
+        def __init__(self, whiten=True, random_state=None, max_iter=None):
+            super().__init__(whiten=True)
+            self.max_iter = max_iter
+
+        @property
+        def mixing_(self):
+            return self.components_.T * np.sqrt(self.explained_variance_)
+
+    monkeypatch.setattr("relgrad_np.estimator.RelativeICA", Principal)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [name])
+    with pytest.raises(SystemExit, match="The unmixing failed"):
+        runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
 
 
 def test_the_commands_of_the_first_page_run(tmp_path, monkeypatch, capsys):
