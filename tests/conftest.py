@@ -1,3 +1,5 @@
+"""Profiles of Hypothesis, tests that need a device, and the whole suite on several processors."""
+
 import os
 
 import pytest
@@ -20,6 +22,48 @@ def at_hand():
         return cupy.cuda.runtime.getDeviceCount() > 0
     except Exception:  # no CuPy, no driver, no device: each its own error
         return False
+
+
+MOST = 4  # processes; with more, the one that compiles would be waited for
+# the files whose tests compile kernels: in one process, or each process compiles them all anew
+COMPILING = (
+    "relgrad_np/kernels/", "tests/kernels/", "tests/benchmarks/", "tests/fitting/test_devices.py",
+    "tests/test_walks.py",
+)  # fmt: skip
+
+
+def processors():
+    """How many processors this process may use."""
+    known = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Run the whole suite in several processes; what is named on the command line, in one.
+
+    `-n 0` runs the suite in one process, too; without pytest-xdist it always does.
+    """
+    option, whole = config.option, config.args_source is config.ArgsSource.TESTPATHS
+    alone = hasattr(config, "workerinput") or option.usepdb or option.collectonly
+    if getattr(option, "numprocesses", 0) is None and option.dist == "no" and whole and not alone:
+        option.numprocesses, option.dist = min(processors(), MOST), "loadfile"
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of the processes that are begun
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give each process whole files, and to one of them all those that compile."""
+    if config.option.dist != "loadfile":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Files(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.split("::")[0]
+            return "kernels" if file.startswith(COMPILING) else file
+
+    return Files(config, log)
 
 
 def pytest_collection_modifyitems(items):

@@ -101,7 +101,7 @@ def test_only_two_files_of_the_oracle_know_the_core():
 
 def calls(path):
     """Attribute names that a file calls or reads."""
-    return {n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)}
+    return {n.attr for n in import_graph.nodes(path) if isinstance(n, ast.Attribute)}
 
 
 def test_only_the_cubic_files_are_cubic():
@@ -113,20 +113,19 @@ def test_only_the_cubic_files_are_cubic():
 
 def test_only_one_core_file_knows_array_libraries():
     for name in set(CORE) - {"arrays"}:
-        tree = ast.parse((PACKAGE / "core" / f"{name}.py").read_text())
-        modules = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
-        modules |= {
-            n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and not n.level
-        }
+        nodes = import_graph.nodes(PACKAGE / "core" / f"{name}.py")
+        modules = {a.name for n in nodes if isinstance(n, ast.Import) for a in n.names}
+        modules |= {n.module for n in nodes if isinstance(n, ast.ImportFrom) and not n.level}
         assert not modules & {"array_api_compat", "cupy", "torch", "numba"}, name
         assert not {"cupy", "torch", "numba"} & {m.split(".")[0] for m in modules if m}, name
 
 
 def test_only_the_kernels_know_numba_and_nobody_imports_them():
     """They are handed over by name, see `kernels.choose`."""
+    paths = import_graph.modules(PACKAGE)
     for module, targets in import_graph.graph(PACKAGE).items():
-        path = import_graph.modules(PACKAGE)[module]
-        nodes = list(ast.walk(ast.parse(path.read_text())))
+        path = paths[module]
+        nodes = import_graph.nodes(path)
         names = {a.name for n in nodes if isinstance(n, ast.Import) for a in n.names}
         names |= {n.module or "" for n in nodes if isinstance(n, ast.ImportFrom)}
         if not module.startswith("relgrad_np.kernels.cpu"):
@@ -139,9 +138,8 @@ def test_only_the_kernels_know_numba_and_nobody_imports_them():
 
 def functions(path):
     """Name and number of lines of code of every function: no docstring, comment or empty line."""
-    text = path.read_text()
-    lines = text.splitlines()
-    for node in ast.walk(ast.parse(text)):
+    lines = path.read_text().splitlines()
+    for node in import_graph.nodes(path):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             first = node.body[0]
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
@@ -163,18 +161,19 @@ def test_files_of_the_core_are_short_and_functions_can_be_read():
 
 def test_no_forbidden_words_or_habits_in_the_core():
     for name in CORE:
-        text = (PACKAGE / "core" / f"{name}.py").read_text().lower()
+        path = PACKAGE / "core" / f"{name}.py"
+        text = path.read_text().lower()
         for word in ("loss", "nll", "trick"):
             assert word not in text, f"{word!r} in {name}"
         assert "assert " not in text
-        assert not any(isinstance(n, ast.Global) for n in ast.walk(ast.parse(text)))
+        assert not any(isinstance(n, ast.Global) for n in import_graph.nodes(path))
 
 
 def test_no_two_records_share_a_name():
     """Records: classes that hold data, named tuples and dataclasses."""
     seen = {}
     for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in import_graph.nodes(path):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 assert node.name not in seen, f"{node.name} in {path.name} and in {seen[node.name]}"
                 seen[node.name] = path.name

@@ -1,6 +1,7 @@
 """The documentation runs: each page's blocks in order, as one program; what it names exists."""
 
 import doctest
+import functools
 import importlib
 import json
 import os
@@ -79,14 +80,20 @@ def test_a_page_that_is_wrong_is_seen(block):
         run(f"Words.\n\n{block}\n", "wrong.md")
 
 
+@functools.cache
+def files_of_tests():
+    """The text of each file of tests."""
+    return {path: path.read_text() for path in TESTS.rglob("test_*.py")}
+
+
 def missing(text):
     """What a page names and is not there: tests, functions, files, commands."""
-    found = set()
+    found, files = set(), files_of_tests()
     for file, name in re.findall(r"`(test_\w+)\.(test_\w+)`", text):
-        texts = [path.read_text() for path in TESTS.rglob(f"{file}.py")]
+        texts = [text for path, text in files.items() if path.stem == file]
         if not any(re.search(rf"^(def {name}\(|{name} = )", text, re.M) for text in texts):
             found.add(f"{file}.{name}")
-    known = "".join(path.read_text() for path in TESTS.rglob("test_*.py"))
+    known = "".join(files.values())
     for name in re.findall(r"`(test_\w+)`", text):
         if not re.search(rf"^(def {name}\(|{name} = )", known, re.M):
             found.add(name)

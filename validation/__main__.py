@@ -27,12 +27,14 @@ TITLES = {
     "erratum": "The errata: the bias rule, and the inverse with biases",
     "witnesses": "Independent witnesses",
     "ica": "Linear ICA: one layer, beside Picard and FastICA",
+    "recovery": "Sources of any kind: densities chosen and fitted",
     "nonlinear": "Nonlinear ICA: sources from the model's own class",
     "toys": "Eight toys in the plane",
     "gradients": "Ordinary against relative gradient",
     "density": "Density estimation",
     "deviations": "The published recipe, and what each deviation costs",
     "samples": "Samples",
+    "second_order": "Second order: all rows at once, beside the rules of minibatches",
     "scaling": "Time of a step against D",
     "robustness": "The default rule at every depth, and at three times its rate",
     "parts": "What each part of the recipe does",
@@ -42,7 +44,7 @@ TITLES = {
     "tracking": "log|det W| and inv(W), tracked through long runs",
 }
 BY_NAME_ONLY = ("robustness", "parts", "patches", "starts", "stiffness", "tracking")
-QUICK = ("erratum", "witnesses", "ica", "nonlinear", "toys", "density")
+QUICK = ("erratum", "witnesses", "ica", "recovery", "nonlinear", "toys", "density", "second_order")
 
 
 def module(name: str) -> ModuleType:

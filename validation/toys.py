@@ -15,7 +15,7 @@ from .fitting import SETS, Wanted, facts, fitted, found, runs
 from .report import Claim, Section, hours, table
 from .store import Line, Store
 
-QUICK_EPOCHS = 30
+QUICK_EPOCHS = 15
 QUICK_LAYERS = 16
 
 

@@ -4,6 +4,7 @@
     dirty        three hundred dirty data sets, L = 1, 2, 3, 5, float32 and float64, the defaults
     stream       drifting densities through `partial_fit`, row by row and in batches
     interrupts   KeyboardInterrupt at random instants of `fit` and `partial_fit`
+    newton       a thousand dirty problems: no iteration lowers the exact log-likelihood
 
 A fit must end without an exception, but for one clear line about rank or rows; without NaN; and
 not below its own start, nor below the closed-form Gaussian of its rows, by more than 0.01 nats,
@@ -32,7 +33,7 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
 
 import numpy as np  # noqa: E402
 
-from . import interrupts, streams  # noqa: E402
+from . import interrupts, rises, streams  # noqa: E402
 from .dirty import COUNT, KINDS, dirty  # noqa: E402
 from .faults import FAULTS  # noqa: E402
 from .judge import estimator, judged  # noqa: E402
@@ -162,11 +163,17 @@ def interrupts_part(options: argparse.Namespace) -> Iterator[str | Check]:
     yield from interrupts.checks(20 if options.quick else 200)
 
 
+def newton_part(options: argparse.Namespace) -> Iterator[str | Check]:
+    """Yield the checks of full batches of second order."""
+    yield from rises.checks(rises.COUNT // 10 if options.quick else rises.COUNT)
+
+
 PARTS = {
     "faults": faults_part,
     "dirty": dirty_part,
     "stream": stream_part,
     "interrupts": interrupts_part,
+    "newton": newton_part,
 }
 
 

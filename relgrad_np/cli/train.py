@@ -17,6 +17,7 @@ from ..distributed.together import fit, together, world
 from ..fitting.declared import declared
 from ..fitting.records import FitDivergedError
 from ..fitting.snapshots import Snapshot
+from ..rules.by_name import NEWTON
 from ..runs import folder as run_folder
 from ..runs.checkpoint import CheckpointWriter, newest_snapshot
 from ..runs.model import save
@@ -107,6 +108,8 @@ def new_job(options: argparse.Namespace) -> Job:
         raise ValueError("`DATA` is required: a name or a file (see relgrad-np train --help)")
     chosen = {name: getattr(options, name) for name in declared(Settings)}
     settings = settings_for(options.data, **chosen)
+    if settings.rule == NEWTON and options.distributed:
+        raise ValueError(f"`--distributed` needs a rule of minibatches, not {NEWTON!r}")
     name = absolute(options.data)
     data = load(name, settings.seed, options.rows, options.data_dir)
     config = {

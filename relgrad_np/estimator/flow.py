@@ -18,6 +18,7 @@ from sklearn.base import (
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ..core.activations import Activation
@@ -34,9 +35,18 @@ from ..fitting.records import FitDivergedError, FitResult, FitWarning, NotConver
 from ..fitting.starts import KINDS, init_layers
 from ..fitting.stream import Stream
 from ..kernels.choose import Workload, choose, resolve
-from ..rules.by_name import make_rule
+from ..rules.by_name import NEWTON, make_rule
 
 Array = Any
+
+
+def _steps_by_batches(flow: Any) -> bool:
+    """Say whether the rule can follow a stream; AttributeError if not, as scikit-learn has it."""
+    if isinstance(flow.rule, str) and flow.rule == NEWTON:
+        raise AttributeError(
+            f"`partial_fit` needs a rule of minibatches, and rule={NEWTON!r} fits all rows at once"
+        )
+    return True
 
 
 class RelativeGradientFlow(
@@ -56,13 +66,15 @@ class RelativeGradientFlow(
         (ICA of sources that are lighter than the Gaussian), "student_t", "multivariate_t" (of all
         components at once: no ICA), or what `relgrad_np.density` made.
     rule : str or rule
-        "recipe", "natural", "plain", "exponential", "scalar", "adam", "group_adam", or a rule; see
-        `relgrad_np.fit`.
+        "recipe", "natural", "plain", "exponential", "scalar", "adam", "group_adam", "newton" (all
+        rows at once, no `partial_fit`), or a rule; see `relgrad_np.fit`.
     learning_rate : float, optional
         Default: the rule's own.
     schedule : str
         "linear", "constant", "cosine" or "harmonic"; `partial_fit` is constant.
-    batch_size, epochs : int
+    batch_size, epochs : int, optional
+        Most rows of a batch, None for all of them (in `fit`); passes over the rows, None for 15, or
+        500 with "newton".
     init : str
         "gaussianize", "principal", "whiten", "orthogonal" or "identity", see
         `relgrad_np.init_layers`.
@@ -112,6 +124,7 @@ class RelativeGradientFlow(
     _fitted: Layers | None = None
     _learned: tuple[Any, Any] = (None, None)  # a rule, and what it has learned in a fit
     _stream: Stream | None = None
+    _warned_of: Array = None  # the W of which it was said that it does not unmix
 
     def __init__(
         self,
@@ -122,8 +135,8 @@ class RelativeGradientFlow(
         rule: Any = "recipe",
         learning_rate: float | None = None,
         schedule: str = "linear",
-        batch_size: int = 100,
-        epochs: int = 15,
+        batch_size: int | None = 100,
+        epochs: int | None = None,
         init: str = "gaussianize",
         validation_fraction: float | None = None,
         patience: int | None = None,
@@ -214,19 +227,20 @@ class RelativeGradientFlow(
                     progress=bool(self.verbose),
                 )
             except FitDivergedError as error:
-                shares = None if weights is None else weights[rows]
-                result = self._after(error, start, X[rows], shares)
+                result = self._after(error, X[rows if weights is None else rows[weights[rows] > 0]])
         for one in heard:  # in scikit-learn's words
             same = not issubclass(one.category, NotConvergedWarning)
             category = one.category if same else ConvergenceWarning
             warnings.warn(str(one.message), category, stacklevel=2)
-        learned = make_rule(self.rule, self.learning_rate), result.rule_state
-        self._keep(result.best_layers, learned)
+        by_steps = not isinstance(self.rule, str) or self.rule != NEWTON
+        rule = make_rule(self.rule, self.learning_rate) if by_steps else None
+        self._keep(result.best_layers, (rule, result.rule_state))
         self.history_ = result.history
         self.n_iter_ = len(result.history)
         self.xi_ = result.xi
         return self
 
+    @available_if(_steps_by_batches)  # type: ignore[untyped-decorator]
     def partial_fit(
         self, X: Array, y: Any = None, sample_weight: Any = None
     ) -> "RelativeGradientFlow":
@@ -238,9 +252,16 @@ class RelativeGradientFlow(
         call to call. `sample_weight` (N,) is relative to the mean of all that have come.
 
         A call that is interrupted leaves the layers of its last whole step. ValueError for rows
-        that are not finite, FloatingPointError where the objective is not: no step is taken.
+        that are not finite and for another `n_layers` than that of the layers so far,
+        FloatingPointError where the objective is not finite: no step is taken. There is no
+        `partial_fit` with rule="newton".
         """
         first = not hasattr(self, "layers_")
+        if not first and len(self.layers_) != self.n_layers:
+            raise ValueError(
+                f"`n_layers` is {self.n_layers}, and the layers so far are {len(self.layers_)}: "
+                "`fit` starts anew, `partial_fit` can't change it"
+            )
         stream, X = None if first else self._stream, self._validated(X, reset=first)
         weights = None
         if sample_weight is not None:
@@ -310,13 +331,13 @@ class RelativeGradientFlow(
 
     @property
     def components_(self) -> Array:
-        """The unmixing matrix W (D, D) of a model of one layer."""
-        return self._only_layer("components_").W
+        """The unmixing matrix W (D, D) of a model of one layer; warns if its base is normal."""
+        return self._unmixing("components_")
 
     @property
     def mixing_(self) -> Array:
-        """The mixing matrix inv(W) (D, D) of a model of one layer."""
-        W = self._only_layer("mixing_").W
+        """The mixing matrix inv(W) (D, D) of a model of one layer; warns if its base is normal."""
+        W = self._unmixing("mixing_")
         return np.linalg.inv(W.astype(np.float64)).astype(W.dtype)
 
     @property
@@ -331,6 +352,19 @@ class RelativeGradientFlow(
             raise AttributeError(f"`{name}` is there after fitting with n_layers=1 only")
         return Layer(*layers[0])
 
+    def _unmixing(self, name: str) -> Array:
+        """Return W of the only layer; warn, once a fit, if no W could unmix."""
+        W = self._only_layer(name).W
+        if self._model()[1].name == "normal" and self._warned_of is not W:
+            self._warned_of = W
+            warnings.warn(
+                f"a normal base cannot unmix: `{name}` only whitens, and any rotation of it is as "
+                "likely; use relgrad_np.estimator.RelativeICA, or density='sech'",
+                UserWarning,
+                stacklevel=3,
+            )
+        return W
+
     def _model(self) -> tuple[Activation, Density]:
         """Return activation and density as they are to be used."""
         act, dens = self.activation, self.density
@@ -341,23 +375,17 @@ class RelativeGradientFlow(
         require_model(act, dens)
         return act, dens
 
-    def _after(
-        self, error: FitDivergedError, start: Layers, X: Array, weights: Array | None
-    ) -> FitResult:
-        """Return what a fit that diverged had, or its start, whichever is better; and say so.
+    def _after(self, error: FitDivergedError, X: Array) -> FitResult:
+        """Return the best of what a fit that diverged had, and say so.
 
-        Raises the error where neither has a finite log-likelihood.
+        Raises the error where that has no finite log-likelihood on X (N, D).
         """
-        result, values = error.result, []
-        for layers in (result.best_layers, start):
-            with np.errstate(all="ignore"):
-                terms = log_likelihood(layers, X, *self._model())
-                values.append(float(np.average(terms.per_sample, weights=weights)))
-        best = int(values[1] >= values[0] or not np.isfinite(values[0]))
-        if not np.isfinite(values[best]):
+        with np.errstate(all="ignore"):
+            value = float(log_likelihood(error.result.best_layers, X, *self._model()).mean)
+        if not np.isfinite(value):
             raise error
         warnings.warn(f"the fit diverged: {error}", FitWarning, stacklevel=3)
-        return result._replace(best_layers=(result.best_layers, start)[best])
+        return error.result
 
     def _generator(self, random_state: Any = None) -> np.random.Generator:
         """Return a generator that follows `random_state`, or the model's own."""

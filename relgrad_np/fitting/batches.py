@@ -165,7 +165,7 @@ class Batches:
         self,
         X: Any,
         sample_weight: Any,
-        batch_size: int,
+        batch_size: int | None,
         transform: Callable[[Any, Any], Any] | None,
         rng: np.random.Generator,
         team: Team,
@@ -173,7 +173,7 @@ class Batches:
         self.X, self.transform, self.rng, self.team = X, transform, rng, team
         self.rows, self.weights = weighted(sample_weight, X.shape[0])
         self.N = team.total(len(self.rows))
-        self.each = math.ceil(self.N / batch_size)
+        self.each = math.ceil(self.N / (batch_size or self.N))
         self.lasting = not isinstance(X, Staged)
         self._feed: Feed | None = None
 

@@ -14,25 +14,31 @@ import numpy as np
 
 from ..core.activations import Activation
 from ..core.arguments import generator
-from ..core.arrays import Array, check, copied, detached, from_numpy, namespace
+from ..core.arrays import Array, copied, detached
 from ..core.densities import Density
 from ..core.network import Layer, Layers
 from ..core.sampling import require_model
 from ..kernels.choose import Workload, choose, consumes, name_of, prepare, resolve
 from ..rules.base import Rule, State, StepInfo, init_state
+from ..rules.by_name import NEWTON
 from ..rules.recipe import Recipe
 from .average import RunningAverage
 from .bad_steps import BadSteps
-from .batches import Batch, Batches, Staged
+from .bar import close, progress_bar, show
+from .batches import Batch, Batches
+from .given import in_use, require_samples
 from .judge import Judge
-from .options import Options, options_from, require_finite, shows_options, weighted
-from .outcome import compared, told
+from .newton.asked import Asked, require_meaning
+from .newton.whole import fit_all_rows
+from .options import Options, options_from, shows_options
+from .outcome import after_divergence, compared, completed, told
 from .progress import Progress
-from .records import Epoch, FitResult
+from .records import Epoch, FitDivergedError, FitResult, gained
 from .schedule import rule_of, sized
 from .snapshots import Keeper, Snapshot, begun_with, fingerprint
 from .survey import Rows, measured
 from .team import team_of
+from .watched import Watched
 
 
 @shows_options
@@ -63,27 +69,33 @@ def fit(
     X, X_val : arrays (N, D)
         Samples to fit, and to validate and stop by; library, device and dtype of the layers. What
         torch's autograd knows of layers and samples is left behind.
-    rule : "recipe", "natural", "plain", "exponential", "scalar", "adam", "group_adam", or a rule
+    rule : "recipe", "natural", "plain", "exponential", "scalar", "adam", "group_adam", "newton"
         The default is robust (see `recipe`); "natural" is for deep nets of few
         dimensions, L (D^2 + D) up to about a thousand (see `natural`); "plain" with
         schedule="constant" is the paper's own step; "scalar" sizes it by one running scalar for
         each layer; "group_adam" is for a dozen layers or more of some dozens of dimensions (see
-        `group_adam`). A rule of your own is a frozen dataclass that follows `Rule`.
+        `group_adam`). A rule of your own is a frozen dataclass that follows `Rule`. "newton" is
+        `newton`: all rows at once and by second order, for few layers; an epoch is one of its
+        iterations. Options that are about steps of batches mean nothing with it, and are refused
+        unless they have their defaults or are None; and so are `transform` and `comm`.
     learning_rate : float
         Default: the rule's own. The recipe bears three times of it.
     schedule : "linear" (to 0), "constant", "cosine" (to 0), "harmonic" (to 1/10)
     warmup : int
         Steps over which the learning rate first rises linearly.
-    batch_size, epochs : int
-        Most rows of a batch (an epoch is cut into equal parts), and passes over the rows.
+    batch_size, epochs : int, or None
+        Most rows of a batch (an epoch is cut into equal parts), None for all of them; and passes
+        over the rows, None for 15, or 500 with "newton", which ends when it has arrived.
     rng : numpy.random.Generator
-        Shuffles, and is what `transform` draws from; nothing else is random.
+        Shuffles, and is what `transform` draws from; nothing else is random, and nothing at all
+        with "newton".
     patience : int
         Stop after so many epochs without a better validation; needs X_val.
     tol, n_iter_no_change : float, int
         Stop when no epoch of the last so many has gained this much over the one before, in nats of
         the mean log-likelihood; no validation rows are needed. `NotConvergedWarning` if epochs run
-        out before that.
+        out before that. With "newton" that is a second reason to stop: it always stops where no
+        element of its relative gradient exceeds 1e-6, and warns if epochs run out before either.
     compare : bool
         Return what is best on the rows that are fitted: the layers of the fit, its start or, with a
         normal base, layers that are the Gaussian of these rows; `FitWarning`, once, where the fit
@@ -130,7 +142,8 @@ def fit(
     callbacks : functions of (Epoch, State)
         Called after each epoch; one that returns something true stops the fit.
     keeper, resume : Keeper, Snapshot
-        Who writes snapshots, and the one to go on from: the same arguments, then the same result.
+        Who writes snapshots, and the one to go on from: the same arguments, then the same result;
+        with "newton" the same up to rounding.
     comm : mpi4py.MPI.Comm, or Ranks
         Fit on several ranks, each called with the same arguments: the batches are shared, the
         result is the same on all and, up to rounding, that of one process. See `ranks.Ranks`.
@@ -144,7 +157,8 @@ def fit(
     Raises
     ------
     FitDivergedError (a FloatingPointError)
-        The objective is not finite; names step and layer, keeps the last good layers.
+        The objective is not finite; names step and layer. Its `result` has the last good layers,
+        and as `best_layers` what `compare` or validation finds to be best of what the fit had.
     ValueError, TypeError
         Arguments, by name; samples that are not finite, by row and column.
 
@@ -166,6 +180,12 @@ def fit(
         if given is not None and X_val is None:
             raise ValueError(f"`{name}` needs `X_val`")
     X, X_val = detached(X), detached(X_val)
+    if isinstance(asked.rule, str) and asked.rule == NEWTON:
+        require_meaning(asked, transform=transform, comm=comm)
+        watched = Watched(tuple(callbacks), progress, keeper, resume)
+        batches = Batches(X, sample_weight, None, None, generator(rng), team)
+        held = in_use(X_val, sample_weight_val)
+        return at_once(layers, batches, activation, density, held, asked, watched)
     implementation = team.implementation(asked.implementation)
     step = resolve(implementation, layers[0].W)
     batches = Batches(X, sample_weight, asked.batch_size, transform, generator(rng), team)
@@ -177,7 +197,7 @@ def fit(
     terms = terms_of(asked, rule, activation, density, transform, X, X_val, weights)
     team.agree(terms, state, rng, rule, batches.N, batches.each, resume)
     average = asked.average if getattr(rule, "averages", True) else None
-    total = asked.epochs * batches.each
+    total = asked.passes * batches.each
     if implementation is None:
         work = Workload(total, math.ceil(batches.N / batches.each), begun_with(resume))
         step = choose(step, state, activation, density, rule, work)
@@ -199,39 +219,19 @@ def fit(
     if resume is not None:
         course.restore(resume)
         rng.bit_generator.state = resume.rng_epoch
-    elif isinstance(rule, Recipe):
-        with np.errstate(all="ignore"):
-            seen = measured(course.state, rule, rows, step, model)
-        if seen.bad is not None:
-            raise course.diverged(seen.bad)
-        course.began(seen)
-    bar = progress_bar(total, course.state.t) if progress and team.rank == 0 else None
-    with np.errstate(all="ignore"):  # what is not finite is found and named below
-        while course.epoch <= asked.epochs and not course.stop_reason:
-            course.rng_epoch = rng.bit_generator.state
-            now = resume.rng_now if resume is not None and course.batch else None
-            resume = None
-            for batch in batches.epoch(course.batch, now):
-                eta = sized(rule.learning_rate, asked, course.state.t, total)
-                info = stepped(course, step, batch, batches, rule, eta, model)
-                show(bar, course.state.t, info)
-                end = course.batch == batches.each
-                if end:
-                    record = course.end_epoch(eta, jitter(rule, eta * course.best_yet.rate, layers))
-                    stops = [call(record, course.kept(course.state)) for call in callbacks]
-                    if team.any(any(stops)):
-                        course.stop_reason = "callback"
-                    elif asked.patience and record.epoch - course.best_epoch >= asked.patience:
-                        course.stop_reason = "patience"
-                    elif asked.tol and gained(course.history, asked.n_iter_no_change) < asked.tol:
-                        course.stop_reason = "tol"
-                if keeper is not None and keeper.due(course.state.t, end):
-                    keeper.write(course.snapshot(rng))
-                if keeper is not None and keeper.stop is not None:
-                    course.stop_reason = course.stop_reason or "signal"
-                if course.stop_reason:
-                    break
-    show(bar)
+    watched = Watched(tuple(callbacks), progress and team.rank == 0, keeper, resume)
+    try:
+        with np.errstate(all="ignore"):  # what is not finite is found and named below
+            if resume is None and isinstance(rule, Recipe):
+                seen = measured(course.state, rule, rows, step, model)
+                if seen.bad is not None:
+                    raise course.diverged(seen.bad)
+                course.began(seen)
+            take_epochs(course, step, batches, rule, model, asked, watched)
+    except FitDivergedError as error:
+        if not asked.compare or X_val is not None:
+            raise
+        raise after_divergence(error, layers, rows) from None
     course.stop_reason = course.stop_reason or "epochs"
     result = course.result()
     if not asked.compare or course.stop_reason == "signal":
@@ -239,6 +239,74 @@ def fit(
     if X_val is None:
         result = compared(result, layers, rows)
     return told(result, rows, asked)
+
+
+def at_once(
+    layers: Layers,
+    batches: Batches,
+    activation: Activation,
+    density: Density,
+    held: tuple[Array | None, Array | None],
+    asked: Options,
+    watched: Watched,
+) -> FitResult:
+    """Fit all rows at once, by `newton`; `held` are X_val and its weights, or None each."""
+    X_val, weights = held[0], (batches.weights, held[1])
+    terms = terms_of(asked, NEWTON, activation, density, None, batches.X, X_val, weights)
+    wanted = Asked.of(asked)
+    found = fit_all_rows(layers, batches, activation, density, held, wanted, watched, terms)
+    rows = Rows(batches, activation, density, layers[0].b.shape[0])
+    return completed(*found, layers, rows, wanted, X_val is not None, depth=5)
+
+
+def take_epochs(
+    course: Progress,
+    step: Callable[..., tuple[State, StepInfo]],
+    batches: Batches,
+    rule: Rule,
+    model: dict[str, Any],
+    asked: Options,
+    watched: Watched,
+) -> None:
+    """Go through epochs and batches, from where the course is, until something stops it."""
+    total, rng, team, keeper = (
+        asked.passes * batches.each,
+        batches.rng,
+        batches.team,
+        watched.keeper,
+    )
+    resume, layers = watched.resume, course.state.layers
+    bar = progress_bar(total, course.state.t) if watched.progress else None
+    while course.epoch <= asked.passes and not course.stop_reason:
+        course.rng_epoch = rng.bit_generator.state
+        now = resume.rng_now if resume is not None and course.batch else None
+        resume = None
+        for batch in batches.epoch(course.batch, now):
+            eta = sized(rule.learning_rate, asked, course.state.t, total)
+            info = stepped(course, step, batch, batches, rule, eta, model)
+            show(bar, course.state.t, info.log_likelihood)
+            end = course.batch == batches.each
+            if end:
+                record = course.end_epoch(eta, jitter(rule, eta * course.best_yet.rate, layers))
+                stops = [call(record, course.kept(course.state)) for call in watched.callbacks]
+                stop = team.any(any(stops))
+                course.stop_reason = "callback" if stop else enough(asked, record, course)
+            if keeper is not None and keeper.due(course.state.t, end):
+                keeper.write(course.snapshot(rng))
+            if keeper is not None and keeper.stop is not None:
+                course.stop_reason = course.stop_reason or "signal"
+            if course.stop_reason:
+                break
+    close(bar)
+
+
+def enough(asked: Options, record: Epoch, course: Progress) -> str:
+    """Return why a fit is to end after this epoch, or nothing."""
+    if asked.patience and record.epoch - course.best_epoch >= asked.patience:
+        return "patience"
+    if asked.tol and gained(course.history, asked.n_iter_no_change) < asked.tol:
+        return "tol"
+    return ""
 
 
 def jitter(rule: Rule, rate: float, layers: Layers) -> float:
@@ -252,18 +320,6 @@ def jitter(rule: Rule, rate: float, layers: Layers) -> float:
     """
     D: int = layers[0].b.shape[0]
     return (rate if isinstance(rule, Recipe) else 1.0) * D / 4
-
-
-def gained(history: Sequence[Epoch], epochs: int) -> float:
-    """Return the largest gain of the last so many epochs, nats; inf while there are fewer.
-
-    >>> gained([], 1)
-    inf
-    """
-    values = [entry.train for entry in history[-epochs - 1 :]]
-    if len(values) <= epochs or None in values:
-        return math.inf
-    return float(np.max(np.diff(np.array(values, float))))
 
 
 def stepped(
@@ -293,19 +349,9 @@ def stepped(
             raise course.diverged(batch.X)
 
 
-def require_samples(layers: Layers, X: Array, X_val: Array | None, transformed: bool) -> None:
-    """Refuse, by name, samples that do not fit the layers, or are not finite."""
-    apart = transformed or isinstance(X, Staged)  # rows of another dtype, or elsewhere
-    check(layers, **({} if apart else {"X": X}))
-    require_finite("X", X)
-    if X_val is not None:
-        check(layers, X_val=X_val)
-        require_finite("X_val", X_val)
-
-
 def terms_of(
     asked: Options,
-    rule: Rule,
+    rule: Rule | str,
     activation: Activation,
     density: Density,
     transform: Any,
@@ -323,6 +369,7 @@ def terms_of(
     named = {name: str(getattr(asked, name)) for name in TERMS}
     return {
         **named,
+        "epochs": str(asked.passes),
         "rule": repr(rule),
         "activation": f"{activation.name} {activation.params}",
         "density": f"{density.name} {density.params}",
@@ -334,43 +381,7 @@ def terms_of(
     }
 
 
-def in_use(X_val: Array | None, sample_weight_val: Any) -> tuple[Array | None, Array | None]:
-    """Return the validation rows of positive weight, and their weights (n, 1) of mean 1 or None.
-
-    >>> in_use(np.array([[1.0], [2.0], [3.0]]), [3, 0, 1])[1]
-    array([[1.5],
-           [0.5]])
-    """
-    if X_val is None or sample_weight_val is None:
-        return X_val, None
-    rows, weights = weighted(sample_weight_val, X_val.shape[0], "sample_weight_val")
-    xp = namespace(X_val, "X_val")
-    X_val = xp.take(X_val, xp.asarray(rows, device=X_val.device), axis=0)
-    return X_val, None if weights is None else from_numpy(weights[rows, None], X_val)
-
-
 TERMS = (
     *("schedule", "warmup", "batch_size", "epochs", "patience", "tol", "n_iter_no_change"),
     *("average", "undo", "refresh", "track_inverse"),
 )
-
-
-def progress_bar(total: int, done: int) -> Any:
-    """Return a bar of this many steps; ModuleNotFoundError without tqdm."""
-    try:
-        from tqdm import tqdm
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError("progress needs tqdm: pip install 'relgrad-np[demo]'") from None
-    return tqdm(total=total, initial=done, unit="step", dynamic_ncols=True)
-
-
-def show(bar: Any, t: int = 0, info: StepInfo | None = None) -> None:
-    """Move the bar on by a step, or close it, if there is one."""
-    if bar is None:
-        return
-    if info is None:
-        bar.close()
-        return
-    bar.update()
-    if info.log_likelihood is not None and t % 10 == 0:
-        bar.set_postfix_str(f"log p {float(info.log_likelihood):.2f} nats")

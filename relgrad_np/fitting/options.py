@@ -19,7 +19,7 @@ from ..core.arguments import one_of, whole
 from ..core.arrays import Array, to_numpy
 from ..kernels.choose import TABLE, known
 from ..rules.base import Rule
-from ..rules.by_name import RULES
+from ..rules.by_name import NAMES, NEWTON
 from .declared import among, check_settings, declared, optional, setting, within
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -33,6 +33,10 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 }
 
 
+PASSES = 15  # epochs, where none are asked for
+PASSES_OF_NEWTON = 500  # the same: iterations, most of which the gradient's tolerance saves
+
+
 def _steps(name: str, value: Any) -> int:
     """Check a number of steps, which may be 0."""
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 0:
@@ -42,7 +46,7 @@ def _steps(name: str, value: Any) -> int:
 
 def _rule(name: str, value: Any) -> Any:
     """Check the name of a rule; what is no text is taken for a rule."""
-    return one_of(name, value, RULES) if isinstance(value, str) else value
+    return one_of(name, value, NAMES) if isinstance(value, str) else value
 
 
 def _implementation(name: str, value: Any) -> Any:
@@ -64,7 +68,7 @@ class Options:
     """
 
     rule: str | Rule = setting(
-        "recipe", "what makes a step of a gradient", choices=RULES, check=_rule
+        "recipe", "what makes a step of a gradient", choices=NAMES, check=_rule
     )
     learning_rate: float | None = setting(
         None,
@@ -79,8 +83,15 @@ class Options:
         check=among(SCHEDULES),
     )
     warmup: int = setting(0, "steps over which the learning rate first rises", check=_steps)
-    batch_size: int = setting(100, "most rows of a batch", check=whole)
-    epochs: int = setting(15, "passes over the rows", check=whole)
+    batch_size: int | None = setting(
+        100, "most rows of a batch", unset="all rows", check=optional(whole)
+    )
+    epochs: int | None = setting(
+        None,
+        "passes over the rows",
+        unset=f"{PASSES}, or {PASSES_OF_NEWTON} with the rule {NEWTON}",
+        check=optional(whole),
+    )
     patience: int | None = setting(
         None,
         "stop after so many epochs without a better validation",
@@ -126,6 +137,16 @@ class Options:
 
     def __post_init__(self) -> None:
         check_settings(self)
+
+    @property
+    def passes(self) -> int:
+        """The most passes over the rows: `epochs`, or as many as the rule usually takes.
+
+        >>> Options().passes, Options(rule="newton").passes, Options(epochs=3).passes
+        (15, 500, 3)
+        """
+        usual = PASSES_OF_NEWTON if isinstance(self.rule, str) and self.rule == NEWTON else PASSES
+        return self.epochs or usual
 
 
 def options_from(given: Mapping[str, Any]) -> Options:

@@ -14,25 +14,44 @@ from ..core.arrays import Array, from_numpy
 from ..core.network import Layer, Layers
 from .factorization import factorized
 from .gaussian import gaussian_layers, gaussian_log_likelihood
+from .newton.asked import Asked
 from .options import Options
-from .records import FitResult, FitWarning, NotConvergedWarning
+from .records import FitDivergedError, FitResult, FitWarning, NotConvergedWarning
 from .survey import MOST, Rows
 
 SLACK = 0.01  # nats, of which nobody needs to hear; per dimension, where the better is returned
 UNFINISHED = 0.5  # |xi~|^2 / D of a layer: above it, moves of that order are still to be made
 
 
-def compared(result: FitResult, start: Layers, rows: Rows) -> FitResult:
+def compared(result: FitResult, start: Layers, rows: Rows, *, depth: int = 4) -> FitResult:
     """Return the result with the best of its layers, its start and layers of the Gaussian.
 
     The Gaussian has layers where the base is normal and the activation affine far out. Warns with
-    `FitWarning`, once, where the fit ended below its start or the Gaussian. Cost: up to four
-    passes over the rows, and the moments.
+    `FitWarning`, once, where the fit ended below its start or the Gaussian; `depth` frames up.
+    Cost: up to four passes over the rows, and the moments.
     """
+    result, words = best_of(result, start, rows)
+    if words:
+        warnings.warn(words, FitWarning, stacklevel=depth)
+    return result
+
+
+def after_divergence(error: FitDivergedError, start: Layers, rows: Rows) -> FitDivergedError:
+    """Return the error with the best of what the fit had, its start and layers of the Gaussian.
+
+    As it is where the start itself has no finite log-likelihood.
+    """
+    if value_of(start, rows) == -math.inf:
+        return error
+    return FitDivergedError(str(error), best_of(error.result, start, rows)[0])
+
+
+def best_of(result: FitResult, start: Layers, rows: Rows) -> tuple[FitResult, str]:
+    """Return the result with the best of its layers, and what is to be said of that, or nothing."""
     fitted, D = {"fit": result.best_layers}, start[0].b.shape[0]
     if result.layers is not result.best_layers:
         fitted["last"] = result.layers
-    values = {name: value_of(layers, rows) for name, layers in fitted.items()}
+    values: dict[str, float] = {name: value_of(x, rows) for name, x in fitted.items()}
     end = max(values.values())
     candidates = {**fitted, "start": start}
     values["start"] = value_of(start, rows)
@@ -45,24 +64,22 @@ def compared(result: FitResult, start: Layers, rows: Rows) -> FitResult:
         if layers is not None:
             candidates["gaussian"], values["gaussian"] = layers, value_of(layers, rows)
     name = max(candidates, key=lambda name: values[name])
-    best, below = values[name], []
+    words, best, below = "", values[name], []
     if values["start"] > end + SLACK * D:
         below.append(f"{values['start'] - end:.3g} nats below its start")
     if gaussian > best + SLACK or (name == "gaussian" and gaussian > end + SLACK * D):
         below.append(f"{gaussian - end:.3g} nats below the Gaussian of the same rows")
     if below:
         kept = {"start": "its start is", "gaussian": "layers of the Gaussian are"}
-        warnings.warn(
+        words = (
             f"on the rows it fits the fit ended at {end:.6g} nats, {' and '.join(below)}; "
             f"{kept.get(name, 'the best layers that it had are')} returned: "
-            f"{advice(name, gaussian > best + SLACK, rows.density.name)}",
-            FitWarning,
-            stacklevel=4,
+            f"{advice(name, gaussian > best + SLACK, rows.density.name)}"
         )
     if name == "fit":
-        return result
+        return result, words
     epoch = result.best_epoch if name == "last" else 0
-    return result._replace(best_layers=candidates[name], best_epoch=epoch)
+    return result._replace(best_layers=candidates[name], best_epoch=epoch), words
 
 
 def gaussian_of(X: Array, start: Layers, activation: Activation) -> Layers | None:
@@ -104,11 +121,48 @@ def told(result: FitResult, rows: Rows, asked: Options) -> FitResult:
     result, worst = result._replace(xi=xi), max(x * x for x in xi) / D
     what = ""
     if asked.tol is not None and result.stop_reason == "epochs":
-        what = f"{asked.epochs} epochs ran out before `tol` {asked.tol} was reached"
+        what = f"{asked.passes} epochs ran out before `tol` {asked.tol} was reached"
     elif not worst <= UNFINISHED and result.stop_reason == "epochs":
-        what = f"after {asked.epochs} epochs the fit is still far from a stationary point"
+        what = f"after {asked.passes} epochs the fit is still far from a stationary point"
     if what:
         size = math.sqrt(worst)
         what = f"{what}: |xi| / sqrt(D) is {size:.2g} (0 at an optimum); take more epochs"
         warnings.warn(what, NotConvergedWarning, stacklevel=4)
+    return result
+
+
+def completed(
+    result: FitResult,
+    left: float,
+    start: Layers,
+    rows: Rows,
+    asked: Asked,
+    validated: bool,
+    *,
+    depth: int,
+) -> FitResult:
+    """Return what all rows at once led to, compared as any fit is, with xi of its best layers.
+
+    `left`: the largest element of the gradient at its end. `NotConvergedWarning` where iterations
+    ran out; warnings name the line `depth` frames up.
+    """
+    if result.stop_reason == "signal":
+        return result
+    spent = result.stop_reason == asked.spent
+    if asked.compare and not validated:
+        better = compared(result, start, rows, depth=depth + 1)
+        same = better.best_layers is result.best_layers
+        result = better if same else better._replace(xi=None)
+    if spent:
+        words = "iterations" if asked.spent == "max_iter" else asked.spent
+        nats = "" if asked.gain is None else f"{asked.gain:g} nats, or "
+        warnings.warn(
+            f"{asked.max_iter} {words} ran out before `tol` {nats}{asked.tol:g} was reached: the "
+            f"largest element of the gradient is {left:.2g}; take more {words}",
+            NotConvergedWarning,
+            stacklevel=depth,
+        )
+    if result.xi is None:
+        with np.errstate(all="ignore"):
+            result = result._replace(xi=rows.xi_norms(result.best_layers))
     return result

@@ -1,6 +1,10 @@
 """What a fit returns: its history, epoch by epoch, its result, and the error where it diverged."""
 
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..core.arrays import Array
 from ..core.network import Layers
@@ -35,6 +39,18 @@ class Epoch(NamedTuple):
     averaged: float | None = None
     undone: int = 0
     fell: bool = False
+
+
+def gained(history: Sequence[Epoch], epochs: int) -> float:
+    """Return the largest gain of the last so many epochs, nats; inf while there are fewer.
+
+    >>> gained([], 1)
+    inf
+    """
+    values = [entry.train for entry in history[-epochs - 1 :]]
+    if len(values) <= epochs or None in values:
+        return math.inf
+    return float(np.max(np.diff(np.array(values, float))))
 
 
 class Measured(NamedTuple):

@@ -23,6 +23,8 @@ RULES: dict[str, Callable[..., Any]] = {
     "adam": Adam,
     "group_adam": GroupAdam,
 }
+NEWTON = "newton"  # takes no steps of batches, but fits all rows at once: `fitting.newton`
+NAMES = (*RULES, NEWTON)
 
 
 def require_rule(candidate: Any) -> None:
@@ -43,12 +45,17 @@ def require_rule(candidate: Any) -> None:
 def make_rule(rule: str | Rule, learning_rate: float | None = None) -> Rule:
     """Return the rule of this name, or the rule itself, at this learning rate if one is given.
 
-    TypeError for what is neither a name nor a rule, see `require_rule`.
+    TypeError for what is neither a name nor a rule, see `require_rule`; ValueError for "newton",
+    which has no step for a batch.
 
     >>> make_rule("exponential", 0.02).learning_rate
     0.02
     """
-    made = RULES[one_of("rule", rule, RULES)]() if isinstance(rule, str) else rule
+    if isinstance(rule, str) and one_of("rule", rule, NAMES) == NEWTON:
+        raise ValueError(
+            f"`rule` {NEWTON!r} has no step for a batch: it fits all rows at once, by `fit`"
+        )
+    made = RULES[rule]() if isinstance(rule, str) else rule
     require_rule(made)
     if learning_rate is None:
         return made

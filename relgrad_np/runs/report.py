@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from ..core.objective import log_likelihood
 from ..datasets import Dataset, bits_per_dim
 from ..fitting.records import FitResult
+from ..rules.by_name import NEWTON
 from .model import in_float64
 
 
@@ -14,7 +15,8 @@ class RunReport(NamedTuple):
 
     `test_se2` is two standard errors of the mean over test rows; bits/dim are of pixel space, None
     where the data are not images; `fell`: how far below its best the validation ended, if more
-    than a tenth of a nat and a tenth of what the model gained over the Gaussian; `xi`: the largest
+    than a tenth of a nat and a tenth of what the model gained over the Gaussian (None with the
+    rule "newton", which passes the best on its way); `xi`: the largest
     |xi| / sqrt(D) of a layer, 0 at a stationary point.
 
     >>> RunReport("digits", -1.0, 0.1, -2.0, None, None, 3, "epochs", 0, 1.0, 2, 10).test
@@ -108,7 +110,9 @@ def judge(
         seconds=seconds,
         D=D,
         n_test=len(per_sample),
-        fell=_fell(result, float(per_sample.mean() - gaussian.mean())),
+        fell=None
+        if options["rule"] == NEWTON
+        else _fell(result, float(per_sample.mean() - gaussian.mean())),
         space=space_of(data),
         n_undone=result.n_undone,
         xi=max(result.xi) / math.sqrt(D) if result.xi else None,

@@ -9,8 +9,10 @@ from typing import Any
 
 from ..core.arguments import one_of
 from ..fitting.declared import among, check_settings, declared, optional, setting, shared
-from ..fitting.options import Options
+from ..fitting.newton.asked import OF_STEPS
+from ..fitting.options import PASSES_OF_NEWTON, Options
 from ..fitting.starts import KINDS
+from ..rules.by_name import NEWTON
 from ..rules.presets import PRESETS
 from .devices import NAMES
 
@@ -43,8 +45,8 @@ class Settings:
     learning_rate: float | None = shared(Options, "learning_rate")
     schedule: str = shared(Options, "schedule")
     warmup: int = shared(Options, "warmup")
-    batch_size: int = shared(Options, "batch_size")
-    epochs: int = shared(Options, "epochs", default=60)
+    batch_size: int | None = shared(Options, "batch_size")
+    epochs: int | None = shared(Options, "epochs", default=60)
     patience: int | None = shared(Options, "patience")
     tol: float | None = shared(Options, "tol")
     n_iter_no_change: int = shared(Options, "n_iter_no_change")
@@ -111,6 +113,21 @@ BY_NAME = {
 }
 
 
+PATIENCE = 20  # iterations: validation rises and falls on the way of second order
+
+
+def all_rows_at_once(base: Settings) -> Settings:
+    """Return these settings for the rule "newton": those of steps of batches have no meaning.
+
+    >>> all_rows_at_once(POWER).batch_size, all_rows_at_once(POWER).density
+    (100, 'student_t')
+    """
+    usual = {name: getattr(Settings, name) for name in OF_STEPS if hasattr(Settings, name)}
+    return replace(
+        base, **usual, rule=NEWTON, epochs=PASSES_OF_NEWTON, patience=PATIENCE, fresh_noise=False
+    )
+
+
 def settings_for(data: str, **chosen: Any) -> Settings:
     """Return the defaults for this data set, then the preset's choices, then those in `chosen`.
 
@@ -131,7 +148,9 @@ def settings_for(data: str, **chosen: Any) -> Settings:
             rule="adam",
             learning_rate=None,
         )
-    if chosen.get("rule") == "adam" and base.rule != "adam" and "preset" not in chosen:
+    if chosen.get("rule") == NEWTON:
+        base = all_rows_at_once(base)
+    elif chosen.get("rule") == "adam" and base.rule != "adam" and "preset" not in chosen:
         base = replace(base, learning_rate=1e-2)  # its own 1e-3 hardly moves a start like ours
     elif "rule" in chosen and chosen["rule"] != base.rule:
         base = replace(base, learning_rate=None)

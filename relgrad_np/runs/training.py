@@ -21,7 +21,7 @@ from ..fitting.records import Epoch, FitResult
 from ..fitting.snapshots import Keeper, Snapshot
 from ..fitting.starts import init_layers
 from ..rules.base import Rule, State
-from ..rules.by_name import make_rule
+from ..rules.by_name import NEWTON, make_rule
 from ..rules.presets import PRESETS
 from .devices import array_on, moved, placed
 from .model import Model
@@ -68,7 +68,13 @@ def prepare(settings: Settings, data: Dataset) -> Prepared:
     if settings.preset is not None and rule == "adam":
         rule = PRESETS[settings.preset].rule
     dtype = settings.dtype
+    if rule == NEWTON and settings.fresh_noise:
+        raise ValueError(
+            f"`fresh_noise` needs a rule of minibatches: {NEWTON!r} sees the same rows"
+        )
     X, transform = rows_of(data, dtype, settings.fresh_noise)
+    if rule == NEWTON and transform is not None:  # a lazy set: all rows at once, now
+        X, transform = to_model(data, X, dtype), None
     first = to_model(data, data.train[:START_ROWS], "float64")
     notes = data.notes + require_full_rank(first, data.columns).advice
     if dtype == "float32":  # what differs in float64 may be the same there
@@ -78,8 +84,8 @@ def prepare(settings: Settings, data: Dataset) -> Prepared:
     like = array_on(settings.device, dtype)
     start = moved(init_layers(rng, D, L, kind=settings.init, X=first, activation=act), like)
     options = settings.of_fit() | {
-        "rule": make_rule(rule, settings.learning_rate),
-        "learning_rate": None,  # that is in the rule
+        "rule": rule if rule == NEWTON else make_rule(rule, settings.learning_rate),
+        "learning_rate": settings.learning_rate if rule == NEWTON else None,  # else in the rule
         "X": placed(X, like, transform),
         "transform": transform,
         "activation": act,

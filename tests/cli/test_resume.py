@@ -81,6 +81,34 @@ def test_stopped_and_resumed_on_the_command_line_is_bitwise_the_same(
     assert again.splitlines()[0] == out.splitlines()[0]
 
 
+def test_newton_stopped_and_resumed_is_the_same(capsys, tmp_path, monkeypatch):
+    from relgrad_np.runs import checkpoint
+
+    arguments = ["train", "toy:moons", "--rule", "newton", "--layers", "2", "--rows", "300"]
+    assert run(capsys, *arguments, "--out", tmp_path / "whole")[0] == 0
+    write = checkpoint.CheckpointWriter.write
+
+    def stop(self, snapshot):
+        write(self, snapshot)
+        self.stop = signal.SIGTERM if snapshot.state.t >= 6 else None
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.CheckpointWriter, "write", stop)
+        cut = [*arguments, "--checkpoint-steps", "3", "--out", tmp_path / "cut"]
+        status, _, err = run(capsys, *cut)
+    assert status == 143
+    assert "go on with: relgrad-np train --resume --out" in err
+    status, out, err = run(capsys, "train", "--resume", "--out", tmp_path / "cut")
+    assert (status, err) == (0, "")
+    assert "above it" in out
+    one, two = (rg.load(tmp_path / name / "model.npz").layers for name in ("whole", "cut"))
+    for a, b in zip(one, two, strict=True):
+        assert np.array_equal(a.W, b.W)
+    whole = (tmp_path / "whole" / "history.jsonl").read_text().splitlines()
+    resumed = (tmp_path / "cut" / "history.jsonl").read_text().splitlines()
+    assert len(whole) == len(resumed) > 10
+
+
 def test_resume_refuses_other_settings_and_other_data(capsys, tmp_path):
     folder = tmp_path / "run"
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(200, 3)))

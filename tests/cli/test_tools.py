@@ -14,7 +14,7 @@ from .commands import run
 def test_verify(capsys, monkeypatch):
     status, out, _ = run(capsys, "verify")
     assert status == 0
-    assert out.splitlines()[-1] == "25 of 25 checks passed"
+    assert out.splitlines()[-1] == "26 of 26 checks passed"
     monkeypatch.setattr(verify, "GROUPS", (verify.elementwise,))
     status, out, _ = run(capsys, "verify", "--json")
     found = [json.loads(line) for line in out.splitlines()]
@@ -31,7 +31,7 @@ def test_verify_fails_when_the_installation_is_wrong(capsys, monkeypatch):
     status, out, _ = run(capsys, "verify")
     assert status == 1
     assert "FAIL" in out
-    assert out.splitlines()[-1] == "12 of 14 checks passed"
+    assert out.splitlines()[-1] == "13 of 15 checks passed"
 
 
 def test_info(capsys):
@@ -53,7 +53,7 @@ def test_the_demo_does_the_main_job(capsys, tmp_path, monkeypatch):
     status, out, _ = run(capsys, "demo", "--out", tmp_path / "demo")
     assert status == 0
     assert "nats above it" in out
-    assert "10 of 10 checks passed" in out
+    assert "11 of 11 checks passed" in out
     assert out.count("ordinary / relative") == 2
     pictures = {path.name for path in (tmp_path / "demo").glob("*.png")}
     assert pictures == {

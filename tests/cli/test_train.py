@@ -34,6 +34,31 @@ def test_train_writes_a_run_folder_that_can_be_used(capsys, tmp_path):
     assert names == ["step-000000000013.npz", "step-000000000026.npz"]
 
 
+def test_newton_takes_the_settings_of_all_rows_at_once(capsys, tmp_path):
+    out = tmp_path / "run"
+    arguments = ["--rule", "newton", "--layers", "2", "--init", "whiten", "--out", out]
+    status, text, err = run(capsys, "train", "digits", *arguments)
+    assert (status, err) == (0, "")
+    assert "smaller learning rate" not in text
+    kept = json.loads((out / "config.json").read_text())["settings"]
+    chosen = [kept[name] for name in ("rule", "epochs", "patience", "fresh_noise", "batch_size")]
+    assert chosen == ["newton", 500, 20, False, 100]
+    history = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+    train = [entry["train"] for entry in history]
+    assert train == sorted(train)
+    assert json.loads((out / "report.json").read_text())["best_epoch"] == len(history) - 20
+    assert (out / "curve.png").stat().st_size > 1000
+    for more, name in ((["--fresh-noise"], "fresh_noise"), (["--batch-size", "7"], "batch_size"),
+                       (["--distributed"], "--distributed")):  # fmt: skip
+        again = ["train", "toy:moons", *FEW, "--rule", "newton", *more, "--out", tmp_path / "x"]
+        if name == "--distributed":
+            pytest.importorskip("mpi4py")
+        status, _, err = run(capsys, *again)
+        assert status == 2
+        assert f"`{name}`" in err
+        assert err.count("\n") == 1
+
+
 def test_train_as_json(capsys, tmp_path):
     status, out, err = run(
         capsys, "train", "toy:moons", *FEW, "--json", "--out", tmp_path / "run", "--rule", "exponential",

@@ -34,7 +34,12 @@ def expected_failures(estimator):
 
 
 @parametrize_with_checks(
-    [RelativeGradientFlow(epochs=3), RelativeGradientFlow(n_layers=1, epochs=3)],
+    [
+        RelativeGradientFlow(epochs=3),
+        RelativeGradientFlow(n_layers=1, epochs=3),
+        RelativeGradientFlow(rule="newton", epochs=5),
+        RelativeGradientFlow(rule="newton", n_layers=1, density="sech"),
+    ],
     expected_failed_checks=expected_failures,
 )
 def test_scikit_learns_checks(estimator, check):
@@ -367,12 +372,15 @@ def test_columns_of_a_frame_are_called_by_name():
 
 @pytest.mark.parametrize("spoiled", [False, True])
 def test_a_fit_that_diverges_keeps_the_best_it_had_and_says_so(X, spoiled, monkeypatch):
-    def diverge(start, rows, *model, **options):
+    from relgrad_np.fitting import loop
+
+    def diverge(course, *rest):
+        start = course.state.layers
         layers = tuple(rg.Layer(W * np.nan, b) for W, b in start) if spoiled else start
         result = rg.FitResult(layers, layers, 1, (), None, "diverged", 1)
         raise rg.FitDivergedError("the move is not finite at step 7", result)
 
-    monkeypatch.setattr(flow_module, "fit_layers", diverge)
+    monkeypatch.setattr(loop, "take_epochs", diverge)
     with pytest.warns(rg.FitWarning, match="the fit diverged: the move is not finite at step 7"):
         flow = RelativeGradientFlow(**FEW).fit(X)
     assert np.isfinite(flow.score(X))
@@ -387,3 +395,75 @@ def test_a_fit_without_a_finite_start_raises(X, monkeypatch):
     flow._fitted = tuple(rg.Layer(np.eye(3) * np.nan, np.zeros(3)) for _ in range(2))
     with pytest.raises(rg.FitDivergedError):
         flow.fit(X)
+
+
+# All rows at once
+
+
+def test_newton_fits_and_goes_on_from_where_it_is(X):
+    flow = RelativeGradientFlow(rule="newton", epochs=5, warm_start=True, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="5 epochs ran out") as heard:
+        first = flow.fit(X).score(X)
+    assert len(heard) == 1
+    assert flow.n_iter_ == 5
+    with pytest.warns(ConvergenceWarning):
+        assert flow.fit(X).score(X) > first
+    free = RelativeGradientFlow(rule="newton", random_state=0).fit(X)
+    assert free.n_iter_ > 10
+    assert free.score(X) > flow.score(X)
+    assert max(free.xi_) < 0.5
+
+
+def test_newton_takes_weights_validation_patience_and_tol(X):
+    counts = np.random.default_rng(0).integers(0, 3, len(X))
+    options = {"rule": "newton", "n_layers": 1, "density": "sech", "init": "orthogonal"}
+    few = RelativeGradientFlow(**options, random_state=0).fit(X, sample_weight=counts)
+    many = RelativeGradientFlow(**options, random_state=0).fit(np.repeat(X, counts, axis=0))
+    np.testing.assert_allclose(few.components_, many.components_, atol=1e-4)
+    held = RelativeGradientFlow(
+        rule="newton", validation_fraction=0.3, patience=3, random_state=0
+    ).fit(X[:60])
+    values = [epoch.validation for epoch in held.history_]
+    assert held.n_iter_ - (int(np.argmax(values)) + 1) in (3, held.n_iter_ - 1)
+    short = RelativeGradientFlow(rule="newton", tol=1e-2, n_iter_no_change=1, random_state=0).fit(X)
+    assert short.n_iter_ < RelativeGradientFlow(rule="newton", random_state=0).fit(X).n_iter_
+
+
+def test_newton_follows_no_stream(X):
+    flow = RelativeGradientFlow(rule="newton", n_layers=1, density="sech")
+    assert not hasattr(flow, "partial_fit")
+    assert hasattr(RelativeGradientFlow(), "partial_fit")
+    with pytest.raises(AttributeError) as raised:
+        flow.partial_fit(X)
+    assert "`partial_fit` needs a rule of minibatches" in str(raised.value.__cause__)
+    fitted = flow.fit(X).set_params(rule="plain")
+    before = fitted.components_.copy()
+    assert np.abs(fitted.partial_fit(X).components_ - before).max() > 0
+
+
+def test_a_stream_does_not_change_its_depth_silently(X):
+    flow = RelativeGradientFlow(random_state=0).partial_fit(X[:100])
+    before = flow.layers_
+    flow.set_params(n_layers=3)
+    with pytest.raises(ValueError, match="`n_layers` is 3, and the layers so far are 2"):
+        flow.partial_fit(X[100:])
+    assert flow.layers_ is before
+    assert len(flow.fit(X).layers_) == 3
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_normal_base_cannot_unmix_and_says_so_once():
+    X = np.random.default_rng(0).laplace(size=(300, 2)) @ [[2.0, 1.0], [0.0, 1.0]]
+    flow = RelativeGradientFlow(n_layers=1, rule="newton", random_state=0).fit(X)
+    message = "a normal base cannot unmix.*relgrad_np.estimator.RelativeICA, or density='sech'"
+    with pytest.warns(UserWarning, match=message) as heard:
+        W, A = flow.components_, flow.mixing_
+    assert len(heard) == 1
+    assert heard[0].filename == __file__
+    assert "\n" not in str(heard[0].message)
+    np.testing.assert_allclose(W @ A, np.eye(2), atol=1e-9)
+    again = flow.fit(X)
+    with pytest.warns(UserWarning, match="`mixing_` only whitens"):
+        _ = again.mixing_
+    _ = again.mean_
+    _ = RelativeGradientFlow(n_layers=1, density="sech", rule="newton").fit(X).components_

@@ -25,7 +25,7 @@ BAD = [
     ({"batch_size": 0}, ValueError, "`batch_size` must be a positive integer, got 0"),
     ({"batch_size": 2.5}, ValueError, "`batch_size` must be a positive integer, got 2.5"),
     ({"epochs": 10**13}, ValueError, "`epochs` must be at most 10^12, got 10000000000000"),
-    ({"epochs": None}, TypeError, "`epochs` must be a number, got NoneType"),
+    ({"epochs": "9"}, TypeError, "`epochs` must be a number, got str"),
     ({"patience": 0}, ValueError, "`patience` must be a positive integer, got 0"),
     ({"implementation": "gpu"}, ValueError, "unknown implementation 'gpu'; choose from reference"),
     ({"average": 1.0}, ValueError, "`average` must be in (0, 1), or None, got 1.0"),

@@ -93,7 +93,7 @@ EVERY += [pytest.param(name, id=name, marks=pytest.mark.gpu) for name in DEVICES
 
 
 def in_every_library(examples=None, libraries=EVERY, **drawn):
-    """Give a law drawn problems: in NumPy as many as usual, in every other library 10.
+    """Give a law drawn problems: in NumPy as many as usual, in every other library 6.
 
     The formulas are the same there; other functions, dtypes and devices run them.
     """
@@ -102,7 +102,7 @@ def in_every_library(examples=None, libraries=EVERY, **drawn):
         @pytest.mark.parametrize("library", libraries)
         def test(library):
             many = examples or settings.default.max_examples
-            many = settings(max_examples=many if library == "numpy" else min(many, 10))
+            many = settings(max_examples=many if library == "numpy" else min(many, 6))
             many(given(library=st.just(library), **drawn)(law))()
 
         test.__name__, test.__doc__ = law.__name__, law.__doc__

@@ -106,6 +106,7 @@ def test_right_candidates_pass(name, dtype):
     if "torch" in name or "JAX" in name:
         needs(name.split()[0] if "JAX" in name else "torch")
     suite = FEW.where(id="depth-3-2") if "JAX" in name else SUITE
+    suite = FEW if "strict" in name else suite  # of every kind one: it checks each call, slowly
     _, arrays, alarms, worst, which = right.alarms(name, suite, dtype)
     assert arrays > 10
     assert alarms == 0, which

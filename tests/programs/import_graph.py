@@ -9,6 +9,7 @@ any other. The package's own `__init__` collects the public names and is importe
 
 import argparse
 import ast
+import functools
 import importlib.util
 import sys
 from pathlib import Path
@@ -16,6 +17,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2] / "relgrad_np"  # of this checkout
 if not ROOT.exists():  # the tests beside an installed package
     ROOT = Path(importlib.util.find_spec("relgrad_np").origin).parent
+
+
+@functools.cache
+def nodes(path):
+    """Return all nodes of a file's syntax tree, which is made once."""
+    return tuple(ast.walk(ast.parse(path.read_text())))
 
 
 def modules(root=ROOT):
@@ -30,7 +37,7 @@ def modules(root=ROOT):
 def imports(name, path, known):
     """Return the modules of the package that a module imports, at any depth of its code."""
     found, package = set(), name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -45,6 +52,7 @@ def imports(name, path, known):
     return {x for x in found if x in known and x != name}
 
 
+@functools.cache
 def graph(root=ROOT):
     """Return for each module those that it imports."""
     known = modules(root)

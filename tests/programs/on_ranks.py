@@ -68,10 +68,10 @@ def same():
     found = {}
     for name in RATES:
         rule = make_rule(name)
-        truth = alone(name, 13, 2) if COMM.rank == 0 else None
+        truth = alone(name, 5, 2) if COMM.rank == 0 else None
         for exchange in possible(rule) if name != "exponential" else ("factors", "sums"):
             team = Ranks(COMM, exchange=exchange, check_every=10)
-            result = fitted(team, name, epochs=13, layers=start()[2][:2])
+            result = fitted(team, name, epochs=5, layers=start()[2][:2])
             off = apart(result.layers, truth.layers) if truth else None
             best = apart(result.best_layers, truth.best_layers) if truth else None
             steps = result.history[-1].t

@@ -17,7 +17,7 @@ pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 
 from relgrad_np.runs.settings import Settings
 from validation import __main__ as frame
-from validation import erratum, fitting, ica, report, toys
+from validation import erratum, fitting, ica, recovery, report, toys
 from validation.separation import amari, correlations
 from validation.store import Store, hash_of
 
@@ -247,30 +247,32 @@ def test_a_matching_that_takes_columns_twice_is_seen():
 # the experiments themselves, small
 
 
-@pytest.mark.parametrize("kind", ["super", "sub"])
-def test_unmixing_ends_where_the_gradient_is_zero(kind):
-    """Whatever the condition of the mixing; and finds the sources."""
-    rng = np.random.default_rng(0)
-    S = ica.SOURCES[kind](rng, (1000, 3))
+@pytest.mark.parametrize("kind", ["super", "sub", "half"])
+def test_a_cell_of_ica_compares_what_it_says(kind, monkeypatch):
+    """Whatever the condition of the mixing, and the likelihood is that of the same density."""
+    pytest.importorskip("threadpoolctl")
+    only = {"relative": ica.by_relative_ica}
+    monkeypatch.setattr(ica, "METHODS", only | {"picard": ica.by_relative_ica})
     for condition in (10.0, 1e6):
-        A = ica.mixing(rng, 3, condition)
-        assert np.linalg.cond(A) == pytest.approx(condition, rel=1e-6)
-        (W, _), steps = ica.unmix(S @ A.T, kind)
-        assert steps < 500
-        assert amari(W @ A) < 0.06
+        line = ica.cell(D=3, sources=kind, N=1500, condition=condition, mixtures=2)
+        assert max(line["relative"]["amari"]) < 0.06
+        assert all(line["converged"])
+        assert all(abs(x) < 1e-3 for x in line.get("ahead", []))  # but for the location
+    assert ("ahead" in line) == (kind != "half")
 
 
-def test_the_quartic_density_is_one():
-    """Its mass is 1, its score is its slope, its draws have E[z^4] = 1."""
-    dens = ica.DENSITIES["sub"]
-    z = np.linspace(-8, 8, 40_001)
-    assert np.exp(dens.log_prob(z)).sum() * (z[1] - z[0]) == pytest.approx(1, abs=1e-12)
-    slope = (dens.log_prob(z + 1e-5) - dens.log_prob(z - 1e-5)) / 2e-5
-    np.testing.assert_allclose(dens.score(z), slope, atol=1e-6)
-    draws = dens.sample(np.random.default_rng(0), 100_000)
-    error = draws.var() ** 2  # two standard errors of E[z^4] are about 2 sqrt(4 / 1e5)
-    assert (draws**4).mean() == pytest.approx(1, abs=4 * 2 / np.sqrt(1e5))
-    assert 0 < error < 1
+def test_the_log_likelihood_of_picards_densities_is_one():
+    z = np.linspace(-40, 40, 200_001)
+    for log_p in ica.LOG_P.values():
+        assert np.exp(log_p(z)).sum() * (z[1] - z[0]) == pytest.approx(1, abs=1e-12)
+
+
+def test_sources_of_each_kind_are_standard_problems():
+    names, S, A = recovery.problem(3, 500)
+    assert S.shape == (500, len(names))
+    assert A.shape == (len(names), len(names))
+    again = recovery.problem(3, 500)
+    np.testing.assert_array_equal(S, again[1])
 
 
 def test_the_ordinary_rule_is_gradient_ascent():
@@ -317,7 +319,9 @@ def test_the_entropy_of_a_toy():
     assert eight["outside"] == 0
 
 
-@pytest.mark.parametrize("name", ["store", "report", "fitting", "separation", "density"])
+@pytest.mark.parametrize(
+    "name", ["store", "report", "fitting", "separation", "density", "second_order"]
+)
 def test_the_examples_in_docstrings(name):
     found = doctest.testmod(importlib.import_module(f"validation.{name}"))
     assert found.attempted > 0

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 import relgrad_np as rg
-from validation import interrupts, streams, trust
+from validation import interrupts, rises, streams, trust
 from validation.dirty import COUNT, KINDS, RANK, condition, dirty
 from validation.judge import estimator, fit_warnings, fitted, gaussian, is_refusal, judged
 
@@ -211,6 +211,52 @@ def test_a_part_that_does_not_exist_is_refused(capsys):
     assert "no part 'dirt'" in capsys.readouterr().err
 
 
+# second order
+
+
+def test_newton_raises_the_likelihood_of_dirty_problems():
+    found = list(rises.checks(30))
+    assert [check.ok for check in found] == [True] * 3, found
+
+
+def test_problems_are_of_every_kind():
+    made = [rises.problem(seed) for seed in range(120)]
+    for part in ("density", "activation"):
+        names = {getattr(one, part).name for one in made}
+        assert names == set({"density": rises.DENSITIES, "activation": rises.ACTIVATIONS}[part])
+    assert {len(one.layers) for one in made} == {1, 2, 3}
+    assert {one.X.shape[1] for one in made} == set(range(1, 9))
+    assert all(kind in " ".join(one.name for one in made) for kind in KINDS)
+    assert 20 < sum(one.weights is not None for one in made) < 100
+    assert max(len(one.X) for one in made) <= 500
+
+
+@pytest.mark.parametrize("mistake", ["a step down", "weights", "the tracker"])
+def test_a_fit_that_falls_is_seen(mistake):
+    """Planted: a shift after the third iteration, weights that do not count, a tracker 1e-8 off."""
+
+    def wrong(layers, X, activation, density, *, callbacks, sample_weight, **options):
+        def record(epoch, state):
+            if mistake == "a step down" and epoch.epoch == 3:
+                moved = tuple(rg.Layer(W, b + 3.0) for W, b in state.layers)
+                state = state._replace(layers=moved)
+            callbacks[0](epoch, state)
+
+        weights = None if mistake == "weights" else sample_weight
+        result = rg.newton(
+            layers, X, activation, density, callbacks=[record], sample_weight=weights, **options
+        )
+        off = 1e-8 if mistake == "the tracker" else 0.0
+        tracked = result.tracked._replace(logdet=result.tracked.logdet + off)
+        return result._replace(tracked=tracked)
+
+    seen = [rises.rise(rises.problem(seed), wrong) for seed in range(40)]
+    if mistake == "the tracker":
+        assert all(one.drift > rises.DRIFT for one in seen)
+    else:
+        assert sum(one.falls > 0 for one in seen) > (20 if mistake == "a step down" else 3)
+
+
 # interrupts and streams
 
 
@@ -258,7 +304,7 @@ def test_a_stream_moves_and_turns():
     assert len({len(part) for part in parts}) > 3
 
 
-@pytest.mark.parametrize("name", ["dirty", "judge", "checks", "trust"])
+@pytest.mark.parametrize("name", ["dirty", "judge", "checks", "trust", "rises"])
 def test_the_examples_in_docstrings(name):
     found = doctest.testmod(importlib.import_module(f"validation.{name}"))
     assert found.attempted > 0

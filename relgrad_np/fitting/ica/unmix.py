@@ -25,10 +25,10 @@ from ..newton.ascent import ascend, largest
 from ..newton.bases import Bases, bases_of
 from ..newton.elementwise import elementwise
 from ..newton.lbfgs import Curvatures
+from ..newton.linear import FIRST_STEPS, FIRST_TOL, first_part
 from ..newton.one_layer import OneLayer
 from ..newton.pairs import settled
 from ..newton.rows import CompiledRows, PlainRows, compiles
-from ..newton.run import FIRST_STEPS, FIRST_TOL, first_rows
 from .family import most_likely
 from .whitening import Whitening
 
@@ -76,7 +76,7 @@ class Unmixed(NamedTuple):
 def unmix(
     X: Array,
     white: Whitening,
-    density: str | Density = "auto",
+    density: str | Density | Bases = "auto",
     *,
     weights: Array | None = None,
     start: Array | None = None,
@@ -85,7 +85,7 @@ def unmix(
 ) -> Unmixed:
     """Return the unmixing of the rows of X (N, D) after their whitening; see the module.
 
-    `density`: "auto", "extended", or one for all sources. `weights` (N,), positive: of the rows.
+    `density`: "auto", "extended", one for all sources, or `Bases`, one for each. `weights` (N,), positive: of the rows.
     `start` (n, n): the first W, by default the identity. Computed in float64, whatever X is.
 
     >>> from relgrad_np.fitting.ica.whitening import whitening
@@ -96,14 +96,14 @@ def unmix(
     ('tol', ['sech', 'sech'])
     """
     N, n = len(X), len(white.K)
-    step, first = N // first_rows(n), first_rows(n)
+    step, part_noise = first_part(N, n)
     base: Any = Bases.alike("sech", n) if density in AUTO else density
     if isinstance(base, Density):
         base = bases_of(base, n) or base
     course = _Course(X, white, base, weights, start, max_iter)
     switching, noise = density in AUTO, FIRST_TOL / math.sqrt(N)
-    if step >= 3:
-        rows, part_noise = course.rows(np.float32, step), FIRST_TOL / math.sqrt(first)
+    if step:
+        rows = course.rows(np.float32, step)
         course.climb(rows, Curvatures(0), part_noise, switching, FIRST_STEPS)
     course.n_iter = 0
     rows = course.rows(np.float32)
@@ -157,7 +157,7 @@ class _Course:
         point = self._point(rows)
         switches, last = np.zeros(len(self.m), int), steps or self.max_iter
 
-        def after(t: int, climbed: Any) -> str:
+        def after(climbed: Any) -> str:
             self.n_iter += 1
             return "switch" if switching and _unstable(climbed.point, switches).any() else ""
 

@@ -61,6 +61,8 @@ def whitening(X: Array, n_components: int | None = None, weights: Array | None =
     Y = d * np.sqrt(share)[:, None]
     s, Vh = _directions(Y, found.std, _rounding(X, found, share))
     n, rank = n_components, len(s)
+    if not rank:
+        raise ValueError("`X` has no column that varies")
     if n is not None and n < rank:
         unit = found.unit / found.unit.max()  # from here on in the units of the columns
         sd, Vh = _directions(Y * unit, np.ones(D), np.zeros(D))

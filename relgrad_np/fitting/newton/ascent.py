@@ -51,18 +51,19 @@ def largest(gradient: Array) -> float:
 
 
 def size(direction: Array) -> float:
-    """Return the largest spectral norm of a layer's E, of [E, t] (L, D, D + 1).
+    """Return the largest spectral norm of a layer's E, of [E, t] (L, D, D + 1), or a bound <= 1.
 
-    Below LONGEST it may be a bound of that, which costs less.
+    No singular values are asked for where a bound says enough.
 
     >>> import numpy as np
     >>> size(np.array([[[-3.0, 7.0]], [[2.0, 8.0]]]))
     3.0
     """
     xp = namespace(direction, "direction")
-    E = direction[:, :, :-1]
+    E = direction[:, :, :-1]  # (L, D, D)
     rows, columns = (xp.max(xp.sum(xp.abs(E), axis=axis)) for axis in (2, 1))
-    bound = float(detached(xp.sqrt(rows * columns)))
+    frobenius = xp.max(xp.linalg.matrix_norm(E))
+    bound = float(detached(xp.minimum(xp.sqrt(rows * columns), frobenius)))
     if bound <= LONGEST:
         return bound
     return float(detached(xp.max(xp.linalg.matrix_norm(E, ord=2))))
@@ -99,16 +100,15 @@ def ascend(
     curvatures: Curvatures,
     tol: float,
     max_iter: int,
-    after: Callable[[int, Climbed], str] = lambda t, climbed: "",
+    after: Callable[[Climbed], str] = lambda climbed: "",
 ) -> tuple[Point, str]:
     """Go up from a point; return where it ended and why: tol, max_iter, stalled, or `after`'s word.
 
-    `curvatures` is what is remembered of steps on the same rows, and is added to.
-    `after(t, climbed)` is called with each accepted step; a word that it returns stops. Where no
-    step along the direction of the memory ascends, the memory is forgotten, and the preconditioned
-    gradient is tried.
+    `curvatures` is the memory, which is filled. `after(climbed)` is called with each accepted step;
+    a word that it returns stops. Where no step along the direction of the memory ascends, the
+    memory is forgotten, and the preconditioned gradient is tried.
     """
-    for t in range(max_iter):
+    for _ in range(max_iter):
         gradient = point.gradient
         if largest(gradient) < tol:
             return point, "tol"
@@ -124,9 +124,10 @@ def ascend(
                 break
         if climbed is None:
             return point, "stalled"
-        curvatures.add(climbed.alpha * direction, gradient - climbed.point.gradient)
+        if curvatures.size:
+            curvatures.add(climbed.alpha * direction, gradient - climbed.point.gradient)
         point = climbed.point
-        word = after(t + 1, climbed)
+        word = after(climbed)
         if word:
             return point, word
     return point, "tol" if largest(point.gradient) < tol else "max_iter"

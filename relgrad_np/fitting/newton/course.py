@@ -1,18 +1,28 @@
 """What a fit of second order records along the way, and what it returns."""
 
+import math
 import time
-from collections.abc import Callable, Sequence
 from typing import Any
 
+import array_api_compat as compat
 import numpy as np
 
-from ...core.arrays import copied, to_numpy
+from ...core.arrays import check, copied, to_numpy
 from ...core.network import Layer, Layers
+from ...core.numerics import widest
 from ...core.tracking import audit
+from ...core.trees import each_array
 from ...rules.base import State
+from ..bar import close, progress_bar, show
+from ..falls import Best
 from ..judge import Judge
-from ..records import Epoch, FitResult
+from ..records import Epoch, FitResult, gained
+from ..snapshots import Snapshot, require_fits
+from ..status import Guard
+from ..watched import Watched
 from .ascent import Climbed
+from .asked import Asked
+from .lbfgs import Curvatures
 
 
 class Course:
@@ -21,28 +31,59 @@ class Course:
     def __init__(
         self,
         layers: Layers,
-        start: Any,
+        total: float,
         judge: Judge,
-        patience: int | None,
-        callbacks: Sequence[Callable[[Epoch, State], Any]],
-        began: float,
+        asked: Asked,
+        watched: Watched,
+        terms: dict[str, str],
     ) -> None:
-        self.judge, self.patience, self.callbacks, self.began = judge, patience, callbacks, began
+        self.judge, self.asked, self.watched, self.terms = judge, asked, watched, terms
+        self.curvatures, self.began = Curvatures(asked.memory), time.perf_counter()
         self.history: list[Epoch] = []
-        self.rejected = 0
-        total = float(to_numpy(start.tracked.logdet).sum())
+        self.rejected, self.stop_reason = 0, ""
         self.best: float | None = judge.validate(layers, total)
         self.best_epoch, self.best_layers = 0, tuple(Layer(*map(copied, x)) for x in layers)
-        self.best_xi = _norms(start)
+        self.best_xi: tuple[float, ...] | None = None  # unknown of the start
+        self.bar: Any = None
 
-    def after(self, t: int, climbed: Climbed) -> str:
+    def goes_on(self, snapshot: Snapshot, layers: Layers) -> State:
+        """Go back to a snapshot and return its state; ValueError unless it is of such a fit."""
+        require_fits(snapshot, layers, self.terms)
+        xp, device = check(layers), compat.device(layers[0].W)
+        wide = str(widest(layers[0].W)).split(".")[-1]
+
+        def move(x: Any) -> Any:
+            x = to_numpy(x)
+            return xp.asarray(x.astype(wide) if x.dtype == np.float64 else x, device=device)
+
+        state: State = each_array(move, snapshot.state)
+        self.best_layers = each_array(move, snapshot.best_layers)
+        self.best_epoch, self.stop_reason = snapshot.best_epoch, snapshot.stop_reason
+        self.best = None if self.best is None else snapshot.best
+        self.history, self.rejected = list(snapshot.history), snapshot.n_rejected
+        for s, y in state.rule_state:
+            self.curvatures.add(s, y)
+        self.began = time.perf_counter() - snapshot.seconds
+        return state
+
+    def open_bar(self) -> None:
+        """Show a bar, if one is wanted."""
+        if self.watched.progress:
+            self.bar = progress_bar(self.asked.max_iter, len(self.history))
+
+    def close_bar(self) -> None:
+        """Close it."""
+        close(self.bar)
+
+    def after(self, climbed: Climbed) -> str:
         """Record an iteration; return why the fit is to stop, or nothing."""
         point: Any = climbed.point
+        t = len(self.history) + 1
         self.rejected += climbed.rejected
         tracked = point.tracked
         validation, seconds = None, time.perf_counter() - self.began
         layers: Layers = ()
-        if self.best is not None or self.callbacks:
+        if self.best is not None or self.watched.callbacks:
             layers = point.layers()
         if self.best is not None:
             validation = self.judge.validate(layers, float(to_numpy(tracked.logdet).sum()))
@@ -51,15 +92,62 @@ class Course:
                 self.best_xi = _norms(point)
         alpha = climbed.alpha
         self.history.append(Epoch(t, t, alpha, alpha, point.value, validation, None, seconds))
-        stops = [call(self.history[-1], State(layers, None, tracked, t)) for call in self.callbacks]
-        if any(stops):
-            return "callback"
-        if self.patience is not None and t - self.best_epoch >= self.patience:
+        show(self.bar, t, point.value)
+        state = State(layers, None, tracked, t)
+        stops = [call(self.history[-1], state) for call in self.watched.callbacks]
+        self.stop_reason = "callback" if any(stops) else self._enough(t)
+        self._keep(point, t)
+        return self.stop_reason
+
+    def _enough(self, t: int) -> str:
+        patience, gain = self.asked.patience, self.asked.gain
+        if patience is not None and t - self.best_epoch >= patience:
             return "patience"
+        if gain is not None and gained(self.history, self.asked.waits) < gain:
+            return "tol"
         return ""
 
+    def _keep(self, point: Any, t: int) -> None:
+        """Have a snapshot written, if one is due, and stop if the keeper was asked to."""
+        keeper = self.watched.keeper
+        if keeper is None:
+            return
+        if keeper.due(t, bool(self.stop_reason)):
+            keeper.write(self.snapshot(point))
+        if keeper.stop is not None:
+            self.stop_reason = self.stop_reason or "signal"
+
+    def snapshot(self, point: Any) -> Snapshot:
+        """Return where the fit is, with its memory as the rule's state."""
+        layers, t = point.layers(), len(self.history)
+        memory = tuple((s, y) for s, y, _ in self.curvatures.pairs)
+        best = layers if self.best is None else self.best_layers
+        return Snapshot(
+            state=State(layers, memory, point.tracked, t),
+            epoch=t + 1,
+            batch=0,
+            rng_epoch={},
+            rng_now={},
+            best_layers=best,
+            best_epoch=t if self.best is None else self.best_epoch,
+            best=-math.inf if self.best is None else self.best,
+            history=tuple(self.history),
+            seen=(),
+            seconds=time.perf_counter() - self.began,
+            n_rejected=self.rejected,
+            n_undone=0,
+            average=None,
+            guard=Guard(0, 0.0, 0.0, 1.0),
+            last=None,
+            drifts=(),
+            good_layers=layers,
+            best_yet=Best(),
+            terms=self.terms,
+            stop_reason=self.stop_reason,
+        )
+
     def result(self, point: Any, reason: str) -> FitResult:
-        """Return the result of a fit that ends at this point."""
+        """Return the result of a fit that ends at this point; `xi` None where it is unknown."""
         layers = point.layers()
         audited = audit(point.tracked, layers)
         if self.history:

@@ -6,13 +6,15 @@ with the density's own functions, which serve everywhere else.
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from ...core.arrays import Array, Namespace, namespace
 from ...core.curvatures import dscore_of
 from ...core.densities import Density, density
 
 Elementwise = Callable[[Array], tuple[Array, Array, Array]]  # (n, D) to (n,), (n, D), (n, D)
-BLOCK = 256  # factors 1 + e <= 2 whose product is taken before its logarithm; 2^256 is no overflow
+EXPONENT = 960  # of two, in float64: a product of that size is an ordinary number
+SCALES = {"sech": 1.0, "logistic": 0.5}  # a of the score -tanh(a z)
 
 
 def elementwise(of: Density) -> Elementwise:
@@ -28,10 +30,9 @@ def elementwise(of: Density) -> Elementwise:
         raise ValueError(
             "`density` multivariate_t does not act elementwise: `newton` needs one that does"
         )
-    scales = {"sech": 1.0, "logistic": 0.5}
-    own = (getattr(f, "of", None) for f in (of.log_prob, of.score, of.dscore))
-    if of.name in scales and all(made and made[:2] == (density, of.name) for made in own):
-        return _tanh(scales[of.name])
+    fields = (of.log_prob, of.score, of.dscore)
+    if of.name in SCALES and made_here(density, of.name, fields):
+        return _tanh(SCALES[of.name])
     dscore = dscore_of(of.score, of.dscore)
 
     def separate(Y: Array) -> tuple[Array, Array, Array]:
@@ -39,6 +40,12 @@ def elementwise(of: Density) -> Elementwise:
         return xp.sum(of.log_prob(Y), axis=1), of.score(Y), dscore(Y)
 
     return separate
+
+
+def made_here(maker: Any, name: str, functions: tuple[Any, ...]) -> bool:
+    """Say whether the functions are those of the package's own density or activation `name`."""
+    own = (getattr(f, "of", None) for f in functions)
+    return all(made and made[:2] == (maker, name) for made in own)
 
 
 def _tanh(a: float) -> Elementwise:
@@ -54,7 +61,7 @@ def _tanh(a: float) -> Elementwise:
         size = xp.abs(Y)
         e = xp.exp((-2 * a) * size)
         above = e + 1
-        log_p = constant * Y.shape[1] - xp.sum(size, axis=1) - _log_product(xp, above) / a
+        log_p = constant * Y.shape[1] - xp.sum(size, axis=1) - log_product(xp, above) / a
         part = 1 / above
         dscore = (e * part) * ((-4 * a) * part)
         e -= 1
@@ -65,12 +72,18 @@ def _tanh(a: float) -> Elementwise:
     return fused
 
 
-def _log_product(xp: Namespace, factors: Array) -> Array:
-    """Return the sum over columns of log factors (n, D) in [1, 2], (n,).
+def log_product(xp: Namespace, factors: Array, largest: float = 1.0) -> Array:
+    """Return the sum over columns of log factors (n, D), (n,), |log2| of each <= `largest`.
 
-    Columns are multiplied by halves, which is faster than one after another.
+    A sum of logarithms is the logarithm of the product, of as many as do not overflow. Columns are
+    multiplied by halves, which is faster than one after another.
+
+    >>> import numpy as np
+    >>> log_product(np, np.full((1, 3), 2.0)) / np.log(2)
+    array([3.])
     """
-    block = BLOCK if factors.dtype == xp.float64 else BLOCK // 4
+    exponent = EXPONENT if factors.dtype == xp.float64 else EXPONENT // 8
+    block = max(1, min(factors.shape[1], int(exponent / max(largest, 1e-9))))
     total = 0.0
     for i in range(0, factors.shape[1], block):
         part = factors[:, i : min(i + block, factors.shape[1])]

@@ -1,18 +1,17 @@
 """A point of the way of several layers: an exponential step of all, each in its own chart."""
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
-from ...core.activations import Activation
 from ...core.arrays import Array, detached, namespace
-from ...core.backprop import backprop
-from ...core.densities import Density
 from ...core.full_rank import FullRank
-from ...core.network import Layers, Tape, forward
+from ...core.network import Layers
 from ...core.numerics import eye, widest
-from ...core.objective import data_terms
 from ...core.steps import apply_step
 from ...core.tracking import Tracked, track, track_step
+from .bending import Bent
+from .elementwise import Elementwise
 from .joint import fisher, joint_chart
 from .lbfgs import Precondition
 
@@ -22,13 +21,30 @@ CHUNK = 2**15  # numbers of a layer's output that are passed together: they stay
 class RowParts(NamedTuple):
     """The rows in parts: X (n, D), weights (n,) or None, and the part's share of all rows.
 
-    >>> RowParts((), None, None).activation is None
+    `bends` and `base` are what a pass asks of activation and base density.
+
+    >>> RowParts((), None, None).base is None
     True
     """
 
     parts: tuple[tuple[Array, Array | None, float], ...]
-    activation: Activation
-    density: Density
+    bends: Callable[[Array], Bent]
+    base: Elementwise
+
+
+class ForwardPass(NamedTuple):
+    """A forward pass of some rows: outputs Ys, of each but the last sigma' and (log sigma')'.
+
+    `score` (n, D) of the last; `terms` (n,): log-likelihood without the determinants.
+
+    >>> ForwardPass((), (), "score", "terms").terms
+    'terms'
+    """
+
+    Ys: tuple[Array, ...]
+    slopes: tuple[tuple[Array, Array], ...]
+    score: Array
+    terms: Array
 
 
 class LayerMoments(NamedTuple):
@@ -55,12 +71,12 @@ class Layered:
         self.sample, self._layers, self.tracked = sample, layers, tracked
         W = layers[0].W
         xp, wide = namespace(W, "W"), widest(W)
-        self.tapes: list[Tape] = []
+        self.tapes: list[ForwardPass] = []
         mean = xp.zeros((), dtype=wide, device=W.device)
         for X, weights, share in sample.parts:
-            self.tapes.append(forward(layers, X, sample.activation))
-            L_p, L_J1 = data_terms(layers, self.tapes[-1], sample.activation, sample.density)
-            terms = (L_p + L_J1) * (1.0 if weights is None else weights)  # (n,)
+            tape = passed(sample, layers, X)
+            self.tapes.append(tape)
+            terms = tape.terms if weights is None else tape.terms * weights  # (n,)
             mean = mean + xp.sum(terms, dtype=wide) * (share / X.shape[0])
         total, size = float(detached(xp.sum(tracked.logdet))), float(detached(mean))
         self.value = size + total
@@ -68,24 +84,23 @@ class Layered:
         self.noise = 4 * (eps * (len(layers) * W.shape[0] + abs(size)) + eps_wide * abs(total))
 
     @classmethod
-    def of(cls, sample: RowParts, layers: Layers) -> "Layered":
-        """Return the point of these layers."""
-        return cls(sample, layers, track(layers))
+    def of(cls, sample: RowParts, layers: Layers, tracked: Tracked | None = None) -> "Layered":
+        """Return the point of these layers, whose log|det W| may be known."""
+        return cls(sample, layers, tracked or track(layers))
 
     @functools.cached_property
     def seen(self) -> list[LayerMoments]:
         """What the rows say of each layer; the tapes are let go."""
-        model = self.sample.activation, self.sample.density
         sums: list[list[Array]] = []
         centres: tuple[Array, ...] = ()
         for tape, (X, weights, share) in zip(self.tapes, self.sample.parts, strict=True):
-            deltas = backprop(self._layers, tape, *model, weights)
+            deltas = deltas_of(self._layers, tape)
             if not centres:
                 xp = namespace(X, "X")
                 centres = tuple(xp.mean(Y, axis=0) for Y in tape.Ys)  # about where to sum
             found = [
-                _sums(Y - c, Delta, weights, share, X.shape[0])
-                for Y, c, Delta in zip(tape.Ys, centres, deltas, strict=True)
+                _sums(Y - c, delta, weights, share, X.shape[0])
+                for Y, c, delta in zip(tape.Ys, centres, deltas, strict=True)
             ]
             sums = (
                 [
@@ -132,18 +147,42 @@ class Layered:
         return tuple(xp.sum(layer.A * eye(xp, layer.A), axis=1) for layer in self.seen)
 
 
-def _sums(U: Array, Delta: Array, weights: Array | None, share: float, n: int) -> list[Array]:
-    """Return sums of u, u u', delta delta', delta u' and delta over a part, as shares of all rows.
+def passed(sample: RowParts, layers: Layers, X: Array) -> ForwardPass:
+    """Return the forward pass of X (n, D): `forward` and `data_terms` of the core, in one."""
+    Z, Ys, bent = X, [], []
+    total: Array = 0.0
+    for k, (W, b) in enumerate(layers):
+        Y = Z @ W.T + b  # (n, D)
+        Ys.append(Y)
+        if k < len(layers) - 1:
+            bent.append(sample.bends(Y))
+            Z, total = bent[-1].z, total + bent[-1].total
+    log_p, score, _ = sample.base(Y)
+    slopes = tuple((one.slope, one.change) for one in bent)
+    return ForwardPass(tuple(Ys), slopes, score, log_p + total)
 
-    Delta has weight and 1 / n in it.
-    """
-    xp, wide = namespace(U, "U"), widest(U)
-    w = share / n if weights is None else weights[:, None] * (share / n)
-    delta = Delta * n if weights is None else Delta * n / weights[:, None]  # (n, D)
-    Uw = U * w
-    products = (Uw.T @ U, (delta * w).T @ delta, share * (Delta.T @ U))
-    means = (xp.sum(Uw, axis=0, dtype=wide), share * xp.sum(Delta, axis=0, dtype=wide))
-    return [means[0], *(xp.astype(x, wide) for x in products), means[1]]
+
+def deltas_of(layers: Layers, tape: ForwardPass) -> list[Array]:
+    """Return delta = d (L_p + L_J1) of a row by each layer's output, (n, D): `backprop` N times."""
+    delta = tape.score  # (n, D)
+    deltas = [delta]
+    for (slope, change), layer in zip(reversed(tape.slopes), reversed(layers), strict=False):
+        delta = (delta @ layer.W) * slope + change
+        deltas.append(delta)
+    return deltas[::-1]
+
+
+def _sums(U: Array, delta: Array, weights: Array | None, share: float, n: int) -> list[Array]:
+    """Return sums of u, u u', delta delta', delta u' and delta over a part: shares of all."""
+    xp, wide, each = namespace(U, "U"), widest(U), share / n
+    if weights is None:
+        Uw, Dw = U, delta
+    else:
+        w = weights[:, None]
+        Uw, Dw = U * w, delta * w
+    products = (Uw.T @ U, Dw.T @ delta, Dw.T @ U)  # each (D, D); the first two: half the work
+    means = (xp.sum(Uw, axis=0, dtype=wide), xp.sum(Dw, axis=0, dtype=wide))
+    return [each * means[0], *(each * xp.astype(x, wide) for x in products), each * means[1]]
 
 
 def _centred(c: Array, u: Array, A: Array, B: Array, G: Array, g: Array) -> LayerMoments:

@@ -36,6 +36,7 @@ class Curvatures:
     """
 
     def __init__(self, size: int) -> None:
+        self.size = size
         self.pairs: deque[tuple[Array, Array, float]] = deque(maxlen=size)
 
     def add(self, s: Array, y: Array) -> bool:

@@ -7,7 +7,7 @@ from ...core.tracking import Tracked, track
 from .elementwise import Elementwise
 from .lbfgs import Precondition
 from .pairs import pairwise
-from .rows import PlainRows, Rows
+from .rows import LinearRows, PlainRows
 
 
 class OneLayer:
@@ -20,7 +20,7 @@ class OneLayer:
     """
 
     def __init__(
-        self, rows: Rows, start: tuple[Layer, Array], C: Array, m: Array, tracked: Tracked
+        self, rows: LinearRows, start: tuple[Layer, Array], C: Array, m: Array, tracked: Tracked
     ) -> None:
         self.rows, self.start, self.C, self.m, self.tracked = rows, start, C, m, tracked
         xp, D = namespace(m, "m"), m.shape[0]
@@ -39,7 +39,7 @@ class OneLayer:
         return cls.begun(rows, layer, m)
 
     @classmethod
-    def begun(cls, rows: Rows, layer: Layer, m: Array) -> "OneLayer":
+    def begun(cls, rows: LinearRows, layer: Layer, m: Array) -> "OneLayer":
         """Return the point of the layer whose outputs, less their mean m (D,), are the rows."""
         W = layer.W
         xp = namespace(W, "W")
@@ -65,7 +65,7 @@ class OneLayer:
         tracked = self.tracked._replace(logdet=logdet)
         return OneLayer(self.rows, self.start, M @ self.C, self.m + P @ t, tracked)
 
-    def on(self, rows: Rows) -> "OneLayer":
+    def on(self, rows: LinearRows) -> "OneLayer":
         """Return the same point on other rows, or under another density."""
         return OneLayer(rows, self.start, self.C, self.m, self.tracked)
 

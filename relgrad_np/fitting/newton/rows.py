@@ -24,10 +24,10 @@ LONGEST = 4096  # rows of a block at most: 64 factors 1 + e for each of the kern
 PAYS = 2**20  # N D from which a fit may wait some seconds for the kernel to be compiled
 
 
-class Pass(NamedTuple):
+class RowMeans(NamedTuple):
     """Means over the rows: log p of a row, E score u' (D, D), E score (D,), and the moments.
 
-    >>> Pass(-1.0, None, None, None).log_p
+    >>> RowMeans(-1.0, None, None, None).log_p
     -1.0
     """
 
@@ -37,12 +37,12 @@ class Pass(NamedTuple):
     moments: PairMoments
 
 
-class Rows(Protocol):
+class LinearRows(Protocol):
     """Rows (N, D) of mean 0, and the pass over them; `like`: an array like theirs."""
 
     like: Array
 
-    def __call__(self, C: Array, m: Array) -> Pass: ...  # noqa: D102
+    def __call__(self, C: Array, m: Array) -> RowMeans: ...  # noqa: D102
 
 
 class Part(NamedTuple):
@@ -94,7 +94,7 @@ class PlainRows:
         """Return the same rows under another density."""
         return PlainRows(self.parts, base)
 
-    def __call__(self, C: Array, m: Array) -> Pass:
+    def __call__(self, C: Array, m: Array) -> RowMeans:
         """Return what the rows say of u = C z, y = u + m. Cost: two products N D^2."""
         xp, wide, dtype = namespace(m, "m"), m.dtype, self.like.dtype
         shift, CT = xp.astype(m, dtype), xp.astype(C.T, dtype)
@@ -109,7 +109,7 @@ class PlainRows:
             columns = (score, score * score, U * U, dscore, curved, curved * U)
             sums = sums + xp.astype(xp.stack([w @ x for x in columns]), wide)  # (6, D)
         g, information, variance, k, c, own = (sums[i, :] for i in range(6))  # type: ignore[index]
-        return Pass(float(mean), G, g, PairMoments(-k, -c, -own, variance, information))
+        return RowMeans(float(mean), G, g, PairMoments(-k, -c, -own, variance, information))
 
     def statistics(self, C: Array, m: Array) -> Array:
         """Return the means (D, 4) of the sufficient statistics of `bases`; NumPy alone."""
@@ -155,13 +155,13 @@ class CompiledRows:
         sums, products = kernel.measured(self.Z, last, C, m, base.quartic, base.theta, self.scratch)
         return sums / self.N, products / self.N
 
-    def __call__(self, C: Array, m: Array) -> Pass:
+    def __call__(self, C: Array, m: Array) -> RowMeans:
         """Return what the rows say of u = C z, y = u + m. Cost: two products N D^2."""
         sums, products = self._pass(C, m, self.base)
         variance = np.sum((C @ self.covariance) * C, axis=1)  # (D,)
         log_p = self._log_p(sums, m, variance)
         moments = PairMoments(sums[4], sums[5], sums[6], variance, sums[3])
-        return Pass(float(log_p.sum()), -products, -sums[2], moments)
+        return RowMeans(float(log_p.sum()), -products, -sums[2], moments)
 
     def log_p(self, C: Array, m: Array) -> Array:
         """Return the mean of log p of each unit, (D,)."""

@@ -1,35 +1,28 @@
 """Fit by full batches of second order: `newton`, the public function."""
 
 import math
-import time
-import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from ...core.activations import Activation
 from ...core.arguments import number, whole
-from ...core.arrays import Array, check, detached, from_numpy, namespace, to_numpy
+from ...core.arrays import Array, detached
 from ...core.densities import Density
-from ...core.network import Layer, Layers
+from ...core.network import Layers
 from ...core.sampling import require_model
 from ...rules.base import State
-from ..judge import Judge
-from ..options import require_finite, weighted
-from ..records import Epoch, FitDivergedError, FitResult, NotConvergedWarning
-from .ascent import ascend, largest
-from .bases import Bases, bases_of
-from .course import Course
-from .elementwise import elementwise
-from .layered import CHUNK, Layered, RowParts
-from .lbfgs import Curvatures
-from .one_layer import OneLayer
-from .rows import CompiledRows, compiles
-
-FIRST_ROWS = 40, 1000  # rows of the first stage: so many a dimension, and at least
-FIRST_TOL = 0.2  # over sqrt(rows): below it the gradient of a part of the rows is its noise
-FIRST_STEPS = 50
+from ..batches import Batches
+from ..given import in_use, require_samples
+from ..options import PASSES_OF_NEWTON
+from ..outcome import completed
+from ..records import Epoch, FitResult
+from ..survey import Rows
+from ..team import Team
+from ..watched import Watched
+from .asked import MEMORY, TOL, Asked
+from .whole import fit_all_rows
 
 
 def newton(
@@ -38,12 +31,15 @@ def newton(
     activation: Activation,
     density: Density,
     *,
-    tol: float = 1e-6,
-    max_iter: int = 500,
-    memory: int = 7,
+    tol: float = TOL,
+    max_iter: int = PASSES_OF_NEWTON,
+    memory: int = MEMORY,
     X_val: Array | None = None,
     patience: int | None = None,
     sample_weight: Any = None,
+    sample_weight_val: Any = None,
+    compare: bool = True,
+    progress: bool = False,
     callbacks: Sequence[Callable[[Epoch, State], Any]] = (),
 ) -> FitResult:
     """Maximise the mean log-likelihood of X (N, D) from `layers` on, by full batches.
@@ -69,6 +65,14 @@ def newton(
         Stop after so many iterations without a better validation; needs X_val.
     sample_weight : (N,) numbers, not negative
         The weighted mean is maximised; weights are relative.
+    sample_weight_val : (N,) numbers, not negative
+        Those of the rows of X_val, of whose log-likelihood the weighted mean is validated.
+    compare : bool
+        Without X_val, return what is best on the rows: the layers of the fit, its start or, with a
+        normal base, layers that are the Gaussian of these rows; `FitWarning` where the fit ended
+        below that. It costs two passes over the rows, and their moments.
+    progress : bool
+        A bar with the exact log-likelihood of all rows (needs tqdm).
     callbacks : functions of (Epoch, State)
         Called after each iteration; one that returns something true stops the fit.
 
@@ -80,7 +84,8 @@ def newton(
         `n_rejected` counts trials that were not taken. `stop_reason`: "tol", "max_iter" (with a
         `NotConvergedWarning`), "stalled" (no step ascends beyond rounding, as at a kink of the
         Laplace), "patience" or "callback". `best_layers` are the best in validation, the start
-        included; without X_val the last. `xi` is that of the best layers.
+        included; without X_val the last, or what `compare` found to be better. `xi` is that of the
+        best layers.
 
     Raises
     ------
@@ -99,93 +104,21 @@ def newton(
     >>> result.stop_reason, len(result.history) < 20
     ('tol', True)
     """
-    tol = number("tol", tol, 0, math.inf, "positive")
-    max_iter, memory = whole("max_iter", max_iter), whole("memory", memory)
-    patience = patience if patience is None else whole("patience", patience)
+    asked = Asked(
+        number("tol", tol, 0, math.inf, "positive"),
+        whole("max_iter", max_iter),
+        whole("memory", memory),
+        patience if patience is None else whole("patience", patience),
+        compare=bool(compare),
+    )
     require_model(activation, density)
-    elementwise(density)  # or ValueError
-    for name, rows in (("X", X), ("X_val", X_val)):
-        if rows is not None:
-            check(layers, **{name: rows})
-            require_finite(name, rows)
-    if patience is not None and X_val is None:
-        raise ValueError("`patience` needs `X_val`")
-    began = time.perf_counter()
-    layers = tuple(Layer(detached(W), detached(b)) for W, b in layers)
-    X, X_val = detached(X), detached(X_val)
-    used, weights = weighted(sample_weight, X.shape[0])
-    if len(used) < X.shape[0]:
-        xp = namespace(X, "X")
-        X = xp.take(X, xp.asarray(used, device=X.device), axis=0)
-    w = None if weights is None else from_numpy(weights[used], X)
-    judge = Judge(activation, density, X_val, None, lambda x: float(to_numpy(x).mean()))
-    with np.errstate(all="ignore"):
-        if len(layers) == 1:
-            start: Any = _one_layer(layers[0], X, w, density, max_iter)
-        else:
-            sample = RowParts(_parts(X, w), activation, density)
-            start = Layered.of(sample, layers)
-        course = Course(layers, start, judge, patience, callbacks, began)
-        if not math.isfinite(start.value + largest(start.gradient)):
-            bad = judge.first_bad(layers, X) or "the gradient"
-            raise FitDivergedError(f"at the start {bad} is not finite", course.result(start, ""))
-        end, reason = ascend(start, Curvatures(memory), tol, max_iter, course.after)
-        result = course.result(end, reason)
-    if reason == "max_iter":
-        warnings.warn(
-            f"{max_iter} iterations ran out before `tol` {tol:g} was reached: the largest element "
-            f"of the gradient is {largest(end.gradient):.2g}; take more iterations",
-            NotConvergedWarning,
-            stacklevel=2,
-        )
-    return result
-
-
-def _one_layer(
-    layer: Layer, X: Array, w: Array | None, density: Density, max_iter: int
-) -> OneLayer:
-    """Return the layer's point, or where a first stage on a part of the rows ends, if it is better.
-
-    n = max(40 D, 1000) rows, evenly spaced, if that is a third of all or less; without a memory,
-    until the gradient is below its own noise, 0.2 / sqrt(n).
-    """
-    start, (N, D) = _point(layer, X, w, density), X.shape
-    step = N // first_rows(D)
-    if step < 3 or not math.isfinite(start.value):
-        return start
-    first = _point(layer, X[::step, :], None if w is None else w[::step], density)
-    tol = FIRST_TOL / math.sqrt(first_rows(D))
-    first_end: Any = ascend(first, Curvatures(0), tol, min(FIRST_STEPS, max_iter))[0]
-    (moved,) = first_end.layers()
-    end = _point(moved, X, w, density)
-    return end if end.value > start.value else start
-
-
-def first_rows(D: int) -> int:
-    """Return how many rows the first stage takes, if there are three times as many.
-
-    >>> first_rows(2), first_rows(100)
-    (1000, 4000)
-    """
-    return max(FIRST_ROWS[0] * D, FIRST_ROWS[1])
-
-
-def _point(layer: Layer, X: Array, w: Array | None, density: Density) -> OneLayer:
-    """Return the layer's point on rows X with weights w, by the compiled pass where it serves."""
-    bases = bases_of(density, X.shape[1])
-    plain = bases is None or w is not None or not isinstance(X, np.ndarray)
-    if plain or not compiles(X.dtype, X.size):
-        return OneLayer.of(elementwise(density), layer, X, w)
-    m = layer.W @ X.mean(axis=0, dtype=np.float64) + layer.b
-    rows = CompiledRows.of(X, layer.W, (layer.b - m).astype(X.dtype), cast(Bases, bases), X.dtype)
-    return OneLayer.begun(rows, layer, m)
-
-
-def _parts(X: Array, w: Array | None) -> tuple[tuple[Array, Array | None, float], ...]:
-    """Return the rows in parts, with weights and their share of all."""
-    (N, D), parts = X.shape, []
-    n = max(1, CHUNK // D)
-    for i in range(0, N, n):
-        j = min(i + n, N)
-        parts.append((X[i:j, :], None if w is None else w[i:j], (j - i) / N))
-    return tuple(parts)
+    require_samples(layers, X, X_val, False)
+    for name, given in (("patience", patience), ("sample_weight_val", sample_weight_val)):
+        if given is not None and X_val is None:
+            raise ValueError(f"`{name}` needs `X_val`")
+    batches = Batches(detached(X), sample_weight, None, None, np.random.default_rng(0), Team())
+    held = in_use(detached(X_val), sample_weight_val)
+    watched = Watched(tuple(callbacks), bool(progress))
+    found = fit_all_rows(layers, batches, activation, density, held, asked, watched, {})
+    rows = Rows(batches, activation, density, layers[0].b.shape[0])
+    return completed(*found, layers, rows, asked, X_val is not None, depth=3)

@@ -1,0 +1,27 @@
+"""The bar that shows how far a fit is; it needs tqdm."""
+
+from typing import Any
+
+
+def progress_bar(total: int, done: int) -> Any:
+    """Return a bar of this many steps; ModuleNotFoundError without tqdm."""
+    try:
+        from tqdm import tqdm
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("progress needs tqdm: pip install 'relgrad-np[demo]'") from None
+    return tqdm(total=total, initial=done, unit="step", dynamic_ncols=True)
+
+
+def show(bar: Any, t: int, log_likelihood: Any) -> None:
+    """Move the bar on by a step, if there is one; every tenth shows log p, if known."""
+    if bar is None:
+        return
+    bar.update()
+    if log_likelihood is not None and t % 10 == 0:
+        bar.set_postfix_str(f"log p {float(log_likelihood):.2f} nats")
+
+
+def close(bar: Any) -> None:
+    """Close the bar, if there is one."""
+    if bar is not None:
+        bar.close()
