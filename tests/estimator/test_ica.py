@@ -115,6 +115,7 @@ def test_fewer_components_than_channels_find_the_large_sources():
     ica = RelativeICA(4).fit(X)
     assert correlations(ica.transform(X), S).min() > 0.99
     assert ica.diagnostics_["explained_variance"].sum() == pytest.approx(1, abs=0.02)
+    assert correlations(RelativeICA(3).fit_transform(X), S).min() < 0.9  # one direction is missing
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3])
@@ -214,6 +215,9 @@ def test_uniform_sources():
     for density in ("auto", "extended", "quartic"):
         found = RelativeICA(density=density).fit_transform(U @ MIXING.T)
         assert correlations(found, U).min() > 0.999
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert correlations(RelativeICA(density="sech").fit_transform(U @ MIXING.T), U).min() < 0.9
 
 
 @pytest.mark.parametrize("density", ["auto", "extended", "student_t"])
