@@ -43,11 +43,16 @@ class Solution(NamedTuple):
     def log_likelihood(self, X: Array) -> Array:
         """Return the log-likelihood (N,) of rows X (N, D), nats; -inf where it is too far out."""
         with np.errstate(over="ignore", invalid="ignore"):
-            total = self.log_p(self.outputs(X)).sum(axis=1) + self.logdet  # (N,)
-            if len(self.rest):
-                V = (X - self.mean) @ (self.rest.T / self.sd)  # (N, k)
-                total -= 0.5 * (V * V + math.log(2 * math.pi)).sum(axis=1)
+            total = self.log_p(self.outputs(X)).sum(axis=1) + self.left_out(X)  # (N,)
         return np.where(np.isnan(total), -np.inf, total)
+
+    def left_out(self, X: Array) -> Array:
+        """Return what log-likelihoods have beside that of the outputs, (N,), nats.
+
+        The log of the volume, and a Gaussian of the directions that are left out.
+        """
+        V = (X - self.mean) @ (self.rest.T / self.sd)  # (N, k)
+        return self.logdet - 0.5 * (V * V + math.log(2 * math.pi)).sum(axis=1)
 
     def centred(self, mean: Array) -> "Solution":
         """Return the same, written about another mean (D,).
@@ -93,16 +98,18 @@ class Sources(NamedTuple):
     """What rows X (N, D) say of the sources of a solution.
 
     components (n, D), mixing (D, n): sources = (X - mean) components', X = sources mixing' + mean;
-    order (n,): of the solution's outputs; log_likelihood: mean over the rows, nats; diagnostics:
-    "gaussian_p" and "explained_variance" (n,), see `sources.gaussian_p`.
+    order (n,): of the solution's outputs; heavy (n,): whether they are super-Gaussian;
+    log_likelihood: mean over the rows, nats; diagnostics: "gaussian_p" and "explained_variance"
+    (n,), see `sources.gaussian_p`.
 
-    >>> Sources("A", "M", [1, 0], -3.0, {}).order
+    >>> Sources("A", "M", [1, 0], [True, False], -3.0, {}).order
     [1, 0]
     """
 
     components: Array
     mixing: Array
     order: Array
+    heavy: Array
     log_likelihood: float
     diagnostics: dict[str, Array]
 
@@ -125,7 +132,8 @@ def described(
     """
     Y = solution.outputs(X)  # (N, n)
     U, _, sd = sources.standardized(Y, weights)
-    nats = sources.nongaussianity(solution.log_p(Y), sd, weights)
+    log_p = solution.log_p(Y)  # (N, n)
+    nats = sources.nongaussianity(log_p, sd, weights)
     if ordered:  # all alike in nats stay where they are
         nats = np.zeros_like(nats)
     order, sign = sources.order_and_sign(nats, U, weights)
@@ -143,5 +151,6 @@ def described(
         "gaussian_p": sources.gaussian_p(U, weights)[order],
         "explained_variance": share[order],
     }
-    mean = float(np.average(solution.log_likelihood(X), weights=weights))
-    return Sources(components, mixing, order, mean, diagnostics)
+    mean = float(np.average(log_p.sum(axis=1) + solution.left_out(X), weights=weights))
+    heavy = sources.is_super(U, weights)[order]
+    return Sources(components, mixing, order, heavy, mean, diagnostics)
