@@ -13,10 +13,13 @@ import numpy as np
 Array = Any  # NumPy, CuPy, torch, or whatever follows the array API standard
 Namespace = Any  # the module whose functions work on such an array
 Formula = Callable[[Namespace, Array], Any]
+NUMPY, NUMPY_FLOATS = compat.array_namespace(np.empty(0)), (np.dtype("f4"), np.dtype("f8"))
 
 
 def namespace(x: Array, name: str) -> Namespace:
     """Return the array namespace of a float array; TypeError, ValueError (dtype) by its name."""
+    if type(x) is np.ndarray and x.dtype in NUMPY_FLOATS:  # what is asked most, at once
+        return NUMPY
     plain = not isinstance(x, np.ndarray) or type(x) in (np.ndarray, np.memmap)
     if not (plain and compat.is_array_api_obj(x)):  # np.matrix, masked arrays: other semantics
         raise TypeError(f"`{name}` must be an array, got {type(x).__name__}")

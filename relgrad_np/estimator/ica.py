@@ -22,6 +22,7 @@ from ..core.network import Layer
 from ..fitting.ica import sources
 from ..fitting.ica.following import Following
 from ..fitting.ica.solution import Solution, as_they_are, described, of_white
+from ..fitting.ica.sources import OutputMoments
 from ..fitting.ica.unmix import Unmixed, unmix
 from ..fitting.ica.whitening import Whitening, whitening
 from ..fitting.rank import require_full_rank
@@ -92,8 +93,7 @@ class RelativeICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     diagnostics_ : dict of arrays (n,)
         "margin": E psi' E u^2 / E psi u of each source. Two can be told apart where the product of
         theirs is above 1. "gaussian_p": p value of Jarque and Bera's test; a high one means that
-        nothing shows the source not to be Gaussian. Among many Gaussian sources it is too low: the
-        unmixing makes the most of their noise. "explained_variance": the source's share of the
+        nothing shows the source not to be Gaussian. "explained_variance": the source's share of the
         variance of the data. "stability", with `n_bootstraps`: the mean over resamples of the best
         matched |correlation|; 1 is stable.
     n_features_in_, feature_names_in_
@@ -163,11 +163,12 @@ class RelativeICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         X = self._validated(X, reset=True, ensure_min_samples=2)
         X, weights = self._weighted(X, sample_weight)
         white, n_bootstraps = self._white(X, weights, told=True), self._n_bootstraps()
-        starts = self._starts(X, white, weights)
+        starts = self._starts(len(white.K))
         run = partial(unmix, X, white, density, weights=weights, **options)
         found = max(self._each(run, [{"start": start} for start in starts]), key=_value)
         self._following = None
-        order = self._keep(of_white(white, found.W, found.b, found.log_p), X, weights)
+        solution = of_white(white, found.W, found.b, found.log_p)
+        order = self._keep(solution, X, weights, found.moments)
         self.densities_ = [found.names()[i] for i in order]
         self.diagnostics_["margin"] = np.asarray(found.kappa)[order]
         self.whitening_ = white.K.astype(X.dtype)
@@ -324,18 +325,16 @@ class RelativeICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             stacklevel=4,
         )
 
-    def _starts(self, X: Array, white: Whitening, weights: Array | None) -> list[Array]:
-        """Return the first unmixings (n, n) of the white rows."""
-        n, n_init = len(white.K), whole("n_init", self.n_init)
-        if self.w_init is None:
-            first = _rotation(X, white, weights)
-        else:
+    def _starts(self, n: int) -> list[Any]:
+        """Return the first unmixings (n, n) of the white rows; None for that of `unmix`."""
+        first, n_init = None, whole("n_init", self.n_init)
+        if self.w_init is not None:
             first = np.asarray(self.w_init, np.float64)
             if first.shape != (n, n):
                 raise ValueError(
                     f"`w_init` has invalid shape {first.shape}: it must have shape {(n, n)}"
                 )
-            if not np.isfinite(first).all() or np.linalg.matrix_rank(first) < n:
+            if not np.linalg.matrix_rank(first) == n:
                 raise ValueError("`w_init` must be finite and invertible")
         rng = self._generator()
         return [first, *(sources.random_rotation(rng, n) for _ in range(n_init - 1))]
@@ -354,13 +353,12 @@ class RelativeICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         solution: Solution,
         X: Array,
         weights: Array | None,
-        ordered: bool = False,
-        like: Any = None,
+        moments: OutputMoments | None = None,
+        **how: Any,
     ) -> Array:
         """Keep a solution, and its sources of X (N, D) in their order; return that, (n,)."""
         unit = self.whiten == "unit-variance"
-        rows = X.astype(np.float64, copy=False)
-        found = described(solution, rows, weights, unit=unit, ordered=ordered, like=like)
+        found = described(solution, X, weights, moments, unit=unit, **how)
         self._solution, self._order = solution, found.order
         self.components_ = found.components.astype(X.dtype)
         self.mixing_ = found.mixing.astype(X.dtype)
@@ -369,7 +367,7 @@ class RelativeICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self.log_likelihood_ = found.log_likelihood
         self.diagnostics_ = found.diagnostics
         self._n_features_out = len(self.components_)
-        self._kinds = [("quartic", "sech")[int(x)] for x in found.heavy]
+        self._kinds = ["sech" if heavy else "quartic" for heavy in found.heavy]
         return found.order
 
     def _judge(self, found: Unmixed, N: int) -> None:
@@ -438,13 +436,8 @@ def _again(*, counts: Array, X: Array, S: Array, density: Any, white: Any, **opt
     rows = counts > 0
     X_again, weights = X[rows], counts[rows] / counts[rows].mean()
     found_white = white(X_again, weights)
-    start = _rotation(X_again, found_white, weights)
-    found = unmix(X_again, found_white, density, weights=weights, start=start, **options)
+    found = unmix(X_again, found_white, density, weights=weights, **options)
     return sources.matched(S, of_white(found_white, found.W, found.b, found.log_p).outputs(X))
-
-
-def _rotation(X: Array, white: Whitening, weights: Array | None) -> Array:
-    return sources.fourth_order_rotation((X - white.mean) @ white.K.T, weights)
 
 
 def _value(found: Unmixed) -> float:

@@ -167,12 +167,19 @@ def test_a_shift_changes_the_mean_alone():
     np.testing.assert_allclose(other.mean_ - one.mean_, [1e4, -3, 0.5], rtol=1e-9)
 
 
-def test_several_starts_are_never_less_likely_than_one():
-    rng = np.random.default_rng(3)
-    S = np.c_[rng.uniform(-1, 1, (300, 2)), rng.laplace(size=(300, 2))]
-    X = S @ rng.standard_normal((4, 4))
-    one, more = (RelativeICA(n_init=n, random_state=0).fit(X).log_likelihood_ for n in (1, 5))
-    assert more >= one - 1e-9
+def test_several_starts_are_never_less_likely_than_one_and_may_be_more():
+    gains = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        S = np.c_[rng.uniform(-1, 1, (150, 5)), rng.laplace(size=(150, 5))]
+        X = S @ rng.standard_normal((10, 10))
+        one, more = (
+            RelativeICA(density="extended", n_init=n, random_state=0).fit(X).log_likelihood_
+            for n in (1, 6)
+        )
+        gains.append(more - one)
+    assert min(gains) > -1e-9
+    assert max(gains) > 1e-3
 
 
 @pytest.mark.parametrize("kind", ["super", "sub"])

@@ -261,7 +261,7 @@ def test_a_cell_of_ica_compares_what_it_says(kind, monkeypatch):
     assert ("ahead" in line) == (kind != "half")
 
 
-def test_the_log_likelihood_of_picards_densities_is_one():
+def test_the_densities_that_likelihoods_are_compared_by_have_mass_1():
     z = np.linspace(-40, 40, 200_001)
     for log_p in ica.LOG_P.values():
         assert np.exp(log_p(z)).sum() * (z[1] - z[0]) == pytest.approx(1, abs=1e-12)

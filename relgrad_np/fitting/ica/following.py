@@ -143,14 +143,9 @@ class Following:
         if len(white.K) < X.shape[1]:
             require_full_rank(X)
             raise ValueError(f"`X` has rank {white.rank}: a stream needs {X.shape[1]}, full rank")
-        rotation = sources.fourth_order_rotation((X - white.mean) @ white.K.T, weights)
         kind = "extended" if isinstance(self.kind, str) else self.kind
-        found = unmix(X, white, kind, weights=weights, start=rotation)
+        found = unmix(X, white, kind, weights=weights)
         solution = of_white(white, found.W, found.b, found.log_p)
-        Y = solution.outputs(X)
-        nats = sources.nongaussianity(
-            solution.log_p(Y), sources.standardized(Y, weights).sd, weights
-        )
-        order, _ = sources.order_and_sign(nats, Y)
+        order, _ = sources.order_and_sign(found.moments)
         W, b = (x[order].astype(X.dtype) for x in solution.layer())
         return Layer(W, b), [found.names()[i] for i in order]

@@ -43,16 +43,16 @@ class Solution(NamedTuple):
     def log_likelihood(self, X: Array) -> Array:
         """Return the log-likelihood (N,) of rows X (N, D), nats; -inf where it is too far out."""
         with np.errstate(over="ignore", invalid="ignore"):
-            total = self.log_p(self.outputs(X)).sum(axis=1) + self.left_out(X)  # (N,)
+            total = self.log_p(self.outputs(X)).sum(axis=1) + self.logdet  # (N,)
+            if len(self.rest):
+                V = (X - self.mean) @ (self.rest.T / self.sd)  # (N, k)
+                total -= 0.5 * (V * V + math.log(2 * math.pi)).sum(axis=1)
         return np.where(np.isnan(total), -np.inf, total)
 
-    def left_out(self, X: Array) -> Array:
-        """Return what log-likelihoods have beside that of the outputs, (N,), nats.
-
-        The log of the volume, and a Gaussian of the directions that are left out.
-        """
-        V = (X - self.mean) @ (self.rest.T / self.sd)  # (N, k)
-        return self.logdet - 0.5 * (V * V + math.log(2 * math.pi)).sum(axis=1)
+    def moments(self, X: Array, weights: Array | None = None) -> sources.OutputMoments:
+        """Return the moments of the outputs of rows X (N, D)."""
+        Y = self.outputs(X)
+        return sources.output_moments(Y, self.log_p(Y), weights)
 
     def centred(self, mean: Array) -> "Solution":
         """Return the same, written about another mean (D,).
@@ -98,7 +98,7 @@ class Sources(NamedTuple):
     """What rows X (N, D) say of the sources of a solution.
 
     components (n, D), mixing (D, n): sources = (X - mean) components', X = sources mixing' + mean;
-    order (n,): of the solution's outputs; heavy (n,): whether they are super-Gaussian;
+    order (n,): of the solution's outputs; heavy (n,): whether the kurtosis is above the Gaussian's;
     log_likelihood: mean over the rows, nats; diagnostics: "gaussian_p" and "explained_variance"
     (n,), see `sources.gaussian_p`.
 
@@ -118,6 +118,7 @@ def described(
     solution: Solution,
     X: Array,
     weights: Array | None,
+    moments: sources.OutputMoments | None = None,
     *,
     unit: bool,
     ordered: bool = False,
@@ -125,32 +126,38 @@ def described(
 ) -> Sources:
     """Return the sources of rows X (N, D), weights (N,) or None, in their order and sign.
 
-    `unit`: with variance 1, else at the scale of their densities. The order is that of
-    `sources.order_and_sign`, or if `ordered` that of the outputs. The sign is that of the
-    former components `like` (n, D) in the same order, by their correlation on X, or else by
-    `order_and_sign`, too.
+    `moments`: of the outputs, if they are known. `unit`: with variance 1, else at the scale of
+    their densities. The order is that of `sources.order_and_sign`, or if `ordered` that of the
+    outputs. The sign is that of the former components `like` (n, D) in the same order, by their
+    correlation on X, or else by `order_and_sign`, too.
     """
-    Y = solution.outputs(X)  # (N, n)
-    U, _, sd = sources.standardized(Y, weights)
-    log_p = solution.log_p(Y)  # (N, n)
-    nats = sources.nongaussianity(log_p, sd, weights)
-    if ordered:  # all alike in nats stay where they are
-        nats = np.zeros_like(nats)
-    order, sign = sources.order_and_sign(nats, U, weights)
+    if moments is None:
+        moments = solution.moments(X, weights)
+    order, sign = sources.order_and_sign(moments)
+    if ordered:
+        order, sign = np.arange(len(order)), sign[np.argsort(order)]
     if like is not None:
-        along = np.sum(U[:, order] * ((X - solution.mean) @ like.T), axis=0)
+        Y = solution.outputs(X)[:, order]
+        along = np.sum((Y - Y.mean(axis=0)) * ((X - solution.mean) @ like.T), axis=0)
         sign = np.where(along < 0, -1.0, 1.0)
+    sd = np.sqrt(moments.variance)
     scale = sign / (sd[order] if unit else 1.0)  # (n,)
-    components = scale[:, None] * solution.A[order]
-    mixing = solution.inverse[:, order] / scale
-    variance = np.average(
-        (X - np.average(X, axis=0, weights=weights)) ** 2, axis=0, weights=weights
-    )
-    share = np.sum(solution.inverse**2, axis=0) * sd**2 / variance.sum()
+    centred = X - np.average(X, axis=0, weights=weights)
+    size = float(np.abs(centred).max())  # so that no square overflows
+    centred = centred / size
+    total = np.average(np.einsum("ij,ij->i", centred, centred, dtype=np.float64), weights=weights)
+    share = np.sum((solution.inverse / size) ** 2, axis=0) * moments.variance / total
+    N = len(X) if weights is None else np.sum(weights) ** 2 / np.sum(weights * weights)
     diagnostics = {
-        "gaussian_p": sources.gaussian_p(U, weights)[order],
+        "gaussian_p": sources.gaussian_p(moments, float(N))[order],
         "explained_variance": share[order],
     }
-    mean = float(np.average(log_p.sum(axis=1) + solution.left_out(X), weights=weights))
-    heavy = sources.is_super(U, weights)[order]
-    return Sources(components, mixing, order, heavy, mean, diagnostics)
+    rest = 0.5 * len(solution.rest) * math.log(2 * math.pi * math.e)
+    return Sources(
+        scale[:, None] * solution.A[order],
+        solution.inverse[:, order] / scale,
+        order,
+        (moments.fourth > 3 * moments.variance**2)[order],
+        float(moments.log_p.sum() + solution.logdet - rest),
+        diagnostics,
+    )

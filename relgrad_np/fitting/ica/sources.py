@@ -1,7 +1,8 @@
 """What can be said of estimated sources: their order and sign, and whether they may be trusted.
 
-Pure functions of outputs Y (N, n) in rows, float64, and of `weights` (N,), positive, or None for
-equal ones. Nothing depends on scale, sign or order of the columns, or says so.
+Pure functions of outputs Y (N, n) in rows, float64, or of their moments, and of `weights` (N,),
+positive, or None for equal ones. Nothing depends on scale, sign or order of the columns, unless it
+says so.
 """
 
 from typing import Any, NamedTuple
@@ -11,8 +12,6 @@ import numpy as np
 from ...core.arrays import Array
 from ...core.curvatures import dscore_of
 from ...core.densities import Density
-
-ENOUGH = 4000  # rows that say whether a source is super-Gaussian
 
 
 class Standardized(NamedTuple):
@@ -62,53 +61,72 @@ def fourth_order_rotation(Z: Array, weights: Array | None = None) -> Array:
     return np.linalg.eigh((U * share[:, None]).T @ U)[1].T[::-1].copy()
 
 
-def nongaussianity(log_p: Array, sd: Array, weights: Array | None = None) -> Array:
+class OutputMoments(NamedTuple):
+    """Of each output y = u + E y, (n,): E log p(y), nats, and E u^2, E u^3, E u^4.
+
+    >>> OutputMoments(-1.0, 1.0, 0.0, 3.0).fourth
+    3.0
+    """
+
+    log_p: Array
+    variance: Array
+    third: Array
+    fourth: Array
+
+
+def output_moments(Y: Array, log_p: Array, weights: Array | None = None) -> OutputMoments:
+    """Return the moments of outputs Y (N, n), and of their log-densities (N, n).
+
+    >>> output_moments(np.array([[0.0], [4.0]]), np.zeros((2, 1))).fourth
+    array([16.])
+    """
+    U = Y - np.average(Y, axis=0, weights=weights)
+    square = U * U
+    powers = (log_p, square, square * U, square * square)
+    return OutputMoments(*(np.average(x, axis=0, weights=weights) for x in powers))
+
+
+def nongaussianity(moments: OutputMoments) -> Array:
     """Return by how much each source is likelier than as a Gaussian of its variance, (n,), nats.
 
-    `log_p` (N, n): log-densities of the sources at the scale at which their deviation is `sd`.
-
     >>> y = np.array([[-1.0], [1.0]])
-    >>> nongaussianity(-np.abs(y) - np.log(2), np.array([1.0])).round(3)
+    >>> nongaussianity(output_moments(y, -np.abs(y) - np.log(2))).round(3)
     array([-0.274])
     """
-    gaussian = -0.5 * np.log(2 * np.pi * np.e) - np.log(sd)
-    found: Array = np.average(log_p, axis=0, weights=weights) - gaussian
+    found: Array = moments.log_p + 0.5 * np.log(2 * np.pi * np.e * moments.variance)
     return found
 
 
-def order_and_sign(nats: Array, U: Array, weights: Array | None = None) -> tuple[Array, Array]:
-    """Return the order (n,) of sources by falling nats, and the sign (n,) of each of these.
+def order_and_sign(moments: OutputMoments) -> tuple[Array, Array]:
+    """Return the order (n,) of sources by falling non-Gaussianity, and the sign (n,) of each.
 
-    The sign makes the third central moment of the sources U (N, n) not negative. Neither depends on
-    the mixing. Sources that are alike in nats, or symmetric, are told apart by the rows at hand.
+    The sign makes the third central moment not negative. Neither depends on the mixing. Sources
+    that are equally non-Gaussian, or symmetric, are told apart by the rows at hand.
 
-    >>> U = np.array([[1.0, -2.0], [1.0, 1.0], [-2.0, 1.0]])
-    >>> order_and_sign(np.array([0.1, 0.3]), np.c_[U[:, 0], -U[:, 0]])
+    >>> U = np.array([[1.0, -1.0], [1.0, -1.0], [-2.0, 2.0]])
+    >>> order_and_sign(output_moments(U, np.array([[0.1, 0.3]] * 3)))
     (array([1, 0]), array([ 1., -1.]))
     """
-    order = np.argsort(-nats, kind="stable")
-    third = np.average(U * U * U, axis=0, weights=weights)[order]
-    return order, np.where(third < 0, -1.0, 1.0)
+    order = np.argsort(-nongaussianity(moments), kind="stable")
+    return order, np.where(moments.third[order] < 0, -1.0, 1.0)
 
 
-def gaussian_p(U: Array, weights: Array | None = None) -> Array:
-    """Return the p value (n,) of Jarque and Bera's test that a source (N, n) is Gaussian.
+def gaussian_p(moments: OutputMoments, N: float) -> Array:
+    """Return the p value (n,) of Jarque and Bera's test that a source of N rows is Gaussian.
 
         p = exp(-J / 2),   J = N / 6 (S^2 + (K - 3)^2 / 4)
 
-    with skewness S and kurtosis K of sources U of variance 1. With weights N is the number of rows
-    of equal weight that know as much, (sum w)^2 / sum w^2. A high value means that nothing shows
-    the source not to be Gaussian.
+    with skewness S and kurtosis K. With weights w N is the number of rows of equal weight that know
+    as much, (sum w)^2 / sum w^2. A high value means that nothing shows the source not to be
+    Gaussian.
 
     >>> rng = np.random.default_rng(0)
-    >>> U = standardized(np.c_[rng.normal(size=1000), rng.uniform(size=1000)]).U
-    >>> gaussian_p(U) > 1e-3
+    >>> Y = np.c_[rng.normal(size=1000), rng.uniform(size=1000)]
+    >>> gaussian_p(output_moments(Y, Y), 1000) > 1e-3
     array([ True, False])
     """
-    N = len(U) if weights is None else np.sum(weights) ** 2 / np.sum(weights * weights)
-    squares = U * U
-    skewness = np.average(squares * U, axis=0, weights=weights)
-    excess = np.average(squares * squares, axis=0, weights=weights) - 3
+    skewness = moments.third / moments.variance**1.5
+    excess = moments.fourth / moments.variance**2 - 3
     p: Array = np.exp(-N / 12 * (skewness**2 + excess**2 / 4))
     return p
 
@@ -164,24 +182,6 @@ def partners(S: Array, T: Array) -> tuple[Array, Array, Array]:
     size[rows], partner[rows] = np.abs(C)[rows, columns], columns
     sign[rows] = np.where(C[rows, columns] < 0, -1.0, 1.0)
     return size, partner, sign
-
-
-def is_super(U: Array, weights: Array | None = None) -> Array:
-    """Say of each source U (N, n), of variance 1, whether the density sech is stable for it.
-
-        E psi' E u^2 > E psi u,   psi = tanh
-
-    else a sub-Gaussian density is (Lee, Girolami & Sejnowski 1999). Evenly spaced rows say so.
-
-    >>> rng = np.random.default_rng(0)
-    >>> is_super(standardized(np.c_[rng.laplace(size=500), rng.uniform(size=500)]).U)
-    array([ True, False])
-    """
-    step = max(1, len(U) // ENOUGH)
-    U, weights = U[::step], None if weights is None else weights[::step]
-    psi = np.tanh(U)
-    found: Array = np.average(1 - psi * psi - psi * U, axis=0, weights=weights) > 0
-    return found
 
 
 def margins(of: Density, Y: Array) -> Array:

@@ -6,6 +6,8 @@
     3. the density of each source is fitted, where that raises its likelihood ("auto")
     4. all rows, in float32 until the gradient is below 1e-3, then in float64 until it is below tol
 
+Of few numbers all is done in float64.
+
 A unit keeps its density as long as it is stable there, E psi' E u^2 > E psi u: then a pair of such
 sources is a maximum of the likelihood, else a saddle (Cardoso & Laheld 1996, and Lee, Girolami &
 Sejnowski 1999, extended Infomax). Each step raises the exact log-likelihood under the densities of
@@ -30,9 +32,11 @@ from ..newton.one_layer import OneLayer
 from ..newton.pairs import settled
 from ..newton.rows import CompiledRows, PlainRows, compiles
 from .family import most_likely
+from .sources import OutputMoments, fourth_order_rotation
 from .whitening import Whitening
 
 MEMORY = 7
+FEW = 2**16  # numbers, for which float32 is not worth another copy
 ROUGH = 1e-3  # of the gradient, to which float32 is good
 SWITCHES = 6  # of a unit in a stage, so that none goes to and fro
 DOUBTFUL = 1.1  # of kappa: below it a unit may have the wrong density
@@ -46,8 +50,9 @@ class Unmixed(NamedTuple):
 
     kappa (n,): E psi' E u^2 / E psi u. value: mean log-likelihood of the rows of y plus
     log|det W|, nats. gradient: its largest element. reason: "tol", "stalled" or "max_iter".
+    moments: of the outputs.
 
-    >>> Unmixed("W", "b", None, None, 0.0, 0.0, 3, "tol").n_iter
+    >>> Unmixed("W", "b", None, None, 0.0, 0.0, 3, "tol", None).n_iter
     3
     """
 
@@ -59,6 +64,7 @@ class Unmixed(NamedTuple):
     gradient: float
     n_iter: int
     reason: str
+    moments: OutputMoments
 
     def log_p(self, Y: Array) -> Array:
         """Return the log-densities of outputs, (N, n)."""
@@ -85,8 +91,10 @@ def unmix(
 ) -> Unmixed:
     """Return the unmixing of the rows of X (N, D) after their whitening; see the module.
 
-    `density`: "auto", "extended", one for all sources, or `Bases`, one for each. `weights` (N,), positive: of the rows.
-    `start` (n, n): the first W, by default the identity. Computed in float64, whatever X is.
+    `density`: "auto", "extended", one for all sources, or `Bases`, one for each. `weights` (N,),
+    positive: of the rows.
+    `start` (n, n): the first W, by default a rotation that does not depend on the mixing, see
+    `fourth_order_rotation`. Computed in float64, whatever X is.
 
     >>> from relgrad_np.fitting.ica.whitening import whitening
     >>> S = np.random.default_rng(0).laplace(size=(500, 2))
@@ -100,21 +108,27 @@ def unmix(
     base: Any = Bases.alike("sech", n) if density in AUTO else density
     if isinstance(base, Density):
         base = bases_of(base, n) or base
+    if start is None:
+        every = max(1, step)
+        part = X[::every], None if weights is None else weights[::every]
+        start = fourth_order_rotation((part[0] - white.mean) @ white.K.T, part[1])
     course = _Course(X, white, base, weights, start, max_iter)
     switching, noise = density in AUTO, FIRST_TOL / math.sqrt(N)
+    rough = np.float32 if N * n > FEW else np.float64
     if step:
-        rows = course.rows(np.float32, step)
-        course.climb(rows, Curvatures(0), part_noise, switching, FIRST_STEPS)
+        part_rows = course.rows(rough, step)
+        course.climb(part_rows, Curvatures(0), part_noise, switching, FIRST_STEPS)
     course.n_iter = 0
-    rows = course.rows(np.float32)
+    rows = course.rows(rough)
     if switching:
         course.climb(rows, Curvatures(MEMORY), noise, switching)
         course.reconsider(rows, noise)
     if density == "auto":
         course.adapt(rows, N)
     memory = Curvatures(MEMORY)
-    course.climb(rows, memory, ROUGH, density == "extended")
-    rows = course.rows(np.float64)
+    if rough == np.float32:
+        course.climb(rows, memory, ROUGH, density == "extended")
+        rows = course.rows(np.float64)
     reason = course.climb(rows, memory, tol, density == "extended")
     return course.result(reason)
 
@@ -128,13 +142,13 @@ class _Course:
         white: Whitening,
         base: Any,
         weights: Array | None,
-        start: Array | None,
+        start: Array,
         max_iter: int,
     ) -> None:
         n = len(white.K)
         self.X, self.white, self.base, self.weights = X, white, base, weights
         self.max_iter, self.n_iter = max_iter, 0
-        self.C, self.m = np.eye(n) if start is None else np.array(start, float), np.zeros(n)
+        self.C, self.m = np.array(start, float), np.zeros(n)
         self.tracked = track((Layer(self.C, self.m),))
         self.end: Any = None
 
@@ -219,11 +233,12 @@ class _Course:
 
     def result(self, reason: str) -> Unmixed:
         """Return what the last climb ended with."""
-        end = self.end
-        density = self.base
+        end, density = self.end, self.base
+        own = () if isinstance(density, Bases) else (density.log_prob,)
+        moments = OutputMoments(end.rows.log_p(self.C, self.m, *own), *end.rows.powers(self.C))
         return Unmixed(
             self.C, self.m, density, kappa(end), end.value, largest(end.gradient), self.n_iter,
-            reason,
+            reason, moments,
         )  # fmt: skip
 
     def _start(self) -> tuple[Layer, Array]:

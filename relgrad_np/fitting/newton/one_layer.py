@@ -9,6 +9,8 @@ from .lbfgs import Precondition
 from .pairs import pairwise
 from .rows import LinearRows, PlainRows
 
+TINY = 1e-300
+
 
 class OneLayer:
     """What C and m make of the outputs z + m_0 of the layer that it began with, E z = 0.
@@ -59,7 +61,7 @@ class OneLayer:
         """
         xp = namespace(self.m, "m")
         E, t = alpha * direction[0, :, :-1], alpha * direction[0, :, -1]  # (D, D), (D,)
-        P = phi1(E)
+        P = phi1(E, max(float(detached(xp.linalg.matrix_norm(E))), TINY))
         M = eye(xp, E) + P @ E
         logdet = self.tracked.logdet + xp.linalg.trace(E)
         tracked = self.tracked._replace(logdet=logdet)

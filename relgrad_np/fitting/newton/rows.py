@@ -115,10 +115,15 @@ class PlainRows:
         """Return the means (D, 4) of the sufficient statistics of `bases`; NumPy alone."""
         return sum(np.tensordot(w, statistics(Z @ C.T + m), 1) for Z, w, _ in self.parts)
 
-    def log_p(self, C: Array, m: Array) -> Array:
-        """Return the mean of log p of each unit, (D,), under `Bases`."""
+    def log_p(self, C: Array, m: Array, log_p: Any = None) -> Array:
+        """Return the mean of log p of each unit, (D,), of `log_p` or else under `Bases`."""
         base: Any = self.base
-        return sum(np.tensordot(w, base.log_p(Z @ C.T + m), 1) for Z, w, _ in self.parts)
+        log_p = log_p or base.log_p
+        return sum(np.tensordot(w, log_p(Z @ C.T + m), 1) for Z, w, _ in self.parts)
+
+    def powers(self, C: Array) -> Array:
+        """Return E u^2, E u^3 and E u^4 of each unit, (3, D)."""
+        return sum(_powers((Z @ C.T).T, w) for Z, w, _ in self.parts)
 
 
 class CompiledRows:
@@ -168,6 +173,11 @@ class CompiledRows:
         variance = np.sum((C @ self.covariance) * C, axis=1)
         return self._log_p(self._pass(C, m, self.base)[0], m, variance)
 
+    def powers(self, C: Array) -> Array:
+        """Return E u^2, E u^3 and E u^4 of each unit, (3, D); what fills the last block is 0."""
+        C = C.astype(self.Z.dtype)
+        return sum(_powers(C @ z, None) for z in self.Z) / self.N
+
     def _log_p(self, sums: Array, m: Array, variance: Array) -> Array:
         base, stats = self.base, self._statistics(sums, m, variance)
         own = -np.sum(stats * base.theta, axis=1) - base.log_Z
@@ -182,6 +192,14 @@ class CompiledRows:
     def _statistics(sums: Array, m: Array, variance: Array) -> Array:
         log_cosh = sums[0] - math.log(2)
         return np.stack([m, (variance + m * m) / 2, log_cosh, m - sums[1]], axis=1)
+
+
+def _powers(U: Array, w: Array | None) -> Array:
+    """Return the sums of u^2, u^3 and u^4 of each row of U (D, n), times w (n,), (3, D)."""
+    square = U * U
+    weighted = square if w is None else square * w
+    pairs = (weighted, np.ones_like(U)), (weighted, U), (weighted, square)
+    return np.stack([np.einsum("ij,ij->i", x, y, dtype=np.float64) for x, y in pairs])
 
 
 def compiles(dtype: Any, size: int) -> bool:
