@@ -94,6 +94,8 @@ class FitResult(NamedTuple):
 class FitWarning(UserWarning):
     """A fit ended below its own start, or below the Gaussian of the rows that it fits.
 
+    Of ICA: components are left out, or nothing tells some sources apart.
+
     >>> issubclass(FitWarning, UserWarning)
     True
     """

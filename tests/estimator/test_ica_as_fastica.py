@@ -200,8 +200,9 @@ def test_a_first_unmixing_of_another_shape_is_refused():
     for shape in ((4, 4), (3,), (2, 3)):
         with pytest.raises(ValueError, match=r"`w_init` has invalid shape .*\(3, 3\)"):
             RelativeICA(w_init=np.ones(shape)).fit(X)
-    with pytest.raises(ValueError, match="`w_init` must be finite and invertible"):
-        RelativeICA(w_init=np.ones((3, 3))).fit(X)
+    for bad in (1.0, np.nan, np.inf):
+        with pytest.raises(ValueError, match="`w_init` must be finite and invertible"):
+            RelativeICA(w_init=bad * np.ones((3, 3))).fit(X)
 
 
 def test_more_components_than_columns_are_cut_with_a_warning():

@@ -167,12 +167,35 @@ def test_a_shift_changes_the_mean_alone():
     np.testing.assert_allclose(other.mean_ - one.mean_, [1e4, -3, 0.5], rtol=1e-9)
 
 
-def test_several_starts_are_never_less_likely_than_one():
-    rng = np.random.default_rng(3)
-    S = np.c_[rng.uniform(-1, 1, (300, 2)), rng.laplace(size=(300, 2))]
-    X = S @ rng.standard_normal((4, 4))
-    one, more = (RelativeICA(n_init=n, random_state=0).fit(X).log_likelihood_ for n in (1, 5))
-    assert more >= one - 1e-9
+def test_several_starts_are_never_less_likely_than_one_and_may_be_more():
+    gains = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        S = np.c_[rng.uniform(-1, 1, (150, 5)), rng.laplace(size=(150, 5))]
+        X = S @ rng.standard_normal((10, 10))
+        one, more = (
+            RelativeICA(density="extended", n_init=n, random_state=0).fit(X).log_likelihood_
+            for n in (1, 6)
+        )
+        gains.append(more - one)
+    assert min(gains) > -1e-9
+    assert max(gains) > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["super", "sub"])
+def test_it_ends_where_picard_does(kind):
+    """The same density and no location to fit: the same unmixing, up to order and sign."""
+    picard = pytest.importorskip("picard", reason="python-picard is not installed").picard
+    S, A = laplace(3000, 5)
+    S = symmetric(S if kind == "super" else np.sign(S) * np.abs(S) ** 0.3)
+    X, fun = S @ A.T, {"super": "tanh", "sub": "cube"}[kind]
+    K, W, _ = picard(X.T, ortho=False, extended=False, fun=fun, tol=1e-9, random_state=0)
+    ica = RelativeICA(fun=fun, whiten="arbitrary-variance", tol=1e-9).fit(X)
+    P = ica.components_ @ np.linalg.inv(W @ K)
+    if kind == "super":  # beyond 2 the quartic is a parabola, and Picard's cube is not
+        np.testing.assert_allclose(np.sort(np.abs(P), axis=1)[:, -1], 1, atol=1e-5)
+    assert amari(P) < (1e-6 if kind == "super" else 1e-2)
+    assert amari(ica.whitening_ @ np.linalg.inv(W @ K)) > 0.05
 
 
 def test_the_distance_sees_what_it_is_for():

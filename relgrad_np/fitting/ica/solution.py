@@ -19,7 +19,7 @@ class Solution(NamedTuple):
     mean (D,); A (n, D); inverse (D, n): x = mean + inverse (y - b), plus what is left out; b (n,);
     rest (k, D), sd (k,): orthonormal directions that are left out, and the deviation along them;
     logdet: log of the volume by which A magnifies, and 1 / sd the rest, nats; log_p: of outputs
-    (N, n), elementwise; total: the variance of all columns, if it is known.
+    (N, n), elementwise; deviation: the root of the variance of all columns, if known.
 
     >>> from relgrad_np import density
     >>> solution = of_layer(Layer(2 * np.eye(1), np.ones(1)), density("normal"))
@@ -35,7 +35,7 @@ class Solution(NamedTuple):
     sd: Array
     logdet: float
     log_p: Callable[[Array], Array]
-    total: float | None = None
+    deviation: float | None = None
 
     def outputs(self, X: Array) -> Array:
         """Return the outputs (N, n) of rows X (N, D), float64, at their densities' scale."""
@@ -74,7 +74,7 @@ def of_white(white: Whitening, W: Array, b: Array, log_p: Callable[[Array], Arra
     logdet = float(np.linalg.slogdet(W)[1]) + white.logdet()
     inverse = white.inverse @ np.linalg.inv(W)
     rest = white.rest, white.sd
-    return Solution(white.mean, W @ white.K, inverse, b, *rest, logdet, log_p, white.variance())
+    return Solution(white.mean, W @ white.K, inverse, b, *rest, logdet, log_p, white.deviation())
 
 
 def of_layer(layer: Layer, density: Density) -> Solution:
@@ -144,10 +144,8 @@ def described(
         sign = np.where(along < 0, -1.0, 1.0)
     sd = np.sqrt(moments.variance)
     scale = sign / (sd[order] if unit else 1.0)  # (n,)
-    total = solution.total
-    if total is None:
-        total = float(np.square(X - X.mean(axis=0), dtype=np.float64).mean(axis=0).sum())
-    share = np.sum(solution.inverse**2, axis=0) * moments.variance / total
+    deviation = solution.deviation or _deviation(X)
+    share = np.sum((solution.inverse / deviation) ** 2, axis=0) * moments.variance
     N = len(X) if weights is None else np.sum(weights) ** 2 / np.sum(weights * weights)
     diagnostics = {
         "gaussian_p": sources.gaussian_p(moments, float(N))[order],
@@ -162,3 +160,10 @@ def described(
         float(moments.log_p.sum() + solution.logdet - rest),
         diagnostics,
     )
+
+
+def _deviation(X: Array) -> float:
+    """Return the root of the variance of all columns of X (N, D), without an overflow."""
+    centred = X - X.mean(axis=0)
+    size = float(np.abs(centred).max())
+    return size * float(np.sqrt(np.square(centred / size).mean(axis=0).sum()))

@@ -30,9 +30,11 @@ class Whitening(NamedTuple):
     rest: Array
     sd: Array
 
-    def variance(self) -> float:
-        """Return the variance of all columns together."""
-        return float(np.square(self.inverse).sum() + np.square(self.sd).sum())
+    def deviation(self) -> float:
+        """Return the root of the variance of all columns together."""
+        size = float(np.abs(self.inverse).max())
+        squares = np.square(self.inverse / size).sum() + np.square(self.sd / size).sum()
+        return size * float(np.sqrt(squares))
 
     def logdet(self) -> float:
         """Return log of the volume by which K magnifies its row space, and 1 / sd the rest."""
