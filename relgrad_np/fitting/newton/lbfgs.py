@@ -8,6 +8,8 @@ Source: Nocedal & Wright (2006), algorithm 7.4.
 from collections import deque
 from collections.abc import Callable
 
+import numpy as np
+
 from ...core.arrays import Array, detached, namespace
 
 Precondition = Callable[[Array], Array]  # (L, D, D + 1) to (L, D, D + 1), positive
@@ -20,6 +22,8 @@ def dot(one: Array, other: Array) -> float:
     >>> dot(np.ones((1, 2, 3)), np.full((1, 2, 3), 2.0))
     12.0
     """
+    if type(one) is np.ndarray:  # without an array of the products
+        return float(np.vdot(one, other))
     xp = namespace(one, "one")
     return float(detached(xp.sum(one * other)))
 

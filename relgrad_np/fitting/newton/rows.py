@@ -4,6 +4,7 @@
 densities of `bases`, in one compiled pass.
 """
 
+import functools
 import importlib
 import importlib.util
 import math
@@ -158,9 +159,10 @@ class CompiledRows:
 
     def _pass(self, C: Array, m: Array, base: Bases) -> tuple[Array, Array]:
         """Return the kernel's means (7, D), and E psi u' (D, D)."""
-        kernel = importlib.import_module("relgrad_np.kernels.cpu.ica")  # which needs Numba
         last = self.N - (len(self.Z) - 1) * self.Z.shape[2]
-        sums, products = kernel.measured(self.Z, last, C, m, base.quartic, base.theta, self.scratch)
+        sums, products = _kernel().measured(
+            self.Z, last, C, m, base.quartic, base.theta, self.scratch
+        )
         return sums / self.N, products / self.N
 
     def __call__(self, C: Array, m: Array) -> RowMeans:
@@ -215,5 +217,9 @@ def compiles(dtype: Any, size: int) -> bool:
     if size >= PAYS:
         return True
     stored = importlib.import_module("relgrad_np.kernels.cpu.stored")
-    kernel = importlib.import_module("relgrad_np.kernels.cpu.ica").ica_pass
-    return bool(stored.has_code(kernel, dtype))
+    return bool(stored.has_code(_kernel().ica_pass, dtype))
+
+
+@functools.cache
+def _kernel() -> Any:
+    return importlib.import_module("relgrad_np.kernels.cpu.ica")  # which needs Numba
