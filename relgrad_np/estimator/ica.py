@@ -334,7 +334,7 @@ class RelativeICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                 raise ValueError(
                     f"`w_init` has invalid shape {first.shape}: it must have shape {(n, n)}"
                 )
-            if not np.linalg.matrix_rank(first) == n:
+            if not np.isfinite(first).all() or np.linalg.matrix_rank(first) < n:
                 raise ValueError("`w_init` must be finite and invertible")
         rng = self._generator()
         return [first, *(sources.random_rotation(rng, n) for _ in range(n_init - 1))]

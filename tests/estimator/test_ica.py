@@ -475,6 +475,27 @@ def test_a_stream_takes_steps_by_weights():
             ica.partial_fit(np.r_[far[:200], X[:200]], sample_weight=np.r_[w, np.ones(200)])
             (moved if weight == 1 else still).append(np.abs(ica.components_ - start).max())
         assert still[0] < 0.8 * moved[0]
+    light = RelativeICA(density="extended")
+    none, both = clone(light).partial_fit(X[:1000]), clone(light).partial_fit(X)
+    light.partial_fit(X, sample_weight=np.repeat([1, 1e-9], [1000, 500]))
+    np.testing.assert_allclose(np.abs(last(light)), np.abs(last(none)), atol=1e-4)
+    assert np.abs(np.abs(last(both)) - np.abs(last(none))).max() > 1e-2
+
+
+def last(ica):
+    """Where the last step of a stream has led, (D, D); components are an average of such."""
+    return ica._following.stream.kept.state.layers[0].W.copy()
+
+
+def test_weights_of_a_stream_are_relative_to_all_that_have_come():
+    S, A = mixed(N=1700)
+    steps = []
+    for weight in (0.1, 1.0):
+        ica = RelativeICA(density="extended").partial_fit(S[:1500] @ A.T)
+        start = last(ica)
+        ica.partial_fit(S[1500:] @ A.T, sample_weight=np.full(200, weight))
+        steps.append(np.abs(last(ica) - start).max())
+    assert 0 < steps[0] < 0.3 * steps[1]
 
 
 def test_a_stream_can_be_pickled_and_goes_on_alike():
