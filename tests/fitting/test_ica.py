@@ -364,6 +364,13 @@ def test_doubtful_sources_are_tried_as_both(monkeypatch):
     assert distance(*unmixed(X, "extended", start=np.eye(64)), A) > 0.03
 
 
+def test_once_more_is_kept_only_if_it_is_more_likely(monkeypatch):
+    X, A = mixed(["laplace", "uniform"], N=2000)
+    right = distance(*unmixed(X, "extended"), A)
+    monkeypatch.setattr(unmix, "DOUBTFUL", 10.0)  # all are
+    assert distance(*unmixed(X, "extended"), A) == pytest.approx(right, abs=1e-5)
+
+
 def test_float32_has_the_same_optimum():
     X, _ = mixed(["laplace", "uniform", "skewed"])
     one, _ = unmixed(X)

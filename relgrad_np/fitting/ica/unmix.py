@@ -39,7 +39,8 @@ MEMORY = 7
 FEW = 2**16  # numbers, for which float32 is not worth another copy
 ROUGH = 1e-3  # of the gradient, to which float32 is good
 SWITCHES = 6  # of a unit in a stage, so that none goes to and fro
-DOUBTFUL = 1.1  # of kappa: below it a unit may have the wrong density
+AGAIN = 5  # times, at most, that doubtful units are unmixed once more
+DOUBTFUL = 1.25  # of kappa: below it a unit may have the wrong density
 WIDER = 0.6  # of the quartic's scale, for the family: small outputs, where it is flat and steep
 PARAMETERS = 3  # a fitted density has more than a fixed one, for which log N / 2 N is taken off
 AUTO = ("auto", "extended")
@@ -193,15 +194,17 @@ class _Course:
         Among many sources and few rows a mixture of sub-Gaussian ones is nearly Gaussian, and some
         direction of it is super-Gaussian by chance: a maximum, though a low one.
         """
-        weak = kappa(self.end) < DOUBTFUL
-        if weak.sum() < 2:
-            return
-        before = self.base, self.C, self.m, self.tracked, self.end
-        self.base = self.base._replace(quartic=self.base.quartic ^ weak)
-        self.climb(rows, Curvatures(MEMORY), tol, False)
-        self.climb(rows, Curvatures(MEMORY), tol, True)
-        if not self.end.value > before[-1].value:
-            self.base, self.C, self.m, self.tracked, self.end = before
+        for _ in range(AGAIN):
+            weak = kappa(self.end) < DOUBTFUL
+            if weak.sum() < 2:
+                return
+            before = self.base, self.C, self.m, self.tracked, self.end
+            self.base = self.base._replace(quartic=self.base.quartic ^ weak)
+            self.climb(rows, Curvatures(MEMORY), tol, False)
+            self.climb(rows, Curvatures(MEMORY), tol, True)
+            if not self.end.value > before[-1].value + self.end.noise:
+                self.base, self.C, self.m, self.tracked, self.end = before
+                return
 
     def adapt(self, rows: Any, N: int) -> None:
         """Fit the density of each source, and keep it where the likelihood is worth it.
