@@ -17,10 +17,10 @@ def text():
 
 
 def test_the_programs_run(capsys):
-    estimator, program = re.findall(r"```python\n(.*?)```", text(), re.S)
+    flow, ica, program = re.findall(r"```python\n(.*?)```", text(), re.S)
     exec(compile(program, "README.md", "exec"), {})
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
-    exec(compile(estimator, "README.md", "exec"), {})
+    exec(compile(flow + ica, "README.md", "exec"), {})
     assert float(capsys.readouterr().out) < 0
 
 
