@@ -38,7 +38,6 @@ def expected_failures(estimator):
         RelativeGradientFlow(epochs=3),
         RelativeGradientFlow(n_layers=1, epochs=3),
         RelativeGradientFlow(rule="newton", epochs=5),
-        RelativeGradientFlow(rule="newton", n_layers=1, density="sech"),
     ],
     expected_failed_checks=expected_failures,
 )

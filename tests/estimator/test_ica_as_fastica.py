@@ -39,7 +39,7 @@ def needs_more(estimator):
 
 
 @parametrize_with_checks(
-    [RelativeICA(), RelativeICA(density="extended"), RelativeICA(whiten="arbitrary-variance")],
+    [RelativeICA(), RelativeICA(density="extended", whiten="arbitrary-variance")],
     expected_failed_checks=needs_more,
 )
 def test_scikit_learns_checks(estimator, check):
