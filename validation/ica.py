@@ -288,10 +288,15 @@ def section(store: Store, quick: bool) -> Section:
         theirs = {name: [ratio(line, name, "s") for line in lines] for name in METHODS}
         claims += [
             Claim(
-                "faster than Picard: 1.3 times in every cell, 3 in the geometric mean",
-                f"{min(theirs['picard']):.2f} to {max(theirs['picard']):.0f} times, "
-                f"{geometric_mean(theirs['picard']):.1f} in the mean of {len(lines)} cells",
-                min(theirs["picard"]) >= 1.3 and geometric_mean(theirs["picard"]) >= 3,
+                "3 times as fast as Picard in the geometric mean over all cells",
+                f"{geometric_mean(theirs['picard']):.1f} times in {len(lines)} cells",
+                geometric_mean(theirs["picard"]) >= 3,
+            ),
+            Claim(
+                "1.3 times as fast as Picard in every cell",
+                f"{min(theirs['picard']):.2f} to {max(theirs['picard']):.0f} times; below 1.3 in "
+                f"{sum(x < 1.3 for x in theirs['picard'])} cells",
+                min(theirs["picard"]) >= 1.3,
             ),
             Claim(
                 "not slower than FastICA in the geometric mean",
