@@ -356,13 +356,13 @@ def draw(store: Store, lines: list[Line]) -> None:
             for ax, what in zip(column, ("amari", "s"), strict=True):
                 values = [median(line[name][what]) for line in mine]
                 ax.plot(sizes, values, "-", color=colour, marker=mark, ms=5, label=names[name])
-        plots.labelled(column[0], f"{WORDS[kind]} sources", "", "")
+        plots.labelled(column[0], f"sources: {WORDS[kind]}", "", "")
         plots.labelled(column[1], "", "dimension D", "")
         for ax in column:
             ax.set_xscale("log", base=2)
             ax.set_xticks([*SIZES], [str(D) for D in SIZES])
             ax.grid(color="0.92")
-    grid[0, 0].set_ylim(bottom=0)
+    grid[0, 0].set_yscale("log")
     grid[1, 0].set_yscale("log")
     grid[0, 0].set_ylabel("Amari distance")
     grid[1, 0].set_ylabel("CPU seconds, one thread")
