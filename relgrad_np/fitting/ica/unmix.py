@@ -154,7 +154,11 @@ class _Course:
         self.end: Any = None
 
     def rows(self, dtype: Any, step: int = 1) -> Any:
-        """Return every `step`-th row, white, in this dtype."""
+        """Return every `step`-th row, white, in this dtype.
+
+        The mean of a part is not quite 0. It is asked of sech and quartic alone, whose likelihood
+        no mean enters.
+        """
         X, K = self.X[::step], self.white.K
         N, n = len(X), len(K)
         b = -(K @ self.white.mean)

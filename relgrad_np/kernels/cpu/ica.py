@@ -18,8 +18,8 @@ SUMS = 7  # log cosh y + log 2 or the quartic's, tanh y, psi, psi^2, psi', psi' 
 
 
 @inlined  # type: ignore[untyped-decorator]
-def _family(u: Any, n: Any, m: Any, theta: Any, psi: Any, lanes: Any, out: Any) -> None:
-    """Fill psi, (n,), of the exponential family `theta`, (4,), and add its sums to `out`, (7,).
+def _family(u: Any, n: Any, m: Any, theta: Any, psi: Any, lanes: Any) -> Any:
+    """Fill psi, (n,), of the exponential family `theta`, (4,), and return its sums, 7.
 
     With e = exp(-2 |y|): log cosh y = |y| + log(1 + e) - log 2, and a sum of logarithms is that of
     the product.
@@ -53,18 +53,12 @@ def _family(u: Any, n: Any, m: Any, theta: Any, psi: Any, lanes: Any, out: Any) 
         j += LANES
     for i in range(LANES):
         s0 = add(s0, log_sum(lanes[i], zero))
-    out[0] += s0
-    out[1] += s1
-    out[2] += s2
-    out[3] += s3
-    out[4] += s4
-    out[5] += s5
-    out[6] += s6
+    return s0, s1, s2, s3, s4, s5, s6
 
 
 @inlined  # type: ignore[untyped-decorator]
-def _quartic(u: Any, n: Any, m: Any, psi: Any, out: Any) -> None:
-    """Fill psi of the density "quartic", and add its sums; the second of them is not used."""
+def _quartic(u: Any, n: Any, m: Any, psi: Any) -> Any:
+    """Fill psi of the density "quartic", and return its sums; the second of them is not used."""
     zero, one = u.dtype.type(0), u.dtype.type(1)
     two = one + one
     three, half = two + one, one / two
@@ -85,12 +79,7 @@ def _quartic(u: Any, n: Any, m: Any, psi: Any, out: Any) -> None:
         s2, s3, s4 = add(s2, value), add(s3, value * value), add(s4, slope)
         s5, s6 = add(s5, bent), add(s6, bent * x)
         psi[j] = value
-    out[0] += s0
-    out[2] += s2
-    out[3] += s3
-    out[4] += s4
-    out[5] += s5
-    out[6] += s6
+    return s0, zero, s2, s3, s4, s5, s6
 
 
 @compiled
@@ -114,18 +103,17 @@ def ica_pass(
     zero, one = Z.dtype.type(0), Z.dtype.type(1)
     flat = scratch.reshape(scratch.size)
     U, psi = flat[: D * n].reshape((D, n)), flat[D * n : 2 * D * n].reshape((D, n))
-    lanes, part, block = scratch[2 * D], np.zeros(SUMS, Z.dtype), np.zeros((D, D), Z.dtype)
+    lanes, block = scratch[2 * D], np.zeros((D, D), Z.dtype)
     sums[:] = 0
     products[:] = 0
     for k in range(B):
         count = last if k == B - 1 else n
         gemm(blas, (D, n, D), one, pointer(C), False, pointer(Z[k]), False, zero, pointer(U))
         for i in range(D):
-            part[:] = zero
             if quartic[i]:
-                _quartic(U[i], count, m[i], psi[i], part)
+                part = _quartic(U[i], count, m[i], psi[i])
             else:
-                _family(U[i], count, m[i], theta[i], psi[i], lanes, part)
+                part = _family(U[i], count, m[i], theta[i], psi[i], lanes)
             for j in range(SUMS):
                 sums[j, i] += part[j]
             for j in range(count, n):
