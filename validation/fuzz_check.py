@@ -110,6 +110,7 @@ def main() -> int:
             raise SystemExit("the unchanged results must pass")
         groups = {
             "manifest": [folder / "suite" / "manifest.json"],
+            "power": [folder / "suite" / "power.json"],
             "case": sorted((folder / "suite" / "cases").glob("*.npz")),
             "npz": sorted((folder / "results").glob("*.npz")),
             "npy": sorted((folder / "results").glob("*/*.npy")),

@@ -12,10 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from relgrad_np.oracle import Conventions, check, mistakes
+from relgrad_np.oracle.diagnosis.compare import outcomes
+from relgrad_np.oracle.mistakes.power import share
+from relgrad_np.oracle.truths.problems import ACTIVATIONS, DENSITIES
 from relgrad_np.oracle.truths.records import Suite
 from relgrad_np.oracle.truths.suite import load, small
 
-from . import low_precision, planted, random_cases, right, uncatalogued
+from . import behaviours, low_precision, planted, random_cases, right, uncatalogued
 from .published import published
 
 HERE = Path(__file__).parent
@@ -34,6 +37,7 @@ def catalogue() -> Lines:
         for dtype in ("float64", "float32"):
             rows = planted.catalogue_table(library, dtype, suite)
             detected, named = sum(row[1] for row in rows), sum(row[2] for row in rows)
+            n = len(rows)
             yield f"{library:<6} {dtype}: detected {detected} of {n}, named right {named} of {n}"
             yield detected == named == n
             for name, one, two in rows:
@@ -124,6 +128,58 @@ def precision() -> Lines:
     yield report.passed and bool(report.notes)
 
 
+def power() -> Lines:
+    """Which share of the mistakes that exist in each kind of net a pass of it excludes."""
+    suite, least = small(), 1.0
+    yield "mistakes of the catalogue that a pass of these cases excludes, of those that change an"
+    yield "array at all in nets of this kind (for generic inputs, beyond rounding)"
+    yield ""
+    yield f"{'activation':<18} {'density':<10} {'float64: L = 1, 2, 3':<40} float32: L = 1, 2, 3"
+    for act in ACTIVATIONS:
+        for dens in DENSITIES:
+            cells = {dtype: list[str]() for dtype in ("float64", "float32")}
+            for dtype, row in cells.items():
+                for L in (1, 2, 3):
+                    where = {"activation": act.name, "density": dens.name, "L": L}
+                    kept = suite.where(last_layer="affine", **where).cases
+                    found = [(case, case.expected, dtype) for case in kept]
+                    cell = share(outcomes(found, Conventions()), Conventions())
+                    least = min(least, cell.value)
+                    row.append(f"{len(cell.shown)} of {cell.possible}")
+            rows = (f"{', '.join(row):<40}" for row in cells.values())
+            yield f"{act.name:<18} {dens.name:<10} {' '.join(rows)}".rstrip()
+    yield f"least share: {100 * least:.1f} %"
+    yield least >= 0.95
+    candidate = {"R_W": lambda R_W: -1000 * R_W.T}
+    for text, chosen in (
+        ("one layer with a normal base", suite.where(L=1, density="normal")),
+        ("its optimum alone", suite.where(id="optimum")),
+    ):
+        report = check(candidate, chosen)
+        yield f"R_W = -1000 R_W.T, {text}: {report.verdict}"
+        yield not report.passed
+
+
+def behaviour() -> Lines:
+    """What a candidate does besides returning arrays is named as what it is."""
+    for library in planted.LIBRARIES:
+        for dtype in ("float64", "float32"):
+            rows = behaviours.table(library, small(), dtype)
+            yield f"{library} {dtype}: {sum(row[1] for row in rows)} of {len(rows)} named"
+            yield all(row[1] for row in rows)
+            if dtype == "float64":
+                yield from (f"  {name:<12} {said}" for name, _, said in rows)
+
+
+def overflows() -> Lines:
+    """Naive forms that overflow beyond |y| = 710 in float64, 88 in float32."""
+    for name, lines in behaviours.OVERFLOWS.items():
+        for dtype in ("float64", "float32"):
+            report = check(planted.numpy_candidate(lines), small(), dtype=dtype)
+            yield f"{name}, {dtype}: {report.verdict}"
+            yield not report.passed
+
+
 PARTS: dict[str, Callable[[], Lines]] = {
     "catalogue": catalogue,
     "pairs": pairs,
@@ -131,6 +187,9 @@ PARTS: dict[str, Callable[[], Lines]] = {
     "right": right_ones,
     "published": conventions,
     "precision": precision,
+    "power": power,
+    "behaviour": behaviour,
+    "overflows": overflows,
 }
 
 

@@ -64,7 +64,9 @@ def catalogue_table(library: str, dtype: str, suite: Suite) -> list[tuple[str, b
     """For each mistake: its name, whether it was detected, whether it was named right."""
     rows = []
     for name, mistake in mistakes.items():
-        report = check(LIBRARIES[library](mistake.lines), suite, dtype=dtype)
+        if dtype == "float32" and "moderate" in mistake.hidden_at:
+            continue  # below float32's last digit: there it is right
+        report = check(LIBRARIES[library](mistake.lines), suite, dtype=dtype, twice=False)
         rows.append((name, not report.passed, named_right(report, name)))
     return rows
 
@@ -96,10 +98,11 @@ def _differ(a: dict[str, Any], b: dict[str, Any], case: Case, eps: float) -> boo
 
 
 def pairs(count: int, seed: int = 0) -> list[tuple[str, str]]:
-    """Random pairs of mistakes in different lines."""
+    """Random pairs of mistakes in different lines, each of which shows at moderate |y|."""
     rng, chosen = random.Random(seed), []
+    names = [name for name, mistake in mistakes.items() if "moderate" not in mistake.hidden_at]
     while len(chosen) < count:
-        one, two = rng.sample(list(mistakes), 2)
+        one, two = rng.sample(names, 2)
         same_line = set(mistakes[one].lines) & set(mistakes[two].lines)
         if not same_line and (one, two) not in chosen and (two, one) not in chosen:
             chosen.append((one, two))
@@ -123,7 +126,7 @@ def pair_table(count: int, suite: Suite, dtype: str = "float64") -> list[dict[st
     alone = {name: _first_place(name, suite, dtype) for pair in chosen for name in pair}
     for one, two in chosen:
         both = {**mistakes[one].lines, **mistakes[two].lines}
-        report = check(numpy_candidate(both), suite, dtype=dtype)
+        report = check(numpy_candidate(both), suite, dtype=dtype, twice=False)
         places = {name: alone[name] for name in (one, two)}
         start = min(places.values())
         firsts = [name for name in (one, two) if places[name] == start]
@@ -151,6 +154,7 @@ def easy(problem: Problem) -> dict[str, Problem]:
         "N = 1": problem._replace(X=problem.X[:1], Z_back=problem.Z_back[:1]),
         "det > 0": problem._replace(W=flipped),
         "L = 1": problem._replace(W=problem.W[:1], b=problem.b[:1]),
+        "L = 2": problem._replace(W=problem.W[:2], b=problem.b[:2]),
         "start": problem._replace(W=Q, b=zero),
     }
 
@@ -159,14 +163,18 @@ Easy = dict[str, tuple[Problem, dict[str, Any]]]
 
 
 def hidden_at(name: str, problems: list[Easy]) -> tuple[str, ...]:
-    """The easy inputs at which a mistake changes nothing, in any of these problems."""
+    """The easy inputs at which a mistake changes nothing, in any of these problems.
+
+    What changes nothing at all in them, whose |y| is moderate, is hidden there.
+    """
 
     def same(problem: Problem, right: dict[str, Any]) -> bool:
         wrong = formulas.run(problem, mistakes[name].lines)
         return all(np.allclose(wrong[k], right[k], 1e-9, 1e-9) for k in right)
 
     with np.errstate(all="ignore"):
-        return tuple(kind for kind in problems[0] if all(same(*p[kind]) for p in problems))
+        kinds = tuple(kind for kind in problems[0] if all(same(*p[kind]) for p in problems))
+    return ("moderate",) if len(kinds) == len(problems[0]) else kinds
 
 
 def easy_problems(suite: Suite) -> list[Easy]:

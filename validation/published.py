@@ -14,6 +14,6 @@ def published(p: Any) -> dict[str, Any]:
     for name, x in made.items():
         if name.startswith(("W_exp", "b_exp", "R_W_", "R_b_")) and not name[4:].isdigit():
             continue  # neither the exponential step nor other variants
-        x = -x if name.startswith(("Delta", "G_", "R_")) else x
-        found[name] = x.T if name.startswith(("G_W", "R_W", "W_plus")) else x
+        x = -x if name.startswith(("Delta", "G_", "xi", "R_")) else x
+        found[name] = x.T if name.startswith(("G_W", "xi", "R_W", "W_plus")) else x
     return found

@@ -32,6 +32,7 @@ __all__ = [
     "from_torch",
     "load",
     "mistakes",
+    "suite",
 ]
 _HOMES = {
     "Candidate": "candidate",
@@ -44,6 +45,7 @@ _HOMES = {
     "from_jax": "of_torch_and_jax",
     "from_torch": "of_torch_and_jax",
     "load": "truths.suite",
+    "suite": "truths.export",
 }
 
 

@@ -7,14 +7,18 @@ A part is given the true inputs of its stage, so that its verdict does not depen
 before it. The core and each of its implementations are candidates like any other.
 """
 
+from __future__ import annotations
+
 import inspect
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .conventions import Conventions, for_candidate, to_default
+from .conventions import Conventions, for_candidate, restored, to_default, valid
 from .truths.records import Array, Case, Problem
 from .truths.stages import STAGES, shape, split
 
@@ -25,14 +29,28 @@ OF_NET = (
     "beta", "nu", "Z_L", "Z_back", "L_p", "L_J1", "L_J2",
 )  # fmt: skip
 OF_LAYER = (
-    "Z", "Y", "W", "b", "Delta", "Delta_next", "W_next", "G_W", "G_b", "R_W", "R_b", "W_plus",
+    "Z", "Y", "W", "b", "Delta", "Delta_next", "W_next", "G_W", "G_b", "xi", "R_W", "R_b", "W_plus",
     "k", "last",
 )  # fmt: skip
+
+
+class UnusableCandidate(ValueError):
+    """What was given is no candidate, whatever the case: this ends a check."""
+
+
+class Call(NamedTuple):
+    """What came of one call: results, the exception in words, the inputs that were changed."""
+
+    arrays: Arrays
+    raised: str | None = None
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Candidate:
     """A named implementation with its conventions; it has `run` or `parts`.
+
+    `notes`: what its maker found worth saying; they are part of the report.
 
     >>> double = Candidate("doubled", run=lambda problem: {"Y_0": 2 * problem.X})
     >>> double.conventions.weights
@@ -43,6 +61,7 @@ class Candidate:
     run: Callable[[Problem], Mapping[str, Array]] | None = None
     parts: Mapping[str, Callable[..., Array]] = field(default_factory=dict)
     conventions: Conventions = field(default_factory=Conventions)
+    notes: list[str] = field(default_factory=list, compare=False)
 
     def arrays(self, case: Case, dtype: str) -> Arrays:
         """Return what the candidate computes for a case, in NumPy and the default conventions.
@@ -51,10 +70,32 @@ class Candidate:
         """
         problem = for_candidate(case.problem.astype(dtype), self.conventions)
         try:
-            found = dict(self.run(problem)) if self.run else self._parts(case, dtype, problem)
+            found = dict(self._results(case, dtype, problem))
         except NotImplementedError:
             return {}
         return checked(found, case, self.conventions)
+
+    def call(self, case: Case, dtype: str) -> Call:
+        """Return the same, copied; whatever it raises, and which inputs it changes, is noted.
+
+        Results that are none, of a wrong name, shape or dtype, are a ValueError or TypeError.
+        """
+        problem, kept = (
+            for_candidate(case.problem.astype(dtype), self.conventions) for _ in range(2)
+        )
+        try:
+            found = self._results(case, dtype, problem)
+        except NotImplementedError:
+            return Call({})
+        except UnusableCandidate:
+            raise
+        except Exception as error:  # a candidate may raise anything
+            return Call({}, said(error))
+        made = {name: x.copy() for name, x in checked(dict(found), case, self.conventions).items()}
+        return Call(made, None, _changed(problem, kept))
+
+    def _results(self, case: Case, dtype: str, problem: Problem) -> Mapping[str, Array]:
+        return self.run(problem) if self.run else self._parts(case, dtype, problem)
 
     def _parts(self, case: Case, dtype: str, problem: Problem) -> Arrays:
         found = {}
@@ -75,9 +116,9 @@ def candidate(
     'parts: R_b'
     """
     if isinstance(made, Candidate):
-        how = conventions or made.conventions
-        return Candidate(name or made.name, made.run, made.parts, how)
-    how = conventions or Conventions()
+        how = valid(conventions or made.conventions)
+        return Candidate(name or made.name, made.run, made.parts, how, made.notes)
+    how = valid(conventions or Conventions())
     if isinstance(made, Mapping):
         for stage, function in made.items():
             if stage not in STAGES or not callable(function):
@@ -87,6 +128,25 @@ def candidate(
     if not callable(made):
         raise TypeError(f"`candidate` must be a function or a mapping, got {type(made).__name__}")
     return Candidate(name or name_of(made), made, {}, how)
+
+
+def said(error: Exception) -> str:
+    r"""Return an exception in one line, with the place that raised it.
+
+    >>> said(ValueError("no\nlines"))
+    'ValueError: no lines'
+    """
+    text = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+    place = traceback.extract_tb(error.__traceback__)[-1:]
+    return text + "".join(f" ({Path(at.filename).name}, line {at.lineno})" for at in place)
+
+
+def _changed(problem: Problem, kept: Problem) -> tuple[str, ...]:
+    """Return the names of inputs that are no longer what they were."""
+    pairs = {"X": (problem.X, kept.X), "Z_back": (problem.Z_back, kept.Z_back)}
+    for k in range(kept.L):
+        pairs |= {f"W_{k}": (problem.W[k], kept.W[k]), f"b_{k}": (problem.b[k], kept.b[k])}
+    return tuple(name for name, (x, y) in pairs.items() if not np.array_equal(x, y))
 
 
 def name_of(made: Any) -> str:
@@ -143,7 +203,7 @@ def true_inputs(
     given |= {"Z": Zs[k], "Y": given["Ys"][k], "W": problem.W[k], "b": problem.b[k], "k": k}
     given |= {"Delta": given["Deltas"][k], "last": last, "W_next": problem.W[up]}
     given |= {"Delta_next": None if last else given["Deltas"][up]}
-    for key in ("G_W", "G_b", "R_W", "R_b", "W_plus"):
+    for key in ("G_W", "G_b", "xi", "R_W", "R_b", "W_plus"):
         if f"{key}_{k}" in right:
             given[key] = true(f"{key}_{k}")
     return given
@@ -180,5 +240,5 @@ def checked(found: Mapping[str, Any], case: Case, how: Conventions) -> Arrays:
         x, right = to_numpy(value, name), shape(name, p.N, p.D)
         if x.shape != right:
             raise ValueError(f"{p.id}: `{name}` must have shape {right}, got {x.shape}")
-        made[name] = to_default(name, x, how, p.N)
+        made[name] = restored(name, to_default(name, x, how, p.N), how, p)
     return made

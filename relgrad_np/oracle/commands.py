@@ -8,6 +8,11 @@ from typing import Any
 
 CHECK = "check a foreign implementation's results against exported vectors"
 VECTORS = "export the suite of expected values; needs mpmath"
+PARAMETERS = ("alpha", "beta", "nu", "rho", "w", "m", "s")
+MODEL = {
+    "activation": "activation", "density": "density", "layers": "L", "dim": "D",
+    "last_layer": "last_layer",
+}  # fmt: skip
 
 
 def register(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -15,6 +20,14 @@ def register(command: Callable[..., argparse.ArgumentParser]) -> None:
     vectors = command("vectors", _export, VECTORS)
     vectors.add_argument("action", choices=["export"])
     vectors.add_argument("folder", type=Path, metavar="DIR", help="a new or empty folder")
+    vectors.add_argument("--activation", metavar="NAME", help="make a suite for your own model")
+    vectors.add_argument("--density", metavar="NAME", help="its base density")
+    vectors.add_argument("--layers", type=int, nargs="+", metavar="L", help="1 2 by default")
+    vectors.add_argument("--dim", type=int, nargs="+", metavar="D", help="3 by default")
+    vectors.add_argument("--no-bias", action="store_true", help="b = 0")
+    vectors.add_argument("--last-layer", choices=["affine", "activated"])
+    for name in PARAMETERS:
+        vectors.add_argument(f"--{name}", type=float, help="a parameter of either")
     check = command("check", _check, CHECK)
     check.add_argument("folder", type=Path, metavar="DIR", help="the exported vectors")
     check.add_argument("results", type=Path, metavar="RESULTS", help="<id>.npz, .json or a folder")
@@ -22,10 +35,20 @@ def register(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from .truths.export import export
+    from .truths.export import export, suite
     from .truths.suite import load
 
-    export(options.folder, report=lambda name: print(name, file=sys.stderr))
+    def report(name: str) -> None:
+        print(name, file=sys.stderr)
+
+    model: dict[str, Any] = {name: getattr(options, name) for name in (*PARAMETERS, *MODEL)}
+    given = {MODEL.get(name, name): x for name, x in model.items() if x is not None}
+    if not given and not options.no_bias:
+        export(options.folder, report=report)
+    elif "density" not in given:
+        raise ValueError("a suite of your own needs --density, and an --activation unless L = 1")
+    else:
+        export(options.folder, suite(**given, bias=not options.no_bias, report=report))
     cases = load(options.folder).cases
     print(f"written: {options.folder}, {len(cases)} cases")
     return 0

@@ -1,13 +1,15 @@
 """What two right implementations may do differently: a candidate declares it, nobody guesses it.
 
 Results are converted to the default conventions before they are compared: rows of W are outputs,
-gradients ascend, they are means over samples, the last layer is affine, there are biases, and the
-relative gradient is that of the output side with the bias in the group.
+gradients ascend, they are means over samples, the last layer is affine, there are biases, the
+relative gradient is that of the output side with the bias in the group, and the base density has
+mass 1.
 """
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from .mistakes.elementwise import constant
 from .truths.records import Array, Case, Problem
 from .truths.stages import STAGES, split
 
@@ -19,6 +21,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "last_layer": ("affine", "activated"),
     "bias": ("yes", "none"),
     "variant": ("output augmented", "output separate", "input augmented", "input separate"),
+    "base": ("normalised", "unnormalised"),
 }
 MEANING = {
     ("weights", "transposed"): (
@@ -31,6 +34,7 @@ MEANING = {
     ("variant", "output separate"): "R_W = G_W W'W and R_b = G_b: the bias is not in the group",
     ("variant", "input augmented"): "the relative gradient of the input side, W W' G",
     ("variant", "input separate"): "R_W = W W' G_W and R_b = G_b",
+    ("base", "unnormalised"): "log p(z) lacks its constant: it is log p(z) - log p(0), 0 at z = 0",
 }
 # the arrays of a case that R_W and R_b are in a variant
 OF_VARIANT = {
@@ -56,10 +60,21 @@ class Conventions(NamedTuple):
     last_layer: str = "affine"
     bias: str = "yes"
     variant: str = "output augmented"
+    base: str = "normalised"
 
     def changes(self) -> dict[str, str]:
         """Return what differs from the defaults, as one would write it in conventions.json."""
         return {key: value for key, value in self._asdict().items() if value != CHOICES[key][0]}
+
+
+def valid(how: Conventions) -> Conventions:
+    """Return conventions whose values are among the choices; else ValueError lists them.
+
+    >>> valid(Conventions(direction="Descent"))
+    Traceback (most recent call last):
+    ValueError: unknown direction 'Descent'; choose from ascent, descent
+    """
+    return conventions(how._asdict())
 
 
 def conventions(declared: Mapping[str, Any] | None) -> Conventions:
@@ -112,6 +127,13 @@ def to_default(name: str, x: Array, how: Conventions, N: int) -> Array:
     if stage.summed and how.reduction == "sum":
         x = x / N
     return x
+
+
+def restored(name: str, x: Array, how: Conventions, problem: Problem) -> Array:
+    """Return L_p or log_prob with the constant that the base density lacks, D log p(0)."""
+    if how.base == "normalised" or name not in ("L_p", "log_prob"):
+        return x
+    return (x + problem.D * constant(problem.density)).astype(x.dtype)
 
 
 def applies(problem: Problem, how: Conventions, supplied: bool = False) -> bool:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..core.activations import activation
+from ..core.activations import Activation, activation
 from ..core.backprop import backprop
-from ..core.densities import density
+from ..core.densities import Density, density
 from ..core.network import Layer, forward
 from ..core.objective import log_likelihood
 from ..core.ordinary import ordinary_gradient
@@ -39,8 +39,9 @@ def core(problem: Problem, to: Callable[[Array], Array] = lambda x: x) -> dict[s
     if problem.last_layer != "affine":
         raise NotImplementedError("the last layer is affine")
     layers = tuple(Layer(to(W), to(b)) for W, b in zip(problem.W, problem.b, strict=True))
-    act = activation(problem.activation.name, **problem.activation.params)
-    dens = density(problem.density.name, **problem.density.params)
+    a, d = problem.activation, problem.density
+    act: Activation = a.part or activation(a.name, **a.params)
+    dens: Density = d.part or density(d.name, **d.params)
     tape = forward(layers, to(problem.X), act)
     terms = log_likelihood(layers, to(problem.X), act, dens)
     deltas = backprop(layers, tape, act, dens)
@@ -49,6 +50,7 @@ def core(problem: Problem, to: Callable[[Array], Array] = lambda x: x) -> dict[s
     for k in range(problem.L):
         found[f"Y_{k}"], found[f"Z_{k + 1}"] = tape.Ys[k], tape.Zs[k + 1]
         found[f"Delta_{k}"] = deltas[k]
+        found[f"xi_{k}"] = deltas[k].T @ tape.Ys[k] + to(np.eye(problem.D, dtype=problem.dtype))
         if k < problem.L - 1:
             found[f"log_dsigma_{k}"] = act.log_dsigma(tape.Ys[k])
             found[f"dlog_dsigma_{k}"] = act.dlog_dsigma(tape.Ys[k])

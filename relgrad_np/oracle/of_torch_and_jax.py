@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .candidate import Candidate, name_of
+from .candidate import Candidate, UnusableCandidate, name_of
 from .conventions import Conventions
 from .truths.records import Array, Problem
 
@@ -25,10 +25,11 @@ def from_torch(
     """Return a candidate of PyTorch code.
 
     `made` is a `torch.nn.Module` with `log_prob(X)`, or whose call returns it, (N,). Its matrices
-    and vectors of parameters, in order, are W_0, b_0, W_1, ...; cases of another L or D are left
-    out. Or `made` is a function of the problem that makes such a module, or a function
-    (layers, X, problem) -> log_prob with layers [(W, b), ...]. Instead of log_prob any of them may
-    return a mapping with "log_prob" and other arrays of the case.
+    and vectors of parameters are W_0, b_0, W_1, ..., in the order in which the submodules that have
+    them are called, else as registered; cases of another L or D are left out. Or `made` is a
+    function of the problem that makes such a module, or a function (layers, X, problem) -> log_prob
+    with layers [(W, b), ...]. Instead of log_prob any of them may return a mapping with "log_prob"
+    and other arrays of the case.
 
     >>> import pytest; torch = pytest.importorskip("torch")
     >>> from relgrad_np import oracle
@@ -41,7 +42,7 @@ def from_torch(
     >>> oracle.check(oracle.from_torch(log_prob), where={"L": 1, "density": "sech"}).passed
     True
     """
-    how = conventions or Conventions()
+    how, notes = conventions or Conventions(), list[str]()
 
     def run(problem: Problem) -> dict[str, Array]:
         import torch
@@ -53,15 +54,17 @@ def from_torch(
         if isinstance(made, torch.nn.Module) or _arguments(made) == 1:
             module = made if isinstance(made, torch.nn.Module) else made(problem)
             module = module.to(device=device, dtype=X.dtype)
-            W, b = _load(module, problem, to, how)
-            value = getattr(module, "log_prob", module)(X)
+            call = getattr(module, "log_prob", module)
+            order = _order(module, call, X, problem, notes)
+            W, b = _load(module, problem, to, how, order)
+            value = call(X)
         else:
             W = [to(w).requires_grad_() for w in problem.W]
             b = [to(t).requires_grad_() for t in problem.b]
             value = made(list(zip(W, b, strict=True)), X, problem)
         found = dict(value) if isinstance(value, Mapping) else {"log_prob": value}
         if "log_prob" not in found:
-            raise ValueError("the mapping must hold 'log_prob'")
+            raise UnusableCandidate("the mapping must hold 'log_prob'")
         Ys = {key: y for key, y in found.items() if key.startswith("Y_") and y.requires_grad}
         total = _objective(found["log_prob"], how)
         wanted = [*W, *b, *Ys.values()]
@@ -72,21 +75,66 @@ def from_torch(
             found.setdefault(key, torch.zeros_like(x) if grad is None else grad)
         return found
 
-    return Candidate(name or name_of(made), run=run, conventions=how)
+    return Candidate(name or name_of(made), run=run, conventions=how, notes=notes)
 
 
-def _load(module: Any, problem: Problem, to: Callable[[Array], Array], how: Conventions) -> Any:
+def _order(module: Any, call: Any, X: Array, problem: Problem, notes: list[str]) -> list[str]:
+    """Return the names of a module's parameters in the order in which its submodules are called.
+
+    Those that are no submodule's keep their place. UnusableCandidate for parametrized and for tied
+    weights: W and b can't be written into them one by one.
+    """
+    import torch
+
+    named = list(module.named_parameters(remove_duplicate=False))
+    instead = "give a function of (layers, X, problem)"
+    first: dict[int, str] = {}
+    for name, p in named:
+        if "parametrizations." in name:
+            raise UnusableCandidate(f"{name} is parametrized: {instead}")
+        if (one := first.setdefault(id(p), name)) != name:
+            raise UnusableCandidate(f"{one} and {name} are tied: {instead}")
+    names = [name for name, _ in named]
+    owners = {name: part for name, part in module.named_modules() if name and part._parameters}
+    matrices = [p for _, p in named if tuple(p.shape) == (problem.D, problem.D)]
+    if len(owners) != problem.L or len(matrices) != problem.L:
+        return names
+    called: list[str] = []
+    hooks = [
+        part.register_forward_pre_hook(lambda *_, name=name: called.append(name))
+        for name, part in owners.items()
+    ]
+    try:
+        with torch.no_grad():
+            call(X)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if set(called) != set(owners):
+        return names
+    by_use = sorted(names, key=lambda name: called.index(name.rpartition(".")[0]))
+    if by_use != names:
+        shown = ", ".join(dict.fromkeys(called))
+        text = f"its layers are used in another order than they are registered: {shown}"
+        notes += [] if text in notes else [text]
+    return by_use
+
+
+def _load(
+    module: Any, problem: Problem, to: Callable[[Array], Array], how: Conventions, order: list[str]
+) -> Any:
     """Write W and b into a module's parameters; return these parameters."""
     import torch
 
-    D, parameters = problem.D, list(module.named_parameters())
+    D, given = problem.D, dict(module.named_parameters())
+    parameters = [(key, given[key]) for key in order]
     matrices = [p for _, p in parameters if tuple(p.shape) == (D, D)]
     vectors = [p for _, p in parameters if tuple(p.shape) == (D,)]
     if len(matrices) != problem.L or len(vectors) != (problem.L if how.bias == "yes" else 0):
         raise NotImplementedError("a module of another size")
     if len(parameters) != len(matrices) + len(vectors):
         shapes = ", ".join(f"{key} {tuple(p.shape)}" for key, p in parameters)
-        raise ValueError(f"parameters other than W (D, D) and b (D,): {shapes}")
+        raise UnusableCandidate(f"parameters other than W (D, D) and b (D,): {shapes}")
     with torch.no_grad():
         for p, w in zip(matrices, problem.W, strict=True):
             p.copy_(to(w))

@@ -9,16 +9,19 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from .diagnosis.compare import Entry
+from .mistakes.catalogue import mistakes
+from .truths.records import Share
 from .truths.stages import STAGES
 
 
 class Report(NamedTuple):
     """What `check` found.
 
-    `kind`: right, mistake, convention, precision, unknown or nothing. `first`: the first wrong
-    array in order of propagation. `stage`, `layer`: where the mistake is, which can be before that.
-    `mistake`: its name in the catalogue. `undeclared`: conventions to declare. `notes`: what is
-    worth knowing without being wrong.
+    `kind`: right, too little, mistake, convention, precision, behaviour, unknown or nothing.
+    `power`: of right results, which mistakes of the catalogue would have shown. `first`: the first
+    wrong array in order of propagation. `stage`, `layer`: where the mistake is, which can be before
+    that. `mistake`: its name in the catalogue. `undeclared`: conventions to declare. `notes`: what
+    is worth knowing without being wrong.
 
     >>> Report("x", "float64", (), "nothing", "nothing was checked").passed
     False
@@ -40,6 +43,7 @@ class Report(NamedTuple):
     explains_all: bool = False
     isolated: bool = False
     conventions: Mapping[str, str] = MappingProxyType({})
+    power: Share | None = None
 
     @property
     def passed(self) -> bool:
@@ -51,11 +55,16 @@ class Report(NamedTuple):
         """The last line of the report."""
         checked = [entry for entry in self.entries if entry.checked]
         cases = len({entry.case for entry in checked})
+        sizes = f"{len(checked)} arrays of {cases} cases"
         if self.passed:
-            return f"PASS: {len(checked)} arrays of {cases} cases are right ({self.dtype})"
+            return f"PASS: {sizes} are right ({self.dtype}){_of(self)}"
+        if self.kind == "too little":
+            return f"TOO LITTLE: {sizes}{_of(self)}; {self.diagnosis}"
         if not checked:
-            return "FAIL: nothing was checked"
+            return f"FAIL: {self.diagnosis if self.kind == 'behaviour' else 'nothing was checked'}"
         wrong = sum(entry.wrong for entry in checked)
+        if not wrong:
+            return f"FAIL: {sizes} are right, but {self.diagnosis}"
         return (
             f"FAIL: {wrong} of {len(checked)} arrays of {cases} cases are wrong; {self.diagnosis}"
         )
@@ -72,7 +81,7 @@ class Report(NamedTuple):
             lines.append("declared: " + json.dumps(dict(self.conventions)))
         if self.entries:
             lines += ["", *_table(self), ""]
-        lines += [f"note: {note}" for note in self.notes]
+        lines += [f"note: {note}" for note in (*self.notes, *_not_excluded(self))]
         lines += [f"not checked: {text}" for text in self.not_checked]
         if self.undeclared:
             lines.append(f"to declare: {json.dumps(dict(self.undeclared))}")
@@ -96,6 +105,7 @@ class Report(NamedTuple):
             "passed": self.passed, "verdict": self.verdict, "kind": self.kind,
             "candidate": self.candidate, "dtype": self.dtype, "diagnosis": self.diagnosis,
             "mistake": self.mistake, "stage": self.stage, "layer": self.layer, "first": first,
+            "power": self.power and {**self.power._asdict(), "share": self.power.value},
             "undeclared": dict(self.undeclared), "declared": dict(self.conventions),
             "notes": self.notes, "not_checked": self.not_checked, "arrays": rows,
         }  # fmt: skip
@@ -104,6 +114,34 @@ class Report(NamedTuple):
 
 def _finite(x: float) -> float | str:
     return x if math.isfinite(x) else str(x)
+
+
+def _of(report: Report) -> str:
+    """Return how many mistakes would have shown, as part of a verdict."""
+    power = report.power
+    if power is None:
+        return ""
+    return (
+        f"; of {power.possible} mistakes of the catalogue that could show there, "
+        f"{len(power.shown)} would have"
+    )
+
+
+def _not_excluded(report: Report) -> list[str]:
+    """Return notes on what right results do not exclude."""
+    if report.power is None:
+        return []
+    missed, lines = report.power.missed, []
+    if missed:
+        titles = [f"{mistakes[name].stage}: {mistakes[name].title}" for name in missed[:5]]
+        more = f"; and {len(missed) - 5} more" if len(missed) > 5 else ""
+        lines.append(f"not excluded: {'; '.join(titles)}{more}")
+    if others := len(mistakes) - report.power.possible:
+        lines.append(
+            f"{others} more of the {len(mistakes)} mistakes of the catalogue can't show there: "
+            "they are in arrays that were not supplied, or in nets of another kind"
+        )
+    return lines
 
 
 def _table(report: Report) -> list[str]:

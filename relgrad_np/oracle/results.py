@@ -10,8 +10,6 @@ Bad input is a ValueError in one line, never a pass.
 
 from pathlib import Path
 
-import numpy as np
-
 from .candidate import Arrays, checked
 from .conventions import FILE, Conventions, applies, conventions
 from .truths import storage
@@ -21,8 +19,8 @@ from .truths.records import Case, Suite
 def read(folder: Path, suite: Suite) -> tuple[list[tuple[Case, Arrays, str]], Conventions]:
     """Return (case, arrays, dtype) of each case, and the conventions that are declared.
 
-    The arrays are in the default conventions. The dtype is the coarsest of a case's arrays: its
-    results claim to be right to that.
+    The arrays are in the default conventions. Each claims to be right to its own dtype, so a case
+    with arrays of both is returned twice, with those of each.
 
     >>> read(Path("no such folder"), Suite("", ()))
     Traceback (most recent call last):
@@ -50,14 +48,19 @@ def read(folder: Path, suite: Suite) -> tuple[list[tuple[Case, Arrays, str]], Co
         places[key] = path
     if not places:
         raise ValueError(f"{str(folder)!r} holds no results")
-    found = []
+    found: list[tuple[Case, Arrays, str]] = []
     for case in suite.cases:
         place = places.get(case.problem.id)
         arrays = _arrays(place) if place is not None else {}
         if place is not None and not arrays:
             raise ValueError(f"{place.name} holds no arrays")
-        coarse = any(x.dtype == np.float32 for x in arrays.values())
-        found.append((case, checked(arrays, case, how), "float32" if coarse else "float64"))
+        made = checked(arrays, case, how)
+        by_dtype = {
+            dtype: {name: x for name, x in made.items() if x.dtype == dtype}
+            for dtype in ("float64", "float32")
+        }
+        parts = [(case, part, dtype) for dtype, part in by_dtype.items() if part]
+        found += parts or [(case, made, "float64")]
     return found, how
 
 

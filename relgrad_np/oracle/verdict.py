@@ -2,7 +2,8 @@
 
 A candidate is run on the suite, or its files are read. Its results are converted to the default
 conventions and compared stage by stage. What is wrong is then explained: by a convention that was
-not declared, a mistake of the catalogue, a precision, or else by its place alone.
+not declared, a mistake of the catalogue, a precision, or else by its place alone. What is right is
+said with its power: how many of the catalogued mistakes would have shown.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .behaviour import Observed, observe
 from .candidate import candidate
 from .conventions import Conventions, applies
 from .diagnosis.compare import EPS, Entry, Found, Outcome, first_wrong, not_checked, outcomes
@@ -20,6 +22,7 @@ from .diagnosis.inverse import inverse_note, only_ill_conditioned
 from .diagnosis.precision import diagnose
 from .diagnosis.wording import explained, unexplained
 from .mistakes.catalogue import mistakes
+from .mistakes.power import ENOUGH, lacking, share
 from .report import Report
 from .truths.records import Suite
 from .truths.stages import STAGES
@@ -34,11 +37,13 @@ def check(
     conventions: Conventions | None = None,
     name: str | None = None,
     where: dict[str, Any] | None = None,
+    twice: bool = True,
 ) -> Report:
     """Check a candidate: a function of the problem, a mapping of parts, or a Candidate.
 
     `suite`: by default the small one of this package; `where` selects cases, as in
     where={"activation": "smooth_leaky_relu", "D": [2, 3]}. `dtype`: what the candidate is given.
+    `twice`: call it a second time on each case, in reverse order, to see what it remembers.
 
     >>> report = check({"R_b": lambda Delta, Y, b: Delta.T @ (Y @ b + 1)})
     >>> print(report.verdict)
@@ -52,13 +57,34 @@ def check(
     who = candidate(made, name=name, conventions=conventions)
     suite = suite if suite is not None else small()
     suite = suite.where(**where) if where else suite
+    cases = [case for case in suite.cases if applies(case.problem, who.conventions)]
     with np.errstate(all="ignore"):
-        found = [
-            (case, who.arrays(case, dtype), dtype)
-            for case in suite.cases
-            if applies(case.problem, who.conventions)
-        ]
-    return judge(who.name, found, who.conventions, isolated=bool(who.parts))
+        seen = observe(who, cases, dtype, twice)
+    report = judge(who.name, seen.found, who.conventions, isolated=bool(who.parts))
+    return behaved(report._replace(notes=(*report.notes, *who.notes)), seen)
+
+
+def behaved(report: Report, seen: Observed) -> Report:
+    """Return the report with what the candidate does besides returning arrays.
+
+    What differs from call to call comes before what is wrong: it is wrong in some calls only. What
+    is raised or changed comes after it.
+    """
+    unstable, first = seen.unstable, report.first
+    failing = [b for b in seen.behaviours if b.fails]
+    texts = [b.text for b in seen.behaviours if b is not unstable]
+    report = report._replace(notes=(*report.notes, *(f"it {text}" for text in texts)))
+    if unstable is None:
+        if not failing or report.kind not in ("right", "too little", "nothing"):
+            return report
+        kind, text = failing[0].kind, f"it {failing[0].text}"
+        return report._replace(kind="behaviour", mistake=kind, diagnosis=text)
+    if first is not None and first.place < unstable.place:
+        report = report._replace(notes=(*report.notes, f"wrong before it: {report.diagnosis}"))
+    return report._replace(
+        kind="behaviour", mistake=unstable.kind, diagnosis=unstable.text, undeclared={},
+        stage=unstable.stage, layer=unstable.layer,
+    )  # fmt: skip
 
 
 def judge(name: str, found: Found, how: Conventions, *, isolated: bool = False) -> Report:
@@ -67,7 +93,8 @@ def judge(name: str, found: Found, how: Conventions, *, isolated: bool = False) 
     `isolated`: the results are those of parts, each of which was given true inputs.
     """
     results = outcomes(found, how)
-    dtype = "float32" if any(o.eps == EPS["float32"] for o in results) else "float64"
+    claimed = [name for name in EPS if any(o.eps == EPS[name] for o in results)]
+    dtype = " and ".join(claimed) or "float64"
     rows = tuple(entry for outcome in results for entry in outcome.entries)
     note = inverse_note(results)
     report = Report(
@@ -79,7 +106,7 @@ def judge(name: str, found: Found, how: Conventions, *, isolated: bool = False) 
     report = report._replace(notes=(note,) if note else ())
     first = first_wrong(rows)
     if first is None:
-        return report._replace(kind="right", diagnosis="everything is right")
+        return _passed(report, results, how)
     layers = next(o.problem.L for o in results if o.problem.id == first.case)
     report = report._replace(first=first, layers=layers, stage=first.stage, layer=first.layer)
     if note and first.stage.startswith("R_W") and only_ill_conditioned(results):
@@ -99,6 +126,15 @@ def judge(name: str, found: Found, how: Conventions, *, isolated: bool = False) 
     if finding is None:
         return report._replace(kind="unknown", diagnosis=unexplained(first, isolated))
     return explained(report, first, finding)
+
+
+def _passed(report: Report, results: Sequence[Outcome], how: Conventions) -> Report:
+    """Return the report on results that are all right: what that is worth."""
+    power = share(results, how, report.isolated)
+    if power.value >= ENOUGH:
+        return report._replace(kind="right", diagnosis="everything is right", power=power)
+    text = f"what was checked is right, but it is too little to say; supply {lacking(results)}"
+    return report._replace(kind="too little", diagnosis=text, power=power)
 
 
 def _other_parts(results: Sequence[Outcome], how: Conventions, first: Entry) -> tuple[str, ...]:

@@ -108,7 +108,7 @@ BAD = {
     "missing case file": (lambda f: first_case(f).unlink(), "there is no file"),
     "truncated case": (lambda f: first_case(f).write_bytes(first_case(f).read_bytes()[:99]), "its checksum is not"),
     "truncated manifest": (lambda f: (f / "suite/manifest.json").write_text('{"schema"'), "is not valid JSON"),
-    "unknown schema": (lambda f: manifest(f, lambda m: m.update(schema="relgrad-vectors/2")), "schema must be 'relgrad-vectors/1'"),
+    "unknown schema": (lambda f: manifest(f, lambda m: m.update(schema="relgrad-vectors/1")), "schema must be 'relgrad-vectors/2'"),
     "extra key": (lambda f: manifest(f, lambda m: m.update(foo=1)), "unknown key 'foo'"),
     "missing key": (lambda f: manifest(f, lambda m: m.pop("counts")), "has no 'counts'"),
     "wrong count": (lambda f: manifest(f, lambda m: m["counts"].update(cases=7)), "counts are"),
@@ -144,6 +144,9 @@ BAD = {
     "conventions no JSON": (lambda f: conventions(f, "weights"), "is not valid JSON"),
     "deep JSON": (lambda f: conventions(f, "[" * 100_000), "nested too deeply"),
     "JSON of text": (lambda f: json_results(f).write_text('{"arrays": {"Y_0": {"shape": [1], "data": ["x"]}}}'), "hexadecimal floats"),
+    "JSON of decimals": (lambda f: json_results(f).write_text('{"arrays": {"Y_0": {"shape": [1], "data": ["1.5"]}}}'), "hexadecimal floats"),
+    "no powers": (lambda f: (f / "suite/power.json").unlink(), "there is no file 'power.json'"),
+    "other powers": (lambda f: (f / "suite/power.json").write_text("{}"), "power.json: its checksum"),
     "JSON shape": (lambda f: json_results(f).write_text('{"arrays": {"Y_0": {"shape": [2], "data": [1]}}}'), "product"),
     "JSON key": (lambda f: json_results(f).write_text('{"array": {}}'), "unknown key 'array'"),
     "pickle": (lambda f: np.savez(npz(f), Y_0=np.array([None])), "must be float32 or float64, got object"),
@@ -226,3 +229,26 @@ def test_vectors_export_without_mpmath_says_what_to_install(tmp_path, capsys, mo
     assert main(["vectors", "export", str(tmp_path / "new")]) == 2
     assert "pip install 'relgrad-np[vectors]'" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+def test_one_float32_array_relaxes_only_itself(folder, capsys):
+    path = npz(folder)
+    arrays = storage.parse_npz(path.read_bytes(), "x")
+    change(folder, Y_0=arrays["Y_0"].astype("f4"))
+    status, out, _ = check(folder, capsys)
+    assert status == 0, out
+    assert "missing" not in out
+    change(folder, R_W_0=arrays["R_W_0"].astype("f4").astype("f8"))
+    status, out, _ = check(folder, capsys)
+    assert status == 1, out
+    assert "R_W" in out.splitlines()[-1]
+
+
+def test_vectors_export_of_your_own_model(tmp_path, capsys):
+    pytest.importorskip("mpmath", reason="truths are computed with mpmath")
+    made = ["--density", "sech", "--layers", "1", "--dim", "2", "--no-bias"]
+    assert main(["vectors", "export", str(tmp_path / "new"), *made]) == 0
+    cases = oracle.load(tmp_path / "new").cases
+    assert {(case.problem.density.name, case.problem.bias) for case in cases} == {("sech", "none")}
+    assert main(["vectors", "export", str(tmp_path / "other"), "--alpha", "0.5"]) == 2
+    assert "needs --density" in capsys.readouterr().err

@@ -152,10 +152,14 @@ def not_checked(found: Found, results: Sequence[Outcome]) -> tuple[str, ...]:
     possible = possible or {split(name)[0] for name in names(2)}
     if missing := [stage for stage in STAGES if stage in possible - supplied]:
         lines.append("not supplied: " + ", ".join(missing))
+    given: dict[str, set[str]] = {}  # a case with arrays of two dtypes has two outcomes
+    for outcome in results:
+        given.setdefault(outcome.problem.id, set()).update(outcome.arrays)
+    expect = {outcome.problem.id: outcome.case.expected for outcome in results}
     partly = [
-        outcome.problem.id
-        for outcome in results
-        if any(split(n)[0] in supplied and n not in outcome.arrays for n in outcome.case.expected)
+        case
+        for case, names_of in expect.items()
+        if any(split(n)[0] in supplied and n not in given[case] for n in names_of)
     ]
     if partly:
         lines.append(f"arrays supplied elsewhere are missing in {_few(partly)}")

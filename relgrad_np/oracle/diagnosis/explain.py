@@ -142,7 +142,7 @@ def _wrong_layers(results: Sequence[Outcome], first: Entry) -> list[int]:
 def _combinations(declared: Conventions) -> Iterator[Hypothesis]:
     """Yield every set of undeclared conventions, simple ones first."""
     made = []
-    axes = [[(key, value) for value in CHOICES[key]] for key in CHOICES]
+    axes = [[(key, value) for value in CHOICES[key]] for key in CHOICES if key != "base"]
     for chosen in itertools.product(*axes):
         changes = tuple((k, v) for k, v in chosen if getattr(declared, k) != v)
         if changes:

@@ -10,6 +10,8 @@ each entry of it.
     N = 1        one sample
     det > 0      every determinant positive
     L = 1        one layer
+    L = 2        two layers, so one hidden layer
+    moderate     no |y| above 20
     start        orthogonal W and b = 0: the usual first test
 
 Synonyms are one entry. Reading weights as x @ W throughout, descending, summing over samples and
@@ -79,6 +81,37 @@ def _upper(m: Execution, k: int) -> Array:
     return m.Delta[min(k + 1, m.L - 1)]
 
 
+def _last(name: str, wrong: Line) -> Line:
+    """Return a line that is wrong in the last layer, and right below it."""
+    return lambda m, k: wrong(m, k) if k == m.L - 1 else LINES[name](m, k)
+
+
+def _of_reversed(name: str) -> Line:
+    """Return what belongs to the layer of the same number, counted from the other end."""
+    return lambda m, k: LINES[name](m, m.L - 1 - k)
+
+
+def _cut_off(m: Execution, k: int) -> Array:
+    """Return sigma with log(1 + e^y) = y above 20, as torch's softplus has it."""
+    if k >= m.hidden or m.act.name not in ("smooth_leaky_relu", "softplus"):
+        return LINES["Z"](m, k)
+    a, y = m.act.params.get("alpha", 0.0), m.Y[k]
+    return a * y + (1 - a) * m.xp.where(y > 20, y, e.softplus(m.xp, y))
+
+
+def _cut_off_slope(m: Execution, k: int) -> Array:
+    if m.act.name not in ("smooth_leaky_relu", "softplus"):
+        return LINES["dsigma"](m, k)
+    return m.xp.where(m.Y[k] > 20, m.xp.ones_like(m.Y[k]), LINES["dsigma"](m, k))
+
+
+def _determinant_step(m: Execution, k: int) -> Array:
+    """log|det W+| by the determinant of an N x N matrix, whose factor lacks its 1 / (1 + eta)."""
+    K = m.eta * (m.Y[k] @ m.Delta[k].T)
+    small = m.xp.linalg.slogdet(K + m.xp.eye(m.N, dtype=K.dtype))[1]
+    return LINES["logdet"](m, k) + m.D * math.log1p(m.eta) + small
+
+
 def _back_order(m: Execution, k: int, Y: Array) -> Array:
     return m.xp.linalg.solve(m.W[k], (Y - m.b[m.L - 1 - k]).T).T
 
@@ -97,6 +130,13 @@ _TABLE: dict[str, tuple[str, str, str, str, str, dict[str, Line]]] = {
     "Y_from_X": (
         "each layer is fed X, not the layer below", "Y", "second", "layers do not compose",
         "L = 1", {"Y": lambda m, k: m.Z[0] @ m.W[k].T + m.b[k]}),
+    "Y_last_without_b": (
+        "the bias is dropped from Y of the last layer", "Y", "last", "the last layer is linear",
+        "b = 0, start", {"Y": _last("Y", lambda m, k: m.Z[k] @ m.W[k].T)}),
+    "Z_cut_off": (
+        "log(1 + e^y) is replaced by y above 20, as torch's F.softplus does", "Z", "first",
+        "off by 2e-9 where y is just above 20; nothing in float32",
+        "moderate", {"Z": _cut_off, "dsigma": _cut_off_slope}),
     "Z_last_active": (
         "the activation is applied to the last layer, its slope is not counted", "Z", "last",
         "density and Jacobian of two different models",
@@ -126,7 +166,8 @@ _TABLE: dict[str, tuple[str, str, str, str, str, dict[str, Line]]] = {
         "(log sigma')' with the wrong sign", "dlog_dsigma", "first", "the slopes are driven down",
         "L = 1", {"dlog_dsigma": lambda m, k: -LINES["dlog_dsigma"](m, k)}),
     "L_p_without_constant": (
-        "the base density's constant is missing", "L_p", "net", "values of log p, no gradient",
+        "the base density's constant log p(0) is missing, it is not normalised", "L_p", "net",
+        "values of log p, no gradient; the convention base = unnormalised allows it",
         "", {"L_p": lambda m: LINES["L_p"](m) - m.D * e.constant(m.dens)}),
     "L_p_negative": (
         "L_p with the wrong sign", "L_p", "net", "a negative log-likelihood, for one term",
@@ -151,6 +192,20 @@ _TABLE: dict[str, tuple[str, str, str, str, str, dict[str, Line]]] = {
     "L_J1_mean": (
         "mean for sum over components in L_J1", "L_J1", "net", "too small by the factor D",
         "L = 1", {"L_J1": lambda m: LINES["L_J1"](m) / m.D}),
+    "L_J1_mean_over_layers": (
+        "mean for sum over layers in L_J1", "L_J1", "net",
+        "as in the authors' notebook: right for one hidden layer only",
+        "L = 1, L = 2", {"L_J1": lambda m: LINES["L_J1"](m) / max(m.hidden, 1)}),
+    "L_J2_without_last": (
+        "L_J2 leaves out the last layer", "L_J2", "net", "a loop ends one too early",
+        "orthogonal, start", {"L_J2": lambda m: (
+            sum((m("logdet", k) for k in range(m.L - 1)), 0 * m("logdet", 0)))}),
+    "L_J2_half": (
+        "a factor 1/2 in L_J2", "L_J2", "net", "half of log|det W|",
+        "orthogonal, start", {"logdet": lambda m, k: LINES["logdet"](m, k) / 2}),
+    "L_J2_twice": (
+        "log det(W W') for log|det W|", "L_J2", "net", "a factor 1/2 is missing",
+        "orthogonal, start", {"logdet": lambda m, k: 2 * LINES["logdet"](m, k)}),
     "L_J2_is_sign": (
         "the sign that slogdet returns is used for the logarithm", "L_J2", "net",
         "slogdet returns (sign, log|det|)", "", {"logdet": _sign}),
@@ -191,6 +246,9 @@ _TABLE: dict[str, tuple[str, str, str, str, str, dict[str, Line]]] = {
     "score_negative": (
         "the score with the wrong sign", "Delta", "last", "-(log p)' for (log p)'",
         "", {"dZ_last": lambda m: -LINES["dZ_last"](m)}),
+    "score_half": (
+        "a factor 1/2 in the score", "Delta", "last", "half of (log p)'",
+        "", {"dZ_last": lambda m: LINES["dZ_last"](m) / 2}),
     "bend_missing": (
         "(log sigma')' is missing in Delta", "Delta", "below last", "the gradient of L_p alone",
         "L = 1", {"bend": lambda m, k: 0 * LINES["bend"](m, k)}),
@@ -229,6 +287,13 @@ _TABLE: dict[str, tuple[str, str, str, str, str, dict[str, Line]]] = {
     "share_of_entries": (
         "1/(N D) for 1/N in Delta", "Delta", "last", "mean over all entries, as losses do",
         "", {"share": lambda m: 1 / (m.N * m.D)}),
+    "share_over_D": (
+        "1/D for 1/N in Delta", "Delta", "last", "the mean over components for that over samples",
+        "", {"share": lambda m: 1 / m.D}),
+    "backprop_through_new_W": (
+        "W is updated before Delta of the layer below is taken", "Delta", "below last",
+        "back through the weights of the next step",
+        "L = 1", {"dZ": lambda m, k: m.Delta[k] @ (m.W[k] + m.eta * LINES["R_W"](m, k))}),
     # ordinary gradient
     "V_not_transposed": (
         "inv(W) for inv(W)' in G_W", "G_W", "first", "the determinant's gradient, transposed",
@@ -263,7 +328,50 @@ _TABLE: dict[str, tuple[str, str, str, str, str, dict[str, Line]]] = {
     "G_b_mean": (
         "mean for sum over samples in G_b", "G_b", "first", "1/N twice, in the bias only",
         "N = 1", {"G_b": lambda m, k: m.xp.sum(m.Delta[k], 0) / m.N}),
+    "G_W_transposed": (
+        "G_W is transposed", "G_W", "first", "rows and columns exchanged",
+        "", {"G_W": lambda m, k: LINES["G_W"](m, k).T}),
+    "G_W_last_without_V": (
+        "the term of log|det W|, inv(W)', is missing in G_W of the last layer", "G_W", "last",
+        "the gradient of L_J2 without its last term",
+        "", {"G_W": _last("G_W", lambda m, k: m.Delta[k].T @ m.Z[k])}),
+    "G_reversed": (
+        "the list of ordinary gradients is in reverse order", "G_W", "first",
+        "each layer gets the gradient of another, as backpropagation collects them",
+        "L = 1", {"G_W": _of_reversed("G_W"), "G_b": _of_reversed("G_b")}),
     # relative gradient
+    "xi_without_identity": (
+        "the identity is missing in xi", "xi", "first", "the data term alone",
+        "", {"xi": lambda m, k: m.Delta[k].T @ m.Y[k]}),
+    "xi_negative_identity": (
+        "xi with - I for + I", "xi", "first", "W shrinks to 0",
+        "", {"xi": lambda m, k: m.Delta[k].T @ m.Y[k] - m.eye()}),
+    "xi_transposed": (
+        "Y' Delta for Delta' Y in xi", "xi", "first", "the score on the wrong side",
+        "", {"xi": lambda m, k: m.Y[k].T @ m.Delta[k] + m.eye()}),
+    "xi_symmetric": (
+        "the symmetric part of xi", "xi", "first", "as if the sources were whitened",
+        "", {"xi": lambda m, k: (LINES["xi"](m, k) + LINES["xi"](m, k).T) / 2}),
+    "xi_without_bias": (
+        "the bias is dropped from Y in xi", "xi", "first", "the bias left the group",
+        "b = 0, start", {"xi": lambda m, k: m.Delta[k].T @ (m.Y[k] - m.b[k]) + m.eye()}),
+    "xi_of_Z": (
+        "Z for Y in xi", "xi", "first", "the layer's input for its output",
+        "", {"xi": lambda m, k: m.Delta[k].T @ m.Z[k] + m.eye()}),
+    "R_W_transposed": (
+        "R_W is transposed", "R_W", "first", "rows and columns exchanged",
+        "", {"R_W": lambda m, k: LINES["R_W"](m, k).T}),
+    "R_W_from_left": (
+        "W xi for xi W", "R_W", "first", "xi acts on the layer's input",
+        "", {"R_W": lambda m, k: m.W[k] @ m.xi[k]}),
+    "R_W_last_without_W": (
+        "the term of log|det W| (+ W) is missing in the last layer", "R_W", "last",
+        "the last W shrinks to 0",
+        "", {"R_W": _last("R_W", _data)}),
+    "R_reversed": (
+        "the list of relative gradients is in reverse order", "R_W", "first",
+        "each layer gets the gradient of another, as backpropagation collects them",
+        "L = 1", {"R_W": _of_reversed("R_W"), "R_b": _of_reversed("R_b")}),
     "R_W_ordinary": (
         "the ordinary gradient is returned as R_W", "R_W", "first", "not multiplied by W'W",
         "start", {"R_W": lambda m, k: m.G_W[k]}),
@@ -331,6 +439,21 @@ _TABLE: dict[str, tuple[str, str, str, str, str, dict[str, Line]]] = {
         "the term of log|det W| (+ b) is counted once a sample", "R_b", "first",
         "too large by the factor N", "b = 0, N = 1, start",
         {"R_b": lambda m, k: m.Delta[k].T @ (m.Y[k] @ m.b[k] + 1) + m.N * m.b[k]}),
+    "R_b_last_without_b": (
+        "the term of log|det W| (+ b) is missing in the last layer", "R_b", "last",
+        "the last layer's bias does not reach maximum likelihood",
+        "b = 0, start", {"R_b": _last("R_b", lambda m, k: m.Delta[k].T @ (m.Y[k] @ m.b[k] + 1))}),
+    # other variants
+    "R_W_separate_of_Y": (
+        "Y for Y - b in the variant without the bias in the group", "R_W_separate", "first",
+        "the variant with the bias in the group",
+        "b = 0, start", {"R_W_separate": lambda m, k: LINES["R_W"](m, k)}),
+    "R_W_input_WtW": (
+        "W' W G_W for W W' G_W", "R_W_input", "first", "the metric of the wrong side",
+        "orthogonal, start", {"R_W_input": lambda m, k: m.W[k].T @ m.W[k] @ m.G_W[k]}),
+    "R_b_input_is_G_b": (
+        "G_b for W W' G_b on the input side", "R_b_input", "first", "two metrics at once",
+        "orthogonal, start", {"R_b_input": lambda m, k: m.xp.sum(m.Delta[k], 0)}),
     # step
     "step_descends": (
         "the step descends", "W_plus", "first", "W - eta R for W + eta R",
@@ -363,6 +486,10 @@ _TABLE: dict[str, tuple[str, str, str, str, str, dict[str, Line]]] = {
         "the determinant of the rank-N factor alone",
         "", {"logdet_plus": lambda m, k: (
             LINES["logdet_plus"](m, k) - m.D * math.log1p(m.eta))}),
+    "logdet_without_share": (
+        "eta for eta / (1 + eta) in the N x N determinant of log|det W+|", "logdet_plus", "first",
+        "Woodbury's factor 1 / (1 + eta) is missing",
+        "", {"logdet_plus": _determinant_step}),
     "logdet_log_eta": (
         "log(1 + eta) counted once for D times in log|det W+|", "logdet_plus", "first",
         "D forgotten",

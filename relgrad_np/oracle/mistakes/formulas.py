@@ -19,7 +19,7 @@ from . import elementwise
 Line = Callable[..., Array]
 # what is computed of a layer once all Deltas are there, in this order
 OF_LAYER = (
-    "G_W", "G_b", "R_W", "R_b", "R_W_separate", "R_W_input", "R_b_input", "W_plus", "b_plus",
+    "G_W", "G_b", "xi", "R_W", "R_b", "R_W_separate", "R_W_input", "R_b_input", "W_plus", "b_plus",
     "logdet_plus",
 )  # fmt: skip
 
@@ -48,7 +48,7 @@ class Execution:
         self.Y: list[Array] = []
         empty: list[Any] = [None] * self.L
         self.log_dsigma, self.dlog_dsigma, self.Delta = ([*empty] for _ in range(3))
-        self.G_W, self.G_b, self.R_W, self.R_b = ([*empty] for _ in range(4))
+        self.G_W, self.G_b, self.R_W, self.R_b, self.xi = ([*empty] for _ in range(5))
         self.R_W_separate, self.R_W_input, self.R_b_input = ([*empty] for _ in range(3))
         self.W_plus, self.b_plus, self.logdet_plus = ([*empty] for _ in range(3))
 
@@ -167,6 +167,7 @@ LINES: dict[str, Line] = {
     "V": lambda m, k: m.xp.linalg.inv(m.W[k]).T,
     "G_W": lambda m, k: m.Delta[k].T @ m.Z[k] + m("V", k),
     "G_b": lambda m, k: m.xp.sum(m.Delta[k], 0),
+    "xi": lambda m, k: m.Delta[k].T @ m.Y[k] + m.eye(),
     "R_W": lambda m, k: m.Delta[k].T @ (m.Y[k] @ m.W[k]) + m.W[k],
     "R_b": lambda m, k: m.Delta[k].T @ (m.Y[k] @ m.b[k] + 1) + m.b[k],
     "R_W_separate": lambda m, k: m.Delta[k].T @ ((m.Y[k] - m.b[k]) @ m.W[k]) + m.W[k],

@@ -29,10 +29,13 @@ from .records import Problem
 Values = dict[str, Any]
 DIFFERENCED = 8  # the largest D whose gradients are differenced
 DENSE = 8  # the largest D with an exponential step
+LONG = 40  # the longest exponential step; a sum of terms e^40 in size leaves few digits to compare
 
 
-def true_arrays(problem: Problem) -> Values:
+def true_arrays(problem: Problem, differenced: int | None = None) -> Values:
     """Return every array of a case by name, as nested lists of mpmath numbers.
+
+    `differenced`: the largest D whose gradients are differenced; above, they are those of the tape.
 
     >>> import numpy as np
     >>> from relgrad_np.oracle.truths.records import Spec
@@ -57,11 +60,11 @@ def true_arrays(problem: Problem) -> Values:
         for n in range(N)
     ]
     found["L_J2"] = sum(log_abs_det(W) for W in net.W)
-    small = problem.D <= DIFFERENCED
     total = [p + j + found["L_J2"] for p, j in zip(found["L_p"], found["L_J1"], strict=True)]
-    found["log_prob"] = [net.log_prob(x) for x in X] if small else total
+    found["log_prob"] = [net.log_prob(x) for x in X] if problem.D <= DIFFERENCED else total
     if max(abs(a - b) for a, b in zip(found["log_prob"], total, strict=True)) > 1e-30:
         raise ArithmeticError(f"{problem.id}: the dense Jacobian contradicts L_J1 + L_J2")
+    small = (DIFFERENCED if differenced is None else differenced) >= problem.D
     deltas, G = (by_differences if small else by_reverse_mode)(net, X, Y)
     for k in range(L):
         found[f"Delta_{k}"] = deltas[k]
@@ -74,10 +77,12 @@ def _gradients(net: Net, k: int, G_W: Matrix, G_b: list[Number]) -> Values:
     """Return the gradients of layer k; the relative ones by the dense products that define them."""
     W, b = net.W[k], net.b[k]
     M, WW = augmented(W, b), product(W, transpose(W))
-    R_W, R_b = split_bias(product(product(augmented(G_W, G_b, 0), transpose(M)), M))
+    xi = product(augmented(G_W, G_b, 0), transpose(M))  # G~ W~'
+    R_W, R_b = split_bias(product(xi, M))
     return {
         f"G_W_{k}": G_W,
         f"G_b_{k}": G_b,
+        f"xi_{k}": split_bias(xi)[0],
         f"R_W_{k}": R_W,
         f"R_b_{k}": R_b,
         f"R_W_separate_{k}": product(product(G_W, transpose(W)), W),
@@ -96,8 +101,8 @@ def _step(net: Net, k: int, found: Values, eta: Number) -> Values:
         f"b_plus_{k}": b_plus,
         f"logdet_plus_{k}": log_abs_det(W_plus),
     }
-    if net.D <= DENSE:
-        xi = product(R, inverse(M))  # R~ = xi~ W~
+    xi = product(R, inverse(M)) if net.D <= DENSE else []  # R~ = xi~ W~
+    if xi and eta * max(sum(abs(x) for x in row) for row in xi) < LONG:
         grown = ctx.expm(ctx.matrix([[eta * x for x in row] for row in xi]), method="taylor")
         made[f"W_exp_{k}"], made[f"b_exp_{k}"] = split_bias(product(grown.tolist(), M))
     return made

@@ -46,9 +46,9 @@ class Net:
 
     def log_prob(self, x: list[Number]) -> Number:
         """Return log p(x): density of the latent, and log|det| of the dense Jacobian."""
-        z = self.latent(x)
-        with ctx.workdps(3 * (60 + int(max(map(abs, x))))):
-            h = ctx.mpf(10) ** -(40 + int(max(map(abs, x))))
+        z, ys = self.from_Y(0, self.line(0, x))
+        with ctx.workdps(200 + int(max(abs(t) for row in ys for t in row))):
+            h = ctx.mpf(2) ** -200
             columns = []
             for i in range(self.D):
                 right, left = (

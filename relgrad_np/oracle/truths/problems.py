@@ -6,6 +6,7 @@ so: there most mistakes are invisible.
 
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -19,12 +20,24 @@ ACTIVATIONS = (
     Spec("softplus", {}),
     Spec("elu", {"alpha": 1.0}),
 )
+# more that truths are known for, for suites made to order; `fit` knows nothing of them
+MORE_ACTIVATIONS = (
+    Spec("leaky_relu", {"alpha": 0.3}),
+    Spec("tanh_affine", {"alpha": 0.3}),
+    Spec("asinh", {}),
+)
+BELOW_1 = {("smooth_leaky_relu", "alpha"), ("tanh_affine", "alpha"), ("logistic_mixture", "w")}
 DENSITIES = (
     Spec("sech", {}),
     Spec("normal", {}),
     Spec("logistic", {}),
     Spec("laplace", {}),
     Spec("student_t", {"nu": 5.0}),
+)
+MORE_DENSITIES = (
+    Spec("quartic", {}),
+    Spec("generalized_gaussian", {"rho": 1.5}),
+    Spec("logistic_mixture", {"w": 0.25, "m": 1.5, "s": 0.5}),
 )
 
 
@@ -44,6 +57,7 @@ def all_problems() -> Iterator[Problem]:
             yield make(
                 f"generic-{act.name}-{dens.name}", "generic", text, N, D, L, act, dens, (-1) ** j
             )
+    yield from _other_depths()
     for L, N, D in ((1, 4, 3), (1, 5, 2), (3, 7, 2), (4, 3, 2), (5, 2, 3)):
         text = f"{L} layers, N = {N}, D = {D}"
         yield make(f"depth-{L}-{D}", "depth", text, N, D, L, relu, sech, -1)
@@ -63,8 +77,8 @@ def all_problems() -> Iterator[Problem]:
         )  # fmt: skip
     for act in (relu, tanh, softplus, elu):
         yield make(
-            f"large-{act.name}", "large", "|y| in the hundreds: exponentials overflow", 4, 3, 2,
-            act, logistic, X_scale=Fraction(128),
+            f"large-{act.name}", "large", "|y| beyond 710: exponentials overflow", 4, 3, 2,
+            act, logistic, X_scale=Fraction(512 if act in (relu, elu) else 256),
         )  # fmt: skip
     yield make(
         "large-sech", "large", "|z| near a thousand: cosh overflows", 4, 3, 2, relu, sech,
@@ -86,10 +100,33 @@ def all_problems() -> Iterator[Problem]:
             "Z_L = sigma(Y_{L-1}), with its term in L_J1", 4, 3, 2, act, dens, -1,
             last_layer="activated",
         )  # fmt: skip
+    for dens in DENSITIES:
+        yield make(
+            f"single-{dens.name}", "depth", f"one layer with {dens.name}; det W > 0", 5, 3, 1,
+            relu, dens, 1,
+        )  # fmt: skip
+        yield make(
+            f"no-bias-single-{dens.name}", "no bias", f"one layer with {dens.name} and b = 0", 5, 3,
+            1, relu, dens, -1, b_scale=Fraction(0),
+        )  # fmt: skip
     yield optimum()
     for N, D, L in ((3, 8, 2), (5, 16, 2), (3, 32, 2), (2, 64, 1)):
         text = f"D = {D}"
         yield make(f"wide-{D}", "wide", text, N, D, L, relu if D != 16 else tanh, sech)
+
+
+def _other_depths() -> Iterator[Problem]:
+    """Yield, for every activation and density, the depths out of 1, 2, 3 that are not there yet.
+
+    One layer has det W < 0: where it is positive, a wrong sign does not show.
+    """
+    for i, act in enumerate(ACTIVATIONS):
+        for j, dens in enumerate(DENSITIES):
+            for L in {1, 2, 3} - {(3, 3, 2, 2, 3)[(i + j) % 5]}:
+                N, D = ((3, 2), (4, 3), (5, 2))[(i + j + L) % 3]
+                text = f"{act.name} with {dens.name}, L = {L}"
+                name = f"generic-{L}-{act.name}-{dens.name}"
+                yield make(name, "generic", text, N, D, L, act, dens, -1)
 
 
 def is_small(problem: Problem) -> bool:
@@ -98,10 +135,74 @@ def is_small(problem: Problem) -> bool:
     >>> is_small(optimum())
     True
     """
-    if problem.family == "generic":
-        names = [spec.name for spec in (*ACTIVATIONS, *DENSITIES)]
-        return (names.index(problem.activation.name) + names.index(problem.density.name)) % 2 == 1
-    return problem.D <= 4 and problem.id not in ("large-softplus", "large-elu")
+    return problem.D <= 4
+
+
+def specs(activation: Any, density: Any, params: dict[str, float]) -> tuple[Spec, Spec]:
+    """Return the two parts of a model by name, with their parameters, or of parts of your own.
+
+    >>> specs("elu", "student_t", {"nu": 3})
+    (Spec(name='elu', params={'alpha': 1.0}, part=None),
+     Spec(name='student_t', params={'nu': 3.0}, part=None))
+    """
+    left = dict(params)
+    found = tuple(
+        _spec(kind, given, {spec.name: spec for spec in known}, left)
+        for kind, given, known in (
+            ("activation", activation, (*ACTIVATIONS, *MORE_ACTIVATIONS)),
+            ("density", density, (*DENSITIES, *MORE_DENSITIES)),
+        )
+    )
+    if left:
+        raise ValueError(f"neither {found[0].name} nor {found[1].name} has {min(left)!r}")
+    return found[0], found[1]
+
+
+def _spec(kind: str, given: Any, known: dict[str, Spec], left: dict[str, float]) -> Spec:
+    """Return the spec of a name or a part; take its parameters out of those that are left."""
+    name = given if isinstance(given, str) else getattr(given, "name", None)
+    if name in known:  # a part of the package's own has its parameters with it
+        mine = {key: left.pop(key) for key in known[name].params if key in left}
+        values = {**known[name].params, **getattr(given, "params", {}), **mine}
+        return Spec(name, {key: _number(kind, name, key, x) for key, x in values.items()})
+    field = "sigma" if kind == "activation" else "log_prob"
+    if isinstance(given, str) or not hasattr(getattr(given, field, None), "formula"):
+        raise ValueError(f"unknown {kind} {name or given!r}; choose from {', '.join(known)}")
+    if name == "multivariate_t":
+        raise ValueError("multivariate_t does not act elementwise: no truths are known for it")
+    return Spec(str(name), dict(given.params), given)
+
+
+def _number(kind: str, name: str, key: str, value: Any) -> float:
+    """Return a parameter; ValueError where it is no number of its range."""
+    x, top = float(value), 1.0 if (name, key) in BELOW_1 else np.inf
+    if not 0 < x <= top or x == np.inf or (key == "w" and x == 1):
+        raise ValueError(f"`{key}` of {kind} {name} must be in (0, {top:g}), got {value}")
+    return x
+
+
+def made_to_order(
+    act: Spec, dens: Spec, L: int, D: int, last_layer: str = "affine", bias: str = "yes"
+) -> Iterator[Problem]:
+    """Yield a few inputs for one model: generic, N > D, N = 1, det > 0, and large |y|.
+
+    >>> model = Spec("smooth_leaky_relu", {"alpha": 0.01}), Spec("sech", {})
+    >>> [problem.id for problem in made_to_order(*model, 2, 3)][:3]
+    ['made-2-3', 'made-2-3-many', 'made-2-3-one']
+    """
+
+    def case(what: str, text: str, N: int, scale: int = 1, sign: int = -1) -> Problem:
+        name = f"made-{L}-{D}{what}"
+        return make(
+            name, "made", f"{act.name} with {dens.name}, L = {L}: {text}", N, D, L, act, dens, sign,
+            X_scale=Fraction(scale), b_scale=Fraction(int(bias == "yes")), last_layer=last_layer,
+        )  # fmt: skip
+
+    yield case("", "generic", max(2, D - 1) if D != 2 else 3)
+    yield case("-many", "N > D", D + 4, sign=1)
+    yield case("-one", "N = 1", 1)
+    yield case("-middling", "|y| about 20", 3 if D != 3 else 4, 16)
+    yield case("-large", "|y| beyond 710", 3 if D != 3 else 4, 512, 1)
 
 
 def optimum() -> Problem:

@@ -7,10 +7,14 @@ ETA = 3 / 64
 
 
 class Spec(NamedTuple):
-    """An activation or a base density: its name and its parameters, without any code."""
+    """An activation or a base density: its name and its parameters, without any code.
+
+    `part` is the object itself where it is none of the registry: a part made with `extend`.
+    """
 
     name: str
     params: dict[str, float]
+    part: Any = None
 
 
 class Problem(NamedTuple):
@@ -83,8 +87,49 @@ class Tolerance(NamedTuple):
         return eps * (64 * self.S + self.inherited)
 
 
+class Power(NamedTuple):
+    """Which mistakes a case would show, in one precision: bit i stands for mistake i.
+
+    `shows`: by array, those that make it wrong. `exists`: by stage, those that could be in a net of
+    this kind at all, and make an array of the stage wrong for generic inputs.
+    """
+
+    shows: dict[str, int]
+    exists: dict[str, int]
+
+
+class Powers(NamedTuple):
+    """The names of the mistakes that were run, and the powers of a case by dtype."""
+
+    mistakes: tuple[str, ...]
+    by_dtype: dict[str, Power]
+
+
+class Share(NamedTuple):
+    """The mistakes that would have shown in what was compared, and those that exist and would not.
+
+    >>> Share(("a", "b", "c"), ("d",)).value
+    0.75
+    """
+
+    shown: tuple[str, ...]
+    missed: tuple[str, ...]
+
+    @property
+    def possible(self) -> int:
+        """How many exist in the nets and arrays that were compared."""
+        return len(self.shown) + len(self.missed)
+
+    @property
+    def value(self) -> float:
+        """The share that would have shown; 0 where none exists."""
+        return len(self.shown) / max(1, self.possible)
+
+
 class Case(NamedTuple):
     """A problem, its expected arrays by name in order of propagation, and their tolerances.
+
+    `powers`: what was found when the catalogued mistakes were run on it, if they were.
 
     >>> from relgrad_np.oracle.truths.suite import small
     >>> case = small().cases[0]
@@ -95,6 +140,7 @@ class Case(NamedTuple):
     problem: Problem
     expected: dict[str, Array]
     tolerances: dict[str, Tolerance]
+    powers: Powers | None = None
 
 
 class Suite(NamedTuple):

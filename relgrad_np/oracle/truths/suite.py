@@ -5,14 +5,16 @@
     DIR/README.md            formats and conventions, for readers without Python
     DIR/cases/<id>.npz       inputs and expected arrays of a case
     DIR/cases/<id>.json      the same with hexadecimal floats, for D <= 8
+    DIR/power.json           the mistakes that each array of each case would show
 
 Arrays are compared with their checksums, names, shapes and dtypes. What decides nothing, such as
 the meaning of a stage in words, is not looked at. The package contains a small suite, `small`.
 """
 
 import hashlib
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -21,12 +23,13 @@ from typing import Any
 import numpy as np
 
 from . import storage
-from .problems import ACTIVATIONS, DENSITIES
-from .records import Array, Case, Problem, Spec, Suite, Tolerance
+from .problems import ACTIVATIONS, DENSITIES, MORE_ACTIVATIONS, MORE_DENSITIES
+from .records import Array, Case, Power, Powers, Problem, Spec, Suite, Tolerance
 from .stages import names, shape
 
-SCHEMA = "relgrad-vectors/1"
-KEYS = ("schema", "version", "counts", "stages", "cases")
+SCHEMA, POWER = "relgrad-vectors/2", "relgrad-power/1"
+KEYS = ("schema", "version", "counts", "power", "stages", "cases")
+PACKED = "expected"  # the one array that holds all expected arrays, flat, one after the other
 TEXTS = {
     "id": "[a-z0-9][a-z0-9_-]*", "family": ".*", "comment": ".*",
     "last_layer": "affine|activated", "bias": "yes|none",
@@ -61,7 +64,8 @@ def load(path: Path | str) -> Suite:
     counts = {"cases": len(cases), "arrays": sum(len(case.expected) for case in cases)}
     if manifest["counts"] != counts:
         raise ValueError(f"{place}: counts are {counts} in the files, not what it says")
-    return Suite(str(path), cases)
+    found = _powers(path, manifest["power"])
+    return Suite(str(path), tuple(case._replace(powers=found(case)) for case in cases))
 
 
 @cache
@@ -73,6 +77,60 @@ def small() -> Suite:
     """
     with resources.as_file(resources.files("relgrad_np.oracle").joinpath("suite")) as folder:
         return load(folder)._replace(name="the small suite of this package")
+
+
+def pack(expected: dict[str, Array]) -> dict[str, Array]:
+    """Return arrays as a single flat one.
+
+    >>> pack({"Y_0": np.eye(2), "L_J2": np.array(3.0)})
+    {'expected': array([1., 0., 0., 1., 3.])}
+    """
+    return {PACKED: np.concatenate([x.reshape(-1) for x in expected.values()])}
+
+
+def _unpack(arrays: dict[str, Array], shapes: dict[str, tuple[int, ...]], name: str) -> None:
+    """Replace the flat array by those that it holds, in order."""
+    flat = arrays.pop(PACKED)
+    sizes = [math.prod(size) for size in shapes.values()]
+    if flat.shape != (sum(sizes),):
+        raise ValueError(f"{name}: {PACKED!r} must hold {sum(sizes)} numbers, got {flat.shape}")
+    parts = np.split(flat, np.cumsum(sizes)[:-1])
+    for (key, size), part in zip(shapes.items(), parts, strict=True):
+        arrays[key] = part.reshape(size)
+
+
+def _powers(path: Path, entry: Any) -> Callable[[Case], Powers]:
+    """Read power.json; return a function from a case to its powers."""
+    name = "power.json"
+    _require_keys(entry, ("file", "sha256"), "manifest.json: power")
+    raw = storage.read_bytes(path / name)
+    if entry["file"] != name or hashlib.sha256(raw).hexdigest() != entry["sha256"]:
+        raise ValueError(f"{name}: its checksum is not the one in manifest.json")
+    value = storage.parse_json(raw, name)
+    _require_keys(value, ("schema", "mistakes", "masks", "cases"), name)
+    if value["schema"] != POWER or not isinstance(value["cases"], list):
+        raise ValueError(f"{name}: schema must be {POWER!r}, got {_short(value['schema'])}")
+    try:
+        known, entries = tuple(value["mistakes"]), {e["id"]: e for e in value["cases"]}
+        masks = {i: int(text, 16) for i, text in enumerate(value["masks"])}
+    except (TypeError, KeyError, ValueError):
+        raise ValueError(f"{name}: unusable mistakes, masks or cases") from None
+
+    def of(case: Case) -> Powers:
+        try:
+            by_dtype = {}
+            for dtype in ("float64", "float32"):
+                entry = entries[case.problem.id][dtype]
+                shows = zip(case.expected, entry["shows"], strict=True)
+                by_dtype[dtype] = Power(
+                    {key: masks[i] for key, i in shows},
+                    {key: masks[i] for key, i in entry["exists"].items()},
+                )
+        except (TypeError, KeyError, ValueError, AttributeError):
+            raise ValueError(f"{name}: unusable powers of case {case.problem.id!r}") from None
+        return Powers(known, by_dtype)
+
+    return of
 
 
 def _case(path: Path, entry: Any, place: str) -> Case:
@@ -91,7 +149,8 @@ def _case(path: Path, entry: Any, place: str) -> Case:
     problem = Problem(
         entry["id"], entry["family"], entry["comment"], arrays["X"],
         tuple(arrays[f"W_{k}"] for k in range(L)), tuple(arrays[f"b_{k}"] for k in range(L)),
-        _spec(entry, "activation", ACTIVATIONS, place), _spec(entry, "density", DENSITIES, place),
+        _spec(entry, "activation", (*ACTIVATIONS, *MORE_ACTIVATIONS), place),
+        _spec(entry, "density", (*DENSITIES, *MORE_DENSITIES), place),
         _number(entry["eta"], f"{place}: eta"), arrays["Z_back"],
         entry["last_layer"], entry["bias"],
     )  # fmt: skip
@@ -107,9 +166,12 @@ def _arrays(path: Path, name: str, entry: dict[str, Any]) -> dict[str, Array]:
     if hashlib.sha256(raw).hexdigest() != entry["sha256"]:
         raise ValueError(f"{name}: its checksum is not the one in manifest.json")
     arrays = storage.parse_npz(raw, name)
+    expected = {key: shape(key, N, D) for key in entry["tolerances"]}
+    if PACKED in arrays:
+        _unpack(arrays, expected, name)
     shapes: dict[str, tuple[int, ...]] = {"X": (N, D), "Z_back": (N, D)}
     shapes |= {f"W_{k}": (D, D) for k in range(L)} | {f"b_{k}": (D,) for k in range(L)}
-    shapes |= {key: shape(key, N, D) for key in entry["tolerances"]}
+    shapes |= expected
     for extra in sorted(arrays.keys() - shapes.keys()):
         raise ValueError(f"{name}: unknown array {extra[:60]!r}")
     for key, right in shapes.items():

@@ -32,7 +32,7 @@ from .exact import (
 from .net import Net
 from .records import Array, Problem, Spec, Tolerance
 
-C = 64
+C, LONG = 64, 40
 REASONS = {
     "Y": "|Z| |W|' + |b|; inherits |W| from Z",
     "Z": "1 + |sigma| + |y sigma'|; inherits sigma' from Y",
@@ -46,6 +46,7 @@ REASONS = {
     "f = (log sigma')'; inherits from Delta_{k+1} and Y",
     "G_W": "|Delta|'|Z| + cond(W) |inv(W)|', cond by Frobenius norms; inherits from Delta and Z",
     "G_b": "sum |Delta|; inherits from Delta",
+    "xi": "|Delta|'|Y| + I; inherits from Delta and Y; no cond(W)",
     "R_W": "|Delta|'(|Y| |W|) + |W|; inherits from Delta and Y; no cond(W)",
     "R_b": "|Delta|'(|Y| |b| + 1) + |b|; inherits from Delta and Y; no cond(W)",
     "R_W_separate": "|Delta|'((|Y| + |b|) |W|) + |W|; inherits from Delta and Y; no cond(W)",
@@ -185,6 +186,7 @@ class Propagation:
         self.note(f"R_b_input_{k}", W @ W.T @ S, W @ W.T @ e)
         S = D_T @ ((Y + b) @ W) + W
         self.note(f"R_W_separate_{k}", S, (e_T @ (Y + b) + D_T @ e_Y) @ W)
+        self.note(f"xi_{k}", D_T @ Y + _array(identity(self.p.D)), e_T @ Y + D_T @ e_Y)
         S_W, e_W = D_T @ (Y @ W) + W, (e_T @ Y + D_T @ e_Y) @ W
         S_b, e_b = D_T @ (Y @ b + 1) + b, e_T @ (Y @ b + 1) + D_T @ (e_Y @ b)
         self.note(f"R_W_{k}", S_W, e_W)
@@ -204,8 +206,12 @@ class Propagation:
         eta = self.p.eta
         xi = augmented(xi, self.Delta[k].sum(axis=0), 0)
         e_xi = _array(augmented(e_xi, self.e_Delta[k].sum(axis=0), 0))
-        grown = ctx.expm(ctx.matrix((eta * _array(xi)).tolist()), method="taylor")
-        grown = _array(grown.tolist())
+        size = max(sum(row) for row in (eta * _array(xi)).tolist())
+        if size > LONG:  # an upper bound, too large to be fair
+            grown = _array(identity(self.p.D + 1)) + ctx.exp(size)
+        else:
+            grown = ctx.expm(ctx.matrix((eta * _array(xi)).tolist()), method="taylor")
+            grown = _array(grown.tolist())
         S = grown @ _array(augmented(self.W[k], self.b[k]))
         parts = (split_bias(x.tolist()) for x in (S, eta * (grown @ e_xi) @ S))
         for name, S, e in zip("Wb", *parts, strict=True):
