@@ -209,10 +209,16 @@ EXAMPLES = {
     "unmix.py": ("Amari distance", ("unmix.png",)),
     "own_csv.py": ("the least likely rows:\n", ("people.csv", "new_rows.csv")),
     "judge_torch.py": ("the term of log|det W| (+ b) is missing", ()),
+    "judge_ica.py": ("amica: PASS: ", ()),
     "recording.py": ("heart: one source beats ", ("recording.png",)),
     "mne_style.py": ("correlation of the two sources of the blinks: ", ()),
 }
-NEEDS = {"judge_torch.py": "torch", "recording.py": "alice_ml", "mne_style.py": "alice_ml"}
+NEEDS = {
+    "judge_torch.py": "torch",
+    "judge_ica.py": "mpmath",
+    "recording.py": "alice_ml",
+    "mne_style.py": "alice_ml",
+}
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
@@ -232,6 +238,14 @@ def test_an_example_runs(name, tmp_path, monkeypatch, capsys):
         assert mine > gaussian + 0.1
     if name == "unmix.py":
         assert float(re.search(r"mixing: ([\d.]+)", out)[1]) < 0.02
+    if name == "judge_ica.py":
+        assert out.count(": PASS: ") == 3
+        for title in (
+            "Y' Delta for Delta' Y in xi",
+            "the step descends",
+            "the identity is missing in xi",
+        ):
+            assert title in out
     if name == "own_csv.py":  # the first wrong row of the table that it makes
         assert out.split("the least likely rows:\n")[1].splitlines()[1].startswith("597")
 

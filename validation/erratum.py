@@ -1,16 +1,16 @@
-"""The two errata: run the scripts, keep their numbers, tell what they show."""
+"""The three errata: run the scripts, keep their numbers, tell what they show."""
 
 import inspect
 
-from .errata import bias, inverse
+from .errata import bias, inverse, layers
 from .report import Claim, Section, table
 from .store import Store
 
-SCRIPTS = {"bias": bias, "inverse": inverse}
+SCRIPTS = {"bias": bias, "inverse": inverse, "layers": layers}
 
 
 def run(store: Store, quick: bool) -> None:
-    """Run both: seconds."""
+    """Run them: seconds."""
     for name, script in SCRIPTS.items():
         store.run("erratum", {"script": name}, script.numbers)
 
@@ -24,6 +24,7 @@ def section(store: Store, quick: bool) -> Section:
     rule = {k: lines["bias"][k] for k in bias_names(lines["bias"])}
     right, best, published, closed = rule.values()
     orders = {k: v for k, v in lines["inverse"].items() if k.endswith("order")}
+    mean = {k: lines["layers"][k] for k in lines["layers"] if k.startswith(("sum, ", "mean, "))}
     size = {name: len(inspect.getsource(script).splitlines()) for name, script in SCRIPTS.items()}
     text = [
         "**The bias rule.** With the bias in the group, `R_b = Delta' (Y b + 1) + b`; the authors' "
@@ -41,6 +42,12 @@ def section(store: Store, quick: bool) -> Section:
         "",
         table(["biases", "largest error of X"], [[k, f"{v:.1e}"] for k, v in orders.items()]),
         "",
+        "**L_J1.** The authors' PyTorch notebook takes the mean of the layers' terms of L_J1 where "
+        "it should sum them. There is nothing to see with two layers, its default, because one of "
+        f"them is hidden ([layers.py](errata/layers.py), {size['layers']} lines):",
+        "",
+        table(["", "largest error of log p, nats"], [[k, f"{v:.1e}"] for k, v in mean.items()]),
+        "",
         "Whether the paper's appendix has the first one is open: these are facts about the code.",
     ]
     claims = (
@@ -54,6 +61,12 @@ def section(store: Store, quick: bool) -> Section:
             "the published order of biases does not invert",
             f"{orders['published order']:.2g} against {orders['right order']:.1e}",
             orders["published order"] > 0.1 and orders["right order"] < 1e-12,
+        ),
+        Claim(
+            "the notebook's mean over layers is right for two layers only",
+            f"off by {mean['mean, L = 2']:.1e} for L = 2, {mean['mean, L = 3']:.2g} for L = 3",
+            mean["mean, L = 2"] < 1e-12 < 0.1 < mean["mean, L = 3"]
+            and all(v < 1e-12 for k, v in mean.items() if k.startswith("sum")),
         ),
     )
     return Section("\n".join(text), claims)
