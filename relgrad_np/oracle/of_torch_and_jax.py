@@ -158,7 +158,8 @@ def from_jax(
     ...     z = X @ W.T + b
     ...     log_p = -jax.numpy.logaddexp(z, -z) + jax.numpy.log(2 / jax.numpy.pi)
     ...     return log_p.sum(1) + jax.numpy.linalg.slogdet(W)[1]
-    >>> oracle.check(oracle.from_jax(log_prob), where={"L": 1, "density": "sech"}).passed
+    >>> where = {"L": 1, "D": 2, "density": "sech", "activation": "smooth_leaky_relu"}
+    >>> oracle.check(oracle.from_jax(log_prob), where=where).passed
     True
     """
     how = conventions or Conventions()

@@ -88,7 +88,7 @@ def suite(
 
     >>> made = suite(activation="smooth_leaky_relu", density="sech", alpha=0.01, L=1, D=2)
     >>> [case.problem.N for case in made.cases], made.cases[0].problem.activation.params
-    ([3, 6, 1, 3, 3], {'alpha': 0.01})
+    ([3, 6, 1, 9, 3], {'alpha': 0.01})
     """
     _require_mpmath()
     if last_layer not in ("affine", "activated"):

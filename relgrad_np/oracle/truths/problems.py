@@ -201,7 +201,7 @@ def made_to_order(
     yield case("", "generic", max(2, D - 1) if D != 2 else 3)
     yield case("-many", "N > D", D + 4, sign=1)
     yield case("-one", "N = 1", 1)
-    yield case("-middling", "|y| about 20", 3 if D != 3 else 4, 16)
+    yield case("-middling", "|y| up to about 30", D + 7, 8)
     yield case("-large", "|y| beyond 710", 3 if D != 3 else 4, 512, 1)
 
 
