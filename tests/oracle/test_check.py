@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from relgrad_np import oracle
+from relgrad_np import extend, oracle
 from relgrad_np.oracle import check, mistakes
 from relgrad_np.oracle.conventions import OF_BIAS, STEP
 from relgrad_np.oracle.diagnosis.compare import outcomes
@@ -371,6 +371,22 @@ def test_a_suite_made_to_order_has_the_parameters_asked_for():
     ):
         with pytest.raises(ValueError, match=words):
             oracle.suite(**given)
+
+
+def test_a_suite_for_a_part_of_ones_own():
+    """Where its score overflows, at z = -900, there is no case."""
+    pytest.importorskip("mpmath", reason="truths are computed with mpmath")
+    gumbel = extend.density(
+        "gumbel",
+        log_prob=lambda xp, z: -z - xp.exp(-z),
+        score=lambda xp, z: xp.exp(-z) - 1,
+        sample=lambda rng, shape: rng.gumbel(size=shape),
+    )
+    made = oracle.suite(density=gumbel, L=1, D=2)
+    assert "made-1-2-large" not in {case.problem.id for case in made.cases}
+    assert check(oracle.from_core(), made).passed
+    wrong = planted.numpy_candidate(mistakes["score_negative"].lines)
+    assert check(wrong, made).mistake == "score_negative"
 
 
 def test_torch_layers_are_taken_in_the_order_of_use_and_ties_are_refused():
