@@ -2,8 +2,9 @@
 
 `check` runs a candidate on a suite of cases whose right arrays are known, compares stage by stage,
 and names the mistake. To read it: `verdict` (what happens), `candidate` and `conventions` (what is
-judged), `report`; then `truths` (what is right), `mistakes` (known wrong lines) and `diagnosis`
-(which of them it is). `brute` (definitions by loops), `bounds` (tolerances) and `cases` (generic
+judged), `behaviour` (what else it does), `report`; then `truths` (what is right), `mistakes` (known
+wrong lines, and what a pass excludes) and `diagnosis` (which of them it is). `suite` makes cases
+for a model of your own. `brute` (definitions by loops), `bounds` (tolerances) and `cases` (generic
 inputs) serve the tests and users' own checks.
 
 >>> from relgrad_np import oracle

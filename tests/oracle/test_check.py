@@ -27,12 +27,17 @@ IDS = [
 ]  # fmt: skip
 FEW = SUITE.where(id=IDS)
 KNEE = SUITE.where(id=[*IDS, "middling-smooth_leaky_relu"])  # where softplus is cut off, too
-# one depth of every second pair, and every other kind
+# all that is not generic: condition, size, one sample, ...; and the few
 BROAD = SUITE.where(
     id=[
-        case.problem.id
-        for i, case in enumerate(SUITE.cases)
-        if case.problem.family != "generic" or i % 4 == 1
+        *IDS,
+        "depth-4-2",
+        "depth-5-3",
+        *(
+            case.problem.id
+            for case in SUITE.cases
+            if case.problem.family not in ("generic", "depth", "no bias")
+        ),
     ]
 )
 LARGE = SUITE.where(id=[*IDS, "middling-smooth_leaky_relu", "large-sech"])
