@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from relgrad_np.oracle import Candidate, check, mistakes
-from relgrad_np.oracle.diagnosis.compare import EPS, Outcome
+from relgrad_np.oracle.diagnosis.outcome import EPS, Outcome
 from relgrad_np.oracle.mistakes import formulas
 from relgrad_np.oracle.truths.records import Case, Problem, Suite
 

@@ -34,6 +34,8 @@ OF_LAYER = (
 class Candidate:
     """A named implementation with its conventions; it has `run` or `parts`.
 
+    `by_autodiff`: stages that `run` takes by automatic differentiation of its own log_prob.
+
     >>> double = Candidate("doubled", run=lambda problem: {"Y_0": 2 * problem.X})
     >>> double.conventions.weights
     'rows'
@@ -43,6 +45,7 @@ class Candidate:
     run: Callable[[Problem], Mapping[str, Array]] | None = None
     parts: Mapping[str, Callable[..., Array]] = field(default_factory=dict)
     conventions: Conventions = field(default_factory=Conventions)
+    by_autodiff: set[str] = field(default_factory=set)
 
     def arrays(self, case: Case, dtype: str) -> Arrays:
         """Return what the candidate computes for a case, in NumPy and the default conventions.
@@ -76,7 +79,7 @@ def candidate(
     """
     if isinstance(made, Candidate):
         how = conventions or made.conventions
-        return Candidate(name or made.name, made.run, made.parts, how)
+        return Candidate(name or made.name, made.run, made.parts, how, made.by_autodiff)
     how = conventions or Conventions()
     if isinstance(made, Mapping):
         for stage, function in made.items():

@@ -1,4 +1,4 @@
-"""A hypothesis about a candidate, executed: what it would return, and how long that agrees."""
+"""Conventions that a candidate may have, executed: what it would return, how long that agrees."""
 
 from __future__ import annotations
 
@@ -8,43 +8,34 @@ from typing import NamedTuple
 import numpy as np
 
 from ..conventions import OF_VARIANT, Conventions, to_default
-from ..mistakes.catalogue import mistakes
 from ..mistakes.formulas import run
 from ..truths.records import Array
 from ..truths.stages import STAGES, Place, order, split
-from .compare import Outcome, ratio, worst
+from .outcome import Outcome, ratio, worst
 
 END: Place = (99, 0, 0)  # behind every array
 
 
 class Hypothesis(NamedTuple):
-    """What a candidate may do: undeclared conventions, and a mistake, in one layer or in all.
+    """What a candidate may do: undeclared conventions.
 
     `misread`: it computes with the transposed weights throughout (x @ W with W as it is given).
     """
 
     changes: tuple[tuple[str, str], ...] = ()
     misread: bool = False
-    mistake: str | None = None
-    only: int | None = None
 
     @property
-    def complexity(self) -> float:
+    def complexity(self) -> int:
         """How much it assumes."""
-        return len(self.changes) + (self.mistake is not None) + 0.5 * (self.only is not None)
+        return len(self.changes)
 
 
 class Finding(NamedTuple):
-    """A hypothesis, and the place at which it first disagrees with the candidate.
-
-    `residual` is its worst disagreement at the first error, in units of what is allowed;
-    `runner_up` the next best mistake and its residual.
-    """
+    """A hypothesis, and the place at which it first disagrees with the candidate."""
 
     hypothesis: Hypothesis
     until: Place
-    residual: float = 0.0
-    runner_up: tuple[str, float] | None = None
 
     @property
     def explains_all(self) -> bool:
@@ -73,11 +64,9 @@ def predict(
     p = p._replace(eta=p.eta * factor)
     wanted = {split(name)[0] for name in outcome.arrays}
     wanted = {stage for stage in wanted if STAGES[stage].phase <= phase}
-    lines = mistakes[h.mistake].lines if h.mistake else {}
     with np.errstate(all="ignore"):
         more = OF_VARIANT[actual.variant] if wanted & {"R_W", "R_b"} else ()
-        made = run(p, lines, only=h.only, wanted=wanted | set(more))
-    # a mistake in R_W is one of the declared variant, whatever that is
+        made = run(p, wanted=wanted | set(more))
     sources = {}
     if actual.variant != declared.variant or declared.variant != "output augmented":
         sources = dict(zip(("R_W", "R_b"), OF_VARIANT[actual.variant], strict=True))
@@ -124,5 +113,5 @@ def disagreement(outcome: Outcome, predicted: dict[str, Array], name: str) -> fl
     largest = float(np.max(np.abs(guess[np.isfinite(guess)]), initial=0.0))
     scale = max(1.0, largest / tolerance.size) if tolerance.size else 1.0
     allowed = max(2 * allowed * scale, 128 * outcome.eps * largest)
-    allowed *= max(outcome.conditions)  # a mistaken line may go through an inverse
+    allowed *= max(outcome.conditions)  # other weights may be worse conditioned
     return ratio(worst(outcome.arrays[name], guess), allowed)
