@@ -60,7 +60,8 @@ def _root(
     found = entries = None
     if mistake is None:
         found = relate(wrong, results)
-        entries = of_entries([Entries(w.stage, w.off, _argument(w)) for w in wrong])
+        if found is None:
+            entries = of_entries([Entries(w.stage, w.off, _argument(w)) for w in wrong])
         through = {s for w in wrong for s in supplied_through(w)}
         perhaps = tuple(
             name

@@ -14,6 +14,7 @@ from ..truths.stages import STAGES, Place, order, split
 from .outcome import Outcome, ratio, worst
 
 END: Place = (99, 0, 0)  # behind every array
+EXPENSIVE = {"W_exp", "b_exp", "X_back"}  # left out where others can settle it
 
 
 class Hypothesis(NamedTuple):
@@ -62,8 +63,7 @@ def predict(
     if actual.reduction != declared.reduction:
         factor = p.N if actual.reduction == "sum" else 1 / p.N
     p = p._replace(eta=p.eta * factor)
-    wanted = {split(name)[0] for name in outcome.arrays}
-    wanted = {stage for stage in wanted if STAGES[stage].phase <= phase}
+    wanted = judged(outcome, phase)
     with np.errstate(all="ignore"):
         more = OF_VARIANT[actual.variant] if wanted & {"R_W", "R_b"} else ()
         made = run(p, wanted=wanted | set(more))
@@ -84,11 +84,18 @@ def predict(
     return found
 
 
+def judged(outcome: Outcome, phase: int) -> set[str]:
+    """Return the stages that settle a hypothesis: those supplied, up to a phase."""
+    supplied = {split(name)[0] for name in outcome.arrays}
+    supplied = {stage for stage in supplied if STAGES[stage].phase <= phase}
+    return supplied - EXPENSIVE or supplied
+
+
 def agreement(outcome: Outcome, declared: Conventions, h: Hypothesis, phase: int = END[0]) -> Place:
     """Return where a hypothesis first disagrees with a candidate, up to a phase; else END."""
-    predicted = predict(outcome, declared, h, phase)
+    predicted, stages = predict(outcome, declared, h, phase), judged(outcome, phase)
     for name in outcome.errors:
-        if STAGES[split(name)[0]].phase > phase:
+        if split(name)[0] not in stages:
             continue
         if not disagreement(outcome, predicted, name) <= 1:
             return order(name, outcome.problem.L)

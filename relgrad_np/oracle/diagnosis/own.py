@@ -35,6 +35,7 @@ class Own(Execution):
         self.L_p: Array = None
         self.L_J1: Array = None
         self.L_J2: Array = None
+        self.exp: dict[int | None, Any] = {}  # both parts of a step come at once
 
     def compute(self, name: str) -> Any:
         """Return an array by its formula, from the state."""
@@ -47,7 +48,9 @@ class Own(Execution):
             above = self("dZ_last") if k == self.L - 1 else self("dZ", k + 1)
             return self("Delta", k, above)
         if stage in ("W_exp", "b_exp"):
-            return self("exp", k)[stage == "b_exp"]
+            if k not in self.exp:
+                self.exp[k] = self("exp", k)
+            return self.exp[k][stage == "b_exp"]
         return self(stage, k)
 
     def set(self, name: str, value: Any) -> None:
@@ -109,7 +112,8 @@ def _changed(m: Own, name: str, change: Change | None) -> Any:
     if change is None:
         return m.compute(name)
     kept = {key: list(x) if isinstance(x, list) else x for key, x in vars(m).items()}
+    m.exp = {}
     change(m, layer_of(name))
     value = m.compute(name)
-    vars(m).update(kept)
+    vars(m).update(kept, exp={})
     return value
