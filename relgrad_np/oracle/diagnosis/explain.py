@@ -53,9 +53,9 @@ def _root(
     relate: Relate,
 ) -> Root:
     wrong = stages[stage]
-    seen = _seen(stage, results, cases)
+    compared = _compared(stage, results, cases)
     later = [name for name in stages if name != stage]
-    mistake, only, with_it = _best_name(wrong, seen, stages, supplied)
+    mistake, only, with_it = _best_name(wrong, compared, stages, supplied)
     perhaps: tuple[str, ...] = ()
     found = entries = None
     if mistake is None:
@@ -69,8 +69,8 @@ def _root(
             if through & {s for w in stages[name] for s in supplied_through(w)}
         )
     else:  # where the mistake changes nothing, nothing is to be seen
-        seen = [s for s in seen if s.wrong or shows(mistake, _as_wrong(s, stage))]
-    where = condition(seen)
+        compared = [w for w in compared if w.root or shows(mistake, w)]
+    where = condition([Seen(w.outcome, w.layer, w.root) for w in compared])
     first = _witness(wrong, where)
     layers = first.problem.L
     made_in, layer = stage, first.layer
@@ -78,7 +78,7 @@ def _root(
         made_in, layer = _place(mistake, only, first)
     right, any_before = _before(first.entry, results)
     return Root(
-        first.entry, layers, made_in, layer, len(wrong), len(seen), mistake, where, entries, found,
+        first.entry, layers, made_in, layer, len(wrong), len(compared), mistake, where, entries, found,
         with_it, perhaps, right, any_before,
         tuple(s for s in STAGES if s in {t for w in wrong for t in supplied_through(w)}),
         _values(cases) if stage in ("Delta", "G_W", "G_b") else (),
@@ -90,24 +90,22 @@ def supplied_through(w: Wrong) -> set[str]:
     return {split(name)[0] for name in w.through}
 
 
-def _seen(
+def _compared(
     stage: str, results: Sequence[Outcome], cases: Sequence[Sequence[Wrong]]
-) -> list[Seen]:
-    """Return the arrays of a stage that are roots or right; what only follows says nothing."""
+) -> list[Wrong]:
+    """Return the arrays of a stage that were compared, right ones included.
+
+    One that only follows is right in itself: its formula gives it, at the candidate's own inputs.
+    """
     found = []
     for outcome, case in zip(results, cases, strict=True):
-        roots = {w.name: w.root for w in case}
+        wrong = {w.name: w for w in case}
         for entry in outcome.entries:
-            if entry.stage == stage and entry.checked and roots.get(entry.name, True):
-                found.append(Seen(outcome, entry.layer, entry.wrong))
+            if entry.stage == stage and entry.checked:
+                base = right_value(outcome, entry.name)
+                right = Wrong(outcome, entry, base, (), (), False)
+                found.append(wrong.get(entry.name, right))
     return found
-
-
-def _as_wrong(seen: Seen, stage: str) -> Wrong:
-    """Return an array that was compared, in the form in which wrong ones are."""
-    k = seen.layer
-    entry = next(e for e in seen.outcome.entries if e.stage == stage and e.layer == k)
-    return Wrong(seen.outcome, entry, right_value(seen.outcome, entry.name), (), (), False)
 
 
 def _argument(w: Wrong) -> Bounded | None:
@@ -119,7 +117,7 @@ def _argument(w: Wrong) -> Bounded | None:
 
 
 def _best_name(
-    wrong: list[Wrong], seen: list[Seen], stages: dict[str, list[Wrong]], supplied: set[str]
+    wrong: list[Wrong], compared: list[Wrong], stages: dict[str, list[Wrong]], supplied: set[str]
 ) -> tuple[str | None, int | None, tuple[str, ...]]:
     """Return the mistake that makes these arrays, its layer, and the stages it makes wrong, too.
 
@@ -134,8 +132,7 @@ def _best_name(
         with_it = tuple(s for s in stages if s != wrong[0].stage and makes(name, stages[s], only))
         unseen = 0
         if len(found) > 1:
-            stage = wrong[0].stage
-            unseen = sum(shows(name, _as_wrong(s, stage)) for s in seen if not s.wrong)
+            unseen = sum(shows(name, w) for w in compared if not w.root)
         scored.append((-len(with_it), unseen, name, only, with_it))
     _, _, name, only, with_it = min(scored, key=lambda item: item[:2])
     return name, only, with_it

@@ -51,8 +51,9 @@ def all_fitted(
     """
     fits: list[Interval] = []
     for w, term in zip(roots, added, strict=True):
-        fit = term and fitted(w, term, Bounded(0 * w.base.value) if alone else w.base)
-        if not fit:
+        start = Bounded(0 * w.base.value) if alone else w.base
+        fit = None if term is None else fitted(w, term, start)
+        if fit is None:
             return []
         fits.append(fit)
     return fits if clearly_wrong(roots) > 2 else []

@@ -14,6 +14,7 @@ from ..truths.stages import layer_of, split
 from .outcome import Outcome
 from .own import evaluate
 from .reads import supplied_inputs
+from .routes import ROUTES
 from .wrong import Wrong, hidden_layers, right_value
 
 VALUES = ("Y", "Z", "log_dsigma", "dlog_dsigma", "L_p", "L_J1", "L_J2", "log_prob")
@@ -47,8 +48,24 @@ def wrong_arrays(
             continue
         wrong = Wrong(outcome, entry, base, sources, through, True, isolated)
         follows = bool(sources) and (wrong.agrees(base) or not np.isfinite(base.value).all())
-        found.append(wrong if not follows else Wrong(outcome, entry, base, sources, through, False))
+        other = () if follows or isolated else _by_another_route(wrong, bad)
+        if follows or other:
+            wrong = Wrong(outcome, entry, base, other or sources, through, False)
+        found.append(wrong)
     return found
+
+
+def _by_another_route(w: Wrong, bad: Collection[str]) -> tuple[str, ...]:
+    """Return the wrong arrays that an array was computed from by another right formula, if any."""
+    if w.stage not in ROUTES:
+        return ()
+    stages, line = ROUTES[w.stage]
+    names = tuple(f"{stage}_{w.layer}" for stage in stages)
+    wrong = tuple(name for name in names if name in bad)
+    if not wrong or any(name not in w.outcome.arrays for name in names):
+        return ()
+    made = evaluate(w.problem, w.outcome.arrays, [w.name], {w.stage: line})
+    return wrong if w.agrees(made[w.name]) else ()
 
 
 def by_stage(found: Sequence[Wrong]) -> dict[str, list[Wrong]]:

@@ -60,6 +60,8 @@ def terms(w: Wrong) -> Iterator[tuple[str, Bounded]]:
     elif shape == "N":
         named = [("1", ones)]
         named += [(key, array(w, key)) for key in ("L_p", "L_J1") if key != w.stage]
+        J2 = array(w, "L_J2")
+        named += [("L_J2", None if J2 is None else J2 * ones)]
         last, hidden = array(w, f"Z_{p.L}"), hidden_layers(p)
         if last is not None:
             named += [("sum of the latent", sum_of(last)), ("|latent|^2", sum_of(last * last))]
