@@ -19,8 +19,8 @@ class Invention(NamedTuple):
     """A mistake: title, stage, layer (0, 1, last, below last, net) in which it shows first, lines.
 
     `condition`: key and value of where it is wrong, where that is not everywhere. `relation`: the
-    kind and the beginning of the detail of what the wrong array is. `mistakes`: those of the
-    catalogue that do the same where it is wrong.
+    kind and the beginning of the detail of what the wrong array is; `other` says the same in other
+    words. `mistakes`: those of the catalogue that do the same where it is wrong.
     """
 
     title: str
@@ -30,6 +30,12 @@ class Invention(NamedTuple):
     condition: tuple[str, str] | None = None
     relation: tuple[str, str] | None = None
     mistakes: tuple[str, ...] = ()
+    other: tuple[str, str] | None = None
+
+    @property
+    def relations(self) -> list[tuple[str, str]]:
+        """What the wrong array is, in all ways that are true."""
+        return [pair for pair in (self.relation, self.other) if pair is not None]
 
 
 def right(name: str, m: Any, *k: Any) -> Any:
@@ -150,7 +156,8 @@ INVENTIONS = [Invention(*row) for row in (
      {"Y": lambda m, k: clipped(m, right("Y", m, k), 4.0)}, None, ("clipped", "both")),
     ("b of the layer above in Y", "Y", "0",
      {"Y": lambda m, k: m.Z[k] @ m.W[k].T + m.b[min(k + 1, m.L - 1)]},
-     ("layer", "not last"), ("input", "b of the layer above")),
+     ("layer", "not last"),
+     ("input", "b replaced by that of the layer above")),
     ("b is added to the first sample only", "Y", "0", {"Y": _added_to_first},
      ("entries", "not first row"), None),
     ("hidden layers are scaled by 1.01", "Z", "0",
@@ -167,7 +174,7 @@ INVENTIONS = [Invention(*row) for row in (
      when(lambda m, k: hidden(m, k) and is_model(m, "smooth_leaky_relu"), "Z", _alpha),
      ("activation", "smooth_leaky_relu"), ("plus", "Y,")),
     ("a shift of 0.1 in the latent", "Z", "last",
-     when(last, "Z", lambda m, k: right("Z", m, k) + 0.1), ("layer", "last"), ("offset", "0.1")),
+     when(last, "Z", lambda m, k: right("Z", m, k) + 0.1), ("layer", "last"), ("plus", "1")),
     ("leaky_tanh for every activation", "Z", "0",
      when(hidden, "Z", lambda m, k: e.sigma(
          m.xp, m.act._replace(name="leaky_tanh", params={"alpha": 1.25, "beta": 0.125}), m.Y[k])),
@@ -240,10 +247,10 @@ INVENTIONS = [Invention(*row) for row in (
      {"Delta": lambda m, k, above: clipped(m, right("Delta", m, k, above), 0.02)}, None,
      ("clipped", "both")),
     ("(log sigma')' is counted twice in Delta", "Delta", "below last",
-     {"bend": lambda m, k: 2 * right("bend", m, k)}, None, ("plus", "(log sigma')' / N")),
+     {"bend": lambda m, k: 2 * right("bend", m, k)}, None, ("plus", "(log sigma')'")),
     ("the last sample is dropped from the score", "Delta", "last",
      {"dZ_last": lambda m: _without_last_row(right("dZ_last", m))},
-     ("layer and entries", "last and last row"), None),
+     ("layer", "last"), ("input", "the latent without the last sample")),
     ("Delta is centred over samples in hidden layers", "Delta", "below last",
      when(hidden, "Delta", lambda m, k, above: right("Delta", m, k, above) - rows_mean(
          m, right("Delta", m, k, above))), ("layer", "not last"), ("centred", "rows")),
@@ -254,7 +261,7 @@ INVENTIONS = [Invention(*row) for row in (
             lambda m: -m.xp.tanh(10 * m.Z[-1]) * m("share")), ("density", "laplace"), None),
     ("Delta goes back through the first layer's W", "Delta", "below last",
      {"dZ": lambda m, k: m.Delta[k] @ m.W[0]}, ("layer", "not last"),
-     ("input", "W of the first layer")),
+     ("input", "W_{k+1} replaced by that of the first")),
     ("the score is doubled", "Delta", "last",
      {"dZ_last": lambda m: 2 * right("dZ_last", m)}, ("layer", "last"), ("factor", "2")),
     # ordinary gradient
@@ -266,7 +273,8 @@ INVENTIONS = [Invention(*row) for row in (
      when(last, "G_W", lambda m, k: right("G_W", m, k) + m.Delta[k].T @ m.Z[k]),
      ("layer", "last"), ("plus", "Delta' Z")),
     ("G_W is scaled to norm 1", "G_W", "0",
-     {"G_W": lambda m, k: right("G_W", m, k) / m.xp.sum(right("G_W", m, k) ** 2) ** 0.5}, None,
+     {"G_W": lambda m, k: right("G_W", m, k) / (
+         1e-30 + m.xp.sum(right("G_W", m, k) ** 2) ** 0.5)}, None,
      ("norm", "1")),
     ("only the diagonal of G_W is kept", "G_W", "0",
      {"G_W": lambda m, k: right("G_W", m, k) * m.eye()}, None, ("part", "diagonal")),
@@ -283,7 +291,7 @@ INVENTIONS = [Invention(*row) for row in (
     # relative gradient
     ("Y is centred in R_W", "R_W", "0",
      {"R_W": lambda m, k: m.Delta[k].T @ ((m.Y[k] - rows_mean(m, m.Y[k])) @ m.W[k]) + m.W[k]},
-     None, ("input", "Y less its mean")),
+     None, ("input", "Y less its mean"), (), ("input", "Delta less its mean")),
     ("I is added to R_W", "R_W", "0", {"R_W": lambda m, k: right("R_W", m, k) + m.eye()}, None,
      ("plus", "I")),
     ("R_W of the last layer is its ordinary gradient", "R_W", "last",
@@ -299,7 +307,7 @@ INVENTIONS = [Invention(*row) for row in (
      {"R_W": lambda m, k: m.eta * right("R_W", m, k)}, None, ("factor", "0.046875")),
     ("W of the first layer in the product of R_W", "R_W", "1",
      {"R_W": lambda m, k: m.Delta[k].T @ (m.Y[k] @ m.W[0]) + m.W[k]}, ("layer", "not first"),
-     ("input", "W of the product")),
+     ("input", "W in its product replaced by that of the first")),
     ("the sum over samples is counted twice in R_b", "R_b", "0",
      {"R_b": lambda m, k: right("R_b", m, k) + m.xp.sum(m.Delta[k], 0)}, None,
      ("plus", "sum(Delta)")),
@@ -308,7 +316,7 @@ INVENTIONS = [Invention(*row) for row in (
      ("factor", "-1")),
     ("the modulus of b is added in R_b", "R_b", "0",
      {"R_b": lambda m, k: right("R_b", m, k) - m.b[k] + abs(m.b[k])}, ("b", "nonzero"),
-     ("plus", "b, |b|")),
+     ("input", "b in its last term replaced by its modulus")),
     ("R_W_separate is returned transposed", "R_W_separate", "0",
      {"R_W_separate": lambda m, k: right("R_W_separate", m, k).T}, None, ("transpose", "")),
     ("W' W for W W' on the input side", "R_W_input", "0",
@@ -329,7 +337,7 @@ INVENTIONS = [Invention(*row) for row in (
      ("plus", "R_b")),
     ("the modulus of log|det W+|", "logdet_plus", "0",
      {"logdet_plus": lambda m, k: abs(right("logdet_plus", m, k))}, None,
-     ("function", "modulus")),
+     ("function", "modulus"), (), ("factor", "-1")),
     ("log10 |det W+|", "logdet_plus", "0",
      {"logdet_plus": lambda m, k: right("logdet_plus", m, k) / math.log(10)}, None,
      ("factor", "0.43429448")),

@@ -37,6 +37,23 @@ FIELDS: dict[str, tuple[tuple[str, int], ...]] = {
 }
 OF_RELATIVE = (("Delta", 0), ("Y", 0), ("Z", 0), ("W", 0), ("b", 0))
 
+SHOWN = {
+    ("Delta", 1): "Delta_{k+1}", ("W", 1): "W_{k+1}", ("Z", 1): "the latent",
+    ("dlog_dsigma", 0): "(log sigma')'",
+}  # fmt: skip
+# W and b stand twice in some formulas: a place, the formula with another array there, and which
+ONCE: dict[str, tuple[tuple[str, Callable[..., Any], str], ...]] = {
+    "R_W": (
+        ("product", lambda m, k, x: m.Delta[k].T @ (m.Y[k] @ x) + m.W[k], "W"),
+        ("last term", lambda m, k, x: m.Delta[k].T @ (m.Y[k] @ m.W[k]) + x, "W"),
+    ),
+    "R_b": (
+        ("product", lambda m, k, x: m.Delta[k].T @ (m.Y[k] @ x + 1) + m.b[k], "b"),
+        ("last term", lambda m, k, x: m.Delta[k].T @ (m.Y[k] @ m.b[k] + 1) + x, "b"),
+    ),
+    "G_W": (("inverse", lambda m, k, x: m.Delta[k].T @ m.Z[k] + inverse(x).T, "W"),),
+}
+
 Alter = Callable[[Own, str, int], Any]
 
 
@@ -110,11 +127,11 @@ def _mean(x: Any) -> Any:
 
 ALTERATIONS: list[tuple[str, Alter]] = [
     ("transposed", _square(lambda x: x.T)),
-    ("of the layer below", _layer(lambda k, n: k - 1)),
-    ("of the layer above", _layer(lambda k, n: k + 1)),
-    ("of the first layer", _layer(lambda k, n: 0)),
-    ("of the last layer", _layer(lambda k, n: n - 1)),
-    ("of layer L - 1 - k", _layer(lambda k, n: n - 1 - k)),
+    ("replaced by that of the layer below it", _layer(lambda k, n: k - 1)),
+    ("replaced by that of the layer above it", _layer(lambda k, n: k + 1)),
+    ("replaced by that of the first layer", _layer(lambda k, n: 0)),
+    ("replaced by that of the last layer", _layer(lambda k, n: n - 1)),
+    ("replaced by that of layer L - 1 - k", _layer(lambda k, n: n - 1 - k)),
     ("with its rows reversed", _rowwise(_moved(lambda x: x[::-1]))),
     ("with its rows moved by one", _rowwise(_moved(lambda x: np.roll(x, 1, 0)))),
     ("with its rows moved up by one", _rowwise(_moved(lambda x: np.roll(x, -1, 0)))),
@@ -153,17 +170,25 @@ MODELS = [
 
 
 def altered(roots: Sequence[Wrong]) -> Iterator[tuple[str, str, str]]:
-    """Yield alterations that explain all of these arrays: kind, detail and words."""
+    """Yield alterations that explain all of these arrays: kind, detail and words.
+
+    >>> next(altered([]), None) is None
+    True
+    """
+    if not roots:
+        return
     stage = roots[0].stage
-    fields = FIELDS.get(stage, OF_RELATIVE)
-    for field, step in fields:
-        shown = {"dlog_dsigma": "(log sigma')'"}.get(field, field)
+    for field, step in FIELDS.get(stage, OF_RELATIVE):
+        shown = SHOWN.get((field, step), field)
         for how, alter in ALTERATIONS:
             if _explains(roots, _of_field(field, step, alter)):
-                above = " of the layer above" if step else ""
-                words = f"what its formula gives with {shown}{above} {how}"
-                yield "input", f"{field} {how}", words
-    if STAGES[stage].summed and stage == "Delta":
+                yield "input", f"{shown} {how}", f"what its formula gives with {shown} {how}"
+    for place, line, field in ONCE.get(stage, ()):
+        for how, alter in ALTERATIONS:
+            if _explains(roots, _in_one_place(stage, line, field, alter)):
+                shown = f"{field} in its {place}"
+                yield "input", f"{shown} {how}", f"what its formula gives with {shown} {how}"
+    if stage == "Delta":
         for text, number in NUMBERS:
             if _explains(roots, _of_number(number)):
                 yield "number", f"N: {text}", f"what its formula gives with 1/({text}) for 1/N"
@@ -177,11 +202,24 @@ def altered(roots: Sequence[Wrong]) -> Iterator[tuple[str, str, str]]:
 
 def _of_field(field: str, step: int, alter: Alter) -> Change:
     def change(m: Own, k: int | None) -> None:
-        arrays, j = getattr(m, field), (k if k is not None else len(getattr(m, field)) - 1) + step
+        arrays = getattr(m, field)
+        j = (k if k is not None else len(arrays) - 1) + step
         if not 0 <= j < len(arrays) or arrays[j] is None:
             raise IndexError(j)
         new = alter(m, field, j)
         setattr(m, field, [new if i == j else x for i, x in enumerate(arrays)])
+
+    return change
+
+
+def _in_one_place(stage: str, line: Callable[..., Any], field: str, alter: Alter) -> Change:
+    """Return a change of W or b where it stands in one place of a formula, of two."""
+
+    def change(m: Own, k: int | None) -> None:
+        if k is None or getattr(m, field)[k] is None:
+            raise IndexError(k)
+        new = alter(m, field, k)
+        m.wrong = {**m.wrong, stage: lambda m, k: line(m, k, new)}
 
     return change
 

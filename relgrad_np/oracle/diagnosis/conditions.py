@@ -193,7 +193,7 @@ def _pairs(tests: Any, met: Any, wrong: Array) -> Iterator[tuple[float, Conditio
         if one[0] == two[0] or not np.array_equal(both, wrong):
             continue
         chance = luck(wrong, both)
-        if chance < 1e-4:
+        if chance < 1e-3:
             counts = int(wrong.sum()), int(both.sum()), int((~both).sum())
             key, value = f"{one[0]} and {two[0]}", f"{one[1]} and {two[1]}"
             yield chance, Condition(key, value, f"{one[2]} and {two[2]}", *counts)

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from ..mistakes.catalogue import mistakes
-from ..truths.stages import STAGES, order, split
+from ..truths.stages import STAGES, Place, order, split
 from .bounded import Bounded
 from .claims import Explanation, Relation, Root
 from .conditions import Condition, Entries, Seen, condition, of_entries
 from .named import makes, named, shows
 from .outcome import Entry, Outcome, first_wrong, supplied_stages
+from .reads import supplied_inputs
 from .roots import VALUES, by_stage, origin, wrong_arrays
-from .wrong import Wrong, right_value
+from .wrong import Wrong, hidden_layers, right_value
 
 Relate = Callable[[Sequence[Wrong], Sequence[Outcome]], Relation | None]
 """Returns what arrays are in terms of the right ones, where no mistake by name says it."""
+OTHER_HALF = {"W_exp": "b_exp"}  # one formula makes both
 
 
 def explain(
@@ -66,7 +68,8 @@ def _root(
         perhaps = tuple(
             name
             for name in later
-            if through & {s for w in stages[name] for s in supplied_through(w)}
+            if name == OTHER_HALF.get(stage)
+            or through & {s for w in stages[name] for s in supplied_through(w)}
         )
     else:  # where the mistake changes nothing, nothing is to be seen
         compared = [w for w in compared if w.root or shows(mistake, w)]
@@ -76,7 +79,7 @@ def _root(
     made_in, layer = stage, first.layer
     if mistake is not None:
         made_in, layer = _place(mistake, only, first)
-    right, any_before = _before(first.entry, results)
+    right, any_before = _before(first.entry, wrong, results)
     return Root(
         first.entry, layers, made_in, layer, len(wrong), len(compared), mistake, where, entries, found,
         with_it, perhaps, right, any_before,
@@ -96,15 +99,23 @@ def _compared(
     """Return the arrays of a stage that were compared, right ones included.
 
     One that only follows is right in itself: its formula gives it, at the candidate's own inputs.
+    One that is right although its inputs are wrong says nothing, and is left out.
     """
     found = []
     for outcome, case in zip(results, cases, strict=True):
-        wrong = {w.name: w for w in case}
+        wrong, p = {w.name: w for w in case}, outcome.problem
         for entry in outcome.entries:
-            if entry.stage == stage and entry.checked:
+            if entry.stage != stage or not entry.checked:
+                continue
+            if entry.name in wrong:
+                found.append(wrong[entry.name])
+                continue
+            near, _ = supplied_inputs(
+                entry.name, frozenset(outcome.arrays), p.L, hidden_layers(p)
+            )
+            if not any(name in wrong for name in near):
                 base = right_value(outcome, entry.name)
-                right = Wrong(outcome, entry, base, (), (), False)
-                found.append(wrong.get(entry.name, right))
+                found.append(Wrong(outcome, entry, base, (), (), False))
     return found
 
 
@@ -160,15 +171,27 @@ def _place(mistake: str, only: int | None, first: Wrong) -> tuple[str, int | Non
     return made.stage, only if only is not None else made.first_layer(first.problem.L)
 
 
-def _before(first: Entry, results: Sequence[Outcome]) -> tuple[tuple[str, ...], bool]:
-    """Return the stages before an error that were supplied and are right; whether any was."""
+def _before(
+    first: Entry, wrong: Sequence[Wrong], results: Sequence[Outcome]
+) -> tuple[tuple[str, ...], bool]:
+    """Return the stages before an error that were supplied and are right; whether any was.
+
+    What comes before it in a case comes before the first of its arrays there; in a case that has
+    none, before the array that shows it best.
+    """
+    begins: dict[int, Place] = {}
+    for w in wrong:
+        begins[id(w.outcome)] = min(begins.get(id(w.outcome), w.entry.place), w.entry.place)
     right: dict[str, bool] = {}
     for outcome in results:
         L = outcome.problem.L
+        usual = order(first.name, L) if (first.layer or 0) < L else first.place
         for entry in outcome.entries:
-            place = order(first.name, L) if first.layer is None or first.layer < L else first.place
-            if entry.checked and entry.place < place:
+            if entry.checked and entry.place < begins.get(id(outcome), usual):
                 right[entry.stage] = right.get(entry.stage, True) and not entry.wrong
+    below = (first.layer or 0) > 0 if first.stage != "Delta" else first.place[1] > 0
+    if not below:
+        right.pop(first.stage, None)  # there is none before it
     return tuple(stage for stage in STAGES if right.get(stage)), bool(right)
 
 

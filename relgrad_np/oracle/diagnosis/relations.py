@@ -180,9 +180,9 @@ def _clipped(roots: Sequence[Wrong]) -> Iterator[Relation]:
     wrong = np.concatenate([np.ravel(w.value[w.off]) for w in roots])
     slack = max(w.allowed for w in roots)
     for detail, words, f in (
-        ("both", "the right one, clipped at -{c} and {c}", lambda x, c: np.clip(x, -c, c)),
         ("above", "the right one, clipped at {c} from above", np.minimum),
         ("below", "the right one, clipped at {c} from below", np.maximum),
+        ("both", "the right one, clipped at -{c} and {c}", lambda x, c: np.clip(x, -c, c)),
     ):
         values = np.abs(wrong) if detail == "both" else wrong
         c = float(values[0])

@@ -74,7 +74,9 @@ class Trials:
         Where both explain it equally well, conventions come first.
         """
         made = list(self._proposed())
-        if not made and self.plain.cost > 1:
+        roots = self.plain.roots
+        known = all(root.mistake or root.relation for root in roots)
+        if not made and not (len(roots) == 1 and known):
             made = list(self._found())
         most = self.plain.cost
         good = [t for t in made if t.cost < most or (t.cost == most and not t.explanation.roots)]
