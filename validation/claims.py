@@ -69,7 +69,10 @@ def _off(x: Any, y: Any, coarse: float) -> Any:
 def _filled(p: Problem, made: dict[str, Any]) -> Execution:
     """An execution whose state is what was made."""
     m = Execution(np, p)
-    m.Y, m.Z = [made[f"Y_{k}"] for k in range(p.L)], [p.X, *(made[f"Z_{k + 1}"] for k in range(p.L))]
+    m.Y, m.Z = (
+        [made[f"Y_{k}"] for k in range(p.L)],
+        [p.X, *(made[f"Z_{k + 1}"] for k in range(p.L))],
+    )
     for name, x in made.items():
         stage, k = split(name)
         kept = getattr(m, stage, None)
@@ -139,8 +142,7 @@ def _before(stages: list[str], invention: Invention, shown: list[Shown]) -> bool
     return all(
         s.right
         for s in shown
-        if s.stage in stages
-        and order(s.name, s.problem.L) < start.get(s.problem.id, (-1, 0, 0))
+        if s.stage in stages and order(s.name, s.problem.L) < start.get(s.problem.id, (-1, 0, 0))
     ) and all(STAGES[stage].phase <= STAGES[invention.stage].phase for stage in stages)
 
 

@@ -1,4 +1,4 @@
-"""What a failing report says, tried on mistakes that were planted: is all of it true, is it enough?
+"""What a failing report says of mistakes that were planted: is it true, and is it enough.
 
 Parts of `validation.oracle_report`: each yields lines of its table, and whether they are as they
 must be.
@@ -171,17 +171,29 @@ def _shows_with(key: str, value: str, mistake: Planted, suite: Suite) -> bool:
     return bool(report.roots) and both_named(report, [mistake.stage])
 
 
+def few() -> Suite:
+    """Cases of every kind, also of those that conventions ask for."""
+    families = ["no bias", "last layer activated", "one sample", "N > D", "depth", "tiny"]
+    models = ["generic-smooth_leaky_relu-logistic", "generic-leaky_tanh-normal",
+              "generic-softplus-laplace", "generic-elu-student_t"]  # fmt: skip
+    kept = [
+        case for case in small().cases
+        if case.problem.family in families or case.problem.id in models
+    ]  # fmt: skip
+    return Suite("of every kind", tuple(kept))
+
+
 def advice(count: int = 300, seed: int = 23, suite: Suite | None = None) -> Lines:
     """Each advice of random failing reports is followed: it does what it promised."""
-    suite, rng = suite or small(), random.Random(seed)
-    given = kept = 0
+    suite, rng = suite or few(), random.Random(seed)
+    failing = given = kept = 0
     said = []
-    for i in range(count):
-        run = _random_candidate(rng)
-        dtype = DTYPES[i % 2]
+    while failing < count:
+        run, dtype = _random_candidate(rng), DTYPES[failing % 2]
         report = check(run, suite, dtype=dtype)
-        if report.passed:
-            said.append(f"  passes: {run.name}")
+        if report.passed:  # what is wrong is not in the stages that it supplies
+            continue
+        failing += 1
         if report.advice is None:
             continue
         given += 1
@@ -194,9 +206,11 @@ def advice(count: int = 300, seed: int = 23, suite: Suite | None = None) -> Line
         right = right and {root.where for root in after.roots} == {r.where for r in report.roots}
         kept += right
         if not right:
-            said.append(f"  not kept: {run.name}: {report.diagnosis[:300]} || {after.diagnosis[:200]}")
+            said.append(
+                f"  not kept: {run.name}: {report.diagnosis[:300]} || {after.diagnosis[:200]}"
+            )
     yield f"{count} random failing reports, {given} with advice, of which {kept} did as promised"
-    yield kept == given and given > 0 and not any("passes" in line for line in said)
+    yield kept == given and given > 0
     yield from said
 
 

@@ -84,7 +84,7 @@ def data(m: Any, k: int) -> Any:
 
 
 def outer(x: Any, y: Any) -> Any:
-    """x y'."""
+    """X y'."""
     return x.reshape(-1, 1) @ y.reshape(1, -1)
 
 
@@ -229,7 +229,7 @@ INVENTIONS = [Invention(*row) for row in (
     ("L_J2 is halved", "L_J2", "net", {"L_J2": lambda m: right("L_J2", m) / 2}, None,
      ("factor", "0.5")),
     ("layers with det W < 0 are left out of L_J2", "L_J2", "net",
-     {"logdet": lambda m, k: 0 * right("logdet", m, k) if negative(m, k) else right("logdet", m, k)},
+     {"logdet": lambda m, k: right("logdet", m, k) * (0 if negative(m, k) else 1)},
      ("det W", "some < 0"), None),
     ("L_J2 is counted once a layer", "L_J2", "net", {"L_J2": lambda m: m.L * right("L_J2", m)},
      ("L", "> 1"), ("factor", "L")),

@@ -19,9 +19,9 @@ class Report(NamedTuple):
     `kind`: right, mistake, relation, convention, precision, unknown or nothing. `first`: the first
     wrong array in order of propagation, of a net of `layers` layers. `stage`, `layer`: where the
     first error is made, which can be before that. `mistake`: its name in the catalogue. `roots`:
-    every independent error; `follows`: from which stages others follow. `undeclared`: conventions to
-    declare; then `roots` are what is wrong with them declared. `notes`: what is worth knowing
-    without being wrong.
+    every independent error; `follows`: from which stages others follow. `undeclared`: conventions
+    to declare, of which `advice` says what is wrong with them declared; so do `roots` then.
+    `notes`: what is worth knowing without being wrong.
 
     >>> Report("x", "float64", (), "nothing", "nothing was checked").passed
     False

@@ -114,15 +114,22 @@ def judge(
     digits = diagnose(results)
     if digits is not None and digits.proven:
         return _imprecise(report, digits, first.where)
+    quick, full = (
+        partial(explain, relate=relate, isolated=isolated, autodiff=autodiff)
+        for relate in (lambda roots, results: None, relation)
+    )
     trials = Trials(
-        results, how, again or converted(found, how),
-        partial(explain, relate=relation, isolated=isolated, autodiff=autodiff),
+        results, how, again or converted(found, how), quick, full,
         from_files=again is None, isolated=isolated, autodiff=autodiff,
     )  # fmt: skip
-    best, plain = trials.best(), trials.plain
-    if best is None and digits is not None and not all(map(_explained, plain.roots)):
+    best = trials.best()
+    if best is not None:
+        best = best._replace(explanation=full(best.results))
+        return _with_convention(report, best, trials.plain)
+    plain = trials.plain if len(trials.plain.roots) <= 2 else full(results)
+    if digits is not None and not all(map(_explained, plain.roots)):
         return _imprecise(report, digits, first.where)
-    return _with_convention(report, best, plain) if best else _with_errors(report, plain)
+    return _with_errors(report, plain)
 
 
 def _explained(root: Root) -> bool:

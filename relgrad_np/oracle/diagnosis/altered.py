@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from ..truths.problems import ACTIVATIONS, DENSITIES
-from ..truths.stages import STAGES
 from .bounded import Bounded, inverse
 from .own import Change, Own, evaluate
 from .precision import rounded
@@ -138,7 +137,8 @@ ALTERATIONS: list[tuple[str, Alter]] = [
     ("without the last sample", _rowwise(_without(-1))),
     ("without the first sample", _rowwise(_without(0))),
     ("averaged over samples", _rowwise(_moved(_mean))),
-    ("less its mean over samples", _rowwise(lambda m, f, k: getattr(m, f)[k] - _moved(_mean)(m, f, k))),
+    ("less its mean over samples", _rowwise(
+        lambda m, field, k: getattr(m, field)[k] - _moved(_mean)(m, field, k))),
     ("without b", _minus_b),
     ("replaced by 0", lambda m, field, k: 0 * getattr(m, field)[k]),
     ("with the opposite sign", lambda m, field, k: -getattr(m, field)[k]),
@@ -150,8 +150,10 @@ ALTERATIONS: list[tuple[str, Alter]] = [
     ("after the step", _updated),
     ("replaced by its inverse", _square(inverse)),
     ("replaced by I", _square(lambda x: Bounded(np.eye(len(x))))),
-    ("replaced by its upper triangle", _square(lambda x: Bounded(np.triu(x.value), np.triu(x.size)))),
-    ("replaced by its lower triangle", _square(lambda x: Bounded(np.tril(x.value), np.tril(x.size)))),
+    ("replaced by its upper triangle", _square(
+        lambda x: Bounded(np.triu(x.value), np.triu(x.size)))),
+    ("replaced by its lower triangle", _square(
+        lambda x: Bounded(np.tril(x.value), np.tril(x.size)))),
     ("replaced by its diagonal", _square(lambda x: Bounded(np.diag(np.diag(x.value)), x.size))),
     ("replaced by its symmetric part", _square(lambda x: (x + x.T) / 2)),
     ("in float16", _moved(lambda x: rounded(x, 11))),
@@ -195,8 +197,10 @@ def altered(roots: Sequence[Wrong]) -> Iterator[tuple[str, str, str]]:
     for key, name, specs in MODELS:
         for spec in specs:
             if _explains(roots, _of_model(name, spec)):
-                yield "model", f"{key} {spec.name}", (
-                    f"what its formula gives with the {key} {spec.name}, whichever is asked for"
+                yield (
+                    "model",
+                    f"{key} {spec.name}",
+                    (f"what its formula gives with the {key} {spec.name}, whichever is asked for"),
                 )
 
 

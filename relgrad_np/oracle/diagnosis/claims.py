@@ -34,9 +34,10 @@ class Root(NamedTuple):
     `first`: an array that shows it, of a net of `layers` layers. `stage`, `layer`: where it is
     made, which is before that where `first` reads what was not supplied. `mistake`: its name in the
     catalogue. `condition`, `entries`: which arrays, and which of their entries, are wrong.
-    `relation`: what they are. `with_it`: stages that the same mistake makes wrong. `perhaps`: stages
-    that are wrong, too, and read the same arrays that were not supplied. `right_before`: stages
-    before it that were supplied and are right; `supplied_before`: whether anything was.
+    `relation`: what they are. `with_it`: stages that the same mistake makes wrong. `perhaps`:
+    stages that are wrong, too, and may be for the same reason: they read the same arrays that were
+    not supplied. `right_before`: stages before it that were supplied and are right;
+    `supplied_before`: whether anything was.
     `not_supplied`: stages that it reads and that were looked through. `unless_autodiff`: it may
     follow from these, if it was made by automatic differentiation of a wrong log_prob.
     """

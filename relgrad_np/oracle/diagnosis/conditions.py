@@ -133,7 +133,12 @@ def condition(seen: Sequence[Seen]) -> Condition | None:
     if not wrong.any() or wrong.all():
         return None
     layered = seen[0].layer is not None
-    tests = [*(OF_LAYER if layered else []), *_models(seen), *OF_CASE, *(SIGNS if layered else SIGNS_OF_NET)]
+    tests = [
+        *(OF_LAYER if layered else []),
+        *_models(seen),
+        *OF_CASE,
+        *(SIGNS if layered else SIGNS_OF_NET),
+    ]
     at = [(s.outcome, s.layer or 0) for s in seen]
     met = [np.array([test(o, k) for o, k in at], dtype=bool) for *_, test in tests]
     found = [
@@ -227,7 +232,7 @@ def of_entries(arrays: Sequence[Entries]) -> Condition | None:
                 counts = int(wrong.sum()), int(met.sum()), int((~met).sum())
                 found.append((chance, Condition("entries", value, words, *counts, "entries")))
     if all(a.y is not None and a.y.shape == a.off.shape for a in shaped):
-        y = np.concatenate([np.ravel(a.y) for a in shaped])
+        y = np.concatenate([np.ravel(a.y) for a in shaped if a.y is not None])
         for name, x in (("y", y), ("|y|", np.abs(y))):
             for sign, text in ((1, ">"), (-1, "<")):
                 found += _bound(name, sign * x, wrong, sign, text, "entries")

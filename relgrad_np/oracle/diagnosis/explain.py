@@ -81,8 +81,8 @@ def _root(
         made_in, layer = _place(mistake, only, first)
     right, any_before = _before(first.entry, wrong, results)
     return Root(
-        first.entry, layers, made_in, layer, len(wrong), len(compared), mistake, where, entries, found,
-        with_it, perhaps, right, any_before,
+        first.entry, layers, made_in, layer, len(wrong), len(compared),
+        mistake, where, entries, found, with_it, perhaps, right, any_before,
         tuple(s for s in STAGES if s in {t for w in wrong for t in supplied_through(w)}),
         _values(cases) if stage in ("Delta", "G_W", "G_b") else (),
     )  # fmt: skip
@@ -110,9 +110,7 @@ def _compared(
             if entry.name in wrong:
                 found.append(wrong[entry.name])
                 continue
-            near, _ = supplied_inputs(
-                entry.name, frozenset(outcome.arrays), p.L, hidden_layers(p)
-            )
+            near, _ = supplied_inputs(entry.name, frozenset(outcome.arrays), p.L, hidden_layers(p))
             if not any(name in wrong for name in near):
                 base = right_value(outcome, entry.name)
                 found.append(Wrong(outcome, entry, base, (), (), False))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .bounded import C, Bounded
+from .bounded import Bounded, C
 from .numbers import numbers
 from .wrong import Wrong, clearly_wrong
 

@@ -12,7 +12,7 @@ import numpy as np
 from ..mistakes.catalogue import mistakes
 from ..mistakes.formulas import run
 from ..truths.stages import STAGES, split
-from .bounded import C, Bounded
+from .bounded import Bounded, C
 from .own import evaluate
 from .wrong import Wrong
 
@@ -31,11 +31,10 @@ def named(roots: Sequence[Wrong], supplied: set[str]) -> Iterator[tuple[str, int
         layers += list(range(max(w.problem.L for w in roots)))
     for only in layers:
         for name, mistake in mistakes.items():
-            same = mistake.stage == first.stage
             before = STAGES[mistake.stage].phase <= STAGES[first.stage].phase
-            if same or (before and mistake.stage not in supplied):
-                if makes(name, roots, only):
-                    yield name, only
+            hidden = before and mistake.stage not in supplied
+            if (hidden or mistake.stage == first.stage) and makes(name, roots, only):
+                yield name, only
 
 
 def makes(name: str, roots: Sequence[Wrong], only: int | None = None) -> bool:
@@ -64,12 +63,3 @@ def shows(name: str, w: Wrong) -> bool:
     guess = predicted(name, w)
     gap = np.abs(guess.value - w.base.value)
     return not bool(np.max(gap, initial=0.0) <= w.allowed)
-
-
-def supplied_stages(arrays: Sequence[str]) -> set[str]:
-    """Return the stages of arrays.
-
-    >>> supplied_stages(["Y_0", "Y_1"])
-    {'Y'}
-    """
-    return {split(name)[0] for name in arrays}

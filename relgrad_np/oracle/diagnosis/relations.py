@@ -16,10 +16,10 @@ from .altered import altered
 from .bounded import Bounded
 from .claims import Relation
 from .fits import Interval, all_fitted, common, fitted, number
-from .transformed import FUNCTIONS, mean
 from .outcome import Outcome
 from .precision import rounded
 from .terms import terms
+from .transformed import FUNCTIONS, mean
 from .wrong import Wrong, clearly_wrong, right_value
 
 
@@ -63,7 +63,9 @@ def _scaled(roots: Sequence[Wrong]) -> Iterator[Relation]:
         tries.append(("averaged", " rows", "the mean of the right one over its rows", rows))
     if len(shape.split()) > 1:
         columns = [mean(-1)(w.base) for w in roots]
-        tries.append(("averaged", " columns", "the mean of the right one over its columns", columns))
+        tries.append(
+            ("averaged", " columns", "the mean of the right one over its columns", columns)
+        )
     for kind, what, words, terms_ in tries:
         fits = all_fitted(roots, terms_, alone=True)
         found = number(roots, fits) if fits else None
@@ -148,8 +150,9 @@ def _plus_two_terms(roots: Sequence[Wrong]) -> Iterator[Relation]:
     if clearly_wrong(roots) < 8 or len(few) < 3:
         return
     gap = np.concatenate([np.ravel(w.value - w.base.value) / w.allowed for w in few])
+    pairs = list(zip(tables, few, strict=True))
     columns = {
-        name: np.concatenate([np.ravel(t[name].value) / w.allowed for t, w in zip(tables, few, strict=True)])
+        name: np.concatenate([np.ravel(table[name].value) / w.allowed for table, w in pairs])
         for name in shared
     }  # fmt: skip
     shared = [name for name in shared if np.isfinite(columns[name]).all()]
@@ -195,8 +198,8 @@ def _clipped(roots: Sequence[Wrong]) -> Iterator[Relation]:
     norms = [float(np.linalg.norm(w.value)) for w in roots]
     slack = max(w.allowed * w.value.size**0.5 for w in roots)
     if fits and len(norms) > 2 and max(norms) - min(norms) <= 4 * slack:
-        c = common([Interval(norm - slack, norm, norm + slack) for norm in norms[:1]])
-        if c is not None and roots[0].value.ndim:
+        c = common([Interval(norms[0] - slack, norms[0], norms[0] + slack)]) or norms[0]
+        if roots[0].value.ndim:
             yield Relation("norm", f"{c:.6g}", f"the right one, scaled to a norm of {c:.6g}", c)
 
 

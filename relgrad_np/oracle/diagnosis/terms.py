@@ -32,7 +32,13 @@ def terms(w: Wrong) -> Iterator[tuple[str, Bounded]]:
     Delta, Y, Z = (array(w, f"{name}_{k}") for name in ("Delta", "Y", "Z"))
     if shape == "D D":
         V = inverse(W)
-        named = [("W", W), ("W'", W.T), ("inv(W)'", V.T), ("inv(W)", V), ("I", Bounded(np.eye(p.D)))]
+        named = [
+            ("W", W),
+            ("W'", W.T),
+            ("inv(W)'", V.T),
+            ("inv(W)", V),
+            ("I", Bounded(np.eye(p.D))),
+        ]
         named += [("b b'", b.reshape(-1, 1) @ b.reshape(1, -1)), ("1", ones)]
         named += [("(inv(W) inv(W))'", (V @ V).T), ("W W' W", W @ W.T @ W), ("sign(W)", sign(W))]
         if Delta is not None and Y is not None and Z is not None:
@@ -54,7 +60,10 @@ def terms(w: Wrong) -> Iterator[tuple[str, Bounded]]:
         named = [("1", ones), ("b", Bounded(np.broadcast_to(p.b[k], np.shape(w.value))))]
         named += [("Y", Y), ("Z", Z), ("the output", array(w, f"Z_{k + 1}"))]
         bend = array(w, f"dlog_dsigma_{k}")
-        named += [("(log sigma')'", bend), ("(log sigma')' / N", None if bend is None else bend / p.N)]
+        named += [
+            ("(log sigma')'", bend),
+            ("(log sigma')' / N", None if bend is None else bend / p.N),
+        ]
         named += [("Delta of the layer above", array(w, f"Delta_{k + 1}")), ("X", Bounded(p.X))]
         named += [("log sigma'", array(w, f"log_dsigma_{k}"))]
     elif shape == "N":

@@ -1,7 +1,7 @@
 """Advice is tried before it is given: the candidate is run again, with conventions declared.
 
 Files cannot be run again. Their arrays are converted anew, which is the same, unless their author
-read W as transposed: then the right arrays for the transposed W are computed, and held against them.
+read W as transposed: then they are held against the right arrays for the transposed W.
 """
 
 from __future__ import annotations
@@ -48,7 +48,11 @@ class Trial(NamedTuple):
 
 
 class Trials:
-    """Everything that trials have in common: the candidate's results, and how to get new ones."""
+    """Everything that trials have in common: the candidate's results, and how to get new ones.
+
+    `explain` finds errors and their names; `relate` also how wrong arrays relate to right ones,
+    which takes longer.
+    """
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class Trials:
         declared: Conventions,
         again: Again,
         explain: Explain,
+        relate: Explain,
         *,
         from_files: bool = False,
         isolated: bool = False,
@@ -65,6 +70,8 @@ class Trials:
         self.again, self.explain = again, explain
         self.from_files, self.isolated, self.autodiff = from_files, isolated, autodiff
         self.plain = explain(results)
+        if len(self.plain.roots) <= 2:  # of many, most owe something to a convention
+            self.plain = relate(results)
         few = [o for o in probes(results) if o.problem.N > 1 and o.problem.D < 5]
         self.few = few[:3] or list(results[:3])
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from ..conventions import CHOICES, Conventions
 from ..truths.stages import Place
-from .outcome import Outcome, first_wrong
 from .hypotheses import END, Finding, Hypothesis, agreement
+from .outcome import Outcome, first_wrong
 
 # what changes the form of results, not which function they are of
 FORM = {"weights", "direction", "reduction"}

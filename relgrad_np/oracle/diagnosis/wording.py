@@ -21,10 +21,8 @@ def diagnosis(roots: Sequence[Root], *, isolated: bool = False) -> str:
 
 def error(root: Root, *, isolated: bool = False) -> str:
     """Return what is wrong, where, what it is, and what was right before it."""
-    words = [_what(root)]
-    for found in (root.condition, root.entries):
-        if found is not None and not _is_of_layers(found):
-            words.append(_only(found))
+    found = (root.condition, root.entries)
+    words = [_what(root), *(_only(c) for c in found if c is not None and not _is_of_layers(c))]
     if root.with_it:
         words.append(f"it makes {_listed(root.with_it)} wrong, too")
     if root.first.stage != root.stage:

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from ..truths.records import Array, Problem
-from .bounded import C, Bounded
+from .bounded import Bounded, C
 from .outcome import Entry, Outcome, worst
 
 
