@@ -56,7 +56,7 @@ def planted(lines: Any, suite: Suite, coarse: float = 1e-7) -> list[Shown]:
                 own = case.expected[name] if name == "X_back" else _formula(m, name)
                 found.append(
                     Shown(p, name, layer_of(name), _off(x, own, coarse), x,
-                          not _off(x, case.expected[name], coarse).any())
+                          not _off(x, case.expected[name], 1e-9).any())
                 )  # fmt: skip
     return found
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..mistakes.catalogue import mistakes
 from ..mistakes.formulas import run
-from ..truths.stages import STAGES, split
+from ..truths.stages import STAGES
 from .bounded import Bounded, C
 from .own import evaluate
 from .wrong import Wrong
@@ -24,11 +24,12 @@ def named(roots: Sequence[Wrong], supplied: set[str]) -> Iterator[tuple[str, int
     are not independent, for one in between was not supplied, mistakes in a single layer are tried,
     too.
     """
+    roots = sorted(roots, key=lambda w: (w.problem.L, w.value.size))  # the cheapest first
     first = roots[0]
     through = any(w.through for w in roots)
     layers: list[int | None] = [None]
     if through:
-        layers += list(range(max(w.problem.L for w in roots)))
+        layers += list(range(min(w.problem.L for w in roots)))
     for only in layers:
         for name, mistake in mistakes.items():
             before = STAGES[mistake.stage].phase <= STAGES[first.stage].phase
