@@ -12,7 +12,7 @@ from .conditions import Condition, Entries, Seen, condition, of_entries
 from .named import makes, named, shows
 from .outcome import Entry, Outcome, first_wrong, supplied_stages
 from .reads import supplied_inputs
-from .roots import VALUES, by_stage, origin, wrong_arrays
+from .roots import VALUES, by_stage, origin, without_roots, wrong_arrays
 from .wrong import Wrong, hidden_layers, right_value
 
 Relate = Callable[[Sequence[Wrong], Sequence[Outcome]], Relation | None]
@@ -35,6 +35,8 @@ def explain(
     Explanation(roots=(), follows={})
     """
     cases = [wrong_arrays(outcome, isolated, autodiff) for outcome in results]
+    if not any(wrong.root for case in cases for wrong in case):
+        cases = [without_roots(case) for case in cases]
     stages = by_stage([wrong for case in cases for wrong in case])
     supplied, roots = supplied_stages(results), []
     while stages:

@@ -7,6 +7,7 @@ candidate's own. Where an input was not supplied, the arrays that it is computed
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -29,30 +30,44 @@ def wrong_arrays(
     the candidate's own log_prob; they follow from whatever is wrong in that.
     """
     p, entries = outcome.problem, [entry for entry in outcome.entries if entry.wrong]
+    if isolated:
+        return [
+            Wrong(outcome, e, right_value(outcome, e.name), (), (), True, True) for e in entries
+        ]
     bad, supplied = {entry.name for entry in entries}, frozenset(outcome.arrays)
     values = tuple(name for name in bad if split(name)[0] in VALUES)
-    plan = []
+    made = evaluate(p, outcome.arrays, [entry.name for entry in entries])
+    found = []
     for entry in entries:
         near, through = supplied_inputs(entry.name, supplied, p.L, hidden_layers(p))
         sources = tuple(name for name in near if name in bad)
-        if isolated:
-            sources, through = (), ()
-        plan.append((entry, sources, through))
-    needed = [entry.name for entry, sources, _ in plan if sources]
-    made = evaluate(p, outcome.arrays, needed) if needed else {}
-    found = []
-    for entry, sources, through in plan:
-        base = made[entry.name] if entry.name in made else right_value(outcome, entry.name)
+        right = right_value(outcome, entry.name)
+        own = Wrong(outcome, entry, made.get(entry.name, right), sources, through, False)
         if entry.stage in autodiff and values:
-            found.append(Wrong(outcome, entry, base, values, through, False))
-            continue
-        wrong = Wrong(outcome, entry, base, sources, through, True, isolated)
-        follows = bool(sources) and (wrong.agrees(base) or not np.isfinite(base.value).all())
-        other = () if follows or isolated else _by_another_route(wrong, bad)
-        if follows or other:
-            wrong = Wrong(outcome, entry, base, other or sources, through, False)
-        found.append(wrong)
+            found.append(replace(own, sources=values))
+        elif near and (own.agrees(own.base) or not np.isfinite(own.base.value).all()):
+            found.append(own)
+        elif other := _by_another_route(own, bad):
+            found.append(replace(own, sources=other))
+        else:
+            found.append(replace(own, base=own.base if sources else right, root=True))
     return found
+
+
+def without_roots(found: Sequence[Wrong]) -> list[Wrong]:
+    """Return arrays that follow from nothing that is wrong as roots.
+
+    They are what their formulas give at inputs whose own errors are less than these are allowed.
+    Where anything else is wrong in itself, they are its consequences; where nothing is, they are
+    the first that can be seen of it.
+
+    >>> without_roots([])
+    []
+    """
+    return [
+        w if w.sources else replace(w, base=right_value(w.outcome, w.name), root=True)
+        for w in found
+    ]
 
 
 def _by_another_route(w: Wrong, bad: Collection[str]) -> tuple[str, ...]:

@@ -70,9 +70,16 @@ class Wrong:
         return off(self.value, self.base.value, self.allowed)
 
     def agrees(self, guess: Bounded) -> bool:
-        """Whether the candidate returned this, up to what its own formula allows."""
+        """Whether the candidate returned this, up to what its own formula allows.
+
+        A guess that allows nearly as much as the array is wrong by explains nothing.
+        """
         allowed = allowed_beside(self.outcome, self.name, guess)
-        return worst(self.value, guess.value) <= allowed
+        gap = worst(self.value, guess.value)
+        if guess is self.base:
+            return gap <= allowed
+        sharp = allowed <= max(4 * self.allowed, worst(self.value, self.base.value) / 4)
+        return gap <= allowed and sharp
 
 
 def off(x: Array, right: Array, allowed: float) -> Array:
