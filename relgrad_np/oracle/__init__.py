@@ -1,9 +1,9 @@
 """Judge an implementation: is it right, and if not, what is wrong and where.
 
 `check` runs a candidate on a suite of cases whose right arrays are known, compares stage by stage,
-and names the mistake. To read it: `verdict` (what happens), `candidate` and `conventions` (what is
+and names every mistake. To read it: `verdict` (what happens), `candidate` and `conventions` (what is
 judged), `report`; then `truths` (what is right), `mistakes` (known wrong lines) and `diagnosis`
-(which of them it is). `brute` (definitions by loops), `bounds` (tolerances) and `cases` (generic
+(what is wrong, and why). `brute` (definitions by loops), `bounds` (tolerances) and `cases` (generic
 inputs) serve the tests and users' own checks.
 
 >>> from relgrad_np import oracle
