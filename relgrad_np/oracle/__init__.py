@@ -1,8 +1,8 @@
 """Judge an implementation: is it right, and if not, what is wrong and where.
 
 `check` runs a candidate on a suite of cases whose right arrays are known, compares stage by stage,
-and names every mistake. To read it: `verdict` (what happens), `candidate` and `conventions` (what is
-judged), `report`; then `truths` (what is right), `mistakes` (known wrong lines) and `diagnosis`
+and names every mistake. To read it: `verdict` (what happens), `candidate` and `conventions` (what
+is judged), `report`; then `truths` (what is right), `mistakes` (known wrong lines) and `diagnosis`
 (what is wrong, and why). `brute` (definitions by loops), `bounds` (tolerances) and `cases` (generic
 inputs) serve the tests and users' own checks.
 

@@ -78,19 +78,14 @@ def _before(root: Root) -> str:
 def undeclared(advice: Advice, roots: Sequence[Root], declared: Mapping[str, str]) -> str:
     """Return which conventions to declare, and what is right once they are."""
     listed = "; ".join(_convention(key, value, declared) for key, value in advice.declare.items())
+    start, would, hedge = "with that declared,", "are", ""
     if not advice.tried:
-        start = "results computed from W as they read it, with that declared, would be"
-    else:
-        start = "with that declared,"
+        start = "with that declared, W transposed on reading and the results written anew,"
+        would, hedge = "would still be", ", as far as files can tell"
+    rest = f"{start} everything supplied {'is' if advice.tried else 'would be'} right{hedge}"
     if advice.wrong:
-        are = "" if not advice.tried else "are "
-        rest = f"{start} {advice.wrong} of {advice.checked} arrays {are}wrong: {diagnosis(roots)}"
-    elif advice.tried:
-        rest = f"{start} everything supplied is right"
-    else:
-        rest = f"{start} right, as far as files can tell"
-    if not advice.tried:
-        rest += "; W is to be transposed on reading, and the results written anew"
+        count = f"{advice.wrong} of {advice.checked} arrays"
+        rest = f"{start} {count} {would} wrong{hedge}: {diagnosis(roots)}"
     return f"undeclared: {listed}; {rest}; declare it in {FILE} or as oracle.Conventions"
 
 
