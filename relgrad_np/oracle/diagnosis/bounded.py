@@ -124,8 +124,8 @@ class Bounded:
 def bounded(x: Any) -> Bounded:
     """Return an array or a number as a Bounded one.
 
-    >>> bounded(-2.0).size
-    array(2.)
+    >>> float(bounded(-2.0).size)
+    2.0
     """
     return x if isinstance(x, Bounded) else Bounded(x)
 

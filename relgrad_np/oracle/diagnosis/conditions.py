@@ -42,7 +42,7 @@ class Condition(NamedTuple):
         return self.wrong == self.met
 
 
-class Seen(NamedTuple):
+class Compared(NamedTuple):
     """An array that was compared: its case, its layer, whether it is wrong."""
 
     outcome: Outcome
@@ -53,7 +53,7 @@ class Seen(NamedTuple):
 Test = Callable[[Outcome, int], bool]
 
 
-def _models(seen: Sequence[Seen]) -> Iterator[tuple[str, str, str, Test]]:
+def _models(seen: Sequence[Compared]) -> Iterator[tuple[str, str, str, Test]]:
     for key in ("density", "activation"):
         for name in sorted({getattr(s.outcome.problem, key).name for s in seen}):
             yield key, name, f"with the {key} {name}", _is(key, name, True)
@@ -123,7 +123,7 @@ def _latent(o: Outcome) -> float:
     return float(np.max(np.abs(o.case.expected[f"Z_{o.problem.L}"])))
 
 
-def condition(seen: Sequence[Seen]) -> Condition | None:
+def condition(seen: Sequence[Compared]) -> Condition | None:
     """Return what the wrong arrays of a stage have in common and no other has, or None.
 
     >>> condition([]) is None

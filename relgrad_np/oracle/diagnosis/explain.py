@@ -8,7 +8,7 @@ from ..mistakes.catalogue import mistakes
 from ..truths.stages import STAGES, Place, order, split
 from .bounded import Bounded
 from .claims import Explanation, Relation, Root
-from .conditions import Condition, Entries, Seen, condition, of_entries
+from .conditions import Condition, Entries, Compared, condition, of_entries
 from .named import makes, named, shows
 from .outcome import Entry, Outcome, first_wrong, supplied_stages
 from .reads import supplied_inputs
@@ -75,7 +75,7 @@ def _root(
         )
     else:  # where the mistake changes nothing, nothing is to be seen
         compared = [w for w in compared if w.root or shows(mistake, w)]
-    where = condition([Seen(w.outcome, w.layer, w.root) for w in compared])
+    where = condition([Compared(w.outcome, w.layer, w.root) for w in compared])
     first = _witness(wrong, where)
     layers = first.problem.L
     made_in, layer = stage, first.layer
