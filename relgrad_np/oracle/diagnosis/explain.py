@@ -8,7 +8,7 @@ from ..mistakes.catalogue import mistakes
 from ..truths.stages import STAGES, Place, order, split
 from .bounded import Bounded
 from .claims import Explanation, Relation, Root
-from .conditions import Condition, Entries, Compared, condition, of_entries
+from .conditions import Compared, Condition, Entries, condition, of_entries
 from .named import makes, named, shows
 from .outcome import Entry, Outcome, first_wrong, supplied_stages
 from .reads import supplied_inputs
