@@ -4,6 +4,6 @@
 `fitting` and `report`. `trust` is a command of its own: whether a fit can be trusted on anybody's
 data. `dirty` makes such data, `judge` judges; `faults`, `streams` and `interrupts` are its other
 parts, and yield `checks`. About the oracle, each a command of its own: `oracle_report` (what
-`planted`, `uncatalogued`, `right`, `published` and `low_precision` hold), `fuzz_check`,
-`make_vectors`.
+`planted`, `diagnosis`, `inventions`, `claims`, `right`, `published` and `low_precision` hold),
+`fuzz_check`, `make_vectors`.
 """

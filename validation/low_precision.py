@@ -87,6 +87,6 @@ def examples() -> Iterator[tuple[str, Any, str, str]]:
     yield "stored as bfloat16", stored_as("bfloat16"), "float32", "bfloat16"
     yield "stored as float16", stored_as("float16"), "float32", "float16"
     yield "float32 throughout", cast_to("float32"), "float64", "float32"
-    yield "R_W accumulated in float32", accumulated_in_float32, "float64", "float32"
+    yield "R_W accumulated in float32", accumulated_in_float32, "float64", "float32_or_epsilon"
     yield "the right precision", cast_to("float64"), "float64", "right"
     yield "the right precision", cast_to("float32"), "float32", "right"

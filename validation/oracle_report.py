@@ -1,7 +1,8 @@
 """What the oracle must show about itself: `python -m validation.oracle_report [PART ...]`.
 
-Parts: catalogue, pairs, uncatalogued, right, published, precision. Each prints its table and keeps
-it in validation/oracle/PART.txt; the exit status is 1 if a figure falls short. About ten minutes.
+Parts: catalogue, pairs, inventions, both, conventions, advice, right, published, precision. Each
+prints its table and keeps it in validation/oracle/PART.txt; the exit status is 1 if a figure falls
+short. About half an hour.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from relgrad_np.oracle.truths.problems import ACTIVATIONS, DENSITIES
 from relgrad_np.oracle.truths.records import Suite
 from relgrad_np.oracle.truths.suite import load, small
 
-from . import behaviours, low_precision, planted, random_cases, right, uncatalogued
+from . import behaviours, diagnosis, low_precision, planted, random_cases, right
 from .published import published
 
 HERE = Path(__file__).parent
@@ -82,17 +83,6 @@ def pairs() -> Lines:
             yield f"  {why}: {' + '.join(row['pair'])}: {row['said']}"
 
 
-def unknown() -> Lines:
-    """Mistakes that are not in the catalogue."""
-    for dtype in ("float64", "float32"):
-        rows = uncatalogued.table(kinds(), dtype)
-        detected, placed = sum(row[1] for row in rows), sum(row[2] for row in rows)
-        yield f"{dtype}: detected {detected} of {len(rows)}, stage and layer right {placed}"
-        yield detected == placed == len(rows)
-        for title, one, two, said in rows:
-            yield f"  {'ok' if one and two else 'NO':<3} {title}: {said}"
-
-
 def right_ones(count: int = 1000) -> Lines:
     """Right candidates on random cases: no false alarm."""
     made = tuple(random_cases.cases(count))
@@ -111,7 +101,7 @@ def right_ones(count: int = 1000) -> Lines:
                 yield from (f"  {line}" for line in which[:5])
 
 
-def conventions() -> Lines:
+def published_code() -> Lines:
     """The published code: first undeclared, then declared."""
     suite = small().where(id=ONE_OF_EACH)
     report = check(published, suite)
@@ -201,9 +191,12 @@ def overflows() -> Lines:
 PARTS: dict[str, Callable[[], Lines]] = {
     "catalogue": catalogue,
     "pairs": pairs,
-    "uncatalogued": unknown,
+    "inventions": diagnosis.inventions,
+    "both": diagnosis.both,
+    "conventions": diagnosis.with_conventions,
+    "advice": diagnosis.advice,
     "right": right_ones,
-    "published": conventions,
+    "published": published_code,
     "precision": precision,
     "power": power,
     "behaviour": behaviour,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from relgrad_np.oracle import Candidate, check, mistakes
-from relgrad_np.oracle.diagnosis.compare import EPS, Outcome
+from relgrad_np.oracle.diagnosis.outcome import EPS, Outcome
 from relgrad_np.oracle.mistakes import formulas
 from relgrad_np.oracle.truths.records import Case, Problem, Suite
 
@@ -115,7 +115,7 @@ def _first_place(name: str, suite: Suite, dtype: str) -> Any:
     places = []
     for case in suite.cases:
         if case.problem.last_layer == "affine":
-            outcome = Outcome(case, made.arrays(case, dtype), EPS[dtype])
+            outcome = Outcome(case, made.call(case, dtype).arrays, EPS[dtype])
             places += [entry.place for entry in outcome.entries if entry.wrong]
     return min(places)
 

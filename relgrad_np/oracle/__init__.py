@@ -1,10 +1,11 @@
 """Judge an implementation: is it right, and if not, what is wrong and where.
 
 `check` runs a candidate on a suite of cases whose right arrays are known, compares stage by stage,
-and names the mistake. To read it: `verdict` (what happens), `candidate` and `conventions` (what is
-judged), `behaviour` (what else it does), `report`; then `truths` (what is right), `mistakes` (known
-wrong lines, and what a pass excludes) and `diagnosis` (which of them it is). `suite` makes cases
-for a model of your own. `brute` (definitions by loops), `bounds` (tolerances) and `cases` (generic
+and names every mistake. To read it: `verdict` (what happens), `candidate` and `conventions` (what
+is judged), `behaviour` (what else it does), `report`; then `truths` (what is right), `mistakes`
+(known wrong lines, and what a pass excludes) and `diagnosis` (what is wrong, and why). `suite`
+makes cases for a model of your own. `brute` (definitions by loops), `bounds` (tolerances) and
+`cases` (generic
 inputs) serve the tests and users' own checks.
 
 >>> from relgrad_np import oracle

@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from .candidate import Arrays, Call, Candidate
+from .diagnosis.outcome import EPS
 from .truths.records import Array, Case
 from .truths.stages import Place, layer_of, order, split
 
 CALLS = 5  # in a row on one case, to tell kinds of memory apart
-EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
 
 
 class Behaviour(NamedTuple):
@@ -61,6 +61,17 @@ class Observed(NamedTuple):
     def unstable(self) -> Behaviour | None:
         """What makes results differ from call to call, if they do."""
         return next((b for b in self.behaviours if b.array is not None), None)
+
+    @property
+    def steady(self) -> list[tuple[Case, Arrays, str]]:
+        """The results that come before the first array that differs from call to call."""
+        end = self.unstable
+        if end is None:
+            return self.found
+        return [
+            (case, {n: x for n, x in arrays.items() if order(n, case.problem.L) < end.place}, dtype)
+            for case, arrays, dtype in self.found
+        ]
 
 
 def observe(who: Candidate, cases: Sequence[Case], dtype: str, twice: bool = True) -> Observed:

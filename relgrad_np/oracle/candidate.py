@@ -12,7 +12,7 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,7 +50,8 @@ class Call(NamedTuple):
 class Candidate:
     """A named implementation with its conventions; it has `run` or `parts`.
 
-    `notes`: what its maker found worth saying; they are part of the report.
+    `notes`: what its maker found worth saying; they are part of the report. `by_autodiff`: stages
+    that `run` takes by automatic differentiation of its own log_prob.
 
     >>> double = Candidate("doubled", run=lambda problem: {"Y_0": 2 * problem.X})
     >>> double.conventions.weights
@@ -62,23 +63,14 @@ class Candidate:
     parts: Mapping[str, Callable[..., Array]] = field(default_factory=dict)
     conventions: Conventions = field(default_factory=Conventions)
     notes: list[str] = field(default_factory=list, compare=False)
-
-    def arrays(self, case: Case, dtype: str) -> Arrays:
-        """Return what the candidate computes for a case, in NumPy and the default conventions.
-
-        A candidate raises NotImplementedError where a case is not for it; that gives {}.
-        """
-        problem = for_candidate(case.problem.astype(dtype), self.conventions)
-        try:
-            found = dict(self._results(case, dtype, problem))
-        except NotImplementedError:
-            return {}
-        return checked(found, case, self.conventions)
+    by_autodiff: set[str] = field(default_factory=set, compare=False)
 
     def call(self, case: Case, dtype: str) -> Call:
-        """Return the same, copied; whatever it raises, and which inputs it changes, is noted.
+        """Return what the candidate computes for a case, in NumPy and the default conventions.
 
-        Results that are none, of a wrong name, shape or dtype, are a ValueError or TypeError.
+        Arrays are copied; whatever it raises, and which inputs it changes, is noted. A candidate
+        raises NotImplementedError where a case is not for it; that gives no arrays. Results that
+        are none, of a wrong name, shape or dtype, are a ValueError or TypeError.
         """
         problem, kept = (
             for_candidate(case.problem.astype(dtype), self.conventions) for _ in range(2)
@@ -117,7 +109,7 @@ def candidate(
     """
     if isinstance(made, Candidate):
         how = valid(conventions or made.conventions)
-        return Candidate(name or made.name, made.run, made.parts, how, made.notes)
+        return replace(made, name=name or made.name, conventions=how)
     how = valid(conventions or Conventions())
     if isinstance(made, Mapping):
         for stage, function in made.items():

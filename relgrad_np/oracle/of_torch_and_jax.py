@@ -13,6 +13,7 @@ from typing import Any
 from .candidate import Candidate, UnusableCandidate, name_of
 from .conventions import Conventions
 from .truths.records import Array, Problem
+from .truths.stages import split
 
 
 def from_torch(
@@ -42,7 +43,7 @@ def from_torch(
     >>> oracle.check(oracle.from_torch(log_prob), where={"L": 1, "density": "sech"}).passed
     True
     """
-    how, notes = conventions or Conventions(), list[str]()
+    how, notes, by_autodiff = conventions or Conventions(), list[str](), set[str]()
 
     def run(problem: Problem) -> dict[str, Array]:
         import torch
@@ -72,10 +73,14 @@ def from_torch(
         keys = [f"G_W_{k}" for k in range(len(W))] + [f"G_b_{k}" for k in range(len(b))]
         keys += [f"Delta_{key[2:]}" for key in Ys]
         for key, x, grad in zip(keys, wanted, grads, strict=True):
-            found.setdefault(key, torch.zeros_like(x) if grad is None else grad)
+            if key not in found:
+                found[key] = torch.zeros_like(x) if grad is None else grad
+                by_autodiff.add(split(key)[0])
         return found
 
-    return Candidate(name or name_of(made), run=run, conventions=how, notes=notes)
+    return Candidate(
+        name or name_of(made), run=run, conventions=how, notes=notes, by_autodiff=by_autodiff
+    )
 
 
 def _order(module: Any, call: Any, X: Array, problem: Problem, notes: list[str]) -> list[str]:
@@ -162,7 +167,7 @@ def from_jax(
     >>> oracle.check(oracle.from_jax(log_prob), where=where).passed
     True
     """
-    how = conventions or Conventions()
+    how, by_autodiff = conventions or Conventions(), set[str]()
 
     def run(problem: Problem) -> dict[str, Array]:
         import jax
@@ -182,12 +187,13 @@ def from_jax(
 
             (_, found), grads = jax.value_and_grad(objective, has_aux=True)(layers)
             for k, (G_W, G_b) in enumerate(grads):
-                found.setdefault(f"G_W_{k}", G_W)
-                if how.bias == "yes":
-                    found.setdefault(f"G_b_{k}", G_b)
+                for key, grad in ((f"G_W_{k}", G_W), (f"G_b_{k}", G_b)):
+                    if key not in found and (how.bias == "yes" or key[2] == "W"):
+                        found[key] = grad
+                        by_autodiff.add(key[:3])
             return {key: np.asarray(x) for key, x in found.items()}
 
-    return Candidate(name or name_of(made), run=run, conventions=how)
+    return Candidate(name or name_of(made), run=run, conventions=how, by_autodiff=by_autodiff)
 
 
 def _objective(log_prob: Array, how: Conventions) -> Array:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from .diagnosis.compare import Entry
+from .diagnosis.claims import Advice, Root, claims
+from .diagnosis.outcome import Entry
 from .mistakes.catalogue import mistakes
 from .truths.records import Share
 from .truths.stages import STAGES
@@ -17,11 +18,13 @@ from .truths.stages import STAGES
 class Report(NamedTuple):
     """What `check` found.
 
-    `kind`: right, too little, mistake, convention, precision, behaviour, unknown or nothing.
-    `power`: of right results, which mistakes of the catalogue would have shown. `first`: the first
-    wrong array in order of propagation. `stage`, `layer`: where the mistake is, which can be before
-    that. `mistake`: its name in the catalogue. `undeclared`: conventions to declare. `notes`: what
-    is worth knowing without being wrong.
+    `kind`: right, too little, mistake, relation, convention, precision, behaviour, unknown or
+    nothing. `power`: of right results, which mistakes of the catalogue would have shown. `first`:
+    the first wrong array in order of propagation, of a net of `layers` layers. `stage`, `layer`:
+    where the first error is made, which can be before that. `mistake`: its name in the catalogue.
+    `roots`: every independent error; `follows`: from which stages others follow. `undeclared`:
+    conventions to declare, of which `advice` says what is wrong with them declared; so do `roots`
+    then. `notes`: what is worth knowing without being wrong.
 
     >>> Report("x", "float64", (), "nothing", "nothing was checked").passed
     False
@@ -44,6 +47,14 @@ class Report(NamedTuple):
     isolated: bool = False
     conventions: Mapping[str, str] = MappingProxyType({})
     power: Share | None = None
+    roots: tuple[Root, ...] = ()
+    follows: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    advice: Advice | None = None
+
+    @property
+    def claims(self) -> list[dict[str, Any]]:
+        """What the report claims, as data: errors, mistakes, conditions, relations, conventions."""
+        return list(claims(self.roots, self.follows, self.advice))
 
     @property
     def passed(self) -> bool:
@@ -107,7 +118,8 @@ class Report(NamedTuple):
             "mistake": self.mistake, "stage": self.stage, "layer": self.layer, "first": first,
             "power": self.power and {**self.power._asdict(), "share": self.power.value},
             "undeclared": dict(self.undeclared), "declared": dict(self.conventions),
-            "notes": self.notes, "not_checked": self.not_checked, "arrays": rows,
+            "claims": self.claims, "notes": self.notes, "not_checked": self.not_checked,
+            "arrays": rows,
         }  # fmt: skip
         return json.dumps(shown)
 
@@ -146,7 +158,8 @@ def _not_excluded(report: Report) -> list[str]:
 
 def _table(report: Report) -> list[str]:
     """Return a line for each stage: its verdict, its worst error by layer."""
-    lines = [f"{'stage':<13} {'verdict':<18} worst error by layer, in units of what is allowed"]
+    wrong_itself = {stage for root in report.roots for stage in root.stages}
+    lines = [f"{'stage':<13} {'verdict':<24} worst error by layer, in units of what is allowed"]
     for stage in STAGES:
         rows = [entry for entry in report.entries if entry.stage == stage and entry.checked]
         if not rows:
@@ -157,11 +170,11 @@ def _table(report: Report) -> list[str]:
         wrong = any(entry.wrong for entry in rows)
         verdict = "ok"
         if wrong:
-            at_first = report.first is not None and stage == report.first.stage
-            verdict = "WRONG" if at_first or report.isolated else "after first error"
+            sources = report.follows.get(stage, ()) if stage not in wrong_itself else ()
+            verdict = "follows from " + ", ".join(sources) if sources else "WRONG"
         cells = [
             f"{value:.1e}" if layer is None else f"{layer}: {value:.1e}"
             for layer, value in sorted(worst.items(), key=lambda item: item[0] or 0)
         ]
-        lines.append(f"{stage:<13} {verdict:<18} {'   '.join(cells)}")
+        lines.append(f"{stage:<13} {verdict:<24} {'   '.join(cells)}")
     return lines

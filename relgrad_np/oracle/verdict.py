@@ -1,31 +1,35 @@
 """Judge an implementation: is it right, and if not, what is wrong and where.
 
 A candidate is run on the suite, or its files are read. Its results are converted to the default
-conventions and compared stage by stage. What is wrong is then explained: by a convention that was
-not declared, a mistake of the catalogue, a precision, or else by its place alone. What is right is
-said with its power: how many of the catalogued mistakes would have shown.
+conventions and compared stage by stage. Every error that does not follow from another is then
+explained: by a convention that was not declared, which is tried first, a mistake of the catalogue,
+a relation to the right array, a precision, or else by its place alone. What is right is said with
+its power: how many of the catalogued mistakes would have shown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .behaviour import Observed, observe
-from .candidate import candidate
+from .candidate import Candidate, candidate
 from .conventions import Conventions, applies
-from .diagnosis.compare import EPS, Entry, Found, Outcome, first_wrong, not_checked, outcomes
-from .diagnosis.explain import explain, explain_part
+from .diagnosis.claims import Explanation, Root
+from .diagnosis.compare import Found, not_checked, outcomes
+from .diagnosis.explain import explain
 from .diagnosis.inverse import inverse_note, only_ill_conditioned
-from .diagnosis.precision import diagnose
-from .diagnosis.wording import explained, unexplained
-from .mistakes.catalogue import mistakes
+from .diagnosis.outcome import EPS, Outcome, first_wrong
+from .diagnosis.precision import Digits, diagnose
+from .diagnosis.relations import relation
+from .diagnosis.trial import Again, Trial, Trials, converted
+from .diagnosis.wording import diagnosis, undeclared
 from .mistakes.power import ENOUGH, lacking, share
 from .report import Report
 from .truths.records import Suite
-from .truths.stages import STAGES
 from .truths.suite import small
 
 
@@ -60,37 +64,79 @@ def check(
     cases = [case for case in suite.cases if applies(case.problem, who.conventions)]
     with np.errstate(all="ignore"):
         seen = observe(who, cases, dtype, twice)
-    report = judge(who.name, seen.found, who.conventions, isolated=bool(who.parts))
-    return behaved(report._replace(notes=(*report.notes, *who.notes)), seen)
+    report = judge(
+        who.name, seen.steady, who.conventions,
+        again=_again(who, suite, dtype, seen.found) if seen.unstable is None else _never,
+        isolated=bool(who.parts), autodiff=who.by_autodiff,
+    )  # fmt: skip
+    report = report._replace(notes=(*report.notes, *who.notes))
+    return behaved(report, seen, who.conventions)
 
 
-def behaved(report: Report, seen: Observed) -> Report:
+def _again(who: Candidate, suite: Suite, dtype: str, first: Found) -> Again:
+    """Return how a candidate is run with other conventions; it must answer where it did before."""
+    answered = {case.problem.id for case, arrays, _ in first if arrays}
+
+    def again(how: Conventions, ids: Collection[str] | None) -> Found:
+        other, found = candidate(who, conventions=how), []
+        for case in suite.cases:
+            name = case.problem.id
+            if applies(case.problem, how) and (ids is None or name in ids):
+                with np.errstate(all="ignore"):
+                    call = other.call(case, dtype)
+                if call.raised and name in answered:
+                    raise RuntimeError(call.raised)
+                found.append((case, call.arrays, dtype))
+        return found
+
+    return again
+
+
+def _never(how: Conventions, ids: Collection[str] | None) -> Found:
+    """Run nothing again: with a candidate that differs from call to call nothing can be tried."""
+    return []
+
+
+def behaved(report: Report, seen: Observed, how: Conventions) -> Report:
     """Return the report with what the candidate does besides returning arrays.
 
-    What differs from call to call comes before what is wrong: it is wrong in some calls only. What
-    is raised or changed comes after it.
+    What differs from call to call ends a report, which is one on what comes before it: the rest is
+    wrong in some calls only. What is raised or changed comes after what is wrong.
     """
-    unstable, first = seen.unstable, report.first
+    unstable = seen.unstable
     failing = [b for b in seen.behaviours if b.fails]
     texts = [b.text for b in seen.behaviours if b is not unstable]
-    report = report._replace(notes=(*report.notes, *(f"it {text}" for text in texts)))
+    notes = (*report.notes, *(f"it {text}" for text in texts))
     if unstable is None:
+        report = report._replace(notes=notes)
         if not failing or report.kind not in ("right", "too little", "nothing"):
             return report
         kind, text = failing[0].kind, f"it {failing[0].text}"
         return report._replace(kind="behaviour", mistake=kind, diagnosis=text)
-    if first is not None and first.place < unstable.place:
-        report = report._replace(notes=(*report.notes, f"wrong before it: {report.diagnosis}"))
+    if report.first is not None:
+        notes += (f"wrong before it: {report.diagnosis}",)
+    results = outcomes(seen.found, how)
     return report._replace(
-        kind="behaviour", mistake=unstable.kind, diagnosis=unstable.text, undeclared={},
-        stage=unstable.stage, layer=unstable.layer,
+        kind="behaviour", mistake=unstable.kind, diagnosis=unstable.text, notes=notes, power=None,
+        stage=unstable.stage, layer=unstable.layer, not_checked=not_checked(seen.found, results),
+        entries=tuple(entry for outcome in results for entry in outcome.entries),
     )  # fmt: skip
 
 
-def judge(name: str, found: Found, how: Conventions, *, isolated: bool = False) -> Report:
+def judge(
+    name: str,
+    found: Found,
+    how: Conventions,
+    *,
+    again: Again | None = None,
+    isolated: bool = False,
+    autodiff: Collection[str] = (),
+) -> Report:
     """Compare what was returned with what was expected, and explain what is wrong.
 
-    `isolated`: the results are those of parts, each of which was given true inputs.
+    `again` runs the candidate with other conventions; results in files are converted instead.
+    `isolated`: the results are those of parts, each of which was given true inputs. `autodiff`:
+    stages that were made by automatic differentiation of the candidate's log_prob.
     """
     results = outcomes(found, how)
     claimed = [name for name in EPS if any(o.eps == EPS[name] for o in results)]
@@ -112,20 +158,25 @@ def judge(name: str, found: Found, how: Conventions, *, isolated: bool = False) 
     if note and first.stage.startswith("R_W") and only_ill_conditioned(results):
         text = f"{first.where}: an inverse is formed inside the relative gradient"
         return report._replace(kind="mistake", diagnosis=text, mistake="R_W_through_inverse")
-    if isolated:
-        finding = explain_part(results, how, first)
-        report = report._replace(notes=report.notes + _other_parts(results, how, first))
-    else:
-        finding = explain(results, how)
-    if finding is None or not finding.explains_all:
-        form = diagnose(results)
-        if form is not None:
-            digits = f"the digits of {form} arithmetic, where {dtype} is claimed"
-            text = f"{first.where}: {digits}; no formula is wrong"
-            return report._replace(kind="precision", diagnosis=text, mistake=form)
-    if finding is None:
-        return report._replace(kind="unknown", diagnosis=unexplained(first, isolated))
-    return explained(report, first, finding)
+    digits = diagnose(results)
+    if digits is not None and digits.proven:
+        return _imprecise(report, digits, first.where)
+    quick, full = (
+        partial(explain, relate=relate, isolated=isolated, autodiff=autodiff)
+        for relate in (lambda roots, results: None, relation)
+    )
+    trials = Trials(
+        results, how, again or converted(found, how), quick, full,
+        from_files=again is None, isolated=isolated, autodiff=autodiff,
+    )  # fmt: skip
+    best = trials.best()
+    if best is not None:
+        best = best._replace(explanation=full(best.results))
+        return _with_convention(report, best, trials.plain)
+    plain = trials.plain if len(trials.plain.roots) <= 2 else full(results)
+    if digits is not None and not all(map(_explained, plain.roots)):
+        return _imprecise(report, digits, first.where)
+    return _with_errors(report, plain)
 
 
 def _passed(report: Report, results: Sequence[Outcome], how: Conventions) -> Report:
@@ -137,14 +188,38 @@ def _passed(report: Report, results: Sequence[Outcome], how: Conventions) -> Rep
     return report._replace(kind="too little", diagnosis=text, power=power)
 
 
-def _other_parts(results: Sequence[Outcome], how: Conventions, first: Entry) -> tuple[str, ...]:
-    """Explain each further part that is wrong: it owes nothing to the first."""
-    rows, notes = [entry for outcome in results for entry in outcome.entries], []
-    for stage in STAGES:
-        wrong = first_wrong(entry for entry in rows if entry.stage == stage != first.stage)
-        if wrong is not None:
-            found = explain_part(results, how, wrong)
-            mistake = found.hypothesis.mistake if found else None
-            said = mistakes[mistake].title if mistake else "no mistake of the catalogue explains it"
-            notes.append(f"also wrong: {wrong.where}: {said}")
-    return tuple(notes)
+def _explained(root: Root) -> bool:
+    return root.mistake is not None or root.relation is not None
+
+
+def _imprecise(report: Report, digits: Digits, where: str) -> Report:
+    text = f"{where}: {digits.words}, where {report.dtype} is claimed"
+    return report._replace(kind="precision", diagnosis=text, mistake=digits.name)
+
+
+def _with_errors(report: Report, found: Explanation) -> Report:
+    """Return the report with every independent error."""
+    root = found.roots[0]
+    kind = "mistake" if root.mistake else "relation" if root.relation else "unknown"
+    text = diagnosis(found.roots, isolated=report.isolated)
+    return report._replace(
+        kind=kind, diagnosis=text, mistake=root.mistake, stage=root.stage, layer=root.layer,
+        first=root.first, layers=root.layers, roots=found.roots, follows=found.follows,
+        explains_all=len(found.roots) == 1 and root.mistake is not None,
+    )  # fmt: skip
+
+
+def _with_convention(report: Report, best: Trial, plain: Explanation) -> Report:
+    """Return the report with conventions to declare, and what is still wrong with them."""
+    text = undeclared(best.advice, best.explanation.roots, report.conventions)
+    roots, notes = best.explanation.roots, report.notes
+    if len(plain.roots) == 1 and plain.roots[0].mistake and not roots:
+        other = diagnosis(plain.roots, isolated=report.isolated)
+        notes += (f"if that is not what was meant, it is a mistake: {other}",)
+    if roots:
+        report = _with_errors(report, best.explanation)
+    return report._replace(
+        kind=report.kind if roots else "convention", diagnosis=text, notes=notes,
+        undeclared=dict(best.changes), advice=best.advice,
+        explains_all=not roots or report.explains_all,
+    )  # fmt: skip

@@ -16,7 +16,7 @@ from relgrad_np.oracle.truths import problems
 from relgrad_np.oracle.truths.records import Suite
 from relgrad_np.oracle.truths.stages import STAGES, split
 from relgrad_np.oracle.truths.suite import small
-from validation import behaviours, low_precision, planted, right, uncatalogued
+from validation import behaviours, low_precision, planted, right
 from validation.published import published
 
 SUITE = small()
@@ -40,7 +40,6 @@ BROAD = SUITE.where(
         ),
     ]
 )
-LARGE = SUITE.where(id=[*IDS, "middling-smooth_leaky_relu", "large-sech"])
 FLAGGED = SUITE.where(
     id=IDS + [case.problem.id for case in SUITE.where(last_layer="activated").cases]
 )
@@ -111,14 +110,6 @@ def test_of_two_mistakes_the_first_is_named():
     kept = [row for row in rows if not row["cancels"] and len(row["firsts"]) == 1]
     assert len(kept) >= 6
     assert all(row["named"] for row in kept), rows
-
-
-@pytest.mark.parametrize("mistake", uncatalogued.UNCATALOGUED, ids=lambda m: m.title)
-def test_a_mistake_outside_the_catalogue_is_placed(mistake, monkeypatch):
-    monkeypatch.setattr(uncatalogued, "UNCATALOGUED", [mistake])
-    _, detected, placed, said = uncatalogued.table(LARGE, "float64")[0]
-    assert detected
-    assert placed, said
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

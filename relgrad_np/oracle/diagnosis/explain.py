@@ -1,202 +1,213 @@
-"""What is wrong, by name: the hypothesis that agrees with the candidate for longest.
-
-A hypothesis is a set of undeclared conventions, a mistake of the catalogue, or both. It is
-executed, and what it predicts is compared with the candidate's results in order of propagation. The
-one that agrees longest is the diagnosis; of several, the simplest.
-"""
+"""Every independent error of a candidate, each with its reason: a name, a condition, a relation."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
 
-from ..conventions import CHOICES, Conventions
 from ..mistakes.catalogue import mistakes
-from ..truths.stages import STAGES, Place, split
-from .compare import Entry, Outcome, first_wrong, supplied_stages
-from .hypotheses import END, Finding, Hypothesis, agreement, disagreement, predict
+from ..truths.stages import STAGES, Place, order, split
+from .bounded import Bounded
+from .claims import Explanation, Relation, Root
+from .conditions import Compared, Condition, Entries, condition, of_entries
+from .named import makes, named, shows
+from .outcome import Entry, Outcome, first_wrong, supplied_stages
+from .reads import supplied_inputs
+from .roots import VALUES, by_stage, origin, without_roots, wrong_arrays
+from .wrong import Wrong, hidden_layers, right_value
 
-# what changes the form of results, not which function they are of
-FORM = {"weights", "direction", "reduction"}
+Relate = Callable[[Sequence[Wrong], Sequence[Outcome]], Relation | None]
+"""Returns what arrays are in terms of the right ones, where no mistake by name says it."""
+OTHER_HALF = {"W_exp": "b_exp"}  # one formula makes both
 
 
-def explain(results: Sequence[Outcome], declared: Conventions) -> Finding | None:
-    """Return the best explanation of what is wrong, or None if nothing agrees past the first error.
+def explain(
+    results: Sequence[Outcome],
+    relate: Relate,
+    *,
+    isolated: bool = False,
+    autodiff: Collection[str] = (),
+) -> Explanation:
+    """Return what is wrong in itself, and why.
 
-    Mistakes alone are tried first, in all layers and in one; then undeclared conventions, with a
-    mistake and without.
+    `isolated`: each array was computed from true inputs. `autodiff`: see `wrong_arrays`.
+
+    >>> explain([], lambda roots, results: None)
+    Explanation(roots=(), follows={})
     """
-    first = first_wrong(entry for outcome in results for entry in outcome.entries)
-    if first is None:
-        return None
-    search = Search(results, declared)
-    possible = _possible(results, first.place)
-    best = search.best((Hypothesis(mistake=name) for name in possible), first.place)
-    if best is None or not best.explains_all:
-        layers = _wrong_layers(results, first)
-        local = [Hypothesis(mistake=name, only=k) for name in possible for k in layers]
-        best = _better(best, search.best(local, first.place))
-    if best is None or not best.explains_all:
-        best = _better(best, _by_conventions(search, first.place))
-    return _with_residuals(best, results, declared, first) if best else None
+    cases = [wrong_arrays(outcome, isolated, autodiff) for outcome in results]
+    if not any(wrong.root for case in cases for wrong in case):
+        cases = [without_roots(case) for case in cases]
+    stages = by_stage([wrong for case in cases for wrong in case])
+    supplied, roots = supplied_stages(results), []
+    while stages:
+        stage = next(iter(stages))
+        root = _root(stage, stages, results, cases, supplied, relate)
+        roots.append(root)
+        for name in (stage, *root.with_it, *root.perhaps):
+            stages.pop(name, None)
+    return Explanation(tuple(roots), _follows(cases))
 
 
-def explain_part(results: Sequence[Outcome], declared: Conventions, first: Entry) -> Finding | None:
-    """Explain a part that was given true inputs, alone: stages do not depend on each other then."""
-    alone = []
-    for outcome in results:
-        kept = {name: x for name, x in outcome.arrays.items() if split(name)[0] == first.stage}
-        if kept:
-            alone.append(replace(outcome, arrays=kept))
-    return explain(alone, declared)
-
-
-class Search:
-    """How long hypotheses agree with a candidate's results.
-
-    A few cases that differ, `probes`, settle most hypotheses; the rest are run on all cases.
-    """
-
-    def __init__(self, results: Sequence[Outcome], declared: Conventions) -> None:
-        self.results, self.declared, self.probes = results, declared, _probes(results)
-
-    def until(
-        self, results: Sequence[Outcome], h: Hypothesis, beyond: Place, phase: int = END[0]
-    ) -> Place:
-        """Return where a hypothesis first disagrees in any case, or `beyond` or less."""
-        until = END
-        for outcome in results:
-            until = min(until, agreement(outcome, self.declared, h, phase))
-            if until <= beyond:
-                break
-        return until
-
-    def best(self, hypotheses: Iterable[Hypothesis], beyond: Place) -> Finding | None:
-        """Return the hypothesis that agrees longest, past `beyond`; of several, the simplest.
-
-        The hypotheses come in order of complexity, so the first that explains all is it.
-        """
-        best: Finding | None = None
-        ranked = []
-        for h in hypotheses:
-            until = self.until(self.probes[:4], h, beyond, beyond[0])
-            if until > beyond:
-                until = self.until(self.probes, h, beyond)
-            if until == END == self.until(self.results, h, beyond):
-                return Finding(h, END)
-            if until > beyond:
-                ranked.append(Finding(h, until))
-        for finding in sorted(ranked, key=_rank, reverse=True):
-            if best is not None and _rank(finding) <= _rank(best):
-                break
-            full = self.until(self.results, finding.hypothesis, beyond)
-            if full > beyond:
-                best = _better(best, finding._replace(until=full))
-        return best
-
-
-def _rank(finding: Finding) -> tuple[Place, float]:
-    return finding.until, -finding.hypothesis.complexity
-
-
-def _better(one: Finding | None, two: Finding | None) -> Finding | None:
-    if one is None or two is None:
-        return one or two
-    return two if _rank(two) > _rank(one) else one
-
-
-def _probes(results: Sequence[Outcome]) -> list[Outcome]:
-    """Return a few cases that differ: some that are wrong, some that are right."""
-    kinds: dict[Any, Outcome] = {}
-    for outcome in sorted(results, key=lambda outcome: outcome.problem.D):
-        p = outcome.problem
-        wrong = any(entry.wrong for entry in outcome.entries)
-        kinds.setdefault((wrong, min(p.L, 3), p.N > 1, bool(p.b[0].any())), outcome)
-    return list(kinds.values())[:8]
-
-
-def _possible(results: Sequence[Outcome], place: Place) -> list[str]:
-    """Return the mistakes that can show first at a place: of its stage, or of one not supplied."""
-    supplied = supplied_stages(results)
-    return [
-        name
-        for name, mistake in mistakes.items()
-        if STAGES[mistake.stage].phase <= place[0]
-        and (mistake.stage not in supplied or STAGES[mistake.stage].phase == place[0])
-    ]
-
-
-def _wrong_layers(results: Sequence[Outcome], first: Entry) -> list[int]:
-    """Return the layers in which the first stage that is wrong is so; for the whole net, all."""
-    wrong = (entry for outcome in results for entry in outcome.entries if entry.wrong)
-    layers = {
-        entry.layer
-        for entry in wrong
-        if entry.place[0] == first.place[0] and entry.layer is not None
-    }
-    return sorted(layers) or list(range(max(outcome.problem.L for outcome in results)))
-
-
-def _combinations(declared: Conventions) -> Iterator[Hypothesis]:
-    """Yield every set of undeclared conventions, simple ones first."""
-    made = []
-    axes = [[(key, value) for value in CHOICES[key]] for key in CHOICES if key != "base"]
-    for chosen in itertools.product(*axes):
-        changes = tuple((k, v) for k, v in chosen if getattr(declared, k) != v)
-        if changes:
-            made.append(Hypothesis(changes))
-            if any(k == "weights" for k, _ in changes):
-                made.append(Hypothesis(changes, misread=True))
-    yield from sorted(made, key=lambda h: (h.complexity, not h.misread))
-
-
-def _by_conventions(search: Search, first: Place) -> Finding | None:
-    """Return the best explanation by undeclared conventions, and a mistake behind them if need be.
-
-    Where they do not explain all, several conventions that are not of form only are mistakes in
-    disguise: not all of their consequences are there.
-    """
-    found = search.best(_combinations(search.declared), first)
-    if found is None or found.explains_all:
-        return found
-    names = _possible(search.results, found.until)
-    both = search.best((found.hypothesis._replace(mistake=n) for n in names), found.until)
-    if both is not None and both.explains_all:
-        return both
-    if _plausible_alone(found.hypothesis):
-        return found
-    return search.best(filter(_plausible_alone, _combinations(search.declared)), first)
-
-
-def _plausible_alone(h: Hypothesis) -> bool:
-    return len(h.changes) == 1 or {key for key, _ in h.changes} <= FORM
-
-
-def _with_residuals(
-    best: Finding, results: Sequence[Outcome], declared: Conventions, first: Entry
-) -> Finding:
-    """Fill in the residual at the first error, and that of the next best mistake."""
-    shown = []  # cases, at most four, that are wrong first in the stage that is wrong first
-    for outcome in results:
-        mine = next((entry for entry in outcome.entries if entry.wrong), None)
-        if mine is not None and mine.stage == first.stage:
-            shown.append((outcome, mine.name))
-    phase = STAGES[first.stage].phase
-
-    def residual(h: Hypothesis) -> float:
-        found = (
-            disagreement(outcome, predict(outcome, declared, h, phase), name)
-            for outcome, name in shown[:4]
+def _root(
+    stage: str,
+    stages: dict[str, list[Wrong]],
+    results: Sequence[Outcome],
+    cases: Sequence[Sequence[Wrong]],
+    supplied: set[str],
+    relate: Relate,
+) -> Root:
+    wrong = stages[stage]
+    compared = _compared(stage, results, cases)
+    later = [name for name in stages if name != stage]
+    mistake, only, with_it = _best_name(wrong, compared, stages, supplied)
+    perhaps: tuple[str, ...] = ()
+    found = entries = None
+    if mistake is None:
+        found = relate(wrong, results)
+        if found is None:
+            entries = of_entries([Entries(w.stage, w.off, _argument(w)) for w in wrong])
+        through = {s for w in wrong for s in supplied_through(w)}
+        perhaps = tuple(
+            name
+            for name in later
+            if name == OTHER_HALF.get(stage)
+            or through & {s for w in stages[name] for s in supplied_through(w)}
         )
-        return max([0.0, *found])
+    else:  # where the mistake changes nothing, nothing is to be seen
+        compared = [w for w in compared if w.root or shows(mistake, w)]
+    where = condition([Compared(w.outcome, w.layer, w.root) for w in compared])
+    first = _witness(wrong, where)
+    layers = first.problem.L
+    made_in, layer = stage, first.layer
+    if mistake is not None:
+        made_in, layer = _place(mistake, only, first)
+    right, any_before = _before(first.entry, wrong, results)
+    return Root(
+        first.entry, layers, made_in, layer, len(wrong), len(compared),
+        mistake, where, entries, found, with_it, perhaps, right, any_before,
+        tuple(s for s in STAGES if s in {t for w in wrong for t in supplied_through(w)}),
+        _values(cases) if stage in ("Delta", "G_W", "G_b") else (),
+    )  # fmt: skip
 
-    base = best.hypothesis._replace(only=None)
-    others = [
-        (name, residual(base._replace(mistake=name)))
-        for name, mistake in mistakes.items()
-        if name != base.mistake and mistake.stage == first.stage
-    ]
-    runner_up = min(others, key=lambda pair: pair[1], default=None)
-    return best._replace(residual=residual(best.hypothesis), runner_up=runner_up)
+
+def supplied_through(w: Wrong) -> set[str]:
+    """Return the stages that an array reads and that were not supplied."""
+    return {split(name)[0] for name in w.through}
+
+
+def _compared(
+    stage: str, results: Sequence[Outcome], cases: Sequence[Sequence[Wrong]]
+) -> list[Wrong]:
+    """Return the arrays of a stage that were compared, right ones included.
+
+    One that only follows is right in itself: its formula gives it, at the candidate's own inputs.
+    One that is right although its inputs are wrong says nothing, and is left out.
+    """
+    found = []
+    for outcome, case in zip(results, cases, strict=True):
+        wrong, p = {w.name: w for w in case}, outcome.problem
+        for entry in outcome.entries:
+            if entry.stage != stage or not entry.checked:
+                continue
+            if entry.name in wrong:
+                found.append(wrong[entry.name])
+                continue
+            near, _ = supplied_inputs(entry.name, frozenset(outcome.arrays), p.L, hidden_layers(p))
+            if not any(name in wrong for name in near):
+                base = right_value(outcome, entry.name)
+                found.append(Wrong(outcome, entry, base, (), (), False))
+    return found
+
+
+def _argument(w: Wrong) -> Bounded | None:
+    """Return y at each entry, where the array is a function of it."""
+    name = f"Y_{w.layer}"
+    if w.stage not in ("Z", "log_dsigma", "dlog_dsigma"):
+        return None
+    return w.inputs.get(name, w.outcome.case.expected[name])
+
+
+def _best_name(
+    wrong: list[Wrong], compared: list[Wrong], stages: dict[str, list[Wrong]], supplied: set[str]
+) -> tuple[str | None, int | None, tuple[str, ...]]:
+    """Return the mistake that makes these arrays, its layer, and the stages it makes wrong, too.
+
+    Of several, the one that makes most stages wrong; then the one that would be seen least where
+    nothing is wrong.
+    """
+    found = list(named(wrong, supplied))
+    if not found:
+        return None, None, ()
+    scored = []
+    for name, only in found:
+        with_it = tuple(s for s in stages if s != wrong[0].stage and makes(name, stages[s], only))
+        unseen = 0
+        if len(found) > 1:
+            unseen = sum(shows(name, w) for w in compared if not w.root)
+        scored.append((-len(with_it), unseen, name, only, with_it))
+    _, _, name, only, with_it = min(scored, key=lambda item: item[:2])
+    return name, only, with_it
+
+
+def _witness(wrong: Sequence[Wrong], where: Condition | None) -> Wrong:
+    """Return the array that shows an error best: the first in order, of several the worst.
+
+    For an error of the last layer it is one of a net that has others.
+    """
+    if where is not None and where.key.startswith("layer") and "last" in where.value:
+        deep = [w for w in wrong if w.problem.L > 1]
+        wrong = deep or wrong
+    if wrong[0].stage == "Delta" and any(w.problem.L > 1 for w in wrong):
+        wrong = [w for w in wrong if w.problem.L > 1]
+    first = first_wrong([w.entry for w in wrong])
+    return next(w for w in wrong if w.entry is first)
+
+
+def _place(mistake: str, only: int | None, first: Wrong) -> tuple[str, int | None]:
+    """Return stage and layer of a mistake: those of the first error, unless it is hidden there."""
+    made = mistakes[mistake]
+    if made.stage == first.stage:
+        return made.stage, first.layer
+    return made.stage, only if only is not None else made.first_layer(first.problem.L)
+
+
+def _before(
+    first: Entry, wrong: Sequence[Wrong], results: Sequence[Outcome]
+) -> tuple[tuple[str, ...], bool]:
+    """Return the stages before an error that were supplied and are right; whether any was.
+
+    What comes before it in a case comes before the first of its arrays there; in a case that has
+    none, before the array that shows it best.
+    """
+    begins: dict[int, Place] = {}
+    for w in wrong:
+        begins[id(w.outcome)] = min(begins.get(id(w.outcome), w.entry.place), w.entry.place)
+    right: dict[str, bool] = {}
+    for outcome in results:
+        L = outcome.problem.L
+        usual = order(first.name, L) if (first.layer or 0) < L else first.place
+        for entry in outcome.entries:
+            if entry.checked and entry.place < begins.get(id(outcome), usual):
+                right[entry.stage] = right.get(entry.stage, True) and not entry.wrong
+    below = (first.layer or 0) > 0 if first.stage != "Delta" else first.place[1] > 0
+    if not below:
+        right.pop(first.stage, None)  # there is none before it
+    return tuple(stage for stage in STAGES if right.get(stage)), bool(right)
+
+
+def _values(cases: Sequence[Sequence[Wrong]]) -> tuple[str, ...]:
+    """Return the stages of values that are wrong in themselves."""
+    bad = {w.stage for case in cases for w in case if w.root}
+    return tuple(stage for stage in VALUES if stage in bad)
+
+
+def _follows(cases: Sequence[Sequence[Wrong]]) -> dict[str, tuple[str, ...]]:
+    """Return, for each stage with arrays that only follow, the stages that they follow from."""
+    found: dict[str, dict[str, None]] = {}
+    for case in cases:
+        for w in case:
+            if not w.root:
+                for name in origin(case, w.name):
+                    found.setdefault(w.stage, {})[split(name)[0]] = None
+    ordered = sorted(found, key=lambda stage: STAGES[stage].phase)
+    return {stage: tuple(found[stage]) for stage in ordered}

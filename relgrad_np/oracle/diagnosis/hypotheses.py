@@ -1,4 +1,4 @@
-"""A hypothesis about a candidate, executed: what it would return, and how long that agrees."""
+"""Conventions that a candidate may have, executed: what it would return, how long that agrees."""
 
 from __future__ import annotations
 
@@ -7,44 +7,36 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..conventions import OF_VARIANT, Conventions, to_default
-from ..mistakes.catalogue import mistakes
+from ..conventions import OF_VARIANT, Conventions, restored, to_default
 from ..mistakes.formulas import run
 from ..truths.records import Array
 from ..truths.stages import STAGES, Place, order, split
-from .compare import Outcome, ratio, worst
+from .outcome import Outcome, ratio, worst
 
 END: Place = (99, 0, 0)  # behind every array
+EXPENSIVE = {"W_exp", "b_exp", "X_back"}  # left out where others can settle it
 
 
 class Hypothesis(NamedTuple):
-    """What a candidate may do: undeclared conventions, and a mistake, in one layer or in all.
+    """What a candidate may do: undeclared conventions.
 
     `misread`: it computes with the transposed weights throughout (x @ W with W as it is given).
     """
 
     changes: tuple[tuple[str, str], ...] = ()
     misread: bool = False
-    mistake: str | None = None
-    only: int | None = None
 
     @property
-    def complexity(self) -> float:
+    def complexity(self) -> int:
         """How much it assumes."""
-        return len(self.changes) + (self.mistake is not None) + 0.5 * (self.only is not None)
+        return len(self.changes)
 
 
 class Finding(NamedTuple):
-    """A hypothesis, and the place at which it first disagrees with the candidate.
-
-    `residual` is its worst disagreement at the first error, in units of what is allowed;
-    `runner_up` the next best mistake and its residual.
-    """
+    """A hypothesis, and the place at which it first disagrees with the candidate."""
 
     hypothesis: Hypothesis
     until: Place
-    residual: float = 0.0
-    runner_up: tuple[str, float] | None = None
 
     @property
     def explains_all(self) -> bool:
@@ -71,13 +63,10 @@ def predict(
     if actual.reduction != declared.reduction:
         factor = p.N if actual.reduction == "sum" else 1 / p.N
     p = p._replace(eta=p.eta * factor)
-    wanted = {split(name)[0] for name in outcome.arrays}
-    wanted = {stage for stage in wanted if STAGES[stage].phase <= phase}
-    lines = mistakes[h.mistake].lines if h.mistake else {}
+    wanted = judged(outcome, phase)
     with np.errstate(all="ignore"):
         more = OF_VARIANT[actual.variant] if wanted & {"R_W", "R_b"} else ()
-        made = run(p, lines, only=h.only, wanted=wanted | set(more))
-    # a mistake in R_W is one of the declared variant, whatever that is
+        made = run(p, wanted=wanted | set(more))
     sources = {}
     if actual.variant != declared.variant or declared.variant != "output augmented":
         sources = dict(zip(("R_W", "R_b"), OF_VARIANT[actual.variant], strict=True))
@@ -91,15 +80,23 @@ def predict(
         source = f"{sources[stage]}_{index}" if stage in sources else name
         if stage in wanted and source in made:
             x = to_default(name, made[source], differs, p.N)
-            found[name] = x * factor if STAGES[stage].summed else x
+            x = x * factor if STAGES[stage].summed else x
+            found[name] = restored(name, x, declared, p) - (restored(name, x, actual, p) - x)
     return found
+
+
+def judged(outcome: Outcome, phase: int) -> set[str]:
+    """Return the stages that settle a hypothesis: those supplied, up to a phase."""
+    supplied = {split(name)[0] for name in outcome.arrays}
+    supplied = {stage for stage in supplied if STAGES[stage].phase <= phase}
+    return supplied - EXPENSIVE or supplied
 
 
 def agreement(outcome: Outcome, declared: Conventions, h: Hypothesis, phase: int = END[0]) -> Place:
     """Return where a hypothesis first disagrees with a candidate, up to a phase; else END."""
-    predicted = predict(outcome, declared, h, phase)
+    predicted, stages = predict(outcome, declared, h, phase), judged(outcome, phase)
     for name in outcome.errors:
-        if STAGES[split(name)[0]].phase > phase:
+        if split(name)[0] not in stages:
             continue
         if not disagreement(outcome, predicted, name) <= 1:
             return order(name, outcome.problem.L)
@@ -124,5 +121,5 @@ def disagreement(outcome: Outcome, predicted: dict[str, Array], name: str) -> fl
     largest = float(np.max(np.abs(guess[np.isfinite(guess)]), initial=0.0))
     scale = max(1.0, largest / tolerance.size) if tolerance.size else 1.0
     allowed = max(2 * allowed * scale, 128 * outcome.eps * largest)
-    allowed *= max(outcome.conditions)  # a mistaken line may go through an inverse
+    allowed *= max(outcome.conditions)  # other weights may be worse conditioned
     return ratio(worst(outcome.arrays[name], guess), allowed)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .compare import Outcome
+from .outcome import Outcome
 
 ILL = 500.0  # a condition number above which an inverse shows
 

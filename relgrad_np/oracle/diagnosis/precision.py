@@ -1,8 +1,8 @@
 """Wrong digits, not a wrong formula: the precision that a result was computed in.
 
-All errors must stay within what that precision allows a right formula. Where float64 is claimed and
-the errors are those of float32, this is evidence enough: nothing else errs so little. A coarser
-format needs more: values that have no more bits than the format, or a Y_0 that is X @ W' + b with
+All errors must stay within what that precision allows a right formula. That alone proves nothing: a
+small epsilon that was added, or an iteration that was stopped early, errs as little. A format is
+proven by wrong arrays whose values have no more bits than it, or by a Y_0 that is X @ W' + b with
 its operands rounded to it.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..truths.records import Array
-from .compare import Outcome, first_wrong, ratio, worst
+from .outcome import Outcome, first_wrong, ratio, worst
 
 
 class Format(NamedTuple):
@@ -52,10 +52,28 @@ def rounded(x: Array, bits: int, how: Any = np.rint) -> Array:
     return np.ldexp(how(np.ldexp(mantissa, bits)), exponent - bits)
 
 
-def diagnose(results: Sequence[Outcome]) -> str | None:
-    """Return the name of the format that explains every error, or None.
+class Digits(NamedTuple):
+    """A precision that the errors are of the size of; `proven` if the values show that it is it.
 
-    It is "float32", "TF32", "float16" or "bfloat16", and coarser than the format that is claimed.
+    >>> Digits("float32_or_epsilon", False).words
+    'float32-sized errors, or a small epsilon'
+    """
+
+    name: str
+    proven: bool
+
+    @property
+    def words(self) -> str:
+        """What is claimed."""
+        if not self.proven:
+            return "float32-sized errors, or a small epsilon"
+        return f"the digits of {self.name} arithmetic"
+
+
+def diagnose(results: Sequence[Outcome]) -> Digits | None:
+    """Return the precision that explains every error, or None.
+
+    Proven it is float32, TF32, float16 or bfloat16, coarser than the one that is claimed.
     """
     rows = [entry for outcome in results for entry in outcome.entries if entry.checked]
     first, claimed = first_wrong(rows), max((o.eps for o in results), default=0.0)
@@ -68,11 +86,11 @@ def diagnose(results: Sequence[Outcome]) -> str | None:
         return None
     for form in reversed(possible):  # values with few bits: the format itself
         if form.stored and all(_representable(outcome, form.bits) for outcome in results):
-            return form.name
+            return Digits(form.name, True)
     for form in possible:
         if form.bits < 24 and _simulated(results, form.bits):
-            return form.name
-    return possible[0].name if possible[0].name == "float32" else None
+            return Digits(form.name, True)
+    return Digits("float32_or_epsilon", False) if possible[0].name == "float32" else None
 
 
 def used_eps(results: Sequence[Outcome]) -> float:
@@ -89,10 +107,9 @@ def used_eps(results: Sequence[Outcome]) -> float:
 
 
 def _representable(outcome: Outcome, bits: int) -> bool:
-    """Whether so many bits hold every value."""
-    return all(
-        bool(np.all(rounded(x, bits) == x)) for x in outcome.arrays.values() if np.isfinite(x).all()
-    )
+    """Whether so many bits hold every value of the wrong arrays."""
+    wrong = (outcome.arrays[entry.name] for entry in outcome.entries if entry.wrong)
+    return all(bool(np.all(rounded(x, bits) == x)) for x in wrong if np.isfinite(x).all())
 
 
 def _simulated(results: Sequence[Outcome], bits: int) -> bool:

@@ -1,70 +1,100 @@
-"""A finding in words: the sentences of a report's diagnosis."""
+"""Claims in words: the sentences of a report's diagnosis."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from ..conventions import FILE, MEANING, Conventions
 from ..mistakes.catalogue import mistakes
-from ..report import Report
-from ..truths.stages import STAGES
-from .compare import Entry
-from .hypotheses import Finding
+from .claims import Advice, Root
+from .conditions import Condition
 
 
-def explained(report: Report, first: Entry, finding: Finding) -> Report:
-    """Return the report with a diagnosis: undeclared conventions, a mistake, or both."""
-    h, words = finding.hypothesis, []
-    changes = dict(h.changes)
-    report = report._replace(undeclared=changes, explains_all=finding.explains_all)
-    if changes:
-        listed = (_convention(key, value, report) for key, value in h.changes)
-        words.append("undeclared: " + "; ".join(listed))
-    if h.mistake is None:
-        rest = "with that declared, everything supplied is right"
-        if not finding.explains_all:
-            later = next(s.name for s in STAGES.values() if s.phase == finding.until[0])
-            rest = f"with that declared, results are right up to {later}"
-        words.append(f"{rest}; declare it in {FILE} or as oracle.Conventions")
-        return report._replace(kind="convention", diagnosis="; ".join(words))
-    # a mistake starts at the first error, unless conventions or stages not supplied come before it
-    mistake, layer = mistakes[h.mistake], first.layer
-    if changes or mistake.stage != first.stage:
-        layer = h.only if h.only is not None else mistake.first_layer(report.layers)
-    where = f"layer {layer}, {mistake.stage}" if layer is not None else mistake.stage
-    where = f"{where} (in this layer only)" if h.only is not None else where
-    words.append(f"{where}: {mistake.title}")
-    supplied = mistake.stage in {entry.stage for entry in report.entries}
-    if not supplied:
-        words.append(f"{mistake.stage} was not supplied: the first error seen is in {first.name}")
-    if report.isolated:
-        words.append("the inputs were the true ones")
-    elif not changes and supplied:
-        words.append("everything before it is right")
-    if not finding.explains_all:
-        words.append("it does not explain all: there is another error after it")
-    return report._replace(
-        kind="mistake", diagnosis="; ".join(words), mistake=h.mistake, stage=mistake.stage,
-        layer=layer, notes=(*report.notes, _match(finding)),
-    )  # fmt: skip
+def diagnosis(roots: Sequence[Root], *, isolated: bool = False) -> str:
+    """Return a sentence for each error; the first in order of propagation comes first.
+
+    >>> diagnosis([])
+    ''
+    """
+    return "; also wrong: ".join(error(root, isolated=isolated) for root in roots)
 
 
-def _convention(key: str, value: str, report: Report) -> str:
+def error(root: Root, *, isolated: bool = False) -> str:
+    """Return what is wrong, where, what it is, and what was right before it."""
+    found = (root.condition, root.entries)
+    words = [_what(root), *(_only(c) for c in found if c is not None and not _is_of_layers(c))]
+    if root.with_it:
+        words.append(f"it makes {_listed(root.with_it)} wrong, too")
+    if root.first.stage != root.stage:
+        words.append(f"{root.stage} was not supplied: the first error seen is in {root.first.name}")
+    elif root.not_supplied and root.mistake is None:
+        was = "was" if len(root.not_supplied) == 1 else "were"
+        words.append(f"{_listed(root.not_supplied)} {was} not supplied: the error may lie there")
+    if root.perhaps:
+        words.append(f"{_listed(root.perhaps)} may be wrong for the same reason")
+    if root.unless_autodiff:
+        follows = _listed(root.unless_autodiff)
+        words.append(f"if it was made by automatic differentiation, it may follow from {follows}")
+    words.append("the inputs were the true ones" if isolated else _before(root))
+    return "; ".join(words)
+
+
+def _what(root: Root) -> str:
+    where = root.where + _scope(root)
+    if root.mistake is not None:
+        return f"{where}: {mistakes[root.mistake].title}"
+    size = f"wrong by {root.first.units:.1e} of what is allowed (case {root.first.case})"
+    if root.relation is not None:
+        return f"{where}: it is {root.relation.words}; it is {size}"
+    return f"{where}: it is {size}; no mistake of the catalogue explains it"
+
+
+def _is_of_layers(found: Condition) -> bool:
+    return found.key == "layer"
+
+
+def _scope(root: Root) -> str:
+    """Return in which layers an error is, if not in all."""
+    found = root.condition
+    if found is None or not _is_of_layers(found):
+        return ""
+    this = found.value == "first" or found.value.isdigit()
+    return " (in this layer only)" if this else f" ({found.words} only)"
+
+
+def _only(found: Condition) -> str:
+    met = f"{found.wrong} of {found.met}" if not found.exact else f"all {found.met}"
+    return f"only {found.words}: {met} {found.of} there, none of the {found.others} others"
+
+
+def _before(root: Root) -> str:
+    if root.right_before:
+        return f"right before it: {', '.join(root.right_before)}"
+    if root.supplied_before:
+        return "nothing that was supplied before it is right"
+    return "nothing before it was supplied"
+
+
+def undeclared(advice: Advice, roots: Sequence[Root], declared: Mapping[str, str]) -> str:
+    """Return which conventions to declare, and what is right once they are."""
+    listed = "; ".join(_convention(key, value, declared) for key, value in advice.declare.items())
+    start, would, hedge = "with that declared,", "are", ""
+    if not advice.tried:
+        start = "with that declared, W transposed on reading and the results written anew,"
+        would, hedge = "would still be", ", as far as files can tell"
+    rest = f"{start} everything supplied {'is' if advice.tried else 'would be'} right{hedge}"
+    if advice.wrong:
+        count = f"{advice.wrong} of {advice.checked} arrays"
+        rest = f"{start} {count} {would} wrong{hedge}: {diagnosis(roots)}"
+    return f"undeclared: {listed}; {rest}; declare it in {FILE} or as oracle.Conventions"
+
+
+def _convention(key: str, value: str, declared: Mapping[str, str]) -> str:
     if (key, value) in MEANING:
         return f"{key} = {value} ({MEANING[key, value]})"
-    return f"{key} = {value}, not {getattr(Conventions(**report.conventions), key)}"
+    return f"{key} = {value}, not {getattr(Conventions(**declared), key)}"
 
 
-def _match(finding: Finding) -> str:
-    """Return how well a mistake fits at the first error, and how well the next best does."""
-    fit = f"{finding.residual:.2g} of what is allowed"
-    text = f"match of this explanation at the first error: {fit}"
-    if finding.runner_up:
-        name, residual = finding.runner_up
-        text += f"; next best: {mistakes[name].title} ({residual:.2g})"
-    return text
-
-
-def unexplained(first: Entry, isolated: bool) -> str:
-    """Return the place of an error that no hypothesis explains."""
-    before = "what it was given is right" if isolated else "everything before it is right"
-    size = f"{first.where} is wrong by {first.units:.1e} of what is allowed (case {first.case})"
-    return f"{size}; {before}; no mistake of the catalogue explains it"
+def _listed(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..conventions import OF_VARIANT, Conventions
-from ..diagnosis.compare import EPS, Outcome, worst
+from ..diagnosis.outcome import EPS, Outcome, worst
 from ..truths.drawing import make
 from ..truths.records import Array, Case, Power, Powers, Problem, Share
 from ..truths.stages import STAGES, split

@@ -1,0 +1,216 @@
+"""Advice is tried before it is given: the candidate is run again, with conventions declared.
+
+Files cannot be run again. Their arrays are converted anew, which is the same, unless their author
+read W as transposed: then they are held against the right arrays for the transposed W.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..conventions import OF_BIAS, Conventions, restored, to_default
+from ..truths.records import Array, Case, Problem, Tolerance
+from ..truths.stages import STAGES, split
+from .claims import Advice, Explanation
+from .compare import Found, outcomes
+from .outcome import Outcome, supplied_stages
+from .own import evaluate
+from .roots import by_stage, wrong_arrays
+from .undeclared import probes, proposals, single_changes
+
+Again = Callable[[Conventions, Collection[str] | None], Found]
+"""Runs a candidate again with other conventions, on all cases or on those of these ids."""
+Explain = Callable[[Sequence[Outcome]], Explanation]
+"""Returns every independent error of results."""
+
+
+class Trial(NamedTuple):
+    """Conventions that were declared for it, what came out, and what is still wrong."""
+
+    changes: Mapping[str, str]
+    results: Sequence[Outcome]
+    explanation: Explanation
+    tried: bool = True
+
+    @property
+    def cost(self) -> float:
+        """How much is assumed: conventions declared, and what is still wrong."""
+        return len(self.changes) + self.explanation.cost
+
+    @property
+    def advice(self) -> Advice:
+        """What to declare, and what remains."""
+        rows = [e for o in self.results for e in o.entries if e.checked]
+        return Advice(self.changes, self.tried, sum(e.wrong for e in rows), len(rows))
+
+
+class Trials:
+    """Everything that trials have in common: the candidate's results, and how to get new ones.
+
+    `explain` finds errors and their names; `relate` also how wrong arrays relate to right ones,
+    which takes longer.
+    """
+
+    def __init__(
+        self,
+        results: Sequence[Outcome],
+        declared: Conventions,
+        again: Again,
+        explain: Explain,
+        relate: Explain,
+        *,
+        from_files: bool = False,
+        isolated: bool = False,
+        autodiff: Collection[str] = (),
+    ) -> None:
+        self.results, self.declared = results, declared
+        self.again, self.explain = again, explain
+        self.from_files, self.isolated, self.autodiff = from_files, isolated, autodiff
+        self.plain = explain(results)
+        if len(self.plain.roots) <= 2:  # of many, most owe something to a convention
+            self.plain = relate(results)
+        few = [o for o in probes(results) if o.problem.N > 1 and o.problem.D < 5]
+        self.few = few[:3] or list(results[:3])
+
+    def best(self) -> Trial | None:
+        """Return the conventions to declare, or None if what is wrong is better explained without.
+
+        Where both explain it equally well, conventions come first.
+        """
+        made = list(self._proposed())
+        roots = self.plain.roots
+        known = all(root.mistake or root.relation for root in roots)
+        if not made and not (len(roots) == 1 and known):
+            made = list(self._found())
+        most = self.plain.cost
+        good = [t for t in made if t.cost < most or (t.cost == most and not t.explanation.roots)]
+        return min(good, key=lambda trial: trial.cost, default=None)
+
+    def _proposed(self) -> Iterator[Trial]:
+        """Yield trials of what predictions propose; of parts, of each convention."""
+        if self.isolated:
+            for changes in single_changes(self.declared):
+                yield from self._trial(changes)
+            return
+        for h in proposals(self.results, self.declared, int(self.plain.cost)):
+            if h.misread and self.from_files:
+                yield from self._misread(dict(h.changes))
+            else:
+                yield from self._trial(dict(h.changes))
+
+    def _trial(self, changes: Mapping[str, str]) -> Iterator[Trial]:
+        found = self._run(changes, None)
+        if found and not self._evades(changes, found) and self._may_be_better(changes, found):
+            yield Trial(changes, found, self.explain(found))
+
+    def _may_be_better(self, changes: Mapping[str, str], found: Sequence[Outcome]) -> bool:
+        """Whether conventions can cost less than what is wrong without them."""
+        if self.plain.cost - len(changes) < 1:
+            return not any(entry.wrong for o in found for entry in o.entries)
+        few = {outcome.problem.id for outcome in self.few}
+        left = self._errors([o for o in found if o.problem.id in few])
+        return len(changes) + left <= self.plain.cost
+
+    def _run(self, changes: Mapping[str, str], ids: Collection[str] | None) -> list[Outcome]:
+        how = self.declared._replace(**changes)
+        try:
+            return outcomes(self.again(how, ids), how)
+        except Exception:  # whatever the candidate raises, it is no candidate of these conventions
+            return []
+
+    def _evades(self, changes: Mapping[str, str], found: Sequence[Outcome]) -> bool:
+        """Whether an error is gone only because its stage is not compared any more.
+
+        Who returns gradients of biases has biases.
+        """
+        compared = {e.stage for o in found for e in o.entries if e.checked}
+        supplied = supplied_stages(self.results)
+        if "bias" in changes and supplied & set(OF_BIAS):
+            return True
+        return any(root.first.stage not in compared for root in self.plain.roots)
+
+    def _found(self) -> Iterator[Trial]:
+        """Yield trials of conventions that, added one by one, leave fewer errors in a few cases."""
+        ids = {outcome.problem.id for outcome in self.few}
+        changes: dict[str, str] = {}
+        left = self._errors(self.few)
+        for _ in range(3):
+            options = []
+            for change in single_changes(self.declared._replace(**changes)):
+                if change.keys() & {"bias", "last_layer"} or change.keys() & changes.keys():
+                    continue
+                found = self._run({**changes, **change}, ids)
+                if found and not self._evades(change, found):
+                    options.append((self._errors(found), change))
+            if not options or min(options, key=lambda o: o[0])[0] >= left:
+                break
+            left, change = min(options, key=lambda o: o[0])
+            changes |= change
+            yield from self._trial(dict(changes))
+
+    def _errors(self, results: Sequence[Outcome]) -> int:
+        """Return how many stages are wrong in themselves, those of expensive formulas left out."""
+        found = []
+        for outcome in results:
+            kept = {
+                name: x for name, x in outcome.arrays.items()
+                if STAGES[split(name)[0]].phase < STAGES["W_exp"].phase
+            }  # fmt: skip
+            found += wrong_arrays(
+                Outcome(outcome.case, kept, outcome.eps), self.isolated, self.autodiff
+            )
+        return len(by_stage(found))
+
+    def _misread(self, changes: Mapping[str, str]) -> Iterator[Trial]:
+        """Yield what comes out if W was read as transposed, as far as files can tell."""
+        found = []
+        for outcome in self._run(changes, None):
+            p = outcome.problem._replace(W=tuple(W.T for W in outcome.problem.W))
+            found.append(_with_truths_of(outcome, outcome.case._replace(problem=p)))
+        if found:
+            yield Trial(changes, found, self.explain(found), tried=False)
+
+
+def _with_truths_of(outcome: Outcome, case: Case) -> Outcome:
+    """Return an outcome whose expected arrays are computed here; X_back is left out."""
+    wanted = [name for name in case.expected if name != "X_back"]
+    with np.errstate(all="ignore"):
+        made = evaluate(case.problem, {}, wanted)
+    sizes = {name: float(np.max(x.size, initial=0.0)) for name, x in made.items()}
+    case = case._replace(
+        expected={name: x.value for name, x in made.items()},
+        tolerances={name: Tolerance(size, 0.0, size) for name, size in sizes.items()},
+    )
+    arrays = {name: x for name, x in outcome.arrays.items() if name != "X_back"}
+    return Outcome(case, arrays, outcome.eps)
+
+
+def converted(found: Found, declared: Conventions) -> Again:
+    """Return how results in files are judged with other conventions: their arrays are converted.
+
+    >>> converted([], Conventions())(Conventions(direction="descent"), None)
+    []
+    """
+
+    def again(how: Conventions, ids: Collection[str] | None) -> Found:
+        made = []
+        for case, arrays, dtype in found:
+            if ids is None or case.problem.id in ids:
+                p = case.problem
+                new = {key: _other(key, x, declared, how, p) for key, x in arrays.items()}
+                made.append((case, new, dtype))
+        return made
+
+    return again
+
+
+def _other(name: str, x: Array, declared: Conventions, how: Conventions, p: Problem) -> Array:
+    """Return an array that was converted from declared conventions as others convert it."""
+    x = x - (restored(name, x, declared, p) - x)
+    x = to_default(name, x, declared._replace(reduction="mean"), p.N)
+    if declared.reduction == "sum" and STAGES[split(name)[0]].summed:
+        x = x * p.N
+    return restored(name, to_default(name, x, how, p.N), how, p)

@@ -1,0 +1,200 @@
+"""What a failing report claims: every error by its place, nothing false, advice that was tried."""
+
+import numpy as np
+import pytest
+
+from relgrad_np import oracle
+from relgrad_np.oracle import check, mistakes
+from relgrad_np.oracle.diagnosis.bounded import Bounded, inverse
+from relgrad_np.oracle.diagnosis.conditions import Entries, of_entries
+from relgrad_np.oracle.diagnosis.own import evaluate
+from relgrad_np.oracle.diagnosis.reads import READS, reads
+from relgrad_np.oracle.diagnosis.roots import hidden_layers
+from relgrad_np.oracle.mistakes import formulas
+from relgrad_np.oracle.truths.stages import STAGES, split
+from relgrad_np.oracle.truths.suite import small
+from relgrad_np.oracle.verdict import judge
+from validation import diagnosis, planted
+from validation.inventions import INVENTIONS
+
+SUITE = small()
+FEW = SUITE.where(id=[
+    "depth-3-2", "depth-1-3", "generic-leaky_tanh-normal", "generic-softplus-laplace", "one-sample",
+    "generic-smooth_leaky_relu-logistic", "no-bias-smooth_leaky_relu", "large-sech",
+    "generic-elu-student_t", "middling-softplus",
+    "last-activated-leaky_tanh-normal",
+])  # fmt: skip
+pytestmark = pytest.mark.filterwarnings("ignore:.*:RuntimeWarning")
+
+
+def all_but(case, *stages):
+    return [name for name in case.expected if split(name)[0] not in stages]
+
+
+@pytest.mark.parametrize("name", ["depth-3-2", "last-activated-leaky_tanh-normal"])
+def test_the_table_of_inputs_is_that_of_the_formulas(name):
+    """An array is changed: exactly those change whose formula reads it."""
+    (case,) = SUITE.where(id=name).cases
+    p, wanted = case.problem, all_but(case, "X_back")
+    usual = evaluate(p, case.expected, wanted)
+    for changed in wanted:
+        own = {**case.expected, changed: 1.25 * case.expected[changed] + 0.1}
+        made = evaluate(p, own, wanted)
+        moved = {n for n in wanted if np.max(np.abs(made[n].value - usual[n].value)) > 1e-9}
+        listed = {n for n in wanted if changed in reads(n, p.L, hidden_layers(p))}
+        assert moved == listed, changed
+
+
+def test_every_stage_is_in_the_table():
+    assert set(READS) == set(STAGES)
+
+
+def test_a_formula_brings_its_tolerance():
+    """Of the size of the suite's own, which is derived in 60 digits."""
+    for case in FEW.cases:
+        names = all_but(case, "X_back", "W_exp", "b_exp")
+        for name, made in evaluate(case.problem, {}, names).items():
+            right, tolerance = case.expected[name], case.tolerances[name]
+            assert np.max(np.abs(made.value - right)) <= made.allowed(2.0**-52), name
+            assert made.allowed(2.0**-52) <= 30 * tolerance.allowed(2.0**-52), name
+    W = np.array([[1.0, 1.0], [1.0, 1.0 + 1e-9]])
+    assert inverse(W).allowed(2.0**-52) > 1e8 * Bounded(W).allowed(2.0**-52)
+
+
+@pytest.mark.parametrize("i", range(0, len(INVENTIONS), 7))
+def test_what_is_said_of_an_invention_is_true(i):
+    row = diagnosis.judged(INVENTIONS[i], FEW, "float64" if i % 2 else "float32", "NumPy")
+    assert row.detected
+    assert row.placed, row.said
+    assert not row.false
+
+
+def test_an_untrue_claim_is_seen():
+    """The checker of claims is no formality: what holds of one mistake is false of another."""
+    from validation.claims import false_claims
+    from validation.claims import planted as shown
+
+    one, two = (
+        i for i in INVENTIONS if i.title in ("I is added to R_W", "G_W is returned transposed")
+    )
+    report = check(planted.numpy_candidate(one.lines), FEW)
+    assert not list(false_claims(report, one, shown(one.lines, FEW)))
+    assert len(list(false_claims(report, two, shown(two.lines, FEW)))) >= 2
+
+
+def test_two_errors_are_both_named():
+    both = {**mistakes["score_negative"].lines, **mistakes["R_b_without_b"].lines}
+    report = check(planted.numpy_candidate(both), FEW)
+    assert [root.mistake for root in report.roots] == ["score_negative", "R_b_without_b"]
+    assert "also wrong: layer 0, R_b: the term of log|det W| (+ b) is missing" in report.verdict
+    assert report.follows["R_W"] == ("Delta",)
+    assert set(report.follows["b_plus"]) == {"Delta", "R_b"}
+
+
+def test_an_error_of_the_last_layer_is_placed_there():
+    lines = {"R_b": lambda m, k: formulas.LINES["R_b"](m, k) * (2 if k == m.L - 1 else 1)}
+    report = check(planted.numpy_candidate(lines), FEW)
+    assert report.layer == report.layers - 1 > 0
+    assert "(in the last layer only): it is 2 times the right one" in report.diagnosis
+
+
+def test_what_was_not_supplied_is_not_called_right():
+    def only(*stages):
+        lines = {"R_W": lambda m, k: formulas.LINES["R_W"](m, k) + m.eye()}
+        made = planted.numpy_candidate(lines)
+        return lambda p: {n: x for n, x in made.run(p).items() if split(n)[0] in stages}
+
+    alone = check(only("R_W"), FEW).diagnosis
+    assert "nothing before it was supplied" in alone
+    assert "Delta were not supplied" in alone
+    assert "right before it: Y, Delta" in check(only("Y", "Delta", "R_W"), FEW).diagnosis
+
+
+def test_relative_gradients_made_of_wrong_ordinary_ones_follow():
+    def run(p):
+        made = formulas.run(p, {"G_W": lambda m, k: formulas.LINES["G_W"](m, k).T})
+        return made | {f"R_W_separate_{k}": made[f"G_W_{k}"] @ W.T @ W for k, W in enumerate(p.W)}
+
+    report = check(run, FEW)
+    assert [root.stage for root in report.roots] == ["G_W"]
+    assert report.follows["R_W_separate"] == ("G_W",)
+
+
+def test_advice_that_fails_when_tried_is_not_given():
+    """It reads W in rows and returns R_W transposed: no convention makes that right."""
+
+    def run(p):
+        made = formulas.run(p)
+        return {name: made[name].T for name in made if split(name)[0] == "R_W"}
+
+    report = check(run, FEW)
+    assert report.undeclared == {}
+    assert report.roots[0].relation.kind == "transpose"
+
+
+def test_advice_says_what_remains():
+    run = diagnosis.with_convention("direction", "descent", mistakes["R_b_without_b"].lines)
+    report = check(run, FEW)
+    assert report.undeclared == {"direction": "descent"}
+    after = check(run, FEW, conventions=oracle.Conventions(direction="descent"))
+    wrong = sum(entry.wrong for entry in after.entries)
+    assert f"with that declared, {wrong} of " in report.diagnosis
+    assert report.mistake == after.mistake == "R_b_without_b"
+
+
+def test_files_are_converted_again_and_where_W_was_misread_this_is_said():
+    run = diagnosis.with_convention("weights", "transposed", mistakes["R_b_without_b"].lines)
+    found = [(case, run(case.problem), "float64") for case in FEW.where(last_layer="affine").cases]
+    report = judge("files", found, oracle.Conventions())
+    assert (report.undeclared, report.mistake) == ({"weights": "transposed"}, "R_b_without_b")
+    assert not report.advice.tried
+    assert "arrays would still be wrong, as far as files can tell: layer 0, R_b" in report.diagnosis
+    turned = [
+        (case, {n: x.T if STAGES[split(n)[0]].square else x for n, x in made.items()}, dtype)
+        for case, made, dtype in [(c, formulas.run(c.problem), d) for c, _, d in found]
+    ]
+    report = judge("files", turned, oracle.Conventions())
+    assert report.advice.tried
+    assert "with that declared, everything supplied is right" in report.diagnosis
+
+
+def test_on_ties_the_convention_comes_first():
+    report = check({"R_b": lambda G_b: G_b}, FEW)
+    assert report.undeclared == {"variant": "output separate"}
+    assert (
+        "if that is not what was meant, it is a mistake: layer 0, R_b: R_b is G_b" in report.text()
+    )
+
+
+def test_a_small_epsilon_is_not_called_float32():
+    def run(p):
+        lines = {"V": lambda m, k: np.linalg.inv(m.W[k] + 1e-9 * np.diag(np.arange(m.D) + 1.0)).T}
+        return formulas.run(p, lines)
+
+    report = check(run, SUITE.where(family="generic", L=2))
+    assert report.mistake == "float32_or_epsilon"
+    assert "float32-sized errors, or a small epsilon" in report.diagnosis
+    scaled = {"R_b": lambda m, k: formulas.LINES["R_b"](m, k) * (1 - 1e-8)}
+    report = check(planted.numpy_candidate(scaled), FEW)
+    assert report.roots[0].relation.detail == "0.99999999"
+
+
+def test_autodiff_of_a_wrong_log_prob_is_one_error():
+    torch = pytest.importorskip("torch", reason="needs PyTorch")
+
+    def log_prob(layers, X, problem):
+        ((W, b),) = layers
+        z = X @ W.T + b
+        log_p = (-torch.logaddexp(z, -z) - float(np.log(np.pi / 2))).sum(1)
+        return {"log_prob": log_p + 2 * torch.linalg.slogdet(W)[1], "L_p": log_p}
+
+    where = {"L": 1, "density": "sech"}
+    report = check(oracle.from_torch(log_prob), where=where)
+    assert [root.stage for root in report.roots] == ["log_prob"]
+    assert report.follows["G_W"] == ("log_prob",)
+
+
+def test_a_condition_by_chance_is_none():
+    assert of_entries([Entries("R_W", np.eye(5, dtype=bool))] * 3).value == "diagonal"
+    rng = np.random.default_rng(0)
+    assert of_entries([Entries("R_W", rng.random((5, 5)) < 0.3) for _ in range(3)]) is None

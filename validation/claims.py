@@ -1,0 +1,212 @@
+"""Whether what a report claims is true: each claim is compared with what was planted.
+
+The planted algorithm is run once more, in plain float64, and each of its formulas is evaluated at
+its own arrays: where the two differ the mistake shows. Neither tolerances nor any other code of the
+diagnosis are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from relgrad_np.oracle.mistakes import formulas
+from relgrad_np.oracle.mistakes.formulas import Execution
+from relgrad_np.oracle.truths.records import Problem, Suite
+from relgrad_np.oracle.truths.stages import STAGES, layer_of, names, order, split
+
+from .inventions import Invention
+
+
+class Shown(NamedTuple):
+    """An array of a case: its layer, which entries are wrong in themselves, whether it is right."""
+
+    problem: Problem
+    name: str
+    layer: int | None
+    off: Any
+    value: Any
+    right: bool
+
+    @property
+    def stage(self) -> str:
+        """Kind of array."""
+        return split(self.name)[0]
+
+
+def planted(lines: Any, suite: Suite, coarse: float = 1e-7) -> list[Shown]:
+    """Every array that a mistaken algorithm makes, and where it is wrong in itself.
+
+    What is wrong by less than `coarse` times the size of the array does not count.
+    """
+    found = []
+    for case in suite.cases:
+        p = case.problem
+        if p.last_layer != "affine":
+            continue
+        with np.errstate(all="ignore"):
+            made = formulas.run(p, lines)
+            m = _filled(p, made)
+            for name in names(p.L):
+                if name not in case.expected:
+                    continue
+                x = np.asarray(made[name])
+                own = case.expected[name] if name == "X_back" else _formula(m, name)
+                found.append(
+                    Shown(p, name, layer_of(name), _off(x, own, coarse), x,
+                          not _off(x, case.expected[name], 1e-9).any())
+                )  # fmt: skip
+    return found
+
+
+def _off(x: Any, y: Any, coarse: float) -> Any:
+    size = float(np.max(np.abs(y), initial=0.0)) + 1e-3
+    return ~(np.abs(x - y) <= coarse * size)
+
+
+def _filled(p: Problem, made: dict[str, Any]) -> Execution:
+    """An execution whose state is what was made."""
+    m = Execution(np, p)
+    m.Y, m.Z = (
+        [made[f"Y_{k}"] for k in range(p.L)],
+        [p.X, *(made[f"Z_{k + 1}"] for k in range(p.L))],
+    )
+    for name, x in made.items():
+        stage, k = split(name)
+        kept = getattr(m, stage, None)
+        if isinstance(kept, list) and k is not None and stage not in ("Y", "Z"):
+            kept[k] = x
+    m.terms = [made[name] for name in ("L_p", "L_J1", "L_J2")]  # type: ignore[attr-defined]
+    return m
+
+
+def _formula(m: Any, name: str) -> Any:
+    stage, k = split(name)
+    if stage == "Z":
+        return m("Z", k - 1)  # type: ignore[operator]
+    if stage == "Delta":
+        return m("Delta", k, m("dZ_last") if k == m.L - 1 else m("dZ", k + 1))  # type: ignore[operator]
+    if stage == "log_prob":
+        return m("log_prob", None, *m.terms)
+    if stage in ("W_exp", "b_exp"):
+        return m("exp", k)[stage == "b_exp"]
+    return m(stage, k)
+
+
+def false_claims(report: Any, invention: Invention, shown: list[Shown]) -> Iterator[str]:
+    """Yield each claim of a report that is not true of what was planted."""
+    stages = {s.stage for s in shown if s.off.any()}
+    for claim in report.claims:
+        kind = claim["claim"]
+        mine = [s for s in shown if s.stage == claim.get("stage")]
+        if kind == "error":
+            right = claim["stage"] == invention.stage and claim["layer"] == place(invention, report)
+            right = right and {*claim["with_it"], *claim["perhaps"]} <= stages
+        elif kind == "mistake":
+            right = claim["mistake"] in invention.mistakes
+        elif kind == "relation":
+            right = any(
+                claim["kind"] == kind and claim["detail"].startswith(detail)
+                for kind, detail in invention.relations
+            )
+        elif kind == "condition":
+            right = _entries(claim, mine) if claim["of"] == "entries" else _arrays(claim, mine)
+        elif kind == "right before":
+            right = _before(claim["stages"], invention, shown)
+        elif kind == "follows":
+            right = set(claim["from"]) <= stages and any(
+                not s.right and not s.off.any() for s in mine
+            )
+        else:
+            right = False  # nothing else is true of an algorithm that supplies all
+        if not right:
+            yield str(claim)
+
+
+def place(invention: Invention, report: Any) -> int | None:
+    """The layer in which an invention shows first, in the net that the report names."""
+    L = report.layers
+    layers = {"net": None, "last": L - 1, "below last": L - 2}
+    return int(invention.layer) if invention.layer.isdigit() else layers[invention.layer]
+
+
+def _before(stages: list[str], invention: Invention, shown: list[Shown]) -> bool:
+    """Whether stages are right in each case, up to the first array that is wrong in itself."""
+    start: dict[str, Any] = {}
+    for s in shown:
+        if s.stage == invention.stage and s.off.any():
+            where = order(s.name, s.problem.L)
+            start[s.problem.id] = min(start.get(s.problem.id, where), where)
+    return all(
+        s.right
+        for s in shown
+        if s.stage in stages and order(s.name, s.problem.L) < start.get(s.problem.id, (-1, 0, 0))
+    ) and all(STAGES[stage].phase <= STAGES[invention.stage].phase for stage in stages)
+
+
+def _arrays(claim: dict[str, Any], mine: list[Shown]) -> bool:
+    """Whether all arrays that are wrong in themselves meet the condition, as most that meet it."""
+    keys, values = claim["key"].split(" and "), claim["value"].split(" and ")
+    met = [all(_meets(s, k, v) for k, v in zip(keys, values, strict=True)) for s in mine]
+    wrong = [bool(s.off.any()) for s in mine]
+    both = sum(a and b for a, b in zip(met, wrong, strict=True))
+    return both == sum(wrong) and 2 * both >= claim["met"]
+
+
+def _meets(s: Shown, key: str, value: str) -> bool:
+    p, k = s.problem, s.layer if s.layer is not None else 0
+    L, N, D = p.L, p.N, p.D
+    if key in ("density", "activation"):
+        name = getattr(p, key).name
+        return bool(name != value[4:] if value.startswith("not ") else name == value)
+    signs = [np.linalg.det(W) < 0 for W in p.W]
+    tests: dict[tuple[str, str], bool] = {
+        ("layer", "last"): k == L - 1, ("layer", "first"): k == 0, ("layer", "odd"): k % 2 == 1,
+        ("layer", "not last"): k < L - 1, ("layer", "not first"): k > 0,
+        ("layer", "below last"): k == L - 2, ("layer", "inner"): 0 < k < L - 1,
+        ("layer", "1"): k == 1, ("layer", "2"): k == 2,
+        ("N", "1"): N == 1, ("N", "> 1"): N > 1, ("N", "> D"): N > D, ("N", "<= D"): N <= D,
+        ("L", "1"): L == 1, ("L", "> 1"): L > 1, ("L", "> 2"): L > 2,
+        ("b", "nonzero"): bool(p.b[0].any()), ("det W", "< 0"): bool(signs[k]),
+        ("det W", "> 0"): not signs[k], ("det W", "some < 0"): any(signs),
+        ("det W", "product < 0"): sum(signs) % 2 == 1,
+    }  # fmt: skip
+    if (key, value) in tests:
+        return tests[key, value]
+    sign, bound = value.split()
+    measures = {"N": N, "D": D, "cond(W)": np.linalg.cond(p.W[k])}
+    if key == "max |y|":
+        x = np.max(np.abs(formulas.run(p, wanted={"Y"})[f"Y_{k}"]))
+    elif key == "max |z| of the latent":
+        x = np.max(np.abs(formulas.run(p, wanted={"Z"})[f"Z_{L}"]))
+    else:
+        x = measures[key]
+    return bool(x > float(bound) if sign == ">" else x < float(bound))
+
+
+def _entries(claim: dict[str, Any], mine: list[Shown]) -> bool:
+    """The same for the entries of wrong arrays."""
+    met, wrong = 0, 0
+    for s in mine:
+        if not s.off.any():
+            continue
+        i, j = np.indices(s.off.shape)[:2] if s.off.ndim > 1 else (np.indices(s.off.shape)[0], 0)
+        rows, columns = s.off.shape[0], s.off.shape[-1]
+        if claim["key"] == "entries":
+            inside = {
+                "last row": i == rows - 1, "first row": i == 0, "not last row": i < rows - 1,
+                "not first row": i > 0, "last column": j == columns - 1, "first column": j == 0,
+                "not first column": j > 0, "not last column": j < columns - 1, "diagonal": i == j,
+                "off the diagonal": i != j, "above": i < j, "below": i > j,
+            }[claim["value"]]  # fmt: skip
+        else:
+            y = formulas.run(s.problem, wanted={"Y"})[f"Y_{s.layer}"]
+            y = np.abs(y) if claim["key"] == "|y|" else y
+            sign, bound = claim["value"].split()
+            inside = y > float(bound) if sign == ">" else y < float(bound)
+        if (s.off & ~inside).any():
+            return False
+        met, wrong = met + int(np.sum(inside)), wrong + int(np.sum(s.off))
+    return 2 * wrong >= met
