@@ -137,11 +137,12 @@ class Trials:
     def _found(self) -> Iterator[Trial]:
         """Yield trials of conventions that, added one by one, leave fewer errors in a few cases.
 
-        Two conventions ask for cases of their own, and are tried in these.
+        Two conventions ask for cases of their own: they are tried in these, if the candidate acts
+        on them in the others.
         """
-        if self.declared.last_layer == "affine":
+        if self.declared.last_layer == "affine" and self._acts(last_layer="activated"):
             yield from self._trial({"last_layer": "activated"})
-        if self.declared.bias == "yes" and self._ignores_b():
+        if self.declared.bias == "yes" and self._acts(bias="none"):
             yield from self._trial({"bias": "none"})
         ids = {outcome.problem.id for outcome in self.few}
         changes: dict[str, str] = {}
@@ -160,11 +161,13 @@ class Trials:
             changes |= change
             yield from self._trial(dict(changes))
 
-    def _ignores_b(self) -> bool:
-        """Whether fewer errors are left if all b are 0 in the right arrays."""
+    def _acts(self, **change: str) -> bool:
+        """Whether fewer errors are left if right arrays are those of a convention, in all cases."""
         found = []
         for outcome in self.few:
-            p = outcome.problem._replace(b=tuple(0 * b for b in outcome.problem.b))
+            p = outcome.problem._replace(**change)
+            if p.bias == "none":
+                p = p._replace(b=tuple(0 * b for b in p.b))
             found.append(_with_truths_of(outcome, outcome.case._replace(problem=p)))
         return self._errors(found) < self._errors(self.few)
 
