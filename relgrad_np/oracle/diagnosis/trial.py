@@ -7,7 +7,7 @@ read W as transposed: then they are held against the right arrays for the transp
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -161,7 +161,7 @@ class Trials:
             changes |= change
             yield from self._trial(dict(changes))
 
-    def _acts(self, **change: str) -> bool:
+    def _acts(self, **change: Any) -> bool:
         """Whether fewer errors are left if right arrays are those of a convention, in all cases."""
         found = []
         for outcome in self.few:
