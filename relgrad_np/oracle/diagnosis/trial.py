@@ -7,7 +7,7 @@ read W as transposed: then they are held against the right arrays for the transp
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -80,14 +80,16 @@ class Trials:
 
         Where both explain it equally well, conventions come first.
         """
-        made = list(self._proposed())
         roots = self.plain.roots
+        good = [trial for trial in self._proposed() if self._is_better(trial)]
         known = all(root.mistake or root.relation for root in roots)
-        if not made and not (len(roots) == 1 and known):
-            made = list(self._found())
-        most = self.plain.cost
-        good = [t for t in made if t.cost < most or (t.cost == most and not t.explanation.roots)]
+        if not good and not (len(roots) == 1 and known):
+            good = [trial for trial in self._found() if self._is_better(trial)]
         return min(good, key=lambda trial: trial.cost, default=None)
+
+    def _is_better(self, trial: Trial) -> bool:
+        tie = not trial.explanation.roots or not self.isolated
+        return trial.cost < self.plain.cost or (trial.cost == self.plain.cost and tie)
 
     def _proposed(self) -> Iterator[Trial]:
         """Yield trials of what predictions propose; of parts, of each convention."""
@@ -133,7 +135,15 @@ class Trials:
         return any(root.first.stage not in compared for root in self.plain.roots)
 
     def _found(self) -> Iterator[Trial]:
-        """Yield trials of conventions that, added one by one, leave fewer errors in a few cases."""
+        """Yield trials of conventions that, added one by one, leave fewer errors in a few cases.
+
+        Two conventions ask for cases of their own: they are tried in these, if the candidate acts
+        on them in the others.
+        """
+        if self.declared.last_layer == "affine" and self._acts(last_layer="activated"):
+            yield from self._trial({"last_layer": "activated"})
+        if self.declared.bias == "yes" and self._acts(bias="none"):
+            yield from self._trial({"bias": "none"})
         ids = {outcome.problem.id for outcome in self.few}
         changes: dict[str, str] = {}
         left = self._errors(self.few)
@@ -150,6 +160,16 @@ class Trials:
             left, change = min(options, key=lambda o: o[0])
             changes |= change
             yield from self._trial(dict(changes))
+
+    def _acts(self, **change: Any) -> bool:
+        """Whether fewer errors are left if right arrays are those of a convention, in all cases."""
+        found = []
+        for outcome in self.few:
+            p = outcome.problem._replace(**change)
+            if p.bias == "none":
+                p = p._replace(b=tuple(0 * b for b in p.b))
+            found.append(_with_truths_of(outcome, outcome.case._replace(problem=p)))
+        return self._errors(found) < self._errors(self.few)
 
     def _errors(self, results: Sequence[Outcome]) -> int:
         """Return how many stages are wrong in themselves, those of expensive formulas left out."""
