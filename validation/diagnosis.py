@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from relgrad_np.oracle import Candidate, Conventions, check, mistakes
-from relgrad_np.oracle.conventions import CHOICES, OF_BIAS, STEP
+from relgrad_np.oracle.conventions import CHOICES, OF_BIAS, STEP, restored
 from relgrad_np.oracle.mistakes import formulas
 from relgrad_np.oracle.truths.records import Problem, Suite
 from relgrad_np.oracle.truths.stages import STAGES, split
@@ -21,7 +21,7 @@ from relgrad_np.oracle.truths.suite import small
 
 from .claims import false_claims, place, planted
 from .inventions import INVENTIONS, Invention
-from .planted import LIBRARIES, numpy_candidate
+from .planted import IS_ALSO, LIBRARIES, numpy_candidate
 
 Lines = Iterator[str | bool]
 DTYPES = ("float64", "float32")
@@ -100,7 +100,11 @@ class Planted(NamedTuple):
 
 
 POOL = [
-    *(Planted(name, m.stage, dict(m.lines)) for name, m in mistakes.items()),
+    *(
+        Planted(name, m.stage, dict(m.lines))
+        for name, m in mistakes.items()
+        if name not in IS_ALSO and "moderate" not in m.hidden_at
+    ),
     *(Planted(i.title, i.stage, i.lines) for i in INVENTIONS if "exp" not in i.lines),
 ]
 
@@ -152,6 +156,8 @@ def with_convention(key: str, value: str, lines: Any) -> Callable[[Problem], dic
                 made[name] = -x
             elif key == "reduction" and STAGES[stage].summed:
                 made[name] = x * p.N
+            elif key == "base" and stage in ("L_p", "log_prob"):
+                made[name] = x - (restored(name, x, Conventions(base=value), p) - x)
             elif key == "variant" and stage in ("R_W", "R_b"):
                 bias = {"augmented": f"R_b_input_{k}", "separate": f"G_b_{k}"}[value.split()[1]]
                 weights = "R_W_separate" if value.startswith("output") else "R_W_input"
