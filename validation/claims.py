@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from relgrad_np.oracle import mistakes
 from relgrad_np.oracle.mistakes import formulas
 from relgrad_np.oracle.mistakes.formulas import Execution
 from relgrad_np.oracle.truths.records import Problem, Suite
@@ -21,7 +22,10 @@ from .inventions import Invention
 
 
 class Shown(NamedTuple):
-    """An array of a case: its layer, which entries are wrong in themselves, whether it is right."""
+    """An array of a case: its layer, which entries are wrong in themselves, whether it is right.
+
+    `made`: all arrays of the case, as the mistaken algorithm makes them.
+    """
 
     problem: Problem
     name: str
@@ -29,6 +33,7 @@ class Shown(NamedTuple):
     off: Any
     value: Any
     right: bool
+    made: dict[str, Any]
 
     @property
     def stage(self) -> str:
@@ -56,7 +61,7 @@ def planted(lines: Any, suite: Suite, coarse: float = 1e-7) -> list[Shown]:
                 own = case.expected[name] if name == "X_back" else _formula(m, name)
                 found.append(
                     Shown(p, name, layer_of(name), _off(x, own, coarse), x,
-                          not _off(x, case.expected[name], 1e-9).any())
+                          not _off(x, case.expected[name], 1e-9).any(), made)
                 )  # fmt: skip
     return found
 
@@ -105,7 +110,7 @@ def false_claims(report: Any, invention: Invention, shown: list[Shown]) -> Itera
             right = claim["stage"] == invention.stage and claim["layer"] == place(invention, report)
             right = right and {*claim["with_it"], *claim["perhaps"]} <= stages
         elif kind == "mistake":
-            right = claim["mistake"] in invention.mistakes
+            right = claim["mistake"] in invention.mistakes or _made_by(claim["mistake"], mine)
         elif kind == "relation":
             right = any(
                 claim["kind"] == kind and claim["detail"].startswith(detail)
@@ -123,6 +128,18 @@ def false_claims(report: Any, invention: Invention, shown: list[Shown]) -> Itera
             right = False  # nothing else is true of an algorithm that supplies all
         if not right:
             yield str(claim)
+
+
+def _made_by(name: str, mine: list[Shown]) -> bool:
+    """Whether a mistake of the catalogue makes each array that is wrong in itself."""
+    for s in mine:
+        if s.off.any():
+            with np.errstate(all="ignore"):
+                m = _filled(s.problem, s.made)
+                m.wrong = mistakes[name].lines
+                if _off(_formula(m, s.name), s.value, 1e-9).any():
+                    return False
+    return mistakes[name].stage == mine[0].stage
 
 
 def place(invention: Invention, report: Any) -> int | None:

@@ -9,7 +9,7 @@ its power: how many of the catalogued mistakes would have shown.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from .behaviour import Observed, observe
 from .candidate import Candidate, candidate
 from .conventions import Conventions, applies
 from .diagnosis.claims import Explanation, Root
-from .diagnosis.compare import Found, not_checked, outcomes
+from .diagnosis.compare import Found, not_checked, outcomes, together
 from .diagnosis.explain import explain
 from .diagnosis.inverse import inverse_note, only_ill_conditioned
 from .diagnosis.outcome import EPS, Outcome, first_wrong
@@ -153,6 +153,9 @@ def judge(
     first = first_wrong(rows)
     if first is None:
         return _passed(report, results, how)
+    if len(claimed) > 1:
+        found, results, small_ones = _of_two_dtypes(found, results, how)
+        report = report._replace(notes=report.notes + small_ones)
     layers = next(o.problem.L for o in results if o.problem.id == first.case)
     report = report._replace(first=first, layers=layers, stage=first.stage, layer=first.layer)
     if note and first.stage.startswith("R_W") and only_ill_conditioned(results):
@@ -186,6 +189,20 @@ def _passed(report: Report, results: Sequence[Outcome], how: Conventions) -> Rep
         return report._replace(kind="right", diagnosis="everything is right", power=power)
     text = f"what was checked is right, but it is too little to say; supply {lacking(results)}"
     return report._replace(kind="too little", diagnosis=text, power=power)
+
+
+def _of_two_dtypes(
+    found: Found, results: list[Outcome], how: Conventions
+) -> tuple[Found, list[Outcome], tuple[str, ...]]:
+    """Return results in which formulas meet all their inputs; what is too small to show there."""
+    joined = together(found)
+    made = outcomes(joined, how)
+    shown = sum(entry.wrong for outcome in made for entry in outcome.entries)
+    more = sum(entry.wrong for outcome in results for entry in outcome.entries) - shown
+    if not shown:
+        return found, results, ()
+    small = f"{more} arrays of float64 are wrong by less than float32 allows: they come after that"
+    return joined, made, (small,) if more else ()
 
 
 def _explained(root: Root) -> bool:

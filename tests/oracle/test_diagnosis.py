@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from relgrad_np import oracle
+from relgrad_np import extend, oracle
 from relgrad_np.oracle import check, mistakes
 from relgrad_np.oracle.diagnosis.bounded import Bounded, inverse
 from relgrad_np.oracle.diagnosis.conditions import Entries, of_entries
@@ -75,7 +75,7 @@ def test_an_untrue_claim_is_seen():
     from validation.claims import planted as shown
 
     one, two = (
-        i for i in INVENTIONS if i.title in ("I is added to R_W", "G_W is returned transposed")
+        i for i in INVENTIONS if i.title in ("I is added to R_W", "weight decay of 0.003 in G_W")
     )
     report = check(planted.numpy_candidate(one.lines), FEW)
     assert not list(false_claims(report, one, shown(one.lines, FEW)))
@@ -120,6 +120,49 @@ def test_relative_gradients_made_of_wrong_ordinary_ones_follow():
     assert report.follows["R_W_separate"] == ("G_W",)
 
 
+def test_what_is_made_of_a_wrong_xi_follows_from_it():
+    lines = {
+        "xi": lambda m, k: formulas.LINES["xi"](m, k) + 0.25 * m.W[k],
+        "R_W": lambda m, k: m.xi[k] @ m.W[k],
+        "W_plus": lambda m, k: m.W[k] + m.eta * (m.xi[k] @ m.W[k]),
+    }
+    report = check(planted.numpy_candidate(lines), FEW)
+    assert [root.stage for root in report.roots] == ["xi"]
+    assert (report.roots[0].relation.detail, report.follows["R_W"]) == ("W", ("xi",))
+
+
+def test_results_of_two_dtypes_are_explained_together():
+    """R_W reads Delta, which is of the other dtype."""
+
+    def run(p):
+        made = formulas.run(p, {"dZ": lambda m, k: formulas.LINES["dZ"](m, k) * 1.5})
+        return made
+
+    found = []
+    for case in FEW.where(last_layer="affine").cases:
+        made = run(case.problem)
+        coarse = {n: x.astype("float32") for n, x in made.items() if split(n)[0] == "Delta"}
+        fine = {n: x for n, x in made.items() if n not in coarse}
+        found += [(case, fine, "float64"), (case, coarse, "float32")]
+    report = judge("files", found, oracle.Conventions())
+    assert [root.stage for root in report.roots] == ["Delta"]
+    assert report.dtype == "float32 and float64"
+
+
+def test_a_part_of_ones_own_is_diagnosed():
+    pytest.importorskip("mpmath", reason="truths are computed with mpmath")
+    gumbel = extend.density(
+        "gumbel",
+        log_prob=lambda xp, z: -z - xp.exp(-z),
+        score=lambda xp, z: xp.exp(-z) - 1,
+        sample=lambda rng, shape: rng.gumbel(size=shape),
+    )
+    made = oracle.suite(density=gumbel, L=1, D=2)
+    lines = {"R_b": lambda m, k: 3 * formulas.LINES["R_b"](m, k), "dZ_last": lambda m: 0 * m.Z[-1]}
+    report = check(planted.numpy_candidate(lines), made)
+    assert [root.stage for root in report.roots] == ["Delta", "R_b"]
+
+
 def test_advice_that_fails_when_tried_is_not_given():
     """It reads W in rows and returns R_W transposed: no convention makes that right."""
 
@@ -129,7 +172,7 @@ def test_advice_that_fails_when_tried_is_not_given():
 
     report = check(run, FEW)
     assert report.undeclared == {}
-    assert report.roots[0].relation.kind == "transpose"
+    assert report.mistake == "R_W_transposed"
 
 
 def test_advice_says_what_remains():
@@ -190,7 +233,9 @@ def test_autodiff_of_a_wrong_log_prob_is_one_error():
 
     where = {"L": 1, "density": "sech"}
     report = check(oracle.from_torch(log_prob), where=where)
-    assert [root.stage for root in report.roots] == ["log_prob"]
+    assert [(root.first.stage, root.mistake) for root in report.roots] == [
+        ("log_prob", "L_J2_twice")
+    ]
     assert report.follows["G_W"] == ("log_prob",)
 
 

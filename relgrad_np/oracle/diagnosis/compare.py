@@ -20,6 +20,22 @@ def outcomes(found: Found, how: Conventions) -> list[Outcome]:
     ]
 
 
+def together(found: Found) -> Found:
+    """Return results with the arrays of each case together, at the coarsest of their precisions.
+
+    A case with arrays of two dtypes stands twice in `found`; a formula may read arrays of both.
+
+    >>> together([])
+    []
+    """
+    made: dict[str, tuple[Case, dict[str, Array], str]] = {}
+    for case, arrays, dtype in found:
+        _, others, other = made.get(case.problem.id, (case, {}, dtype))
+        coarsest = max(dtype, other, key=lambda name: EPS[name])
+        made[case.problem.id] = case, {**others, **arrays}, coarsest
+    return list(made.values())
+
+
 def not_checked(found: Found, results: Sequence[Outcome]) -> tuple[str, ...]:
     """Return lines on what was not looked at: stages, cases, arrays without enough digits."""
     supplied, lines = supplied_stages(results), []
