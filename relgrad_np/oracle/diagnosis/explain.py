@@ -34,7 +34,7 @@ def explain(
     >>> explain([], lambda roots, results: None)
     Explanation(roots=(), follows={})
     """
-    cases = [wrong_arrays(outcome, isolated, autodiff) for outcome in results]
+    cases = [_wrong_once(outcome, isolated, frozenset(autodiff)) for outcome in results]
     if not any(wrong.root for case in cases for wrong in case):
         cases = [without_roots(case) for case in cases]
     stages = by_stage([wrong for case in cases for wrong in case])
@@ -46,6 +46,15 @@ def explain(
         for name in (stage, *root.with_it, *root.perhaps):
             stages.pop(name, None)
     return Explanation(tuple(roots), _follows(cases))
+
+
+def _wrong_once(outcome: Outcome, isolated: bool, autodiff: frozenset[str]) -> list[Wrong]:
+    """Return the wrong arrays of a case; they are found once."""
+    key = wrong_arrays, isolated, autodiff
+    if key not in outcome.known:
+        outcome.known[key] = wrong_arrays(outcome, isolated, autodiff)
+    found: list[Wrong] = outcome.known[key]
+    return found
 
 
 def _root(

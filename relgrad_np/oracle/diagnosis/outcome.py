@@ -1,9 +1,9 @@
 """Candidate against truth, array by array: how far off, in units of what is allowed."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -53,12 +53,13 @@ class Entry(NamedTuple):
 class Outcome:
     """What a candidate returned for a case, and the case as its conventions want it judged.
 
-    `eps` belongs to the dtype that the results claim.
+    `eps` belongs to the dtype that the results claim. `known` keeps what was found out about it.
     """
 
     case: Case
     arrays: dict[str, Array]
     eps: float
+    known: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def problem(self) -> Problem:

@@ -47,11 +47,12 @@ def wrong_arrays(
             found.append(replace(own, sources=values))
         elif near and (own.agrees(own.base) or not np.isfinite(own.base.value).all()):
             found.append(own)
-        elif other := _by_another_route(own, bad):
-            found.append(replace(own, sources=other))
         else:
             found.append(replace(own, base=own.base if sources else right, root=True))
-    return found
+    others = _by_other_routes(outcome, [w for w in found if w.root], bad)
+    return [
+        replace(w, sources=others[w.name], root=False) if w.name in others else w for w in found
+    ]
 
 
 def without_roots(found: Sequence[Wrong]) -> list[Wrong]:
@@ -70,16 +71,25 @@ def without_roots(found: Sequence[Wrong]) -> list[Wrong]:
     ]
 
 
-def _by_another_route(w: Wrong, bad: Collection[str]) -> tuple[str, ...]:
-    """Return the wrong arrays that an array was computed from by another right formula, if any."""
-    for stages, line in ROUTES.get(w.stage, ()):
-        names = tuple(f"{stage}_{w.layer}" for stage in stages)
-        wrong = tuple(name for name in names if name in bad)
-        if wrong and all(name in w.outcome.arrays for name in names):
-            made = evaluate(w.problem, w.outcome.arrays, [w.name], {w.stage: line})
-            if w.agrees(made[w.name]):
-                return wrong
-    return ()
+def _by_other_routes(
+    outcome: Outcome, roots: Sequence[Wrong], bad: Collection[str]
+) -> dict[str, tuple[str, ...]]:
+    """Return arrays that another right formula gives, with the wrong arrays that it reads."""
+    found: dict[str, tuple[str, ...]] = {}
+    for i in range(max(map(len, ROUTES.values()))):
+        lines, sources = {}, {}
+        for w in roots:
+            if w.name not in found and i < len(ROUTES.get(w.stage, ())):
+                stages, lines[w.stage] = ROUTES[w.stage][i]
+                names = [f"{stage}_{w.layer}" for stage in stages]
+                wrong = tuple(name for name in names if name in bad)
+                if wrong and all(name in outcome.arrays for name in names):
+                    sources[w.name] = wrong
+        made = evaluate(outcome.problem, outcome.arrays, sources, lines) if sources else {}
+        found |= {
+            w.name: sources[w.name] for w in roots if w.name in made and w.agrees(made[w.name])
+        }
+    return found
 
 
 def by_stage(found: Sequence[Wrong]) -> dict[str, list[Wrong]]:
