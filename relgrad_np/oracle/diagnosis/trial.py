@@ -27,6 +27,9 @@ Explain = Callable[[Sequence[Outcome]], Explanation]
 """Returns every independent error of results."""
 
 
+OF_CASES = {"last_layer": ("activated",), "bias": ("none",)}  # these ask for cases of their own
+
+
 class Trial(NamedTuple):
     """Conventions that were declared for it, what came out, and what is still wrong."""
 
@@ -104,6 +107,14 @@ class Trials:
                 yield from self._trial(dict(h.changes))
 
     def _trial(self, changes: Mapping[str, str]) -> Iterator[Trial]:
+        """Yield a trial on all cases, unless it is plain that these conventions explain nothing.
+
+        Two conventions ask for cases of their own: they are tried in these, if the candidate acts
+        on them in the others.
+        """
+        own = {key: x for key, x in changes.items() if x in OF_CASES.get(key, ())}
+        if own and not self.isolated and not self._acts(**own):
+            return
         found = self._run(changes, None)
         if found and not self._evades(changes, found) and self._may_be_better(changes, found):
             yield Trial(changes, found, self.explain(found))
@@ -135,22 +146,17 @@ class Trials:
         return any(root.first.stage not in compared for root in self.plain.roots)
 
     def _found(self) -> Iterator[Trial]:
-        """Yield trials of conventions that, added one by one, leave fewer errors in a few cases.
-
-        Two conventions ask for cases of their own: they are tried in these, if the candidate acts
-        on them in the others.
-        """
-        if self.declared.last_layer == "affine" and self._acts(last_layer="activated"):
-            yield from self._trial({"last_layer": "activated"})
-        if self.declared.bias == "yes" and self._acts(bias="none"):
-            yield from self._trial({"bias": "none"})
+        """Yield trials of conventions that, added one by one, leave fewer errors in a few cases."""
+        for key, values in OF_CASES.items():
+            if getattr(self.declared, key) not in values:
+                yield from self._trial({key: values[0]})
         ids = {outcome.problem.id for outcome in self.few}
         changes: dict[str, str] = {}
         left = self._errors(self.few)
         for _ in range(3):
             options = []
             for change in single_changes(self.declared._replace(**changes)):
-                if change.keys() & {"bias", "last_layer"} or change.keys() & changes.keys():
+                if change.keys() & OF_CASES.keys() or change.keys() & changes.keys():
                     continue
                 found = self._run({**changes, **change}, ids)
                 if found and not self._evades(change, found):
