@@ -98,6 +98,11 @@ def test_an_error_of_the_last_layer_is_placed_there():
     assert "(in the last layer only): it is 2 times the right one" in report.diagnosis
 
 
+def test_a_multiple_of_the_transpose_is_called_that():
+    report = check({"R_W": lambda R_W: -1000 * R_W.T}, FEW)
+    assert "it is -1000 times the transpose of the right one" in report.verdict
+
+
 def test_what_was_not_supplied_is_not_called_right():
     def only(*stages):
         lines = {"R_W": lambda m, k: formulas.LINES["R_W"](m, k) + m.eye()}

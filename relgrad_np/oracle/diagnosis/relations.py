@@ -66,6 +66,9 @@ def _scaled(roots: Sequence[Wrong]) -> Iterator[Relation]:
         tries.append(
             ("averaged", " columns", "the mean of the right one over its columns", columns)
         )
+    if STAGES[roots[0].stage].square:
+        turned = [w.base.T for w in roots]
+        tries.append(("transpose", "", "the transpose of the right one", turned))
     for kind, what, words, terms_ in tries:
         fits = all_fitted(roots, terms_, alone=True)
         found = number(roots, fits) if fits else None
