@@ -19,10 +19,15 @@ from relgrad_np.kernels.cpu import compile as compiling
 from relgrad_np.kernels.cpu import step as cpu
 from relgrad_np.kernels.supported import CPU, knows, supports
 from relgrad_np.oracle.cases import generic
+from relgrad_np.rules.group_adam import GroupAdam
 
-from ..laws.problems import KERNEL_RULES as RULES
-from ..laws.problems import settled
+from ..laws.problems import KERNEL_RULES, settled
 from .leaves import leaves
+
+RULES = {
+    **KERNEL_RULES,
+    "group_adam": GroupAdam(),
+}  # what the kernels of CUDA leave to the reference
 
 SHAPES = [(5, 11, 3), (23, 7, 2), (4, 9, 1), (40, 50, 2)]  # N, D, L
 
@@ -156,6 +161,38 @@ def test_the_densities_are_right_to_4_ulp(dtype):
             assert ulps(made[1], [score(v) for v in zs]) <= 4, name
 
 
+@stored.compiled
+def multivariate_sweep(z, c, log_p, score):
+    for n in range(z.shape[0]):
+        elementwise.multivariate_t(z[n], c, log_p[n], score[n])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("D", [1, 3, 23])
+def test_the_multivariate_t_is_right_to_8_ulp(dtype, D):
+    """From radii of 1e-12 to 1e12, and at 0; log p in places of what it is a sum of."""
+    rng, nu = np.random.default_rng(D), 2.5
+    z = (rng.standard_normal((40, D)) * np.logspace(-12, 12, 40)[:, None]).astype(dtype)
+    z[0] = 0
+    log_p, score = empty(z, 2)
+    _, c = elementwise.density_constants("multivariate_t", {"nu": nu}, dtype, D)
+    multivariate_sweep(z, c, log_p, score)
+    with mp.workdps(50):
+        squares = [sum(mp.mpf(float(x)) ** 2 for x in row) for row in z]
+        half = (mp.mpf(nu) + D) / 2
+        top = mp.loggamma(half) - mp.loggamma(mp.mpf(nu) / 2) - D * mp.log(mp.mpf(nu) * mp.pi) / 2
+        falls = [half * mp.log1p(s / nu) for s in squares]
+        wanted = [top - fall for fall in falls]
+        terms = [abs(top) + fall for fall in falls]
+        assert ulps(log_p.sum(1), wanted, terms) <= 8
+        scores = [
+            -2 * half * mp.mpf(float(x)) / (nu + s)
+            for row, s in zip(z, squares, strict=True)
+            for x in row
+        ]
+        assert ulps(score.reshape(-1), scores) <= 8 + D / 2
+
+
 def test_what_is_not_finite_stays_so():
     y = np.array([np.nan, np.inf, -np.inf])
     for act in (rg.activation("smooth_leaky_relu"), rg.activation("leaky_tanh")):
@@ -202,7 +239,7 @@ def test_the_step_is_the_reference_step(rule, dtype):
     rule = RULES[rule]
     models = [("smooth_leaky_relu", "normal"), ("identity", "student_t")]
     models += [("smooth_leaky_relu", name) for name in ("sech", "logistic", "laplace", "quartic")]
-    models += [("leaky_tanh", "normal")]
+    models += [("leaky_tanh", "normal"), ("leaky_tanh", "multivariate_t")]
     for (N, D, L), (act, dens) in itertools.product(SHAPES, models):
         p = generic(3, 4 * N, D, L, act, dens, dtype=dtype)
         model = {"activation": p.activation, "density": p.density, "rule": rule}

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from ..constants import DENSITIES
 from .compile import add, gemm, inlined, inserted, largest, matrix, pointer
-from .elementwise import density_sweep, forward_sweep
+from .elementwise import density_sweep, forward_sweep, multivariate_t
 from .few_samples import LEAST, SKINNY, times, times_transposed
 from .records import PassArrays
 from .stored import compiled
 
+MULTIVARIATE = len(DENSITIES)  # the code of multivariate_t, which takes rows
 PIECE = 4096  # numbers summed at a time in the dtype; the sums are added in float64
 
 
@@ -58,10 +60,14 @@ def forward(X: Any, layers: Any, formulas: Any, equal: Any, arrays: Any) -> Any:
                 )
                 L_J1 += share[0 if equal else i // D] * total
     Delta = YD[L - 1, 1]
-    density_sweep(
-        YD[L - 1, 0].reshape(N * D), formulas.density, formulas.c, Z.reshape(N * D),
-        Delta.reshape(N * D),
-    )  # fmt: skip
+    if formulas.density == MULTIVARIATE:
+        for n in range(N):
+            multivariate_t(YD[L - 1, 0, n], formulas.c, Z[n], Delta[n])
+    else:
+        density_sweep(
+            YD[L - 1, 0].reshape(N * D), formulas.density, formulas.c, Z.reshape(N * D),
+            Delta.reshape(N * D),
+        )  # fmt: skip
     for n in range(N):
         row, log_p, total = Delta[n], Z[n], zero
         for i in range(D):

@@ -19,10 +19,11 @@ from ...core.tracking import Tracked
 from ...rules import base as rules
 from ...rules.adam import Adam
 from ...rules.base import State, StepInfo
+from ...rules.group_adam import GroupAdam
 from ...rules.recipe import Recipe, Record, Seen
 from ...rules.scalar import RunningSize, Scalar
 from ..supported import CPU, supports, supports_variant
-from . import adam, whole_step
+from . import adam, group_adam, whole_step
 from .cache import PreparedStep, ThreadCache, changeable
 from .compile import gemm_address
 from .elementwise import activation_constants, density_constants
@@ -64,10 +65,13 @@ def train_step(
             return rules.train_step(
                 state, X, activation=activation, density=density, rule=rule, weights=weights
             )
-        formulas = _formulas(activation, density, layers[0].W.dtype)
+        formulas = _formulas(activation, density, layers[0].W)
         prepared, layers = CACHE.prepare(layers, X, activation, density, rule, formulas)
     if not X.flags.carray:
         X = np.array(X, order="C")  # what is read-only would be another type to Numba
+    if isinstance(rule, GroupAdam):
+        after, info, CACHE.prepared = group_adam.step(rule, state, layers, X, prepared, weights)
+        return after, info
     step = _adam if isinstance(rule, Adam) else _multiplicative
     return step(rule, state, layers, X, prepared, weights)
 
@@ -214,15 +218,15 @@ def _adam(
     return State(layers, before, None, state.t + 1), info
 
 
-def _formulas(activation: Activation, density: Density, dtype: Any) -> tuple[int, Any, int, Any]:
+def _formulas(activation: Activation, density: Density, W: Array) -> tuple[int, Any, int, Any]:
     """Return the codes and constants of both, kept."""
     parts = (activation.name, tuple(activation.params.items()))
-    return _rounded(*parts, density.name, tuple(density.params.items()), dtype)
+    return _rounded(*parts, density.name, tuple(density.params.items()), W.dtype, len(W))
 
 
 @functools.lru_cache(maxsize=64)
 def _rounded(
-    name: str, params: Any, density: str, others: Any, dtype: Any
+    name: str, params: Any, density: str, others: Any, dtype: Any, D: int
 ) -> tuple[int, Any, int, Any]:
     codes = activation_constants(name, dict(params), dtype)
-    return *codes, *density_constants(density, dict(others), dtype)
+    return *codes, *density_constants(density, dict(others), dtype, D)

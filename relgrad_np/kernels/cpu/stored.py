@@ -23,6 +23,7 @@ PACKAGE = Path(__file__).parents[2]
 SOURCES = (
     "kernels/*.py",
     "kernels/cpu/*.py",
+    "core/numerics.py",
     "rules/recipe.py",
     "rules/scalar.py",
 )  # what kernels are compiled from

@@ -1,0 +1,182 @@
+"""Adam in the group: passes, moments and the exponential step of full rank, in one call.
+
+The directions d (L, D, D + 1) and the moments are written to new arrays, so that undo and a rejected
+step find the old ones. W and b are changed in place, once all that is new is finite.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ...core.full_rank import FullRank
+from ...core.tracking import Tracked
+from ...rules.base import State, StepInfo
+from ...rules.group_adam import GroupAdam
+from .cache import PreparedStep
+from .compile import add, gemm, gemm_address, inlined, matrix, pointer
+from .passes import forward, pass_arrays
+from .phi import phi1, times
+from .records import Formulas, LayerArrays
+from .stored import compiled
+
+Array = Any
+
+
+@inlined  # type: ignore[untyped-decorator]
+def mean_score(blas: Any, Y: Any, Delta: Any, g: Any) -> Any:
+    """Fill g (D, D + 1) with xi~ = [Delta.T @ Y + I, Delta.T @ 1]; return |xi~|^2."""
+    N, D = Y.shape
+    zero, one = Y.dtype.type(0), Y.dtype.type(1)
+    out = (np.intp(g.ctypes.data), D + 1)
+    gemm(blas, (D, D, N), one, pointer(Delta), True, pointer(Y), False, zero, out)
+    for i in range(D):
+        g[i, i] += one
+        g[i, D] = zero
+    for n in range(N):
+        row = Delta[n]
+        for i in range(D):
+            g[i, D] += row[i]
+    total, flat = zero, g.reshape(D * (D + 1))
+    for i in range(flat.shape[0]):
+        total = add(total, flat[i] * flat[i])
+    return total
+
+
+@inlined  # type: ignore[untyped-decorator]
+def direction(g: Any, before: Any, after: Any, c: Any) -> Any:
+    """Put Adam's direction in the place of g, the new moments into `after`; return |d|^2, check.
+
+    before, after: m and v, flat, (2, n). c: beta1, 1 - beta1, beta2, 1 - beta2, 1 / (1 -
+    beta1^t), 1 / (1 - beta2^t), epsilon. `check` is 0 if the moments are finite.
+    """
+    c0, c1, c2, c3, c4, c5, c6 = c[0], c[1], c[2], c[3], c[4], c[5], c[6]
+    m, v, m_after, v_after = before[0], before[1], after[0], after[1]
+    total = c0 - c0
+    check = total
+    for i in range(g.shape[0]):
+        m_i = c0 * m[i] + c1 * g[i]
+        v_i = c2 * v[i] + c3 * g[i] * g[i]
+        m_after[i], v_after[i] = m_i, v_i
+        d = m_i * c4 / (np.sqrt(v_i * c5) + c6)
+        g[i] = d
+        total = add(total, d * d)
+        check = add(check, (m_i + v_i) * (c0 - c0))
+    return total, check
+
+
+@compiled
+def take_step(
+    blas: Any, X: Any, weights: Any, layers: Any, formulas: Any, scratch: Any, fresh: Any,
+    moments: Any, c: Any, caps: Any, sizes: Any, logdet: Any,
+) -> Any:  # fmt: skip
+    """Take the step in place; return L_p, L_J1, L_J2, finite. Other arguments: `whole_step`.
+
+    Parameters
+    ----------
+    moments : before and after (L, 2, D (D + 1)), and d (L, D, D + 1); the last two to be filled
+    c : the constants of `direction`, (7,)
+    caps : learning rate and tau
+    sizes : (2, L), to be filled: eta and |xi~|
+    logdet : (L,), to be moved on
+    """
+    net, arrays = LayerArrays(*layers), pass_arrays(blas, weights[0], scratch, fresh)
+    before, after, ds = moments
+    L_p, L_J1 = forward(X, net, Formulas(*formulas), weights[1], arrays)
+    YD, P, share = arrays.YD, arrays.P, arrays.share
+    L, _, N, D = YD.shape
+    zero, one = YD.dtype.type(0), YD.dtype.type(1)
+    tiny, L_J2, total = np.finfo(YD.dtype).tiny, 0.0, 0.0
+    for k in range(L - 1, -1, -1):
+        d, Delta = ds[k], YD[k, 1]
+        sizes[1, k] = np.sqrt(mean_score(blas, YD[k, 0], Delta, d))
+        square, check = direction(d.reshape(D * (D + 1)), before[k], after[k], c)
+        sizes[0, k] = min(caps[1] / (np.sqrt(square) + tiny), caps[0])
+        total += np.float64(sizes[0, k]) + np.float64(sizes[1, k]) + np.float64(check)
+        L_J2 += logdet[k]
+        if k > 0:
+            out = pointer(P[k, 1])
+            gemm(blas, (N, D, D), one, pointer(Delta), False, (net.W[k], D), False, zero, out)
+            for n in range(N):
+                d_Z, below = P[k, 1, n], YD[k - 1, 1, n]
+                slope, bend = arrays.S[k - 1, n], arrays.T[k - 1, n]
+                for i in range(D):
+                    below[i] = d_Z[i] * slope[i] + bend[i] * share[n]
+    if not np.isfinite(L_p + L_J1 + L_J2 + total):
+        return L_p, L_J1, L_J2, False
+    moved_W, moved_b = np.empty((L, D, D), YD.dtype), np.empty((L, D), YD.dtype)
+    M, MW, check = np.empty((D, D), YD.dtype), np.empty((D, D), YD.dtype), zero
+    for k in range(L):
+        W, b, eta, size = matrix(net.W[k], M, D, D), net.b[k], sizes[0, k], zero
+        for i in range(D):
+            for j in range(D):
+                M[i, j] = eta * ds[k, i, j]
+                size = add(size, M[i, j] * M[i, j])
+        F = phi1(blas, M, np.float64(np.sqrt(size)))
+        gemm(blas, (D, D, D), one, pointer(M), False, (net.W[k], D), False, zero, pointer(MW))
+        out = pointer(moved_W[k])
+        gemm(blas, (D, D, D), one, pointer(F), False, pointer(MW), False, zero, out)
+        inner = times(M, b)
+        for i in range(D):
+            inner[i] += eta * ds[k, i, D]
+        moved_b[k] = times(F, inner)
+        for i in range(D):
+            moved_b[k, i] += b[i]
+            check = add(check, moved_b[k, i] * zero)
+            for j in range(D):
+                moved_W[k, i, j] += W[i, j]
+                check = add(check, moved_W[k, i, j] * zero)
+    if not np.isfinite(check):
+        return L_p, L_J1, L_J2, False
+    for k in range(L):
+        W, trace = matrix(net.W[k], M, D, D), 0.0
+        W[:] = moved_W[k]
+        net.b[k] = moved_b[k]
+        for i in range(D):
+            trace += np.float64(ds[k, i, i])
+        logdet[k] += np.float64(sizes[0, k]) * trace
+    return L_p, L_J1, L_J2, True
+
+
+def step(
+    rule: GroupAdam, state: State, layers: Any, X: Array, prepared: PreparedStep, weights: Array
+) -> tuple[State, StepInfo, PreparedStep | None]:
+    """Take the step in place; third is what is prepared for the next one, None if rejected."""
+    workspace, dtype, tracked = prepared.workspace, prepared.dtype, state.tracked
+    (N, D), L, t = X.shape, len(layers), state.t + 1
+    shared = workspace.equal if weights is None else ((weights / N).astype(dtype), False)
+    one, two = rule.beta1, rule.beta2
+    c = np.array(
+        [one, 1 - one, two, 1 - two, 1 / (1 - one**t), 1 / (1 - two**t), rule.epsilon], dtype
+    )
+    before = prepared.stacked[0] if prepared.seen is state.rule_state else _flat(state.rule_state)
+    after, ds, sizes = (
+        np.empty_like(before),
+        np.empty((L, D, D + 1), dtype),
+        np.empty((2, L), dtype),
+    )
+    logdet = np.zeros(L) if tracked is None else np.array(tracked.logdet)
+    empty = np.empty((L, 0, 0), dtype), np.empty((L, N), dtype)
+    L_p, L_J1, L_J2, finite = take_step(
+        gemm_address(dtype), X, shared, prepared.layers, prepared.formulas, workspace.scratch,
+        (workspace.lender.lend(), *empty), (before, after, ds), c,
+        (dtype.type(rule.learning_rate), dtype.type(rule.tau)), sizes, logdet,
+    )  # fmt: skip
+    remembered = state.rule_state
+    if finite:
+        remembered = tuple([(m, v) for m, v in after.reshape(L, 2, D, D + 1)])
+        tracked = None if tracked is None else Tracked(logdet, tracked.sign, None)
+        prepared = prepared._replace(seen=remembered, stacked=(after, after))
+    else:
+        sizes[0], layers = 0, state.layers
+    ones, zeros = np.ones(D, dtype), np.zeros(D, dtype)
+    eta, norms = (tuple([x[k, ...] for k in range(L)]) for x in sizes)
+    info = StepInfo(
+        dtype.type(L_p), dtype.type(L_J1), None if tracked is None else np.float64(L_J2),
+        eta, norms, np.bool_(not finite), tuple([FullRank(d, ones, zeros) for d in ds]),
+    )  # fmt: skip
+    return State(layers, remembered, tracked, t), info, prepared if finite else None
+
+
+def _flat(moments: Any) -> Array:
+    """Return m and v of each layer, each (D, D + 1), as one array (L, 2, D (D + 1))."""
+    return np.stack([np.stack([x.reshape(-1) for x in pair]) for pair in moments])
