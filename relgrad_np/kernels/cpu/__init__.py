@@ -17,9 +17,9 @@ array:
                                       log|det W_k| and its sign
 
 `whole_step.take_step` is all of this, compiled as one function. `group_adam.take_step` is another,
-whose step has full rank: it takes Delta and Y alone, and some products of (D, D). Adam's step takes one call of
-`adam.passes`, and one of `adam.update` for each layer, because the reference takes over where
-squares might overflow. `elementwise` has the activations and densities, `few_samples` the products
-that a BLAS is slow at, `compile` what Numba lacks, `cache` what is kept from one step to the next,
-`stored` what is kept on disk, and `ready` compiles before a clock starts.
+whose step has full rank: it takes Delta and Y alone, and some products of (D, D). Adam's step takes
+one call of `adam.passes`, and one of `adam.update` for each layer, because the reference takes over
+where squares might overflow. `elementwise` has the activations and densities, `few_samples` the
+products that a BLAS is slow at, `compile` what Numba lacks, `cache` what is kept from one step to
+the next, `stored` what is kept on disk, and `ready` compiles before a clock starts.
 """

@@ -1,7 +1,7 @@
 """Adam in the group: passes, moments and the exponential step of full rank, in one call.
 
-The directions d (L, D, D + 1) and the moments are written to new arrays, so that undo and a rejected
-step find the old ones. W and b are changed in place, once all that is new is finite.
+The directions d (L, D, D + 1) and the moments are written to new arrays, so that undo and a
+rejected step find the old ones. W and b are changed in place, once all that is new is finite.
 """
 
 from typing import Any
