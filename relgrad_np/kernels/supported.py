@@ -14,12 +14,13 @@ from ..core.activations import Activation, activation
 from ..core.densities import Density, density
 from ..rules.adam import Adam
 from ..rules.base import Rule, State
+from ..rules.natural import Natural
 from ..rules.plain import Exponential, Plain
 from ..rules.recipe import Recipe
 from ..rules.scalar import Scalar
 from .constants import DENSITIES
 
-RULES = (Plain, Exponential, Recipe, Scalar, Adam)
+RULES = (Plain, Exponential, Recipe, Scalar, Adam, Natural)
 POINTS = np.array([-40.0, -3.0, -0.5, 0.0, 0.7, 2.0, 30.0])
 
 

@@ -25,19 +25,22 @@ from ..core.numerics import eye, solve
 from ..core.steps import Chart
 from .base import Move, State
 
+BLOCK = 512
 DOUBT = 10  # samples for each of the P moves at which F is trusted by half
 
 
 class Curvature(NamedTuple):
     """Running: mean (L, D) and variance (L, D) of the outputs, Fisher information (P, P).
 
-    `seen`: batches that they are made of, ().
+    Of the symmetric F the lower triangle is kept, with zeros above; only that is read. `seen`:
+    batches that the moments are made of, `informed`: those that F is made of, () each.
     """
 
     mean: Array
     variance: Array
     information: Array
     seen: Array
+    informed: Array
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class Natural:
     memory: float = 0.95
     information: float = 0.95
     tau: float = 0.7
+    every: int = 1
+    rows: int = 0
     kind: ClassVar[str] = "exponential"
     tracks: ClassVar[bool] = True
     averages: ClassVar[bool] = False  # steps go too far for a mean of nets to be one
@@ -74,41 +79,63 @@ class Natural:
         xp, L, D = check(layers), len(layers), layers[0].b.shape[0]
         zero, P = xp.stack([xp.zeros_like(b) for _, b in layers]), L * D * (D + 1)
         F = xp.zeros((P, P), dtype=zero.dtype, device=zero.device)
-        return Curvature(zero, zero, F, xp.asarray(xp.sum(zero)))
+        none = xp.asarray(xp.sum(zero))
+        return Curvature(zero, zero, F, none, none)
+
+    def renews(self, t: int) -> bool:
+        """Say whether step t renews F."""
+        return t % self.every == 0
 
     def propose(self, state: State, tape: Tape, deltas: Deltas) -> Move:
         """Propose d = inv(F + damping I) g in the charts, one eta for all layers, capped."""
         xp, old = check(state.layers), state.rule_state
         Y, Delta = xp.stack(tape.Ys), tape.Ys[0].shape[0] * xp.stack(deltas)  # (L, N, D)
         chart, moments = self._charts(xp, Y, old)
-        s = scores((Y - chart.m) * chart.S, Delta / chart.S)  # (P, N)
-        g, F = xp.mean(s, axis=1), s @ s.T / s.shape[1]  # (P,), (P, P)
-        F = old.information + self._new(xp, self.information, old) * (F - old.information)
-        d = solve(F + self.damping * eye(xp, F), g[:, None])
+        renewed = self.renews(state.t)
+        N, F, informed = Y.shape[1], old.information, old.informed + renewed
+        g, own = mean_scores((Y - chart.m) * chart.S, Delta / chart.S, renewed)  # (P,), (P, P)
+        new = self.weight(self.information, informed - 1)
+        if renewed:
+            F = F + new * (own - F)
+        whole = F + xp.tril(F, k=-1).T + self.damping * eye(xp, F)
+        d = solve(whole, g[:, None])
         d = xp.reshape(d, (Y.shape[0], Y.shape[2], -1))  # (L, D, D + 1)
         norms = xp.sqrt(xp.sum(d * d, axis=(1, 2)))  # (L,)
         rise, one = xp.sum(g * xp.reshape(d, (-1,))), xp.ones_like(g[0])  # <g, d> >= d'F d
-        n = s.shape[1] / self._new(xp, self.information, old)  # samples that F is made of
+        n = N * xp.minimum(informed, 1 / new)  # samples that F is made of
         eta = self.learning_rate * n / (n + DOUBT * g.shape[0]) / xp.sqrt(xp.maximum(rise, one))
         eta = xp.minimum(eta, self.tau / (xp.max(norms) + xp.finfo(Y.dtype).smallest_normal))
         L = range(Y.shape[0])
         directions = tuple(FullRank(d[k, :, :], chart.S[k, 0, :], chart.m[k, 0, :]) for k in L)
-        remembered = Curvature(*moments, F, old.seen + 1)
+        remembered = Curvature(*moments, F, old.seen + 1, informed)
         norms = tuple(norms[k, ...] for k in L)
         return Move(directions, tuple(eta for _ in L), norms, remembered, bound=self.tau)
 
     def _charts(self, xp: Any, Y: Array, old: Curvature) -> tuple[Chart, tuple[Array, Array]]:
         """Return the standardised charts of Y (L, N, D), as (L, 1, D), and the running moments."""
-        new, mean = self._new(xp, self.memory, old), xp.mean(Y, axis=1)
+        new, mean = self.weight(self.memory, old.seen), xp.mean(Y, axis=1)
         off = mean - old.mean  # of two parts the variance is also that of their means
         mean = old.mean + new * off  # (L, D)
         variance = (1 - new) * (old.variance + new * off * off) + new * xp.var(Y, axis=1)
         S = 1 / xp.sqrt(variance + xp.finfo(Y.dtype).smallest_normal)
         return Chart(S[:, None, :], mean[:, None, :]), (mean, variance)
 
-    def _new(self, xp: Any, memory: float, old: Curvature) -> Array:
+    def weight(self, memory: float, seen: Array) -> Array:
         """Return the weight of the new batch in a running mean, (): all alike until it forgets."""
-        return xp.clip(1 / (old.seen + 1), min=1 - memory)
+        xp = namespace(seen, "seen")
+        return xp.clip(1 / (xp.maximum(seen, 0 * seen) + 1), min=1 - memory)
+
+
+def mean_scores(U: Array, Delta: Array, squares: bool) -> tuple[Array, Array]:
+    """Return the mean of the scores, (P,), and the lower triangle of that of s s', (P, P)."""
+    xp, N = namespace(U, "U"), U.shape[1]
+    g, F = 0.0, 0.0
+    for start in range(0, N, BLOCK):
+        s = scores(U[:, start : start + BLOCK, :], Delta[:, start : start + BLOCK, :])
+        g = g + xp.sum(s, axis=1)
+        if squares:
+            F = F + s @ s.T
+    return g / N, xp.tril(F / N) if squares else None
 
 
 def scores(U: Array, Delta: Array) -> Array:

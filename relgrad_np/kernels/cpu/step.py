@@ -19,12 +19,14 @@ from ...core.tracking import Tracked
 from ...rules import base as rules
 from ...rules.adam import Adam
 from ...rules.base import State, StepInfo
+from ...rules.natural import Natural
 from ...rules.recipe import Recipe, Record, Seen
 from ...rules.scalar import RunningSize, Scalar
 from ..supported import CPU, supports, supports_variant
 from . import adam, whole_step
 from .cache import PreparedStep, ThreadCache, changeable
 from .compile import gemm_address
+from .natural_step import take_natural_step
 from .elementwise import activation_constants, density_constants
 
 Array = Any
@@ -68,6 +70,10 @@ def train_step(
         prepared, layers = CACHE.prepare(layers, X, activation, density, rule, formulas)
     if not X.flags.carray:
         X = np.array(X, order="C")  # what is read-only would be another type to Numba
+    if isinstance(rule, Natural):
+        after, info, taken = take_natural_step(rule, state, layers, X, prepared, weights)
+        CACHE.prepared = prepared if taken else None
+        return after, info
     step = _adam if isinstance(rule, Adam) else _multiplicative
     return step(rule, state, layers, X, prepared, weights)
 
