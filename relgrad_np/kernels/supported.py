@@ -27,16 +27,18 @@ POINTS = np.array([-40.0, -3.0, -0.5, 0.0, 0.7, 2.0, 30.0])
 class Backend(NamedTuple):
     """What one set of kernels has: its arrays, its activations, its rules.
 
-    `unknown`: whether they can take a recipe's steps while its constants are not known.
+    `unknown`: whether they can take a recipe's steps while its constants are not known; `natural`:
+    whether they have the natural gradient.
     """
 
     array: type[Any]
     activations: tuple[str, ...]
     unknown: bool = False
+    natural: bool = False
 
 
 # what the kernels of `cpu` have; those of `cuda` know CuPy's arrays, and say it themselves
-CPU = Backend(np.ndarray, ("smooth_leaky_relu", "leaky_tanh", "identity"))
+CPU = Backend(np.ndarray, ("smooth_leaky_relu", "leaky_tanh", "identity"), natural=True)
 
 
 def supports(
@@ -66,6 +68,8 @@ def supports(
     if state.tracked is not None and state.tracked.inverse is not None:
         return False
     if not _fit_together(backend.array, state.layers, X, weights):
+        return False
+    if isinstance(rule, Natural) and not backend.natural:
         return False
     if isinstance(rule, Recipe) and not backend.unknown and not state.rule_state.use.known:
         return False

@@ -152,7 +152,9 @@ def call_fortran(context: Any, address: Any, arguments: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         references = []
-        for kind, value in zip(arguments.types, cgutils.unpack_tuple(builder, args[1]), strict=True):
+        for kind, value in zip(
+            arguments.types, cgutils.unpack_tuple(builder, args[1]), strict=True
+        ):
             if kind == types.intp:
                 references.append(builder.inttoptr(value, ir.IntType(8).as_pointer()))
             else:

@@ -278,9 +278,7 @@ def _add_moments(Ys: Any, n: Any, seen: Any, moments: Any) -> Any:
 
 
 @inserted  # type: ignore[untyped-decorator]
-def _charts(
-    old: Any, moments: Any, N: Any, new: Any, mean: Any, variance: Any, S: Any
-) -> Any:
+def _charts(old: Any, moments: Any, N: Any, new: Any, mean: Any, variance: Any, S: Any) -> Any:
     """Fill the running mean and variance, and S; return 0, or NaN where they are not finite."""
     total = 0.0
     L, D = mean.shape
@@ -297,9 +295,7 @@ def _charts(
 
 
 @compiled
-def _scores(
-    Ys: Any, deltas: Any, mean: Any, S: Any, n: Any, parts: Any, s: Any, g: Any
-) -> Any:
+def _scores(Ys: Any, deltas: Any, mean: Any, S: Any, n: Any, parts: Any, s: Any, g: Any) -> Any:
     """Fill the first n columns of s (P, .) with the scores of a block; add their sum to g (P,)."""
     L, D = mean.shape
     zero, one = s.dtype.type(0), s.dtype.type(1)
@@ -332,9 +328,7 @@ def _scores(
 
 
 @inserted  # type: ignore[untyped-decorator]
-def _move(
-    blas: Any, layers: Any, S: Any, m: Any, d: Any, eta: Any, tau: Any, moved: Any
-) -> Any:
+def _move(blas: Any, layers: Any, S: Any, m: Any, d: Any, eta: Any, tau: Any, moved: Any) -> Any:
     """Fill moved (L, D, D + 1) with W+ and b+: exp(eta d) in the charts, see `core.full_rank`.
 
     Return 0, or NaN where something is not finite.

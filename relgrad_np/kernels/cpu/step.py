@@ -26,8 +26,8 @@ from ..supported import CPU, supports, supports_variant
 from . import adam, whole_step
 from .cache import PreparedStep, ThreadCache, changeable
 from .compile import gemm_address
-from .natural_step import take_natural_step
 from .elementwise import activation_constants, density_constants
+from .natural_step import take_natural_step
 
 Array = Any
 CACHE = ThreadCache()
