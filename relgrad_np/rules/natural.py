@@ -175,7 +175,8 @@ def mean_scores(U: Array, Delta: Array, squares: bool = True) -> tuple[Array, Ar
     g: Any = 0.0
     F: Any = 0.0
     for start in range(0, N, BLOCK):
-        s = scores(U[:, start : start + BLOCK, :], Delta[:, start : start + BLOCK, :])
+        part = slice(start, min(start + BLOCK, N))
+        s = scores(U[:, part, :], Delta[:, part, :])
         g = g + xp.sum(s, axis=1)
         F = F + s @ s.T if squares else None
     return g / N, xp.tril(F / N) if squares else None

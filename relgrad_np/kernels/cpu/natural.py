@@ -28,6 +28,7 @@ from .stored import compiled
 BLOCK = 256  # samples, about
 FEW = 12  # dimensions up to which a loop is faster than a call of the BLAS
 LOWER = 85  # "U": the lower triangle by rows is the upper one in Fortran's order
+TRANSPOSED = 84  # "T"
 
 
 @compiled
@@ -43,9 +44,9 @@ def natural_step(
     X : (N, D)
     weights : (N,), of mean 1, and whether they are all equal
     layers, formulas : the fields of LayerArrays, Formulas, see `records`
-    rule : learning rate, damping, tau; weight of the batch in the charts and in F; samples that F
-        is made of, times what trusts it; whether F is renewed, and whether C must be
-    scratch : s (P, n) and (2 L + 1, D n), free after the step
+    rule : learning rate, damping, tau; weight of the batch in the charts and in F; n / (n + 10 P)
+        for n samples in F; whether F is renewed, and whether C must be made
+    scratch : s (P, n) and (2 L, D n), free after the step
     passes : (2, blocks, L D n): Y and delta, free after the step
     old : mean and variance (L, D), F (P, P)
     fresh : mean, variance, S (L, D) each, F (P, P), d (L, D, D + 1), to be filled, and C (P, P)
@@ -55,91 +56,37 @@ def natural_step(
     2 is for what dpotrf does not solve, F + damping I not being positive definite: then, and where
     something is not finite, nothing changes but what is to be filled.
     """
-    s, parts = scratch
-    L, D = layers[1].shape
-    N, P = X.shape[0], s.shape[0]
-    n = passes.shape[2] // (L * D)
+    gemm_at, syrk, potrf, potrs = blas
     rate, damping, tau, new, new_F, trust, renewed, factored = rule
     mean, variance, S, F, d, C = fresh
-    if renewed:
-        for p in range(P):
-            before, now = old[2][p], F[p]
-            for q in range(p + 1):
-                now[q] = before[q]
-            for q in range(p + 1, P):
-                now[q] = X.dtype.type(0)
-    moments = np.zeros((3, L, D))  # mean, mean square about it, and what a block adds
-    L_p, L_J1, seen = 0.0, 0.0, 0
-    for block in range(passes.shape[1]):
-        start, stop = block * n, min(N, block * n + n)
-        p, j = _forward(
-            blas[0], X[start:stop], (weights[0][start:stop], weights[1]), layers, formulas, parts,
-            passes[0, block], passes[1, block],
-        )  # fmt: skip
-        L_p, L_J1 = L_p + p, L_J1 + j
-        _backward(blas[0], (weights[0][start:stop], weights[1]), layers, parts, passes[1, block])
-        _add_moments(passes[0, block], stop - start, seen, moments)
-        seen += stop - start
+    s, parts = scratch
+    L, D = mean.shape
+    N, P = X.shape[0], s.shape[0]
+    moments = np.zeros((2, L, D))
+    L_p, L_J1 = _all_passes(gemm_at, X, weights, layers, formulas, parts, passes, moments)
     total, L_J2 = _charts(old, moments, N, new, mean, variance, S), 0.0
     for k in range(L):
         L_J2 += logdets[k]
-    L_p, L_J1 = L_p / N, L_J1 / N
-    g, keep = np.zeros(P), s.dtype.type(1 - new_F)
-    scale = s.dtype.type(new_F / N)
-    for block in range(passes.shape[1]):
-        count = min(n, N - block * n)
-        _scores(passes[0, block], passes[1, block], mean, S, count, parts, s, g)
-        if renewed:
-            call_fortran(blas[1], (
-                np.int8(LOWER), np.int8(84), np.int32(P), np.int32(count), scale,
-                np.intp(s.ctypes.data), np.int32(s.shape[1]), keep,
-                np.intp(F.ctypes.data), np.int32(P),
-            ))  # fmt: skip
-            keep = s.dtype.type(1)
+    g = np.zeros(P)
+    if renewed:
+        _copy_lower(old[2], F)
+    _add_scores(syrk, passes, N, mean, S, parts, s, g, F, new_F if renewed else 0.0)
     for p in range(P):
-        g[p] /= N
         total += 0.0 * (np.float64(F[p, p]) + g[p])
     if not math.isfinite(L_p + L_J1 + L_J2 + total):
         return L_p, L_J1, L_J2, 1
-    info = np.zeros(1, np.int32)
-    if factored:
-        for p in range(P):
-            row, out = F[p], C[p]
-            for q in range(p + 1):
-                out[q] = row[q]
-            out[p] += damping
-        call_fortran(blas[2], (
-            np.int8(LOWER), np.int32(P), np.intp(C.ctypes.data), np.int32(P),
-            np.intp(info.ctypes.data),
-        ))  # fmt: skip
-        if info[0] != 0:
-            return L_p, L_J1, L_J2, 2
-    x = g.copy()
-    call_fortran(blas[3], (
-        np.int8(LOWER), np.int32(P), np.int32(1), np.intp(C.ctypes.data), np.int32(P),
-        np.intp(x.ctypes.data), np.int32(P), np.intp(info.ctypes.data),
-    ))  # fmt: skip
-    rise, most = 0.0, 0.0
-    for k in range(L):
-        square = 0.0
-        for i in range(D):
-            for a in range(D + 1):
-                p = (k * D + i) * (D + 1) + a
-                d[k, i, a] = x[p]
-                square, rise = square + x[p] * x[p], rise + g[p] * x[p]
-        sizes[1, k] = math.sqrt(square)
-        most = max(most, math.sqrt(square))
-        total += 0.0 * square
+    if factored and not _factorize(potrf, F, damping, C):
+        return L_p, L_J1, L_J2, 2
+    rise, most = _direction(potrs, C, g, d, sizes[1])
     eta = min(rate * trust / math.sqrt(max(rise, 1.0)), tau / (most + np.finfo(s.dtype).tiny))
-    total += 0.0 * (eta + rise)
-    moved = np.empty((L, D, D + 1), s.dtype)
+    total, moved = 0.0 * (eta + rise + most), np.empty((L, D, D + 1), s.dtype)
     if math.isfinite(total):
-        total += _move(blas[0], layers, S, mean, d, eta, tau, moved)
+        sizes[0, :] = eta
+        total = _move(gemm_at, layers, S, mean, d, sizes[0, 0], tau, moved)
     if not math.isfinite(total):
         return L_p, L_J1, L_J2, 1
     for k in range(L):
         W, trace = matrix(layers[0][k], moved, D, D), 0.0
-        sizes[0, k] = eta
         for i in range(D):
             trace += np.float64(d[k, i, i])
             layers[1][k, i] = moved[k, i, D]
@@ -147,6 +94,98 @@ def natural_step(
                 W[i, j] = moved[k, i, j]
         logdets[k] += np.float64(sizes[0, k]) * trace
     return L_p, L_J1, L_J2, 0
+
+
+@inserted  # type: ignore[untyped-decorator]
+def _all_passes(
+    gemm_at: Any, X: Any, weights: Any, layers: Any, formulas: Any, parts: Any, passes: Any,
+    moments: Any,
+) -> Any:  # fmt: skip
+    """Fill Y and delta of all blocks, and the moments of Y; return the means of L_p and L_J1."""
+    L, D = layers[1].shape
+    N, n = X.shape[0], passes.shape[2] // (L * D)
+    L_p, L_J1 = 0.0, 0.0
+    for block in range(passes.shape[1]):
+        start, stop = block * n, min(N, block * n + n)
+        Ys, deltas, shared = (
+            passes[0, block],
+            passes[1, block],
+            (weights[0][start:stop], weights[1]),
+        )
+        p, j = _forward(gemm_at, X[start:stop], shared, layers, formulas, parts, Ys, deltas)
+        L_p, L_J1 = L_p + p, L_J1 + j
+        _backward(gemm_at, shared, layers, parts, deltas)
+        _add_moments(Ys, stop - start, start, moments)
+    return L_p / N, L_J1 / N
+
+
+@inserted  # type: ignore[untyped-decorator]
+def _copy_lower(old: Any, F: Any) -> Any:
+    """Fill F with the lower triangle of `old`, and zeros."""
+    zero = F.dtype.type(0)
+    for p in range(F.shape[0]):
+        before, now = old[p], F[p]
+        for q in range(p + 1):
+            now[q] = before[q]
+        for q in range(p + 1, F.shape[0]):
+            now[q] = zero
+
+
+@inserted  # type: ignore[untyped-decorator]
+def _add_scores(
+    syrk: Any, passes: Any, N: Any, mean: Any, S: Any, parts: Any, s: Any, g: Any, F: Any,
+    new: Any,
+) -> Any:  # fmt: skip
+    """Fill g with the mean score and, where `new` > 0, F with (1 - new) F + new s s' / N."""
+    P, n = s.shape
+    keep, share = s.dtype.type(1 - new), s.dtype.type(new / N)
+    for block in range(passes.shape[1]):
+        count = min(n, N - block * n)
+        _scores(passes[0, block], passes[1, block], mean, S, count, parts, s, g)
+        if new > 0:
+            call_fortran(syrk, (
+                np.int8(LOWER), np.int8(TRANSPOSED), np.int32(P), np.int32(count), share,
+                np.intp(s.ctypes.data), np.int32(n), keep, np.intp(F.ctypes.data), np.int32(P),
+            ))  # fmt: skip
+            keep = s.dtype.type(1)
+    for p in range(P):
+        g[p] /= N
+
+
+@inserted  # type: ignore[untyped-decorator]
+def _factorize(potrf: Any, F: Any, damping: Any, C: Any) -> Any:
+    """Fill the lower triangle of C (P, P) with the factor of F + damping I; say if it exists."""
+    P, info = F.shape[0], np.zeros(1, np.int32)
+    for p in range(P):
+        row, out = F[p], C[p]
+        for q in range(p + 1):
+            out[q] = row[q]
+        out[p] += damping
+    call_fortran(potrf, (
+        np.int8(LOWER), np.int32(P), np.intp(C.ctypes.data), np.int32(P), np.intp(info.ctypes.data)
+    ))  # fmt: skip
+    return info[0] == 0
+
+
+@inserted  # type: ignore[untyped-decorator]
+def _direction(potrs: Any, C: Any, g: Any, d: Any, norms: Any) -> Any:
+    """Fill d (L, D, D + 1) with inv(C C') g, and its norms (L,); return <g, d> and the largest."""
+    (P,), info, x = g.shape, np.zeros(1, np.int32), g.copy()
+    call_fortran(potrs, (
+        np.int8(LOWER), np.int32(P), np.int32(1), np.intp(C.ctypes.data), np.int32(P),
+        np.intp(x.ctypes.data), np.int32(P), np.intp(info.ctypes.data),
+    ))  # fmt: skip
+    rise, most, p = 0.0, 0.0, 0
+    for k in range(d.shape[0]):
+        square = 0.0
+        for i in range(d.shape[1]):
+            for a in range(d.shape[2]):
+                d[k, i, a] = x[p]
+                square, rise = square + x[p] * x[p], rise + g[p] * x[p]
+                p += 1
+        norms[k] = math.sqrt(square)
+        most = max(most, math.sqrt(square))
+    return rise, most
 
 
 @inlined  # type: ignore[untyped-decorator]
@@ -183,7 +222,7 @@ def _forward(
 ) -> Any:
     """Fill the Ys of a block, sigma' and (log sigma')', and the last delta, not weighted.
 
-    parts (2 L + 1, D n): Z, then sigma' of layers 0 to L - 2, then (log sigma')'. Return the sums
+    parts (2 L, D n): Z, then sigma' of layers 0 to L - 2, then (log sigma')'. Return the sums
     of L_p and L_J1, weighted.
     """
     n, D = X.shape
@@ -269,7 +308,7 @@ def _add_moments(Ys: Any, n: Any, seen: Any, moments: Any) -> Any:
             total, square = zero, zero
             for m in range(n):
                 total = add(total, y[m])
-            mean = total / n
+            mean = total / Ys.dtype.type(n)
             for m in range(n):
                 square = add(square, (y[m] - mean) * (y[m] - mean))
             off = np.float64(mean) - moments[0, k, i]
