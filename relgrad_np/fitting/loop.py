@@ -71,7 +71,7 @@ def fit(
         torch's autograd knows of layers and samples is left behind.
     rule : "recipe", "natural", "plain", "exponential", "scalar", "adam", "group_adam", "newton"
         The default is robust (see `recipe`); "natural" is for deep nets of few
-        dimensions, L (D^2 + D) up to about a thousand (see `natural`); "plain" with
+        dimensions, L (D^2 + D) up to about 2,000 (see `natural`); "plain" with
         schedule="constant" is the paper's own step; "scalar" sizes it by one running scalar for
         each layer; "group_adam" is for a dozen layers or more of some dozens of dimensions (see
         `group_adam`). A rule of your own is a frozen dataclass that follows `Rule`. "newton" is

@@ -15,6 +15,7 @@ from ..core.densities import Density, density
 from ..rules.adam import Adam
 from ..rules.base import Rule, State
 from ..rules.group_adam import GroupAdam
+from ..rules.natural import Natural
 from ..rules.plain import Exponential, Plain
 from ..rules.recipe import Recipe
 from ..rules.scalar import Scalar
@@ -42,7 +43,7 @@ class Backend(NamedTuple):
 CPU = Backend(
     np.ndarray,
     ("smooth_leaky_relu", "leaky_tanh", "identity"),
-    rules=(*RULES, GroupAdam),
+    rules=(*RULES, GroupAdam, Natural),
     densities=(*DENSITIES, "multivariate_t"),
 )
 
@@ -75,6 +76,8 @@ def supports(
         return False
     if not _fit_together(backend.array, state.layers, X, weights):
         return False
+    if isinstance(rule, Natural) and density.name not in DENSITIES:
+        return False  # its passes have the samples side by side, and a row is not together
     if isinstance(rule, Recipe) and not backend.unknown and not state.rule_state.use.known:
         return False
     known = activation.name in backend.activations and knows(activation)

@@ -19,7 +19,9 @@ array:
 `whole_step.take_step` is all of this, compiled as one function. `group_adam.take_step` is another,
 whose step has full rank: it takes Delta and Y alone, and some products of (D, D). Adam's step takes
 one call of `adam.passes`, and one of `adam.update` for each layer, because the reference takes over
-where squares might overflow. `elementwise` has the activations and densities, `few_samples` the
-products that a BLAS is slow at, `compile` what Numba lacks, `cache` what is kept from one step to
-the next, `stored` what is kept on disk, and `ready` compiles before a clock starts.
+where squares might overflow. The natural gradient has passes of its own, with samples side by side,
+in one call of `natural.natural_step`, whose memory is in `natural_step`. `elementwise` has the
+activations and densities, `few_samples` the products that a BLAS is slow at, `compile` what Numba
+lacks, `cache` what is kept from one step to the next, `stored` what is kept on disk, and `ready`
+compiles before a clock starts.
 """

@@ -9,9 +9,10 @@ from ...core.network import Layer
 from ...rules.adam import Adam
 from ...rules.base import State, init_state
 from ...rules.group_adam import GroupAdam
+from ...rules.natural import Natural
 from ...rules.recipe import Recipe, Record
 from ..supported import CPU, supports
-from . import adam, group_adam, whole_step
+from . import adam, group_adam, natural, whole_step
 from .stored import has_code
 
 
@@ -49,8 +50,7 @@ def is_ready(state: State, activation: Any, density: Any, rule: Any) -> bool:
     """Say whether steps from this state need no compiling, here or by code that is stored."""
     if _kind(state, rule) in DONE or tiny(state, activation, density, rule) is None:
         return True
-    entry = ENTRIES.get(type(rule), whole_step.take_step)
-    return has_code(entry, state.layers[0].W.dtype)
+    return has_code(ENTRIES.get(type(rule), whole_step.take_step), state.layers[0].W.dtype)
 
 
 def prepare(
@@ -67,9 +67,13 @@ def prepare(
 
 def _kind(state: State, rule: Any) -> tuple[str, Any]:
     """Return what the machine code depends on."""
-    return str(state.layers[0].W.dtype), ENTRIES.get(type(rule))
+    return str(state.layers[0].W.dtype), type(rule) if type(rule) in ENTRIES else None
 
 
-# the compiled function that a rule's step calls first, where it is not the common one
-ENTRIES = {Adam: adam.passes, GroupAdam: group_adam.take_step}
+# what is compiled for these rules; the others share `whole_step.take_step`
+ENTRIES = {
+    Adam: adam.passes,
+    GroupAdam: group_adam.take_step,
+    Natural: natural.natural_step,
+}
 DONE: set[tuple[str, Any]] = set()  # what this process has compiled or loaded

@@ -20,6 +20,7 @@ from ...rules import base as rules
 from ...rules.adam import Adam
 from ...rules.base import State, StepInfo
 from ...rules.group_adam import GroupAdam
+from ...rules.natural import Natural
 from ...rules.recipe import Recipe, Record, Seen
 from ...rules.scalar import RunningSize, Scalar
 from ..supported import CPU, supports, supports_variant
@@ -27,6 +28,7 @@ from . import adam, group_adam, whole_step
 from .cache import PreparedStep, ThreadCache, changeable
 from .compile import gemm_address
 from .elementwise import activation_constants, density_constants
+from .natural_step import take_natural_step
 
 Array = Any
 CACHE = ThreadCache()
@@ -71,6 +73,10 @@ def train_step(
         X = np.array(X, order="C")  # what is read-only would be another type to Numba
     if isinstance(rule, GroupAdam):
         after, info, CACHE.prepared = group_adam.step(rule, state, layers, X, prepared, weights)
+        return after, info
+    if isinstance(rule, Natural):
+        after, info, taken = take_natural_step(rule, state, layers, X, prepared, weights)
+        CACHE.prepared = prepared if taken else None
         return after, info
     step = _adam if isinstance(rule, Adam) else _multiplicative
     return step(rule, state, layers, X, prepared, weights)
