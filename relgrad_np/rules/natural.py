@@ -109,7 +109,7 @@ class Natural:
         N, F = Y.shape[1], old.information
         renewed = self.renews(state.t, F.shape[0])
         g, squares = mean_scores((Y - chart.m) * chart.S, Delta / chart.S, renewed)
-        informed = old.informed + renewed
+        informed = old.informed + int(renewed)
         new = self.weight(self.information, informed - 1)
         if squares is not None:
             F = F + new * (squares - F)
