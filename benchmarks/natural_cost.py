@@ -21,6 +21,7 @@ from scipy.linalg.blas import dsyrk
 from scipy.linalg.lapack import dpotrf
 
 import relgrad_np as rg
+from relgrad_np.core.network import Layers
 from relgrad_np.kernels.choose import resolve
 from relgrad_np.rules.natural import Natural, mean_scores, scores
 
@@ -29,7 +30,7 @@ CELLS = ((8, 6), (32, 6), (48, 2), (3, 20))  # L, D
 MODEL = {"activation": rg.activation("smooth_leaky_relu"), "density": rg.density("normal")}
 
 
-def problem(L: int, D: int, N: int, batches: int) -> tuple[rg.Layers, np.ndarray]:
+def problem(L: int, D: int, N: int, batches: int) -> tuple[Layers, np.ndarray]:
     """Return layers and rows that they were begun from."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((batches * N, D)) @ rng.standard_normal((D, D)) + 1.0
@@ -37,7 +38,7 @@ def problem(L: int, D: int, N: int, batches: int) -> tuple[rg.Layers, np.ndarray
     return rg.init_layers(rng, D, L, kind="principal", X=X[: 10 * N], activation=act), X
 
 
-def copied(layers: rg.Layers) -> rg.Layers:
+def copied(layers: Layers) -> Layers:
     """Return layers that a step may change."""
     return tuple(rg.Layer(W.copy(), b.copy()) for W, b in layers)
 

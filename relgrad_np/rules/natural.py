@@ -28,6 +28,7 @@ from ..core.steps import Chart
 from .base import Move, State
 
 BLOCK = 512  # samples whose scores are held at a time
+OFTEN = 400  # P / OFTEN steps, about, share one F: it costs more than all else the larger P is
 DOUBT = 10  # samples for each of the P moves at which F is trusted by half
 LARGE = 2000  # P from which on the cost of a step is said
 LIMIT = 2**30  # bytes of F that are allowed; a step needs three times as much
@@ -53,8 +54,9 @@ class Natural:
     """Exponential step along d = inv(F + damping I) g, F dense over all layers; see above.
 
     `memory` of the charts, `information` of F, both the plain mean of the first batches until then;
-    after those one of `every` steps renews F, and the others only g. eta = min(learning_rate n /
-    (n + 10 P) / sqrt(max(<g, d>, 1)), tau / max_k |d_k|) with n samples in F, one for all layers.
+    after those one of `every` steps renews F, and the others only g; None: of P / 400. eta =
+    min(learning_rate n / (n + 10 P) / sqrt(max(<g, d>, 1)), tau / max_k |d_k|) with n samples in F,
+    one for all layers.
     Cost beside the passes: N P^2 + P^3 / 3 where F is renewed, else P^2; memory 3 P^2. For P up to
     about 2,000. ValueError, where a fit starts, if F would have more than 1 GiB.
 
@@ -65,9 +67,9 @@ class Natural:
     learning_rate: float = 0.3
     damping: float = 3e-3
     memory: float = 0.95
-    information: float = 0.95
+    information: float = 0.975
     tau: float = 0.7
-    every: int = 1
+    every: int | None = None
     kind: ClassVar[str] = "exponential"
     tracks: ClassVar[bool] = True
     averages: ClassVar[bool] = False  # steps go too far for a mean of nets to be one
@@ -78,7 +80,8 @@ class Natural:
         store(self, "tau", 0.0, 1 - 2**-24, "in (0, 1)")
         for name in ("memory", "information"):
             number(name, getattr(self, name), 0.0, 1 - 1e-6, "in (0, 1)")
-        whole("every", self.every)
+        if self.every is not None:
+            whole("every", self.every)
 
     def start(self, layers: Layers) -> Curvature:
         """Return the curvature before the first batch, all 0; ValueError where F is too large."""
@@ -89,18 +92,24 @@ class Natural:
         none = xp.asarray(xp.sum(zero))
         return Curvature(zero, zero, F, none, none)
 
-    def renews(self, t: int) -> bool:
-        """Say whether step t renews F: each of the first ones does, until F forgets."""
-        return t % self.every == 0 or t * (1 - self.information) < 1
+    def renews(self, t: int, P: int) -> bool:
+        """Say whether step t renews F: each of the first ones does, until F forgets.
+
+        >>> [t for t in range(40, 50) if Natural().renews(t, 1344)]
+        [42, 45, 48]
+        """
+        every = max(1, round(P / OFTEN)) if self.every is None else self.every
+        return t % every == 0 or t * (1 - self.information) < 1
 
     def propose(self, state: State, tape: Tape, deltas: Deltas) -> Move:
         """Propose d = inv(F + damping I) g in the charts, one eta for all layers, capped."""
         xp, old = check(state.layers), state.rule_state
         Y, Delta = xp.stack(tape.Ys), tape.Ys[0].shape[0] * xp.stack(deltas)  # (L, N, D)
         chart, moments = self._charts(xp, Y, old)
-        renewed, N, F = self.renews(state.t), Y.shape[1], old.information
+        N, F = Y.shape[1], old.information
+        renewed = self.renews(state.t, F.shape[0])
         g, squares = mean_scores((Y - chart.m) * chart.S, Delta / chart.S, renewed)
-        informed = old.informed + renewed
+        informed = old.informed + int(renewed)
         new = self.weight(self.information, informed - 1)
         if squares is not None:
             F = F + new * (squares - F)

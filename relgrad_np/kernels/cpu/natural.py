@@ -141,7 +141,7 @@ def _add_scores(
     keep, share = s.dtype.type(1 - new), s.dtype.type(new / N)
     for block in range(passes.shape[1]):
         count = min(n, N - block * n)
-        _scores(passes[0, block], passes[1, block], mean, S, count, parts, s, g)
+        _scores(passes[0, block], passes[1, block], mean, S, count, parts, s, new > 0, g)
         if new > 0:
             call_fortran(syrk, (
                 np.int8(LOWER), np.int8(TRANSPOSED), np.int32(P), np.int32(count), share,
@@ -334,8 +334,13 @@ def _charts(old: Any, moments: Any, N: Any, new: Any, mean: Any, variance: Any, 
 
 
 @compiled
-def _scores(Ys: Any, deltas: Any, mean: Any, S: Any, n: Any, parts: Any, s: Any, g: Any) -> Any:
-    """Fill the first n columns of s (P, .) with the scores of a block; add their sum to g (P,)."""
+def _scores(
+    Ys: Any, deltas: Any, mean: Any, S: Any, n: Any, parts: Any, s: Any, kept: Any, g: Any
+) -> Any:  # fmt: skip
+    """Fill the first n columns of s (P, .) with the scores of a block; add their sum to g (P,).
+
+    Where they need not be `kept`, all units use the same rows of s, which stay in the cache.
+    """
     L, D = mean.shape
     zero, one = s.dtype.type(0), s.dtype.type(1)
     U = parts[0, : D * n].reshape((D, n))
@@ -348,15 +353,15 @@ def _scores(Ys: Any, deltas: Any, mean: Any, S: Any, n: Any, parts: Any, s: Any,
                 u[j] = (y[j] - m) * scale
         for i in range(D):
             value, inverse = deltas[(k * D + i) * n : (k * D + i + 1) * n], one / S[k, i]
-            row = s[p + D]
-            total = zero
+            first = p if kept else 0
+            row, total = s[first + D], zero
             for j in range(n):
                 x = value[j] * inverse
                 row[j] = x
                 total = add(total, x)
             g[p + D] += np.float64(total)
             for a in range(D):
-                out, u, e = s[p + a], U[a], one if a == i else zero
+                out, u, e = s[first + a], U[a], one if a == i else zero
                 total = zero
                 for j in range(n):
                     x = row[j] * u[j] + e

@@ -90,7 +90,8 @@ def take_natural_step(
     dtype, old, tracked = prepared.dtype, state.rule_state, state.tracked
     N, (L, D) = len(X), prepared.layers[1].shape
     memory, solver = CACHE.memory(N, L, D, dtype), CACHE.solver(L * D * (D + 1), dtype)
-    renewed, before = rule.renews(state.t), changeable(old.information)
+    before = changeable(old.information)
+    renewed = rule.renews(state.t, len(before))
     F = solver.lender.lend() if renewed else before
     factored = renewed or not solver.knows(F, rule.damping)
     solver.note(None, 0.0)
