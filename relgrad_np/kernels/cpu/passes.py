@@ -20,10 +20,10 @@ PIECE = 4096  # numbers summed at a time in the dtype; the sums are added in flo
 @inlined  # type: ignore[untyped-decorator]
 def pass_arrays(blas: Any, share: Any, scratch: Any, fresh: Any) -> Any:
     """Return the record of what the passes fill, from scratch memory and that of the factors."""
-    parts, K, u = fresh
+    YD, P, K, u = fresh
     hidden = (len(scratch) - 1) // 2
     S, T = scratch[1 : 1 + hidden], scratch[1 + hidden :]
-    return PassArrays(blas, share, scratch[0], S, T, parts[0], parts[1], u, K)
+    return PassArrays(blas, share, scratch[0], S, T, YD, P, u, K)
 
 
 @compiled

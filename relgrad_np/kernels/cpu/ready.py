@@ -48,7 +48,7 @@ def is_ready(state: State, activation: Any, density: Any, rule: Any) -> bool:
     """Say whether steps from this state need no compiling, here or by code that is stored."""
     if _kind(state, rule) in DONE or tiny(state, activation, density, rule) is None:
         return True
-    entry = adam.passes if isinstance(rule, Adam) else whole_step.take_step
+    entry = adam.take_steps if isinstance(rule, Adam) else whole_step.take_steps
     return has_code(entry, state.layers[0].W.dtype)
 
 
