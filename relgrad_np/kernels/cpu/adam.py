@@ -26,9 +26,9 @@ def take_steps(
     Parameters
     ----------
     blas, X, weights, layers, formulas, averaging : as `whole_step.take_steps` has them
-    rule : beta1, 1 - beta1, beta2, 1 - beta2, epsilon; what of b is added to R_b, 1 with the bias in
-        the group, else 0; and the element of R from which on its square might overflow: such a step
-        is not taken, and `fine` is True
+    rule : beta1, 1 - beta1, beta2, 1 - beta2, epsilon; what of b is added to R_b, 1 with the bias
+        in the group, else 0; and the element of R from which on its square might overflow: such a
+        step is not taken, and `fine` is True
     memory : as `whole_step` has it, but one YD twice, and a K of (L, 0, 0): Adam needs none
     moments : the addresses of the Ws' m and v, (2, L), and the bs', (2, L, D), moved on
     history : rates (K, 3): the learning rate, and what Adam divides it, and multiplies v, by. And

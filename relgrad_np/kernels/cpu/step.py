@@ -12,12 +12,22 @@ import numpy as np
 
 from ...core.activations import Activation
 from ...core.densities import Density
+from ...core.network import Layer
+from ...core.steps import Factors
 from ...rules import base as rules
+from ...rules.adam import Adam
 from ...rules.base import State, StepInfo
-from .many_steps import CACHE, Plan, attempt
+from ...rules.recipe import Recipe
+from ...rules.scalar import Scalar
+from ..plans import Plan, Taken
+from ..supported import CPU, supports, supports_variant
+from . import adam, whole_step
+from .arguments import NO_GUARD, charted, formulas, guarded, joining, numbers, shares, tracked
+from .cache import PreparedStep, ThreadCache, changeable
+from .compile import gemm_address
 
-__all__ = ["CACHE", "train_step"]
 Array = Any
+CACHE = ThreadCache()
 
 
 def train_step(
@@ -56,6 +66,159 @@ def train_step(
         _each(eta), _each(norms), np.bool_(not taken.n), taken.directions,
     )  # fmt: skip
     return taken.state._replace(t=state.t + 1), info
+
+
+def take_steps(
+    state: State, X: Array, plan: Plan, *, activation: Activation, density: Density, rule: Any
+) -> Taken | None:
+    """Take up to K steps on batches X (K, N, D) in place; None where the reference takes them.
+
+    The results are bitwise those of one step at a time by `train_step`, whatever K is.
+
+    >>> import relgrad_np as rg
+    >>> state = rg.init_state((rg.Layer(np.eye(2), np.zeros(2)),), rg.Plain())
+    >>> model = {"activation": rg.activation("identity"), "density": rg.density("normal")}
+    >>> plan = Plan(np.array([0.1, 0.1, 0.1]))
+    >>> taken = take_steps(state, np.ones((3, 4, 2)), plan, **model, rule=rg.Plain())
+    >>> taken.n, taken.state.t, taken.values.round(2)
+    (3, 3, array([-2.84, -2.59, -2.39]))
+    """
+    return attempt(state, X, plan, activation, density, rule, plan.weights)
+
+
+def attempt(
+    state: State,
+    X: Array,
+    plan: Plan,
+    activation: Activation,
+    density: Density,
+    rule: Any,
+    weights: Array,
+) -> Taken | None:
+    """Take steps as `take_steps`; or one, on a batch X (N, D) with weights (N,) or None."""
+    several = getattr(X, "ndim", 0) == 3
+    batch = X[0] if several else X
+    weight = weights[0] if several and weights is not None else weights
+    prepared, layers = CACHE.prepared, state.layers
+    if (
+        prepared is None
+        or weights is not None
+        or not prepared.holds(state, batch, activation, density, rule)
+        or (isinstance(rule, Recipe) and not state.rule_state.use.known)
+        or not supports_variant(rule)
+    ):
+        if not supports(CPU, state, batch, activation, density, rule, weight):
+            return None
+        codes = formulas(activation, density, layers[0].W.dtype)
+        prepared, layers = CACHE.prepare(layers, batch, activation, density, rule, codes)
+    if not X.flags.carray:
+        X = np.array(X, order="C")  # what is read-only would be another type to Numba
+    if not several:
+        X, weights = X[None], None if weights is None else weights[None]
+    step = _adam if isinstance(rule, Adam) else _multiplicative
+    return step(rule, state, layers, X, prepared, weights, plan)
+
+
+def _multiplicative(
+    rule: Any,
+    state: State,
+    layers: Any,
+    X: Array,
+    prepared: PreparedStep,
+    weights: Array,
+    plan: Plan,
+) -> Taken:
+    """Take the steps of every rule but Adam."""
+    workspace, dtype, before = prepared.workspace, prepared.dtype, state.tracked
+    m, gain = workspace.rows
+    running, states = workspace.neutral, None
+    if isinstance(rule, (Recipe, Scalar)):
+        prepared, running, states, most = charted(rule, state, prepared)
+        m, gain, X = running[0], running[4], X[:most]
+    (K, N, D), L = X.shape, len(layers)
+    parts = workspace.lender.lend()
+    other = workspace.lender.lend() if K > 1 else parts
+    products, ones = np.empty((L, min(N, D), min(N, D)), dtype), np.empty((L, N), dtype)
+    logdets = np.zeros((K + 1, 2, L))
+    if before is not None:
+        logdets[0, 0], logdets[0, 1] = before.logdet, before.sign
+    history = plan.rates[:K], np.empty((K, 3, L), dtype), np.empty((K, 3))
+    judge, (average, made) = guarded(plan), joining(plan, state.t, K, layers)
+    n, fine, taken, waiting = whole_step.take_steps(
+        gemm_address(dtype), X, shares(workspace, weights, dtype), prepared.layers,
+        prepared.formulas, numbers(rule), (workspace.scratch, (parts[0], other[0]), parts[1],
+        products, ones), logdets, running, history, judge, average,
+    )  # fmt: skip
+    last = max(n, 1) - 1
+    YD = parts[0] if last % 2 == 0 else other[0]
+    if K == 1:
+        A = parts[1]
+        fs = [
+            Factors(YD[k, 1], YD[k, 0], A[k, 0], ones[k], products[k], m[k], gain[k])
+            for k in range(L)
+        ]
+    else:
+        fs = [Factors(YD[k, 1], YD[k, 0], None, None, m=m[k], gain=gain[k]) for k in range(L)]
+    then = state.rule_state, before
+    if last > 0:
+        then = states and states(last), before and tracked(logdets[last])
+    after, CACHE.prepared = state, None
+    if n:
+        rule_state = state.rule_state if states is None else states(n)
+        if isinstance(rule, Recipe):
+            stacked = running[5][n % 3], running[6][n % 3]
+            prepared = prepared._replace(seen=rule_state.seen, stacked=stacked)
+        CACHE.prepared = prepared
+        after = State(layers, rule_state, before and tracked(logdets[n]), state.t + n)
+    _, sizes, terms = history
+    return Taken(after, n, not fine, terms, sizes, judge[0], made, taken, waiting, tuple(fs), then)
+
+
+def _adam(
+    rule: Adam,
+    state: State,
+    layers: Any,
+    X: Array,
+    prepared: PreparedStep,
+    weights: Array,
+    plan: Plan,
+) -> Taken | None:
+    """Take Adam's steps; None where the reference takes the first: squares of R might overflow."""
+    workspace, dtype, (K, N, _), L = prepared.workspace, prepared.dtype, X.shape, len(layers)
+    limit, before = float(np.finfo(dtype).max) ** 0.4, state.rule_state
+    # later on W can't have grown so far: a step of Adam is small
+    if state.t == 0 and not all(max(W.max(), -W.min()) < limit for W, _ in layers):
+        return None
+    moments = [[changeable(x.W) for x in pair] for pair in before]
+    matrices = np.array([[W.ctypes.data for W in pair] for pair in moments]).T.copy()  # (2, L)
+    biases = np.array([[x.b for x in pair] for pair in before]).swapaxes(0, 1).copy()  # (2, L, D)
+    one, two = rule.beta1, rule.beta2
+    ticks = [1 + t // rule.clock for t in range(state.t, state.t + K)]
+    rates = np.array([[1 - one**tick, 1 / (1 - two**tick)] for tick in ticks])
+    rates = np.column_stack([plan.rates[:K] * plan.rate, rates])
+    history = rates, np.empty((K, 3, L), dtype), np.empty((K, 3))
+    history[1][:, 1] = np.nan
+    own = float(rule.bias == "augmented")
+    parts, u = workspace.lender.lend(), np.empty((L, N), dtype)
+    average, made = joining(plan, state.t, K, layers)
+    n, fine, taken, waiting = adam.take_steps(
+        gemm_address(dtype), X, shares(workspace, weights, dtype), prepared.layers,
+        prepared.formulas, (one, 1 - one, two, 1 - two, rule.epsilon, own, limit),
+        (workspace.scratch, (parts[0], parts[0]), parts[1], np.empty((L, 0, 0), dtype), u),
+        (matrices, biases), history, average,
+    )  # fmt: skip
+    if n == 0 and fine:
+        return None
+    after, CACHE.prepared = state, None
+    if n:
+        CACHE.prepared = prepared
+        remembered = tuple(
+            (Layer(m, biases[0, k]), Layer(v, biases[1, k])) for k, (m, v) in enumerate(moments)
+        )
+        after = State(layers, remembered, None, state.t + n)
+    _, sizes, terms = history
+    then = before, None
+    return Taken(after, n, n < K, terms, sizes, NO_GUARD[0], made, taken, waiting, (), then)
 
 
 def _each(x: Array) -> tuple[Array, ...]:

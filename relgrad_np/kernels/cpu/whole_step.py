@@ -69,9 +69,7 @@ def take_steps(
             mean, variance, information, each, rows[old], rows[new], seen[old], seen[new], gain
         )
         rate = rates[n] * usual[3] * judge.rate
-        numbers = RuleNumbers(
-            rule[0], rule[1], rate, rule[2], rule[3], rule[4], rule[5], rule[6]
-        )
+        numbers = RuleNumbers(rule[0], rule[1], rate, rule[2], rule[3], rule[4], rule[5], rule[6])
         L_p, L_J1 = passes.forward(X[n], net, model, weights[1], arrays)
         if numbers.charts:
             total = charts.backward(net, arrays, chart, size, numbers, batches + n)
