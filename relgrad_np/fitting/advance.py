@@ -20,7 +20,7 @@ from ..rules.base import Rule, State, StepInfo
 from .batches import Batches, Upcoming
 from .options import Options
 from .progress import Progress
-from .schedule import sized
+from .schedule import all_sized, sized
 
 CALL = 0.03  # seconds that a call of many steps takes, about
 STACK = 2**18  # numbers in the batches of a call at most: they are copied, and stay in the cache
@@ -76,10 +76,11 @@ class Steps:
         """
         state, bad = course.state, course.bad_steps
         stack = upcoming.stack(max(2, min(most, STACK // upcoming.numbers)))
-        rates = [self.rate(t) * share for t, share in enumerate(stack.shares, state.t)]
+        steps = range(state.t, state.t + len(stack.shares))
+        rates = all_sized(self.rule.learning_rate, self.asked, steps, self.total)
         guarded = bad.learns and state.tracked is not None
         plan = Plan(
-            np.array(rates),
+            np.array(rates) * stack.shares,
             stack.weights,
             usual=tuple(map(float, bad.guard)) if guarded else None,  # type: ignore[arg-type]
             undo=bad.undo or 0.0,

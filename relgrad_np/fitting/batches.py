@@ -132,8 +132,9 @@ class Feed:
 
     def _fetch(self, rows: Any) -> Array:
         X = self.X.host if isinstance(self.X, Staged) else self.X
-        if isinstance(X, np.ndarray):
-            batch = np.asarray(X[rows])  # a memory-mapped file is read no further
+        if isinstance(X, np.ndarray):  # a memory-mapped file is read no further
+            whole = X.flags.c_contiguous and X.flags.aligned  # else all of it would be copied
+            batch = np.asarray(X).take(rows, axis=0) if whole else np.asarray(X[rows])
         else:
             xp = compat.array_namespace(X)
             index = xp.asarray(np.asarray(rows, np.int32), device=compat.device(X))

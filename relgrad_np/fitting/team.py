@@ -4,6 +4,7 @@ The loop asks its team whenever the answer depends on other processes, and so kn
 `distributed.ranks.Ranks` overrides every method.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -59,7 +60,9 @@ class Team:
     def cut(self, rows: Any, rng: np.random.Generator | None, batches: int) -> list[Any]:
         """Cut an epoch's rows into batches, shuffled if there is a rng: (rows, counts) of each."""
         order = rows if rng is None else rows[rng.permutation(len(rows))]
-        return [(part, (len(part),)) for part in np.array_split(order, batches)]
+        each, more = divmod(len(rows), batches)  # as `np.array_split`, which takes 5 us for each
+        ends = [each * i + min(i, more) for i in range(batches + 1)]
+        return [(order[a:b], (b - a,)) for a, b in itertools.pairwise(ends)]
 
     def part(self, rows: Any, counts: Counts) -> Any:
         """Return this rank's part of a batch's rows."""

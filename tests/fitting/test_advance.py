@@ -234,7 +234,7 @@ def test_guard_and_average_round_as_python_does():
             usual = guard.learned(*usual, value)
             assert tuple(compiled[:4]) == usual
             fell = guard.fell(*usual[:3], 2.0, value)
-            assert whole_step.fell(*usual[:3], 2.0, value) == fell
+            assert whole_step.has_fallen(*usual[:3], 2.0, value) == fell
 
 
 def test_rounding_that_is_not_pythons_is_seen():
@@ -258,7 +258,7 @@ def addresses(net):
 @stored.compiled
 def _both(like, net, averaging, taken, first, usual, value):
     averages.join(LayerArrays(*net), like, Averaging(*averaging), taken, first)
-    usual[0], usual[1], usual[2], usual[3] = whole_step.learned(
+    usual[0], usual[1], usual[2], usual[3] = whole_step.has_learned(
         usual[0], usual[1], usual[2], usual[3], value
     )
 

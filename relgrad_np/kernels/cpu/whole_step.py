@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ...rules import guard
+from ...rules.guard import fell, learned
 from . import charts, passes, update
 from .averages import join
 from .compile import exact
@@ -22,7 +22,7 @@ from .records import (
 )
 from .stored import compiled
 
-fell, learned = exact(guard.fell), exact(guard.learned)
+has_fallen, has_learned = exact(fell), exact(learned)
 
 
 @compiled
@@ -88,7 +88,7 @@ def take_steps(
         terms[n, 0], terms[n, 1], terms[n, 2] = L_p, L_J1, L_J2
         value = np.float64(number(L_p) + number(L_J1)) + L_J2
         fine = math.isfinite(L_p + L_J1 + L_J2 + total)
-        if judged and fell(usual[0], usual[1], usual[2], judge.undo, value):
+        if judged and has_fallen(usual[0], usual[1], usual[2], judge.undo, value):
             fine = False
         if not fine:
             break
@@ -100,7 +100,7 @@ def take_steps(
         after = LogDets(logdets[n + 1, 0], logdets[n + 1, 1])
         update.step(net, arrays, chart, size, after, numbers)
         if judge.learns:
-            usual[0], usual[1], usual[2], usual[3] = learned(
+            usual[0], usual[1], usual[2], usual[3] = has_learned(
                 usual[0], usual[1], usual[2], usual[3], value
             )
             judged = True
