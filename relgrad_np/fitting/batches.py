@@ -12,7 +12,7 @@ import numpy as np
 
 from ..core.arrays import Array, from_numpy, namespace
 from .options import weighted
-from .team import Counts, Team
+from .team import Counts, Cut, Team
 
 
 class Staged:
@@ -190,10 +190,10 @@ class Batches:
 
         `now`: the state of the generator after those, which may have drawn, too.
         """
-        parts = self.team.cut(self.rows, self.rng, self.each)[done:]
+        parts = self.team.cut(self.rows, self.rng, self.each)
         if now is not None:
             self.rng.bit_generator.state = now
-        return Upcoming(self, parts, self.rng)
+        return Upcoming(self, parts, self.rng, done)
 
     def in_order(self) -> "Upcoming":
         """Return the batches of all rows in their order; the fit's own generator draws nothing."""
@@ -219,9 +219,11 @@ class Upcoming:
     `next` takes one. `stack` looks at many, and `skip` leaves them behind.
     """
 
-    def __init__(self, batches: Batches, parts: Any, rng: np.random.Generator) -> None:
+    def __init__(
+        self, batches: Batches, parts: Any, rng: np.random.Generator, done: int = 0
+    ) -> None:
         self.batches, self.parts, self.rng = batches, parts, rng
-        self.at = 0  # batches that are taken
+        self.at = done  # batches that are taken
         self.feed: Feed | None = None
 
     def __iter__(self) -> "Upcoming":
@@ -252,7 +254,8 @@ class Upcoming:
     @property
     def stacks(self) -> bool:
         """Whether batches can be stacked: rows on the host that are used as they are."""
-        return isinstance(self.batches.X, np.ndarray) and self.batches.transform is None
+        alone = isinstance(self.parts, Cut) and self.batches.transform is None
+        return alone and isinstance(self.batches.X, np.ndarray)
 
     @property
     def numbers(self) -> int:
@@ -261,14 +264,12 @@ class Upcoming:
 
     def stack(self, most: int) -> Stack:
         """Return the next batches, at most so many and all of one size, without taking them."""
-        size = len(self.parts[self.at][0])
-        parts = self.parts[self.at : self.at + most]
-        several = [rows for rows, _ in parts if len(rows) == size]  # the larger ones come first
-        X = self.batches.fetch(np.concatenate(several))
-        X = X.reshape(len(several), size, -1)
+        k = self.parts.alike(self.at, most)
+        rows = self.parts.rows[self.parts.begins(self.at) : self.parts.begins(self.at + k)]
+        X = self.batches.fetch(rows).reshape(k, len(rows) // k, -1)
         if self.batches.weights is None:
-            return Stack(X, [1.0] * len(several), None)
-        weighed = [self.batches.weigh(rows, (), X) for rows in several]
+            return Stack(X, [1.0] * k, None)
+        weighed = [self.batches.weigh(part, (), X) for part in rows.reshape(k, -1)]
         shares, weights = [share for share, _ in weighed], [x["weights"] for _, x in weighed]
         return Stack(X, shares, np.stack(weights))
 
