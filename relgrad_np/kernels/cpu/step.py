@@ -3,7 +3,8 @@
 What the kernels do not support goes to the reference, see `supported`. The step consumes the state
 that it is given: W, b and Adam's moments are changed in place. Copy them first if you need the old
 ones. A rejected step changes nothing, because all that may not be finite is computed before W is
-touched. The factors in `StepInfo` are the caller's own, for as long as they are held.
+touched. The factors in `StepInfo` are the caller's own, for as long as they are held; they have no A
+where N >= D, for nothing is made of it there.
 """
 
 from typing import Any
@@ -152,9 +153,9 @@ def _multiplicative(
     last = max(n, 1) - 1
     YD = parts[0] if last % 2 == 0 else other[0]
     if K == 1:
-        A = parts[1]
+        As = parts[1, :, 0] if N < D else [None] * L
         fs = [
-            Factors(YD[k, 1], YD[k, 0], A[k, 0], ones[k], products[k], m[k], gain[k])
+            Factors(YD[k, 1], YD[k, 0], As[k], ones[k], products[k], m[k], gain[k])
             for k in range(L)
         ]
     else:
