@@ -50,7 +50,8 @@ class BadSteps:
             return True
         if self.undo is None or self.last is None:
             return False
-        return bool(fell(*map(float, self.guard[:3]), self.undo, status.value))
+        seen, mean, deviation, _ = map(float, self.guard)
+        return bool(fell(seen, mean, deviation, self.undo, status.value))
 
     def take_back(
         self, before: State, after: State, info: StepInfo, rejected: bool
@@ -76,7 +77,8 @@ class BadSteps:
         """Learn from a step that was not bad, and remember how to undo it."""
         if not self.learns or info.L_J2 is None:
             return
-        self.guard = Guard(*learned(*map(float, self.guard), value))
+        seen, mean, deviation, caution = map(float, self.guard)
+        self.guard = Guard(*learned(seen, mean, deviation, caution, value))
         tracked = before.tracked and before.tracked._replace(inverse=None)
         needed = tuple(map(_needed, info.directions))
         self.last = Last(needed, tuple(info.eta), before.rule_state, tracked)

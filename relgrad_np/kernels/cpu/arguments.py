@@ -57,8 +57,11 @@ def charted(rule: Any, state: State, prepared: PreparedStep) -> tuple[PreparedSt
         rows[0], numbers[0] = seen[:5], seen[5:8]
 
     def after(i: int) -> Record:
-        at, few = rows[i % 3], numbers[i % 3]
-        return Record(use, Seen(*at, *few, np.asarray(seen.batches + i, dtype)))
+        mean, variance, score, square, product = rows[i % 3]
+        x, norm, largest = numbers[i % 3]
+        batches = np.asarray(seen.batches + i, dtype)
+        known = Seen(mean, variance, score, square, product, x, norm, largest, batches)
+        return Record(use, known)
 
     running = (*prepared.constants, gain, rows, numbers, int(seen.batches))
     return prepared, running, after, most_steps(rule, state._replace(rule_state=record))

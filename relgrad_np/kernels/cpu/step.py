@@ -3,8 +3,8 @@
 What the kernels do not support goes to the reference, see `supported`. The step consumes the state
 that it is given: W, b and Adam's moments are changed in place. Copy them first if you need the old
 ones. A rejected step changes nothing, because all that may not be finite is computed before W is
-touched. The factors in `StepInfo` are the caller's own, for as long as they are held; they have no A
-where N >= D, for nothing is made of it there.
+touched. The factors in `StepInfo` are the caller's own, for as long as they are held. They have no
+A where N >= D: the step is made without it.
 """
 
 from typing import Any
