@@ -17,6 +17,7 @@ import numpy as np
 from ..core.arguments import one_of
 from ..rules.base import State
 from ..rules.natural import Natural
+from .plans import Taken
 from .worth import COMPILING, natural_seconds, reference_seconds
 
 TABLE = {
@@ -117,6 +118,18 @@ def prepare(
     """
     if name_of(step) == "numba":
         _ready().prepare(step, state, activation, density, rule)
+
+
+def several(step: Callable[..., Any]) -> Callable[..., Taken | None] | None:
+    """Return what takes many steps of this `train_step` in one call, or None; see `plans`.
+
+    >>> several(resolve("reference")) is None
+    True
+    """
+    if name_of(step) != "numba":
+        return None
+    module = importlib.import_module(step.__module__)
+    return module.take_steps  # type: ignore[no-any-return]
 
 
 def _ready() -> Any:

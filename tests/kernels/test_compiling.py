@@ -149,8 +149,8 @@ def test_what_is_prepared_is_what_a_fit_uses(dtype):
                     start(rule, dtype, width).layers, X, *MODEL, rule=name, rng=rng, epochs=1,
                     batch_size=batch, implementation="numba", sample_weight=weights,
                 )  # fmt: skip
-    kernels = whole_step.take_step, adam.passes, natural.natural_step
-    for kernel, place in (*((kernel, 1) for kernel in kernels), (adam.update, 4)):
+    kernels = whole_step.take_steps, adam.take_steps, natural.natural_step
+    for kernel, place in ((kernel, 1) for kernel in kernels):
         found = [str(signature[place].dtype) for signature in kernel.overloads]
         assert found.count(dtype) == 1
 

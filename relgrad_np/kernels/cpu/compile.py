@@ -19,6 +19,9 @@ INLINE: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}}  # a * b + c 
 # once, which would else be compiled twice.
 inlined = njit(error_model="numpy", forceinline=True, **INLINE)
 inserted = njit(error_model="numpy", inline="always", **INLINE)
+# `exact`: inlined, and rounded as Python and NumPy round, without fma. It has to say so: else it
+# would inherit what its caller may do.
+exact = njit(error_model="numpy", nogil=True, forceinline=True, fastmath=False)
 
 
 @njit(fastmath={"reassoc", "nsz", "contract"}, nogil=True, forceinline=True)  # type: ignore[untyped-decorator]

@@ -12,9 +12,10 @@ from ...core.full_rank import FullRank
 from ...core.tracking import Tracked
 from ...rules.base import State, StepInfo
 from ...rules.group_adam import GroupAdam
+from .arguments import shares
 from .cache import PreparedStep
 from .compile import add, gemm, gemm_address, inlined, matrix, pointer
-from .passes import forward, pass_arrays
+from .passes import forward, pass_arrays, product
 from .phi import phi1, times
 from .records import Formulas, LayerArrays
 from .stored import compiled
@@ -73,17 +74,18 @@ def take_step(
 
     Parameters
     ----------
+    fresh : YD and P (L, 2, N, D), K (L, 1, 1), which is not used, and u (L, N)
     moments : before and after (L, 2, D (D + 1)), and d (L, D, D + 1); the last two to be filled
     c : the constants of `direction`, (7,)
     caps : learning rate and tau
     sizes : (2, L), to be filled: eta and |xi~|
     logdet : (L,), to be moved on
     """
-    net, arrays = LayerArrays(*layers), pass_arrays(blas, weights[0], scratch, fresh)
+    net, arrays = LayerArrays(*layers), pass_arrays(blas, weights[0][0], scratch, fresh)
     before, after, ds = moments
     L_p, L_J1 = forward(X, net, Formulas(*formulas), weights[1], arrays)
-    YD, P, share = arrays.YD, arrays.P, arrays.share
-    L, _, N, D = YD.shape
+    YD = arrays.YD
+    L, _, _, D = YD.shape
     zero, one = YD.dtype.type(0), YD.dtype.type(1)
     tiny, L_J2, total = np.finfo(YD.dtype).tiny, 0.0, 0.0
     for k in range(L - 1, -1, -1):
@@ -93,14 +95,7 @@ def take_step(
         sizes[0, k] = min(caps[1] / (np.sqrt(square) + tiny), caps[0])
         total += np.float64(sizes[0, k]) + np.float64(sizes[1, k]) + np.float64(check)
         L_J2 += logdet[k]
-        if k > 0:
-            out = pointer(P[k, 1])
-            gemm(blas, (N, D, D), one, pointer(Delta), False, (net.W[k], D), False, zero, out)
-            for n in range(N):
-                d_Z, below = P[k, 1, n], YD[k - 1, 1, n]
-                slope, bend = arrays.S[k - 1, n], arrays.T[k - 1, n]
-                for i in range(D):
-                    below[i] = d_Z[i] * slope[i] + bend[i] * share[n]
+        product(net, arrays, k)
     if not np.isfinite(L_p + L_J1 + L_J2 + total):
         return L_p, L_J1, L_J2, False
     moved_W, moved_b = np.empty((L, D, D), YD.dtype), np.empty((L, D), YD.dtype)
@@ -143,7 +138,7 @@ def step(
     """Take the step in place; third is what is prepared for the next one, None if rejected."""
     workspace, dtype, tracked = prepared.workspace, prepared.dtype, state.tracked
     (N, D), L, t = X.shape, len(layers), state.t + 1
-    shared = workspace.equal if weights is None else ((weights / N).astype(dtype), False)
+    shared = shares(workspace, None if weights is None else weights[None], dtype)
     one, two = rule.beta1, rule.beta2
     c = np.array(
         [one, 1 - one, two, 1 - two, 1 / (1 - one**t), 1 / (1 - two**t), rule.epsilon], dtype
@@ -155,10 +150,10 @@ def step(
         np.empty((2, L), dtype),
     )
     logdet = np.zeros(L) if tracked is None else np.array(tracked.logdet)
-    empty = np.empty((L, 0, 0), dtype), np.empty((L, N), dtype)
+    fresh = (*workspace.lender.lend(), np.empty((L, 1, 1), dtype), np.empty((L, N), dtype))
     L_p, L_J1, L_J2, finite = take_step(
         gemm_address(dtype), X, shared, prepared.layers, prepared.formulas, workspace.scratch,
-        (workspace.lender.lend(), *empty), (before, after, ds), c,
+        fresh, (before, after, ds), c,
         (dtype.type(rule.learning_rate), dtype.type(rule.tau)), sizes, logdet,
     )  # fmt: skip
     remembered = state.rule_state

@@ -82,8 +82,8 @@ CACHE = NaturalCache()
 
 def take_natural_step(
     rule: Natural, state: State, layers: Any, X: Array, prepared: PreparedStep, weights: Array
-) -> tuple[State, StepInfo, bool]:
-    """Take the step, and say whether the kernel has taken it.
+) -> tuple[State, StepInfo, PreparedStep | None]:
+    """Take the step; third is what is prepared for the next one, None where it was not taken here.
 
     What Cholesky does not solve goes to the reference, whose elimination may.
     """
@@ -108,7 +108,7 @@ def take_natural_step(
     )  # fmt: skip
     if outcome == 2:
         model = {"activation": prepared.activation, "density": prepared.density}
-        return *rules.train_step(state, X, **model, rule=rule, weights=weights), False
+        return *rules.train_step(state, X, **model, rule=rule, weights=weights), None
     if outcome == 1:
         sizes[0], layers, after = 0, state.layers, old
     else:
@@ -122,7 +122,7 @@ def take_natural_step(
         np.bool_(outcome == 1),
         tuple([FullRank(d[k], moments[2, k], moments[0, k]) for k in each]),
     )  # fmt: skip
-    return State(layers, after, tracked, state.t + 1), info, outcome == 0
+    return State(layers, after, tracked, state.t + 1), info, prepared if outcome == 0 else None
 
 
 def _numbers(rule: Natural, old: Curvature, N: int, renewed: bool) -> tuple[float, ...]:

@@ -50,7 +50,7 @@ def is_ready(state: State, activation: Any, density: Any, rule: Any) -> bool:
     """Say whether steps from this state need no compiling, here or by code that is stored."""
     if _kind(state, rule) in DONE or tiny(state, activation, density, rule) is None:
         return True
-    return has_code(ENTRIES.get(type(rule), whole_step.take_step), state.layers[0].W.dtype)
+    return has_code(ENTRIES.get(type(rule), whole_step.take_steps), state.layers[0].W.dtype)
 
 
 def prepare(
@@ -70,9 +70,9 @@ def _kind(state: State, rule: Any) -> tuple[str, Any]:
     return str(state.layers[0].W.dtype), type(rule) if type(rule) in ENTRIES else None
 
 
-# what is compiled for these rules; the others share `whole_step.take_step`
+# what is compiled for these rules; the others share `whole_step.take_steps`
 ENTRIES = {
-    Adam: adam.passes,
+    Adam: adam.take_steps,
     GroupAdam: group_adam.take_step,
     Natural: natural.natural_step,
 }
