@@ -14,7 +14,7 @@ single   `fit` with one step in each call
 
 Times are CPU seconds of the one thread that works: others on the machine disturb them less.
 Medians over rounds of the ratios to `alone` of the same round, with quartiles. JSON lines in
-`benchmarks/results/inside-fit.jsonl`.
+`benchmarks/results/inside-fit.jsonl`, and a table of the run beside them.
 """
 
 import argparse
@@ -154,19 +154,38 @@ def measure(D: int, name: str, dtype: str, epochs: int, batches: int, rounds: in
     return times
 
 
+def table(lines: list[dict[str, Any]]) -> str:
+    """Return the lines of a run as a table of Markdown."""
+    one = lines[0]
+    text = [
+        f"N = {one['N']}, L = {one['L']}, {one['dtype']}, {one['batches']} batches an epoch, "
+        f"{one['machine']}, load {one['load'][0]:.1f}: CPU time of a step alone in microseconds, "
+        f"and ratios to it, medians of {one['rounds']} rounds.",
+        "",
+        "| D | rule | alone | `fit` | `fit` with validation | bare steps from Python | `fit`, one "
+        "step a call |",
+        "|---:|---|---:|---:|---:|---:|---:|",
+    ]
+    for x in lines:
+        ratios = " | ".join(f"{x[way][1]:.2f}" for way in ("fit", "checked", "bare", "single"))
+        text.append(f"| {x['D']} | {x['rule']} | {1e6 * x['alone']:.0f} | {ratios} |")
+    return "\n".join(text) + "\n"
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Gate, time, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--D", default="6,16,64")
     parser.add_argument("--rules", default="plain,recipe,adam")
     parser.add_argument("--dtype", default="float64")
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--batches", type=int, default=100, help="of an epoch")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--batches", type=int, default=400, help="of an epoch")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=RESULTS / "inside-fit.jsonl")
     options = parser.parse_args(arguments)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    lines = []
     print("microseconds of a step alone; the others as a ratio to it, median (quartiles)")
     for D, rule in itertools.product(map(int, options.D.split(",")), options.rules.split(",")):
         times = measure(D, rule, options.dtype, options.epochs, options.batches, options.rounds)
@@ -186,6 +205,8 @@ def main(arguments: list[str] | None = None) -> int:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         with options.out.open("a") as file:
             file.write(json.dumps(line) + "\n")
+        lines.append(line)
+    options.out.with_suffix(".md").write_text(table(lines))
     return 0
 
 
