@@ -78,7 +78,9 @@ class Bare:
         options = short.options
         self.rule, self.N = options["rule"], N
         self.model = {name: options[name] for name in ("activation", "density")}
-        self.state = rg.init_state(own(short.start), self.rule)
+        result = short.fit(1, OPTIONS)  # from where it ended, with what the rule has measured
+        t = result.history[-1].t
+        self.state = rg.State(own(result.layers), result.rule_state, result.tracked, t)
         work = Workload(10**9, N)
         first = resolve(options["implementation"], short.start[0].W)
         self.step = choose(first, self.state, *self.model.values(), self.rule, work)
@@ -155,7 +157,6 @@ def parts(name: str, rounds: int, seconds: float = SECONDS, n: int | None = None
     epochs = settings.epochs or 15
     short = short_fit(prepared, settings, epochs * each, seconds)
     bare = Bare(short, N)
-    bare(25)  # the first steps of a rule that measures are not like the others
     steps = EPOCHS * short.batches
     cases: dict[str, Callable[[], Any]] = {
         "bare": lambda: bare(steps),
@@ -185,6 +186,16 @@ def end_of_epoch(layers: Any) -> None:
     audit(exact, layers, exact=exact)
 
 
+def spread(values: Any) -> float:
+    """Return the standard error of the median of these values, from their deviations from it.
+
+    >>> round(spread(np.array([1.0, 2.0, 3.0, 4.0])), 3)
+    0.925
+    """
+    deviation = 1.48 * np.median(np.abs(values - np.median(values)))
+    return float(1.25 * deviation / np.sqrt(len(values)))
+
+
 def priced(facts: dict[str, Any], clock: int) -> dict[str, float]:
     """Return seconds of each part of the whole fit, by one of the clocks, and of a step.
 
@@ -193,13 +204,16 @@ def priced(facts: dict[str, Any], clock: int) -> dict[str, float]:
     """
     taken = {case: np.array(pairs)[:, clock] for case, pairs in facts["times"].items()}
     epochs, each, few = facts["epochs"], facts["batches"], facts["short_batches"]
-    saved = {x: float(np.median(taken["fit"] - taken[f"no {x}"])) for x in OPTIONS}
+    savings = {x: taken["fit"] - taken[f"no {x}"] for x in OPTIONS}
+    saved = {x: float(np.median(values)) for x, values in savings.items()}
+    noise = {x: 2 * spread(values) for x, values in savings.items()}
     audit_once = facts["audit"][clock]
     more = taken["nothing"] - taken["nothing, one epoch"]  # what further epochs take
     steps = more / (EPOCHS - 1) - audit_once
     step = float(np.median(steps)) / few
     begin = max(0.0, float(np.median(taken["nothing, one epoch"])) - step * few - audit_once)
     bare = taken["bare"] / (EPOCHS * few)
+    of_steps = epochs * each / (EPOCHS * few)
     extra = (saved["average"] + saved["undo"]) / (EPOCHS * few)
     return {
         "start": facts["start"][clock],
@@ -207,8 +221,11 @@ def priced(facts: dict[str, Any], clock: int) -> dict[str, float]:
         "steps": step * each * epochs,
         "validation": saved["X_val"] * (epochs + 1) / (EPOCHS + 1),
         "audit": audit_once * epochs,
-        "average": saved["average"] * epochs * each / (EPOCHS * few),
-        "undo": saved["undo"] * epochs * each / (EPOCHS * few),
+        "average": saved["average"] * of_steps,
+        "undo": saved["undo"] * of_steps,
+        "validation, noise": noise["X_val"] * (epochs + 1) / (EPOCHS + 1),
+        "average, noise": noise["average"] * of_steps,
+        "undo, noise": noise["undo"] * of_steps,
         "bare step": float(np.median(bare)),
         "step": step,
         "step / bare": float(np.median(steps / few / bare)),

@@ -46,19 +46,21 @@ def row(line: dict[str, Any]) -> str:
         f"{line['L']}, {line['D']}, {line['N']}",
         f"{line['epochs']} x {line['batches']}",
         *(f"{cpu['start']:.1f}", f"{cold:.1f}, {warm:.1f}"),
-        *(_seconds(cpu[name]) for _, name in PARTS),
+        *(_seconds(cpu[name], cpu.get(f"{name}, noise", 0.0)) for _, name in PARTS),
         *(f"{sums[0]:.0f}", f"{sums[1]:.0f}"),
         *(f"{1e3 * cpu['bare step']:.3g}", f"{cpu['step / bare']:.2f}", f"{cpu['all / bare']:.2f}"),
     ]
     return "| " + " | ".join(cells) + " |"
 
 
-def _seconds(value: float) -> str:
-    """Return seconds with what is worth printing.
+def _seconds(value: float, noise: float = 0.0) -> str:
+    """Return seconds with what is worth printing; a bound where the noise hides them.
 
-    >>> _seconds(123.4), _seconds(-0.001)
-    ('123', '0.0')
+    >>> _seconds(123.4), _seconds(-0.001), _seconds(1.0, 3.0)
+    ('123', '0.0', '< 4.0')
     """
+    if value < noise:
+        return f"< {_seconds(max(value, 0.0) + noise)}"
     return f"{value:.0f}" if abs(value) >= 100 else f"{max(0.0, round(value, 1)):.1f}"
 
 

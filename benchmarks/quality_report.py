@@ -103,9 +103,17 @@ def table(lines: list[Line]) -> str:
             row.append(_cell(own, when) if own else "")
         known = {name: t for name, t in times.items() if math.isfinite(t)}
         first = WORDS[min(known, key=lambda name: known[name])] if known else "none"
-        shown = f"{mark:.2f}" if abs(mark) < 10 else f"{mark:.0f}"
-        text.append(f"| {data} | {shown} | " + " | ".join(row) + f" | {first} |")
+        text.append(f"| {data} | {_nats(mark)} | " + " | ".join(row) + f" | {first} |")
     return "\n".join(text)
+
+
+def _nats(value: float) -> str:
+    """Return nats with what is worth printing.
+
+    >>> _nats(-1.7612), _nats(-1300.4), _nats(-68.0)
+    ('-1.76', '-1300.4', '-68')
+    """
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}" if value % 1 else f"{value:.0f}"
 
 
 def _place(data: str) -> int:
@@ -121,8 +129,7 @@ def _cell(runs: list[list[Line]], when: list[float]) -> str:
             return "not finite"
         last = float(np.median([c[-1][1] for c in curves]))
         seconds = max(c[-1][0] for c in curves)
-        value = f"{last:.2f}" if abs(last) < 10 else f"{last:.0f}"
-        return f"not in {seconds:.0f} s: {value}"
+        return f"not in {seconds:.0f} s: {_nats(last)}"
     text = f"{np.median(when):.1f} s" if len(there) == len(when) else f"{there[0]:.1f} s"
     if len(there) > 1:
         text += f" ({there[0]:.1f} to {there[-1]:.1f})"
@@ -194,7 +201,8 @@ def _panel(axes: Any, data: str, runs: dict[tuple[str, int], list[Line]]) -> Non
         return
     best = max(value for value, *_ in ends)
     low = min(mark, *(value for value, *_ in ends)) if len(ends) > 1 else mark
-    span = 1.6 * max(best - mark, min(mark - low, 4 * (best - mark)), 1e-3)
+    least = 0.2 if abs(mark) < 10 else 5.0  # nats that a panel shows
+    span = 1.6 * max(best - mark, min(mark - low, 4 * (best - mark)), least)
     bottom, top = best - 1.25 * span, best + 0.12 * span
     for name, points in curves.items():
         axes.plot(*zip(*points, strict=True), color=COLORS[name], lw=2.2)
@@ -202,15 +210,15 @@ def _panel(axes: Any, data: str, runs: dict[tuple[str, int], list[Line]]) -> Non
     axes.set(xscale="log", ylim=(bottom, top))
     right = max(points[-1][0] for points in curves.values())
     left = min(points[0][0] for points in curves.values())
-    axes.set_xlim(left * 0.8, right * (right / left) ** 0.42)
+    axes.set_xlim(left * 0.8, right * (right / left) ** 0.5)
     previous = math.inf
     for value, cpu, name in sorted(ends, reverse=True):
         inside = min(max(value, bottom + 0.05 * (top - bottom)), previous - 0.09 * (top - bottom))
         previous = inside
-        below = "" if value >= bottom else f" ({value:.0f})"
+        below = "" if value >= bottom else f" ({_nats(value)})"
         axes.text(cpu * 1.1, inside, SHORT[name] + below, color=COLORS[name], fontsize=13,
                   va="center")  # fmt: skip
-    axes.set_title(f"{data}: to {mark:.4g}", fontsize=14)
+    axes.set_title(f"{data}: to {_nats(mark)}", fontsize=14)
     axes.set_xlabel("CPU seconds", fontsize=13)
     axes.tick_params(labelsize=11)
 

@@ -73,37 +73,54 @@ def test_validation_rows_choose_among_candidates_and_test_rows_do_not():
 
 def asked(contender, **options):
     given = {"data": "toy:moons", "contender": contender, "seed": 0, "n": 200, "mark": None}
-    given |= {"limit": time.process_time() + 0.3, "beyond": 1.5, "began": time.time()}
+    given |= {"limit": 1e9, "beyond": 1.5, "began": time.time()}
     return given | options
 
 
-def points(lines):
-    found = [line for line in lines if line["kind"] == "point"]
-    assert all(np.isfinite([line["validation"], line["test"]]).all() for line in found)
-    return found
+@pytest.fixture
+def _few_rows(monkeypatch):
+    """Judge often, and few rows, so that a run of three judgements is short."""
+    monkeypatch.setattr(quality_worker, "SPACING", 1.0)
+    few = lambda data, seed: (data.validation, data.test)  # noqa: E731
+    monkeypatch.setattr(quality_worker, "rows_to_judge", few)
 
 
+def points(asked, most=math.inf):
+    """The judgements of a run, ended after so many of them, and why it ended."""
+    lines = []
+
+    def write(line):
+        lines.append(line)
+        if line["kind"] == "point" and len(found()) >= most:
+            raise quality_worker.Stop("enough")
+
+    def found():
+        return [line for line in lines if line["kind"] == "point"]
+
+    quality_worker.run(asked, write)
+    assert all(np.isfinite([line["validation"], line["test"]]).all() for line in found())
+    return found(), lines[-1]["reason"]
+
+
+@pytest.mark.usefixtures("_few_rows")
 def test_ours_runs_to_its_end_and_reports_what_fit_would_return():
     small = {"layers": 2, "init": "identity", "epochs": 2, "rule": "plain", "batch_size": 50}
-    lines = []
-    options = {"options": small, "limit": 1e9}
-    quality_worker.run(asked("ours", **options), lines.append)
-    found = points(lines)
+    found, reason = points(asked("ours", options=small))
     assert found[0]["epoch"] == 0.0
     assert found[-1]["epoch"] == 2.0
     assert found[-1]["validation"] > found[0]["validation"]
-    assert lines[-1]["reason"] == "epochs"
+    assert reason == "epochs"
 
 
-def test_the_published_recipe_in_jax_runs_until_its_time_is_over():
+@pytest.mark.usefixtures("_few_rows")
+def test_the_published_recipe_in_jax_runs_until_it_is_stopped():
     pytest.importorskip("jax", reason="jax is not installed")
-    lines = []
-    options = {"options": {"layers": 2, "rate": 1e-2}}
-    quality_worker.run(asked("published", **options), lines.append)
-    assert points(lines)[-1]["validation"] > points(lines)[0]["validation"]
-    assert lines[-1]["reason"] == "time"
+    found, reason = points(asked("published", options={"layers": 2, "rate": 1e-2}), 3)
+    assert found[-1]["validation"] > found[0]["validation"]
+    assert reason == "enough"
 
 
+@pytest.mark.usefixtures("_few_rows")
 @pytest.mark.parametrize(("contender", "side"), [("zuko-nsf", 6.0), ("nflows-maf", 60.0)])
 def test_a_flow_of_another_library_runs_and_its_density_has_mass_one(contender, side):
     pytest.importorskip("torch", reason="torch is not installed")
@@ -119,10 +136,8 @@ def test_a_flow_of_another_library_runs_and_its_density_has_mass_one(contender, 
     with torch.no_grad():
         mass = log_prob(flow, grid).double().exp().sum() * (side / 80) ** 2
     assert abs(float(mass) - 1) < 0.01
-    lines = []
-    options = {"options": {"rate": 3e-3}, "limit": time.process_time() + 1.5}
-    quality_worker.run(asked(contender, **options), lines.append)
-    assert points(lines)[-1]["validation"] > points(lines)[0]["validation"]
+    found, _ = points(asked(contender, options={"rate": 3e-3}), 4)
+    assert found[-1]["validation"] > found[0]["validation"]
 
 
 def answers(values):
@@ -203,8 +218,10 @@ def test_the_table_says_who_is_first_and_who_did_not_arrive(tmp_path):
     assert path.with_suffix(".png").stat().st_size > 10_000
 
 
-def test_what_is_possible_on_a_toy_is_that_of_its_density():
+def test_what_is_possible_on_a_toy_is_that_of_its_density(monkeypatch):
     """The moons' entropy by an integral over both half circles, in place of a histogram."""
+    fewer = {"limit": "toy:moons", "draws": 500_000, "bins": 400}
+    monkeypatch.setattr("validation.toys.limit_key", lambda name: fewer)
     angle = (np.arange(400) + 0.5) / 400 * math.pi
     centres = 2 * np.stack([np.cos(angle), np.sin(angle)], axis=1) - np.array([1.0, 0.5])
     centres = np.concatenate([centres, -centres])
