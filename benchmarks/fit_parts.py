@@ -84,10 +84,16 @@ class Bare:
         work = Workload(10**9, N)
         first = resolve(options["implementation"], short.start[0].W)
         self.step = choose(first, self.state, *self.model.values(), self.rule, work)
-        transform, rng = options["transform"], np.random.default_rng(0)
-        parts = np.split(short.X[: len(short.X) // N * N], len(short.X) // N)
-        ready = parts if transform is None else [transform(part, rng) for part in parts]
-        self.batches = [np.ascontiguousarray(part) for part in ready]
+        self.transform = options["transform"]
+        self.parts = np.split(short.X[: len(short.X) // N * N], len(short.X) // N)
+        self.batches = [np.ascontiguousarray(part) for part in self.ready()]
+
+    def ready(self) -> Any:
+        """Return all batches in model space: images are dequantised anew."""
+        rng = np.random.default_rng(0)
+        if self.transform is None:
+            return self.parts
+        return [self.transform(part, rng) for part in self.parts]
 
     def __call__(self, steps: int) -> None:
         """Take so many steps, from where the last call ended."""
@@ -171,11 +177,13 @@ def parts(name: str, rounds: int, seconds: float = SECONDS, n: int | None = None
             taken[case].append(timed(run)[0])
     layers = own(short.fit(1, OPTIONS).layers)
     ends = [timed(lambda: end_of_epoch(layers))[0] for _ in range(rounds)]
+    noise = [np.array(timed(bare.ready)[0]) / len(bare.parts) for _ in range(rounds)]
     facts = {
         "row": name, "data": kind, "D": data.train.shape[1], "L": settings.layers, "N": N,
         "rule": settings.rule, "dtype": settings.dtype, "epochs": epochs, "batches": each,
         "validation_rows": len(data.validation), "short_batches": short.batches,
         "start": start, "times": taken, "audit": np.median(ends, axis=0).tolist(),
+        "new noise": np.median(noise, axis=0).tolist(),
     }  # fmt: skip
     return facts | {"parts": [priced(facts, clock) for clock in (0, 1)]}
 
@@ -207,11 +215,13 @@ def priced(facts: dict[str, Any], clock: int) -> dict[str, float]:
     savings = {x: taken["fit"] - taken[f"no {x}"] for x in OPTIONS}
     saved = {x: float(np.median(values)) for x, values in savings.items()}
     noise = {x: 2 * spread(values) for x, values in savings.items()}
-    audit_once = facts["audit"][clock]
+    audit_once, anew = facts["audit"][clock], facts["new noise"][clock]
     more = taken["nothing"] - taken["nothing, one epoch"]  # what further epochs take
-    steps = more / (EPOCHS - 1) - audit_once
+    steps = more / (EPOCHS - 1) - audit_once - few * anew
     step = float(np.median(steps)) / few
-    begin = max(0.0, float(np.median(taken["nothing, one epoch"])) - step * few - audit_once)
+    begin = max(
+        0.0, float(np.median(taken["nothing, one epoch"])) - (step + anew) * few - audit_once
+    )
     bare = taken["bare"] / (EPOCHS * few)
     of_steps = epochs * each / (EPOCHS * few)
     extra = (saved["average"] + saved["undo"]) / (EPOCHS * few)
@@ -219,6 +229,7 @@ def priced(facts: dict[str, Any], clock: int) -> dict[str, float]:
         "start": facts["start"][clock],
         "begin": begin * (each / few if facts["rule"] == "recipe" else 1.0),  # it measures all rows
         "steps": step * each * epochs,
+        "new noise": anew * each * epochs,
         "validation": saved["X_val"] * (epochs + 1) / (EPOCHS + 1),
         "audit": audit_once * epochs,
         "average": saved["average"] * of_steps,

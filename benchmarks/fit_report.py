@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 PARTS = (  # what the table calls each part, and its name among the prices
-    ("before the first step", "begin"), ("steps", "steps"), ("validation", "validation"),
+    ("before the first step", "begin"), ("steps", "steps"), ("new noise", "new noise"),
+    ("validation", "validation"),
     ("audits", "audit"), ("average", "average"), ("undo", "undo"),
 )  # fmt: skip
 RATIOS = (

@@ -103,6 +103,7 @@ def own_fit(layers: Any, X: Any, X_val: Any, N: int, **options: Any) -> Any:
         rng = np.random.default_rng(0)
         with warnings.catch_warnings():  # such a fit is too short to get anywhere
             warnings.simplefilter("ignore", rg.FitWarning)
+            warnings.simplefilter("ignore", rg.NotConvergedWarning)
             rg.fit(layers, X, act, dens, rng=rng, **(given | options))
 
     return run
@@ -117,9 +118,8 @@ MAKERS = {
 }
 
 
-def step_lines(processes: Any, rounds: int, steps: int, seed: int) -> list[dict[str, Any]]:
-    """Return the second table, a line for each cell and kind: seconds of a step, by both clocks."""
-    lines = []
+def step_lines(processes: Any, rounds: int, steps: int, seed: int, keep: Any) -> None:
+    """Time the second table; `keep` takes a line for each cell and kind: seconds of a step."""
     for D, N in CELLS:
         count = max(EPOCHS, steps if D <= 784 else steps // 5)
         taken: dict[str, list[list[float]]] = {}
@@ -133,11 +133,8 @@ def step_lines(processes: Any, rounds: int, steps: int, seed: int) -> list[dict[
                     taken.setdefault(kind, []).append([x / each for x in pair])
         for kind, pairs in taken.items():
             cpu, wall = np.transpose(pairs).tolist()
-            lines.append(
-                {"table": "steps", "D": D, "N": N, "kind": kind, "steps": count}
-                | {"cpu": cpu, "wall": wall}
-            )
-    return lines
+            line = {"table": "steps", "D": D, "N": N, "kind": kind, "steps": count}
+            keep(line | {"cpu": cpu, "wall": wall})
 
 
 def main(options: Any) -> int:
@@ -148,33 +145,34 @@ def main(options: Any) -> int:
     core = core_of_this_machine() if options.core is None else options.core
     facts = environment(options.threads, core) | {"run": "fit"}
     out = options.out or RESULTS / f"fit-{options.threads or 'all'}.jsonl"
+    out.parent.mkdir(parents=True, exist_ok=True)
     names = options.rows if options.rows is not None else list(rows())
     wanted = ["kernels", "jax"] if options.steps and fit_report.installed("jax") else ["kernels"]
     processes = {library: Process(library, options.threads) for library in wanted}
     rounds, compiled = options.rounds or 5, {}
-    lines: list[dict[str, Any]] = []
-    try:
-        if options.steps:
-            lines += step_lines(processes, rounds, options.steps, options.seed)
-        for name in names:
-            ask = "benchmarks.fit_parts:parts"
-            try:
-                line = processes["kernels"].ask("call", ask, name, rounds, options.seconds)
-            except RuntimeError as error:
-                if "FileNotFoundError" not in str(error):
-                    raise
-                print(f"{name}: no such data here")
-                continue
-            key = line["rule"], line["dtype"], line["L"] > 1
-            if key not in compiled:
-                compiled[key] = compiling(name)
-            lines.append({"table": "parts", **line, "compiling": compiled[key]})
-            print(fit_report.row(lines[-1]), flush=True)
-    finally:
-        for process in processes.values():
-            process.process.terminate()
-    out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("w") as file:
-        file.writelines(json.dumps(facts | line) + "\n" for line in lines)
+
+        def keep(line: dict[str, Any]) -> None:
+            print(json.dumps(facts | line), file=file, flush=True)
+
+        try:
+            if options.steps:
+                step_lines(processes, rounds, options.steps, options.seed, keep)
+            for name in names:
+                ask = "benchmarks.fit_parts:parts"
+                try:
+                    line = processes["kernels"].ask("call", ask, name, rounds, options.seconds)
+                except RuntimeError as error:
+                    if "FileNotFoundError" not in str(error):
+                        raise
+                    print(f"{name}: no such data here")
+                    continue
+                key = line["rule"], line["dtype"], line["L"] > 1
+                if key not in compiled:
+                    compiled[key] = compiling(name)
+                keep({"table": "parts", **line, "compiling": compiled[key]})
+        finally:
+            for process in processes.values():
+                process.process.terminate()
     print(fit_report.report(out))
     return 0

@@ -11,14 +11,16 @@ pytest.importorskip("numba", reason="numba is not installed")
 from benchmarks import __main__, fit_parts, fit_report, fits, run
 
 PLANTED = {"bare step": 2.0, "step": 3.0, "audit": 5.0, "validation": 7.0, "average": 0.5}
-PLANTED |= {"undo": 0.25, "begin": 11.0}
+PLANTED |= {"undo": 0.25, "begin": 11.0, "new noise": 0.75}
 
 
 def facts(rule="plain", **planted):
     """What `parts` measures where each part has the planted price, of which the last is by fit."""
     p, few, epochs = PLANTED | planted, 10, fit_parts.EPOCHS
     steps = few * epochs
-    nothing = {n: p["begin"] + n * (few * p["step"] + p["audit"]) for n in (1, epochs)}
+    nothing = {
+        n: p["begin"] + n * (few * (p["step"] + p["new noise"]) + p["audit"]) for n in (1, epochs)
+    }
     extra = {
         "X_val": (epochs + 1) * p["validation"],
         "average": steps * p["average"],
@@ -32,7 +34,7 @@ def facts(rule="plain", **planted):
     return {
         "row": "digits", "L": 3, "D": 64, "N": 100, "rule": rule, "epochs": 60, "batches": 13,
         "short_batches": few, "start": (1.5, 3.0), "audit": (p["audit"], 2 * p["audit"]),
-        "times": pairs,
+        "new noise": (p["new noise"], 2 * p["new noise"]), "times": pairs,
     }  # fmt: skip
 
 
@@ -44,7 +46,7 @@ def test_each_price_is_found_and_multiplied_by_how_often_it_is_paid(clock):
     expected = {
         "start": 1.5, "begin": 11.0, "steps": 3.0 * steps, "validation": 7.0 * 61,
         "audit": 5.0 * 60, "average": 0.5 * steps, "undo": 0.25 * steps, "bare step": 2.0,
-        "step": 3.0,
+        "step": 3.0, "new noise": 0.75 * steps,
     }  # fmt: skip
     for name, value in expected.items():
         assert found[name] == pytest.approx((1 + clock) * value), name
@@ -128,7 +130,7 @@ def test_the_tables_show_ratios_of_the_same_round(tmp_path):
     assert text == path.with_suffix(".md").read_text().strip()
     assert "| published algorithm, JAX, bare steps | 0.5 | 1 |" in text
     assert "bare steps | 1.67 | 1.67 | 1.67 |" in text
-    assert "| digits | 3, 64, 100 | 60 x 13 | 1.5 | 20.0, 0.5 | 11.0 | 2340 |" in text
+    assert "| digits | 3, 64, 100 | 60 x 13 | 1.5 | 20.0, 0.5 | 11.0 | 2340 | 585 |" in text
     lines[0]["cpu"] = [2e-4] * 3  # planted: another time, another ratio
     path.write_text("".join(json.dumps(common | line) + "\n" for line in lines))
     assert "| ours: `fit` with defaults / bare | 0.67 | 0.33 | 0.47 |" in fit_report.report(path)
