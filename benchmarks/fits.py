@@ -19,31 +19,33 @@ import numpy as np
 from . import fit_report
 from .worker import ALPHA, ETA, start
 
-EPOCHS = 5  # of the fits of the second table
+EPOCHS = 5  # that the steps of the second table are; at a large D one of them is enough
 CELLS = tuple((D, N) for D in (64, 256, 784, 2048) for N in (10, 100))
 LEAN = {"average": None, "compare": False}  # what `fit` can leave out, beside validation
 KINDS = ("jax bare", "jax loop", "ours bare", "ours fit", "ours defaults")
 
 
 def case(D: int, N: int, steps: int, seed: int) -> tuple[Any, Any, Any]:
-    """Return layers, training rows for so many steps in `EPOCHS` epochs, and validation rows."""
+    """Return layers, the training rows of one epoch of so many steps, and validation rows."""
     rng = np.random.default_rng(seed)
-    X = rng.standard_normal((max(1, steps // EPOCHS) * N, D), dtype=np.float32)
+    X = rng.standard_normal((steps * N, D), dtype=np.float32)
     X_val = rng.standard_normal((max(1, len(X) // 10), D), dtype=np.float32)
     return start(D, 2, seed), X, X_val
 
 
-def timed_steps(kind: str, D: int, N: int, steps: int, seed: int) -> tuple[float, float]:
-    """Return CPU seconds and seconds of so many steps, after some that warm up.
+def timed_steps(
+    kind: str, D: int, N: int, steps: int, epochs: int, seed: int
+) -> tuple[float, float]:
+    """Return CPU seconds and seconds of so many steps an epoch, after as many that warm up.
 
     A worker's process calls this: it imports the library of the kind, and keeps what is made for a
     cell until the next one.
     """
-    key = kind, D, N, steps, seed
+    key = kind, D, N, steps, epochs, seed
     if key not in MADE:
         if any(known[1:] != key[1:] for known in MADE):
             MADE.clear()
-        MADE[key] = MAKERS[kind](*case(D, N, steps, seed), N)
+        MADE[key] = MAKERS[kind](*case(D, N, steps, seed), N, epochs)
         MADE[key]()
     from .fit_parts import timed
 
@@ -60,44 +62,44 @@ def jax_runner(layers: Any) -> Any:
     return make("jax-published", layers, alpha=ALPHA, learning_rate=ETA)
 
 
-def bare(runner: Any, X: Any, N: int) -> Any:
-    """Return what takes as many steps as `EPOCHS` epochs have, on batches made before."""
+def bare(runner: Any, X: Any, N: int, epochs: int) -> Any:
+    """Return what takes as many steps as these epochs have, on batches made before."""
     batches = [np.ascontiguousarray(part) for part in np.split(X, len(X) // N)]
 
     def run() -> None:
-        for _ in range(EPOCHS):
+        for _ in range(epochs):
             for batch in batches:
                 runner.step(batch)
 
     return run
 
 
-def jax_loop(layers: Any, X: Any, X_val: Any, N: int) -> Any:
+def jax_loop(layers: Any, X: Any, X_val: Any, N: int, epochs: int) -> Any:
     """Return what takes them in JAX on shuffled rows, an epoch in one `lax.scan`."""
     runner, rng = jax_runner(layers), np.random.default_rng(0)
     on_device = runner.to_device(X)
 
     def run() -> None:
-        for _ in range(EPOCHS):
+        for _ in range(epochs):
             runner.sweep(on_device, rng.permutation(len(X)).reshape(-1, N))
 
     return run
 
 
-def own_bare(layers: Any, X: Any, X_val: Any, N: int) -> Any:
+def own_bare(layers: Any, X: Any, X_val: Any, N: int, epochs: int) -> Any:
     """Return what takes our plain steps."""
     from .in_kernels import plain
 
-    return bare(plain(layers, alpha=ALPHA, learning_rate=ETA), X, N)
+    return bare(plain(layers, alpha=ALPHA, learning_rate=ETA), X, N, epochs)
 
 
-def own_fit(layers: Any, X: Any, X_val: Any, N: int, **options: Any) -> Any:
+def own_fit(layers: Any, X: Any, X_val: Any, N: int, epochs: int, **options: Any) -> Any:
     """Return what fits by our plain steps; with no options: with the defaults of `fit`."""
     import relgrad_np as rg
 
     act, dens = rg.activation("smooth_leaky_relu", alpha=ALPHA), rg.density("normal")
     given = {"X_val": X_val, "rule": rg.Plain(ETA), "schedule": "constant", "batch_size": N}
-    given |= {"epochs": EPOCHS, "implementation": "numba"}
+    given |= {"epochs": epochs, "implementation": "numba"}
 
     def run() -> None:
         rng = np.random.default_rng(0)
@@ -110,10 +112,10 @@ def own_fit(layers: Any, X: Any, X_val: Any, N: int, **options: Any) -> Any:
 
 
 MAKERS = {
-    "jax bare": lambda layers, X, X_val, N: bare(jax_runner(layers), X, N),
+    "jax bare": lambda layers, X, X_val, N, epochs: bare(jax_runner(layers), X, N, epochs),
     "jax loop": jax_loop,
     "ours bare": own_bare,
-    "ours fit": lambda layers, X, X_val, N: own_fit(layers, X, None, N, **LEAN),
+    "ours fit": lambda layers, X, X_val, *sizes: own_fit(layers, X, None, *sizes, **LEAN),
     "ours defaults": own_fit,
 }
 
@@ -121,19 +123,18 @@ MAKERS = {
 def step_lines(processes: Any, rounds: int, steps: int, seed: int, keep: Any) -> None:
     """Time the second table; `keep` takes a line for each cell and kind: seconds of a step."""
     for D, N in CELLS:
-        count = max(EPOCHS, steps if D <= 784 else steps // 5)
+        each, epochs = max(1, steps // EPOCHS), EPOCHS if D <= 784 else 1
         taken: dict[str, list[list[float]]] = {}
         for _ in range(rounds):
             for kind in KINDS:
                 process = processes.get("jax" if kind.startswith("jax") else "kernels")
                 if process is not None:
                     name = "benchmarks.fits:timed_steps"
-                    pair = process.ask("call", name, kind, D, N, count, seed)
-                    each = count // EPOCHS * EPOCHS
-                    taken.setdefault(kind, []).append([x / each for x in pair])
+                    pair = process.ask("call", name, kind, D, N, each, epochs, seed)
+                    taken.setdefault(kind, []).append([x / each / epochs for x in pair])
         for kind, pairs in taken.items():
             cpu, wall = np.transpose(pairs).tolist()
-            line = {"table": "steps", "D": D, "N": N, "kind": kind, "steps": count}
+            line = {"table": "steps", "D": D, "N": N, "kind": kind, "steps": each * epochs}
             keep(line | {"cpu": cpu, "wall": wall})
 
 
