@@ -118,7 +118,9 @@ def table(lines: list[dict[str, Any]]) -> str:
     if whole:
         text += ["", *parts(whole)]
     if few:
-        text += ["", *steps(few)]
+        counts = {x["D"]: x["steps"] for x in few}
+        said = ", ".join(f"{n} at D = {D}" for D, n in counts.items())
+        text += ["", f"Steps in a round: {said}.", "", *steps(few)]
     return "\n".join(text)
 
 

@@ -216,8 +216,9 @@ def _panel(axes: Any, data: str, runs: dict[tuple[str, int], list[Line]]) -> Non
         inside = min(max(value, bottom + 0.05 * (top - bottom)), previous - 0.09 * (top - bottom))
         previous = inside
         below = "" if value >= bottom else f" ({_nats(value)})"
-        axes.text(cpu * 1.1, inside, SHORT[name] + below, color=COLORS[name], fontsize=13,
-                  va="center")  # fmt: skip
+        at, side = (cpu * 1.1, "left") if value >= bottom else (axes.get_xlim()[1] * 0.97, "right")
+        axes.text(at, inside, SHORT[name] + below, color=COLORS[name], fontsize=13,
+                  va="center", ha=side)  # fmt: skip
     axes.set_title(f"{data}: to {_nats(mark)}", fontsize=14)
     axes.set_xlabel("CPU seconds", fontsize=13)
     axes.tick_params(labelsize=11)

@@ -111,7 +111,7 @@ def test_every_kind_takes_the_steps_that_it_is_timed_for(kind, monkeypatch):
 def step_lines():
     """Lines in which a kind of place i takes i + 1 times 0.1 ms, twice that at N = 100."""
     return [
-        {"table": "steps", "D": 64, "N": N, "kind": kind}
+        {"table": "steps", "D": 64, "N": N, "kind": kind, "steps": 500}
         | {"cpu": [1e-4 * (i + 1) * (1 + (N == 100))] * 3}
         for N in (10, 100)
         for i, kind in enumerate(reversed(fits.KINDS))
@@ -129,6 +129,7 @@ def test_the_tables_show_ratios_of_the_same_round(tmp_path):
     text = fit_report.report(path)
     assert text == path.with_suffix(".md").read_text().strip()
     assert "| published algorithm, JAX, bare steps | 0.5 | 1 |" in text
+    assert "Steps in a round: 500 at D = 64." in text
     assert "bare steps | 1.67 | 1.67 | 1.67 |" in text
     assert "| digits | 3, 64, 100 | 60 x 13 | 1.5 | 20.0, 0.5 | 11.0 | 2340 | 585 |" in text
     lines[0]["cpu"] = [2e-4] * 3  # planted: another time, another ratio
