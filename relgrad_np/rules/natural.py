@@ -110,7 +110,7 @@ class Natural:
         renewed = self.renews(state.t, F.shape[0])
         g, squares = mean_scores((Y - chart.m) * chart.S, Delta / chart.S, renewed)
         informed = old.informed + int(renewed)
-        new = self.weight(self.information, informed - 1)
+        new = self.weight(xp, self.information, informed - 1)
         if squares is not None:
             F = F + new * (squares - F)
         whole_F = F + xp.tril(F, k=-1).T
@@ -129,16 +129,15 @@ class Natural:
 
     def _charts(self, xp: Any, Y: Array, old: Curvature) -> tuple[Chart, tuple[Array, Array]]:
         """Return the standardised charts of Y (L, N, D), as (L, 1, D), and the running moments."""
-        new, mean = self.weight(self.memory, old.seen), xp.mean(Y, axis=1)
+        new, mean = self.weight(xp, self.memory, old.seen), xp.mean(Y, axis=1)
         off = mean - old.mean  # of two parts the variance is also that of their means
         mean = old.mean + new * off  # (L, D)
         variance = (1 - new) * (old.variance + new * off * off) + new * xp.var(Y, axis=1)
         S = 1 / xp.sqrt(variance + xp.finfo(Y.dtype).smallest_normal)
         return Chart(S[:, None, :], mean[:, None, :]), (mean, variance)
 
-    def weight(self, memory: float, seen: Array) -> Array:
+    def weight(self, xp: Any, memory: float, seen: Array) -> Array:
         """Return the weight of a batch after `seen` others in a mean, (): alike at first."""
-        xp = namespace(seen, "seen")
         return xp.clip(1 / (xp.maximum(seen, 0 * seen) + 1), min=1 - memory)
 
 

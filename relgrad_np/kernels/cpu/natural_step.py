@@ -128,9 +128,9 @@ def take_natural_step(
 def _numbers(rule: Natural, old: Curvature, N: int, renewed: bool) -> tuple[float, ...]:
     """Return the options of the rule, the weights of the batch, and by how much F is trusted."""
     informed, P = float(old.informed) + renewed, len(old.information)
-    new_F = float(rule.weight(rule.information, np.float64(informed - 1)))
+    new_F = float(rule.weight(np, rule.information, informed - 1))
     n = N * min(informed, 1 / new_F)
-    new = float(rule.weight(rule.memory, old.seen))
+    new = float(rule.weight(np, rule.memory, old.seen))
     return rule.learning_rate, rule.damping, rule.tau, new, new_F, n / (n + DOUBT * P)
 
 

@@ -90,7 +90,7 @@ def take_steps(
     >>> plan = Plan(np.array([0.1, 0.1, 0.1]))
     >>> taken = take_steps(state, np.ones((3, 4, 2)), plan, **model, rule=rg.Plain())
     >>> taken.n, taken.state.t, taken.values.round(2)
-    (3, 3, array([-2.84, -2.59, -2.39]))
+    (3, 3, array([-2.84, -2.49, -2.27]))
     """
     return attempt(state, X, plan, activation, density, rule, plan.weights)
 
