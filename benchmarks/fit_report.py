@@ -60,7 +60,7 @@ def _seconds(value: float, noise: float = 0.0) -> str:
     >>> _seconds(123.4), _seconds(-0.001), _seconds(1.0, 3.0)
     ('123', '0.0', '< 4.0')
     """
-    if value < noise:
+    if noise and value < noise:
         return f"< {_seconds(max(value, 0.0) + noise)}"
     return f"{value:.0f}" if abs(value) >= 100 else f"{max(0.0, round(value, 1)):.1f}"
 

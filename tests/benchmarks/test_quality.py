@@ -123,7 +123,6 @@ def test_the_published_recipe_in_jax_runs_until_it_is_stopped():
 @pytest.mark.usefixtures("_few_rows")
 @pytest.mark.parametrize(("contender", "side"), [("zuko-nsf", 6.0), ("nflows-maf", 60.0)])
 def test_a_flow_of_another_library_runs_and_its_density_has_mass_one(contender, side):
-    pytest.importorskip("torch", reason="torch is not installed")
     pytest.importorskip(quality.NEEDS[contender], reason="the flow's library is not installed")
     import torch
 
