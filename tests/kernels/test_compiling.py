@@ -179,7 +179,7 @@ def test_what_the_kernels_leave_to_the_reference_is_not_compiled():
     for rule, model, options in (
         (rg.Plain(), MODEL, {"inverse": True}),
         (rg.Plain(), (rg.activation("elu"), rg.density("sech")), {}),
-        (rg.GroupAdam(), MODEL, {}),
+        (rg.Adam(side="input"), MODEL, {}),
     ):
         assert ready.tiny(start(rule, **options), *model, rule) is None
         assert ready.is_ready(start(rule, **options), *model, rule)

@@ -24,7 +24,8 @@ turns, so that the last step can be undone; what a recipe has seen takes three, 
 before the last step. `adam.take_steps` is the same for Adam: it ends where squares might overflow,
 and the reference takes over. Steps of full rank are one call each. `group_adam.take_step` takes
 Delta and Y alone, and some products of (D, D); the natural gradient has passes of its own, with
-samples side by side, in `natural.natural_step`, whose memory is in `natural_step`.
+samples side by side, in `natural.natural_step`. Memory and records of these two are in
+`group_adam_step` and `natural_step`.
 
 `elementwise` has the activations and densities, `few_samples` the products that a BLAS is slow at,
 `arguments` makes what the compiled functions are called with, `compile` what Numba lacks, `cache`

@@ -24,10 +24,12 @@ from ...rules.recipe import Recipe
 from ...rules.scalar import Scalar
 from ..plans import Plan, Taken
 from ..supported import CPU, supports, supports_variant
-from . import adam, group_adam, natural_step, whole_step
+from . import adam, whole_step
 from .arguments import NO_GUARD, charted, formulas, guarded, joining, numbers, shares, tracked
 from .cache import PreparedStep, ThreadCache, changeable
 from .compile import gemm_address
+from .group_adam_step import take_group_adam_step
+from .natural_step import take_natural_step
 
 Array = Any
 CACHE = ThreadCache()
@@ -254,6 +256,6 @@ def _each(x: Array) -> tuple[Array, ...]:
 
 # what takes the step of a rule whose directions have full rank: one a call
 FULL_RANK: dict[type[Any], Any] = {
-    GroupAdam: group_adam.step,
-    Natural: natural_step.take_natural_step,
+    GroupAdam: take_group_adam_step,
+    Natural: take_natural_step,
 }
