@@ -103,6 +103,7 @@ def table(lines: list[Line]) -> str:
             row.append(_cell(own, when) if own else "")
         known = {name: t for name, t in times.items() if math.isfinite(t)}
         first = WORDS[min(known, key=lambda name: known[name])] if known else "none"
+        first = first if sum(cell != "" for cell in row) > 1 else ""  # nobody ran beside it
         text.append(f"| {data} | {_nats(mark)} | " + " | ".join(row) + f" | {first} |")
     return "\n".join(text)
 
