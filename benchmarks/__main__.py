@@ -1,6 +1,6 @@
 """`python -m benchmarks`, in a checkout: time a step beside the peers, each gated first.
 
-    python -m benchmarks [--quick] [--cells table|scaling|batch] [--threads 1] [--out FILE]
+    python -m benchmarks [--quick] [--cells table|scaling|batch|fit] [--threads 1] [--out FILE]
     python -m benchmarks --device cuda [--quick] [--out FILE]
 
 `--help` lists the other options; with `--device cuda` those of the benchmark on a GPU. Both need

@@ -6,6 +6,7 @@ computation, compiling) is on the clock; loading data and importing libraries is
 """
 
 import importlib
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -127,6 +128,10 @@ class Reporter:
     def due(self, t: int, end: bool) -> bool:
         """Say whether step t is one to report after."""
         return end or t in self.first
+
+    def next_due(self, t: int) -> int:
+        """Return the next step after t to report after, but for ends of epochs."""
+        return min((step for step in self.first if step > t), default=sys.maxsize)
 
     def write(self, snapshot: Any) -> None:
         """Report."""

@@ -5,7 +5,7 @@
 A process for each library, one working at a time; in each round every contender takes a few
 steps, so that a ratio is of neighbours in time; medians and quartiles. Compiling and starting are
 timed apart. float32, L = 2, smooth leaky ReLU, normal base density. Exit status 1 if a contender
-fails the gate: nothing is timed then.
+fails the gate: nothing is timed then. `--cells fit` times whole fits, see `benchmarks.fits`.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from .contenders import TABLE
 from .worker import LIBRARY, serve
 
 RESULTS = Path(__file__).parent / "results"
+CELLS = ("table", "scaling", "batch", "fit")
 OWN = ("kernels-plain", "kernels-exponential", "kernels-recipe", "kernels-adam", "gemm-floor")
 JAX = ("jax-published", "jax-plain")
 PEERS = ("jax-published", "jax-published-adam", "jax-plain", "jax-adam", "torch-backprop")
@@ -183,13 +184,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--device", choices=("cpu", "cuda"), help="cuda: see its own --help")
     parser.add_argument("--quick", action="store_true", help="small sizes, under two minutes")
-    parser.add_argument("--cells", default="table", choices=("table", "scaling", "batch"))
+    parser.add_argument("--cells", default="table", choices=CELLS)
     parser.add_argument("--threads", type=int, default=1, help="of each library; 0: all")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--core", help="OPENBLAS_CORETYPE, none: as it is; default what fits")
     parser.add_argument("--out", type=Path, help="JSON lines, appended; default benchmarks/results")
+    parser.add_argument("--rows", nargs="*", help="of --cells fit: which fits; default all")
+    parser.add_argument("--steps", type=int, default=500, help="of --cells fit; 0: no such table")
+    parser.add_argument("--seconds", type=float, default=0.5, help="of --cells fit: a short fit")
     options = parser.parse_args(arguments)
+    if options.cells == "fit":
+        from . import fits
+
+        return fits.main(options)
     which = "quick" if options.quick else options.cells
     core = core_of_this_machine() if options.core is None else options.core
     facts = environment(options.threads, core) | {"run": which}

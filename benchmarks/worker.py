@@ -3,6 +3,7 @@
 The runner asks, one worker at a time: gate, make, steps. Between its turns a worker sleeps.
 """
 
+import importlib
 import os
 import resource
 import time
@@ -90,6 +91,9 @@ def serve(pipe: Any, threads: int) -> None:
                     begin = time.perf_counter()
                     made[name].step(batches[i % 4])
                     answer.append(time.perf_counter() - begin)
+            elif question == "call":  # module:function, and its arguments
+                module, _, function = rest[0].partition(":")
+                answer = getattr(importlib.import_module(module), function)(*rest[1:])
             elif question == "free":
                 made.clear()
             elif question == "memory":

@@ -16,7 +16,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replace the marks of a page by the tables (called by mkdocs).
 
     >>> on_page_markdown("<!-- settings by data -->").splitlines()[2]
-    '| `toy:NAME` | layers 48, init principal, rule natural, batch_size 2000, epochs 120 |'
+    '| `toy:NAME` | layers 48, init principal, rule natural, batch_size 250 |'
     """
     markdown = markdown.replace("<!-- settings -->", all_settings())
     return markdown.replace("<!-- settings by data -->", settings_by_data())

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from relgrad_np.runs.settings import Settings, settings_for
 
+from . import growth
 from .fitting import Wanted, facts, found, missing, runs
 from .report import Claim, Section, hours, table
 from .store import Line, Store
@@ -24,6 +25,7 @@ DEEP = {
     "beta": 0.6,
     "learning_rate": 0.6,
 }
+LONG = {**DEEP, "layers": 12, "epochs": 70, "average": 0.2}
 PUBLISHED = {  # test log-likelihood, nats: Papamakarios et al. (2017), and the authors' README
     "Gaussian": {"power": -7.74, "miniboone": -37.24, "bsds300": 96.67, "mnist": -1366.9},
     "MADE": {"power": -3.08, "miniboone": -15.59, "bsds300": 148.85, "mnist": -1380.8},
@@ -40,6 +42,7 @@ PUBLISHED = {  # test log-likelihood, nats: Papamakarios et al. (2017), and the 
     },
 }
 GOALS = {("mnist", "two layers"): -1245.0, ("mnist", "eight layers"): -1150.0}
+GOALS |= {("mnist", "twelve layers, long"): -1081.0}
 GOALS |= {("power", "as set"): 0.065, ("bsds300", "as set"): 151.12}
 
 
@@ -51,7 +54,8 @@ def variants(name: str, seed: int) -> dict[str, Settings]:
     two = replace(settings, epochs=15)
     if name == "fashion-mnist" and seed > 0:  # some minutes each, and no goal to meet
         return {"two layers": two}
-    return {"two layers": two, "eight layers": replace(two, **DEEP)}
+    found = {"two layers": two, "eight layers": replace(two, **DEEP)}
+    return found | ({"twelve layers, long": replace(two, **LONG)} if name == "mnist" else {})
 
 
 def wanted(quick: bool) -> Iterator[tuple[str, str, Wanted]]:
@@ -150,9 +154,25 @@ def section(store: Store, quick: bool) -> Section:
             ],
         ),
         "",
+        *_growth(store, cells),
         *_notes(described, cells),
     ]
     return Section("\n".join(text), tuple(claims), tuple(lacking))
+
+
+def _growth(store: Store, cells: dict[tuple[str, str], list[Line]]) -> list[str]:
+    """Draw MNIST's nets, the first seed of each, and return the lines of the report."""
+    nets = {
+        f"{line['settings'].get('layers', 3)} layers": line
+        for (name, _), lines in cells.items()
+        if name == "mnist"
+        for line in lines[:1]
+        if line["finite"] and "curve" in line
+    }
+    if len(nets) < 2:
+        return []
+    file = growth.draw(store, "mnist", nets, floor=-1260)
+    return [f"![log-likelihood against epochs, MNIST](figures/{file})", ""]
 
 
 def digits(value: float) -> int:

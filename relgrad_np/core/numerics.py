@@ -60,17 +60,18 @@ def split(xp: Namespace, r: Array) -> tuple[Array, Array]:
     return large, xp.minimum(r, 1 / large)
 
 
-# |M| up to which 4, 8, 12, 16 terms of phi1 are enough: the next is below eps / 8
-FINE_64, FINE_32 = (2.4e-4, 0.042, 0.27, 0.75), (0.036, 0.52, 1.46, 2.5)
+# |M| up to which degree 4, 8 and 15 of phi1 are enough: the next term is below eps / 8
+FINE_64, FINE_32 = (1.8e-3, 0.077, 0.75), (0.10, 0.72, 2.5)
+X = (4.5, 35.425244170641219, 3.3775050670162769e-3, 7.4714781746031746e-4, 4.4986650764326448e-5)
 
 
 def phi1(M: Array, bound: float | None = None) -> Array:
     """Return phi1(M) = (e^M - 1) / M = sum_j M^j / (j + 1)! of a square M (n, n).
 
-    Taylor to degree 15 of M / 2^s with |M| / 2^s <= 3/4 (5/2 in float32: the next term is below
-    eps / 8), to 11, 7 or 3 of a small M; then phi1(2 M) = phi1(M) + M phi1(M)^2 / 2. `bound` >=
-    |M|; without it the size of M is read, which waits for a device. Cost: at most 6 + 2 s products
-    (n, n) x (n, n).
+    Taylor's polynomial of a degree that the size of M asks for: 4, 8, or 15 of M / 2^s with |M| /
+    2^s <= 3/4 (5/2 in float32), where the next term is below eps / 8; then phi1(2 M) = phi1(M) + M
+    phi1(M)^2 / 2. `bound` >= |M|; without it the size of M is read, which waits for a device.
+    Cost: 2, 3, or 6 + 2 s products (n, n) x (n, n).
 
     >>> import numpy as np
     >>> phi1(np.array([[1.0]])) - np.expm1(1.0) < 1e-15
@@ -78,17 +79,33 @@ def phi1(M: Array, bound: float | None = None) -> Array:
     """
     xp = namespace(M, "M")
     size, fine = _size(M, bound), FINE_32 if M.dtype == xp.float32 else FINE_64
-    halvings = max(0, math.ceil(math.log2(size / fine[-1]))) if 0 < size < math.inf else 0
+    one = eye(xp, M)
+    if size <= fine[1]:
+        return _phi1_small(one, M, 4 if size <= fine[0] else 8)
+    halvings = max(0, math.ceil(math.log2(size / fine[2]))) if size < math.inf else 0
     M = M * 0.5**halvings if halvings else M
     M2 = M @ M
-    powers = (eye(xp, M), M, M2, M @ M2)
-    last = next((i for i, most in enumerate(fine) if size <= most), len(fine) - 1)
-    P, M4 = _block(powers, last), M2 @ M2 if last else M
-    for i in range(last - 1, -1, -1):
+    powers = (one, M, M2, M @ M2)
+    P, M4 = _block(powers, 3), M2 @ M2
+    for i in (2, 1, 0):
         P = _block(powers, i) + M4 @ P
     for _ in range(halvings):
         P, M = P + M @ (P @ P) / 2, 2 * M
     return P
+
+
+def _phi1_small(one: Array, M: Array, degree: int) -> Array:
+    """Return phi1 to degree 4 in two products, or to degree 8 in three.
+
+    The latter are Bader, Blanes & Casas' (2019): of eight coefficients, those of M^3 to M^8 leave
+    a quadratic equation for X[1], and X are its solution (docs/mathematics.md).
+    """
+    M2 = M @ M
+    if degree == 4:
+        return one + M / 2 + (one / 6 + M / 24 + M2 / 120) @ M2
+    M4 = M2 @ (X[0] * M + M2)
+    high = X[2] * one + X[3] * M + X[4] * M2 + M4 / math.factorial(9)
+    return one + M / 2 + (1 / 6 - X[1] * X[2]) * M2 + (X[1] * M2 + M4) @ high
 
 
 def _block(powers: tuple[Array, ...], i: int) -> Array:
@@ -122,12 +139,14 @@ def phi1_times(M: Array, bound: float | None, v: Array) -> Array:
 
 
 def _size(M: Array, bound: float | None) -> float:
-    """Return a bound of |M|: the one that is given, else by reading M."""
-    return (
-        float(detached(norm_bound(M)))
-        if bound is None
-        else number("bound", bound, 0, 1e9, "positive")
-    )
+    """Return a bound of |M|: the one that is given, or |M|_F where that is read at once and less.
+
+    Without a bound M is read, wherever it is.
+    """
+    if bound is None:
+        return float(detached(norm_bound(M)))
+    given: float = number("bound", bound, 0, 1e9, "positive")
+    return min(given, math.sqrt(np.vdot(M, M))) if isinstance(M, np.ndarray) else given
 
 
 def solve(A: Array, B: Array) -> Array:

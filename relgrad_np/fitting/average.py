@@ -6,6 +6,7 @@ from typing import NamedTuple
 from ..core.arrays import copied
 from ..core.network import Layers
 from ..core.trees import each_array
+from ..kernels.plans import Joining, Taken
 
 MANY = 32  # layers that the average is about, where the steps are enough
 
@@ -70,6 +71,22 @@ class RunningAverage:
         """Take the layers that wait into the average: their step was not bad."""
         if self.average is not None and self.average.waiting is not None:
             self.average = averaged(self.average, self.many)
+
+    def joining(self) -> Joining | None:
+        """Return what kernels need to let layers join it, or None where there is no average."""
+        if self.average is None:
+            return None
+        layers, taken, waiting = self.average
+        return Joining(self.every, self.many, taken, waiting is not None, layers, waiting)
+
+    def note_many(self, taken: Taken) -> None:
+        """Take over what many steps have made of it; the last layers may have to wait."""
+        if self.average is None:
+            return
+        new = taken.average if taken.joined > self.average.taken else self.average.layers
+        self.average = Average(new or self.average.layers, taken.joined, None)
+        if taken.waiting:
+            self.offer(taken.state.layers)
 
     @property
     def layers(self) -> Layers | None:

@@ -6,11 +6,12 @@ from ..core.full_rank import FullRank
 from ..core.steps import Factors
 from ..core.tracking import track
 from ..core.undo import undo_step
+from ..kernels.plans import Taken
 from ..rules.base import State, StepInfo
+from ..rules.guard import fell, learned
 from .status import Guard, Last, Status
 
 SMALLEST = 1e-3  # caution: a fit that needs still smaller steps has diverged
-EARLY = 20  # batches from which the guard learns what is usual
 
 
 class BadSteps:
@@ -31,6 +32,11 @@ class BadSteps:
         return float(self.guard.caution)
 
     @property
+    def learns(self) -> bool:
+        """Whether there is a guard at all; without a tracker it has nothing to learn from."""
+        return self.undo is not None and self.kind != "additive"
+
+    @property
     def hopeless(self) -> bool:
         """Whether steps would have to be smaller than is of use."""
         return self.caution <= SMALLEST
@@ -42,10 +48,10 @@ class BadSteps:
         """
         if status.rejected:
             return True
-        if self.undo is None or self.last is None or self.guard.seen < EARLY:
+        if self.undo is None or self.last is None:
             return False
-        fall = float(self.guard.mean) - status.value
-        return fall > self.undo * float(self.guard.deviation)
+        seen, mean, deviation, _ = map(float, self.guard)
+        return bool(fell(seen, mean, deviation, self.undo, status.value))
 
     def take_back(
         self, before: State, after: State, info: StepInfo, rejected: bool
@@ -69,12 +75,21 @@ class BadSteps:
 
     def note(self, before: State, info: StepInfo, value: float) -> None:
         """Learn from a step that was not bad, and remember how to undo it."""
-        if self.undo is None or self.kind == "additive" or info.L_J2 is None:
+        if not self.learns or info.L_J2 is None:
             return
-        self.guard = learned(self.guard, value)
+        seen, mean, deviation, caution = map(float, self.guard)
+        self.guard = Guard(*learned(seen, mean, deviation, caution, value))
         tracked = before.tracked and before.tracked._replace(inverse=None)
         needed = tuple(map(_needed, info.directions))
         self.last = Last(needed, tuple(info.eta), before.rule_state, tracked)
+
+    def note_many(self, taken: Taken) -> None:
+        """Learn as `note` does from many steps that were not bad, whose kernels asked the guard."""
+        if not self.learns or taken.before[1] is None:
+            return
+        self.guard = Guard(*map(float, taken.usual))
+        needed = tuple(map(_needed, taken.directions))
+        self.last = Last(needed, taken.eta, *taken.before)
 
     def tracker_was_off(self) -> None:
         """Forget the tracker of the state before the last step: it had drifted."""
@@ -88,17 +103,3 @@ def _needed(direction: Any) -> Any:
         return direction
     f: Factors = direction
     return Factors(f.Delta, f.Y, None, None, m=f.m, gain=f.gain)
-
-
-def learned(guard: Guard, value: float) -> Guard:
-    """Return the guard that has also seen this log-likelihood; it forgets after 50 batches.
-
-    >>> learned(Guard(0.0, 0.0, 0.0, 0.5), -3.0)
-    Guard(seen=1.0, mean=-3.0, deviation=0.0, caution=0.51)
-    """
-    seen = float(guard.seen) + 1
-    weight = max(1 / seen, 0.02)
-    mean = float(guard.mean) + weight * (value - float(guard.mean))
-    off = abs(value - float(guard.mean)) if seen > 1 else 0.0
-    deviation = float(guard.deviation) + weight * (off - float(guard.deviation))
-    return Guard(seen, mean, deviation, min(1.0, 1.02 * float(guard.caution)))

@@ -1,5 +1,6 @@
 """The bar that shows how far a fit is; it needs tqdm."""
 
+import math
 from typing import Any
 
 
@@ -12,13 +13,14 @@ def progress_bar(total: int, done: int) -> Any:
     return tqdm(total=total, initial=done, unit="step", dynamic_ncols=True)
 
 
-def show(bar: Any, t: int, log_likelihood: Any) -> None:
-    """Move the bar on by a step, if there is one; every tenth shows log p, if known."""
+def show(bar: Any, t: int, log_likelihood: float) -> None:
+    """Move the bar on to step t, if there is one; at most every tenth shows log p, if known."""
     if bar is None:
         return
-    bar.update()
-    if log_likelihood is not None and t % 10 == 0:
-        bar.set_postfix_str(f"log p {float(log_likelihood):.2f} nats")
+    tenth = bar.n // 10 < t // 10
+    bar.update(t - bar.n)
+    if tenth and not math.isnan(log_likelihood):
+        bar.set_postfix_str(f"log p {log_likelihood:.2f} nats")
 
 
 def close(bar: Any) -> None:

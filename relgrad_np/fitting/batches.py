@@ -4,7 +4,7 @@ Nothing is moved unasked: rows that stay on the host while the layers are elsewh
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import array_api_compat as compat
@@ -12,7 +12,7 @@ import numpy as np
 
 from ..core.arrays import Array, from_numpy, namespace
 from .options import weighted
-from .team import Counts, Team
+from .team import Counts, Cut, Team
 
 
 class Staged:
@@ -132,8 +132,9 @@ class Feed:
 
     def _fetch(self, rows: Any) -> Array:
         X = self.X.host if isinstance(self.X, Staged) else self.X
-        if isinstance(X, np.ndarray):
-            batch = np.asarray(X[rows])  # a memory-mapped file is read no further
+        if isinstance(X, np.ndarray):  # a memory-mapped file is read no further
+            whole = X.flags.c_contiguous and X.flags.aligned  # else all of it would be copied
+            batch = np.asarray(X).take(rows, axis=0) if whole else np.asarray(X[rows])
         else:
             xp = compat.array_namespace(X)
             index = xp.asarray(np.asarray(rows, np.int32), device=compat.device(X))
@@ -153,6 +154,14 @@ class Batch(NamedTuple):
     counts: Counts
     share: float = 1.0
     extra: Mapping[str, Any] = {}
+
+
+class Stack(NamedTuple):
+    """Batches of one size: X (k, n, D), the share of each, weights (k, n) or None."""
+
+    X: Array
+    shares: list[float]
+    weights: Array
 
 
 class Batches:
@@ -175,43 +184,95 @@ class Batches:
         self.N = team.total(len(self.rows))
         self.each = math.ceil(self.N / (batch_size or self.N))
         self.lasting = not isinstance(X, Staged)
-        self._feed: Feed | None = None
 
-    def epoch(self, done: int, now: Any = None) -> Iterator[Batch]:
-        """Shuffle, and yield the batches after those that are `done` already.
+    def epoch(self, done: int, now: Any = None) -> "Upcoming":
+        """Shuffle, and return the batches after those that are `done` already.
 
         `now`: the state of the generator after those, which may have drawn, too.
         """
-        parts = self.team.cut(self.rows, self.rng, self.each)[done:]
+        parts = self.team.cut(self.rows, self.rng, self.each)
         if now is not None:
             self.rng.bit_generator.state = now
-        return self._batches(parts, self.rng)
+        return Upcoming(self, parts, self.rng, done)
 
-    def in_order(self) -> Iterator[Batch]:
-        """Yield the batches of all rows in their order; the fit's own generator draws nothing."""
+    def in_order(self) -> "Upcoming":
+        """Return the batches of all rows in their order; the fit's own generator draws nothing."""
         parts = self.team.cut(self.rows, None, self.each)
-        return self._batches(parts, np.random.default_rng([0, 0]))
+        return Upcoming(self, parts, np.random.default_rng([0, 0]))
 
     def fetch(self, rows: Any, rng: np.random.Generator | None = None) -> Array:
         """Return these rows in model space, where the layers are."""
         return Feed(self.X, [rows], self.transform, lambda: rng).take()
 
-    def _batches(self, parts: Any, rng: np.random.Generator) -> Iterator[Batch]:
-        team, transform = self.team, self.transform
-        # a transform gets all rows: its draws are those of one process
-        fetched = [rows if transform else team.part(rows, counts) for rows, counts in parts]
-        feed = self._feed = Feed(self.X, fetched, transform, lambda: team.generator(rng))
-        for rows, counts in parts:
-            X = feed.take()
-            X = team.part(X, counts) if transform else X
-            if self.weights is None:
-                yield Batch(X, counts)
-                continue
-            share = float(self.weights[rows].mean())
-            mine = team.part(self.weights[rows], counts)
-            yield Batch(X, counts, share, {"weights": from_numpy(mine / share, X)})
+    def weigh(self, rows: Any, counts: Counts, like: Array) -> tuple[float, Mapping[str, Any]]:
+        """Return the share of a batch of these rows, and its weights as `train_step` is told."""
+        if self.weights is None:
+            return 1.0, {}
+        share = float(self.weights[rows].mean())
+        mine = self.team.part(self.weights[rows], counts)
+        return share, {"weights": from_numpy(mine / share, like)}
+
+
+class Upcoming:
+    """The batches of an epoch that are still to come: `parts`, rows and counts of each.
+
+    `next` takes one. `stack` looks at many, and `skip` leaves them behind.
+    """
+
+    def __init__(
+        self, batches: Batches, parts: Any, rng: np.random.Generator, done: int = 0
+    ) -> None:
+        self.batches, self.parts, self.rng = batches, parts, rng
+        self.at = done  # batches that are taken
+        self.feed: Feed | None = None
+
+    def __iter__(self) -> "Upcoming":
+        """Return itself: what is taken is gone."""
+        return self
+
+    def __next__(self) -> Batch:
+        """Take the next batch."""
+        if self.at == len(self.parts):
+            raise StopIteration
+        team, transform = self.batches.team, self.batches.transform
+        if self.feed is None:
+            # a transform gets all rows: its draws are those of one process
+            rest = self.parts[self.at :]
+            fetched = [rows if transform else team.part(rows, counts) for rows, counts in rest]
+            self.feed = Feed(self.batches.X, fetched, transform, lambda: team.generator(self.rng))
+        rows, counts = self.parts[self.at]
+        self.at += 1
+        X = self.feed.take()
+        X = team.part(X, counts) if transform else X
+        return Batch(X, counts, *self.batches.weigh(rows, counts, X))
 
     def ahead(self) -> None:
         """Fetch the next batch early, where that can be."""
-        if self._feed is not None:
-            self._feed.ahead()
+        if self.feed is not None:
+            self.feed.ahead()
+
+    @property
+    def stacks(self) -> bool:
+        """Whether batches can be stacked: rows on the host that are used as they are."""
+        alone = isinstance(self.parts, Cut) and self.batches.transform is None
+        return alone and isinstance(self.batches.X, np.ndarray)
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers the next batch has."""
+        return len(self.parts[self.at][0]) * int(self.batches.X.shape[1])
+
+    def stack(self, most: int) -> Stack:
+        """Return the next batches, at most so many and all of one size, without taking them."""
+        k = self.parts.alike(self.at, most)
+        rows = self.parts.rows[self.parts.begins(self.at) : self.parts.begins(self.at + k)]
+        X = self.batches.fetch(rows).reshape(k, len(rows) // k, -1)
+        if self.batches.weights is None:
+            return Stack(X, [1.0] * k, None)
+        weighed = [self.batches.weigh(part, (), X) for part in rows.reshape(k, -1)]
+        shares, weights = [share for share, _ in weighed], [x["weights"] for _, x in weighed]
+        return Stack(X, shares, np.stack(weights))
+
+    def skip(self, n: int) -> None:
+        """Leave n batches behind."""
+        self.at, self.feed = self.at + n, None

@@ -55,7 +55,8 @@ def after_epoch(
     >>> back, best.rate
     ('one', 0.5)
     """
-    fell = value < best.value - SLACK - jitter - noise(values)
+    low = best.value - SLACK - jitter
+    fell = value < low and value < low - noise(values)  # which takes a while, and is not below 0
     if not fell or best.after is None:
         value = value if not best.value > value else best.value
         return best._replace(value=value, before=best.after, after=state, in_a_row=0), None

@@ -6,8 +6,6 @@ epoch ends in a tiny, noisy one. A schedule is a factor of the learning rate, a 
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,13 +17,14 @@ from ..core.densities import Density
 from ..core.network import Layer, Layers
 from ..core.sampling import require_model
 from ..kernels.choose import Workload, choose, consumes, name_of, prepare, resolve
-from ..rules.base import Rule, State, StepInfo, init_state
+from ..rules.base import Rule, State, init_state
 from ..rules.by_name import NEWTON
 from ..rules.recipe import Recipe
+from .advance import Steps
 from .average import RunningAverage
 from .bad_steps import BadSteps
 from .bar import close, progress_bar, show
-from .batches import Batch, Batches
+from .batches import Batches
 from .given import in_use, require_samples
 from .judge import Judge
 from .newton.asked import Asked, require_meaning
@@ -34,8 +33,8 @@ from .options import Options, options_from, shows_options
 from .outcome import after_divergence, compared, completed, told
 from .progress import Progress
 from .records import Epoch, FitDivergedError, FitResult, gained
-from .schedule import rule_of, sized
-from .snapshots import Keeper, Snapshot, begun_with, fingerprint
+from .schedule import rule_of
+from .snapshots import Keeper, Snapshot, asked_next, begun_with, fingerprint
 from .survey import Rows, measured
 from .team import team_of
 from .watched import Watched
@@ -71,7 +70,7 @@ def fit(
         torch's autograd knows of layers and samples is left behind.
     rule : "recipe", "natural", "plain", "exponential", "scalar", "adam", "group_adam", "newton"
         The default is robust (see `recipe`); "natural" is for deep nets of few
-        dimensions, L (D^2 + D) up to about a thousand (see `natural`); "plain" with
+        dimensions, L (D^2 + D) up to about 2,000 (see `natural`); "plain" with
         schedule="constant" is the paper's own step; "scalar" sizes it by one running scalar for
         each layer; "group_adam" is for a dozen layers or more of some dozens of dimensions (see
         `group_adam`). A rule of your own is a frozen dataclass that follows `Rule`. "newton" is
@@ -215,7 +214,7 @@ def fit(
         consumed=consumes(step),
     )
     model = {"activation": activation, "density": density}
-    step, keeper = partial(team.step, step), team.keeper(keeper)
+    steps, keeper = Steps(step, batches, rule, model, asked), team.keeper(keeper)
     if resume is not None:
         course.restore(resume)
         rng.bit_generator.state = resume.rng_epoch
@@ -223,11 +222,11 @@ def fit(
     try:
         with np.errstate(all="ignore"):  # what is not finite is found and named below
             if resume is None and isinstance(rule, Recipe):
-                seen = measured(course.state, rule, rows, step, model)
+                seen = measured(course.state, rule, rows, steps.one, model)
                 if seen.bad is not None:
                     raise course.diverged(seen.bad)
                 course.began(seen)
-            take_epochs(course, step, batches, rule, model, asked, watched)
+            take_epochs(course, steps, batches, watched)
     except FitDivergedError as error:
         if not asked.compare or X_val is not None:
             raise
@@ -259,44 +258,31 @@ def at_once(
     return completed(*found, layers, rows, wanted, X_val is not None, depth=5)
 
 
-def take_epochs(
-    course: Progress,
-    step: Callable[..., tuple[State, StepInfo]],
-    batches: Batches,
-    rule: Rule,
-    model: dict[str, Any],
-    asked: Options,
-    watched: Watched,
-) -> None:
+def take_epochs(course: Progress, steps: Steps, batches: Batches, watched: Watched) -> None:
     """Go through epochs and batches, from where the course is, until something stops it."""
-    total, rng, team, keeper = (
-        asked.passes * batches.each,
-        batches.rng,
-        batches.team,
-        watched.keeper,
-    )
-    resume, layers = watched.resume, course.state.layers
-    bar = progress_bar(total, course.state.t) if watched.progress else None
+    rng, keeper, asked, layers = batches.rng, watched.keeper, steps.asked, course.state.layers
+    resume = watched.resume
+    bar = progress_bar(steps.total, course.state.t) if watched.progress else None
     while course.epoch <= asked.passes and not course.stop_reason:
         course.rng_epoch = rng.bit_generator.state
         now = resume.rng_now if resume is not None and course.batch else None
-        resume = None
-        for batch in batches.epoch(course.batch, now):
-            eta = sized(rule.learning_rate, asked, course.state.t, total)
-            info = stepped(course, step, batch, batches, rule, eta, model)
-            show(bar, course.state.t, info.log_likelihood)
+        resume, end = None, False
+        upcoming = batches.epoch(course.batch, now)
+        while not end and not course.stop_reason:
+            value = steps.advance(course, upcoming, asked_next(keeper, course.state.t))
+            show(bar, course.state.t, value)
             end = course.batch == batches.each
             if end:
-                record = course.end_epoch(eta, jitter(rule, eta * course.best_yet.rate, layers))
+                eta = steps.rate(course.state.t - 1)
+                rate = eta * course.best_yet.rate
+                record = course.end_epoch(eta, jitter(steps.rule, rate, layers))
                 stops = [call(record, course.kept(course.state)) for call in watched.callbacks]
-                stop = team.any(any(stops))
+                stop = batches.team.any(any(stops))
                 course.stop_reason = "callback" if stop else enough(asked, record, course)
             if keeper is not None and keeper.due(course.state.t, end):
                 keeper.write(course.snapshot(rng))
             if keeper is not None and keeper.stop is not None:
                 course.stop_reason = course.stop_reason or "signal"
-            if course.stop_reason:
-                break
     close(bar)
 
 
@@ -320,33 +306,6 @@ def jitter(rule: Rule, rate: float, layers: Layers) -> float:
     """
     D: int = layers[0].b.shape[0]
     return (rate if isinstance(rule, Recipe) else 1.0) * D / 4
-
-
-def stepped(
-    course: Progress,
-    step: Callable[..., tuple[State, StepInfo]],
-    batch: Batch,
-    batches: Batches,
-    rule: Rule,
-    eta: float,
-    model: dict[str, Any],
-) -> StepInfo:
-    """Take a step on the batch; where it shows the one before to be bad, undo that and try again.
-
-    Raises `FitDivergedError` where there is nothing to undo.
-    """
-    while True:
-        size = eta * batch.share * course.bad_steps.caution * course.best_yet.rate
-        now = replace(rule, learning_rate=size)  # type: ignore[type-var]
-        after, info = step(course.state, batch.X, batch.counts, **model, rule=now, **batch.extra)
-        batches.ahead()  # while the device is at work
-        if not course.is_bad(info):
-            course.note(
-                after, info, batch.share * sum(batch.counts), batch.X if batches.lasting else None
-            )
-            return info
-        if not course.take_back(after, info):
-            raise course.diverged(batch.X)
 
 
 def terms_of(

@@ -5,7 +5,7 @@ What has a rule of its own stands beside: `bad_steps`, `average`, `judge`, `fact
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import array_api_compat as compat
@@ -16,6 +16,7 @@ from ..core.network import Layers
 from ..core.numerics import widest
 from ..core.tracking import audit
 from ..core.trees import each_array
+from ..kernels.plans import Taken
 from ..rules.base import State, StepInfo
 from .average import RunningAverage
 from .bad_steps import BadSteps
@@ -96,6 +97,19 @@ class Progress:
         self.state, self.batch = after, self.batch + 1
         if self.average.wants(after.t):
             self.average.offer(after.layers)
+        self.audit_if_due()
+
+    def note_many(self, taken: Taken, weights: Iterable[float]) -> None:
+        """Note steps of one call as `note` does; `weights`: of their batches, at least so many."""
+        self.average.note_many(taken)
+        self.seen += zip(taken.values.tolist(), taken.etas.tolist(), weights)  # noqa: B905
+        self.bad_steps.note_many(taken)
+        self.state, self.batch = taken.state, self.batch + taken.n
+        self.audit_if_due()
+
+    def audit_if_due(self) -> None:
+        """Audit the tracker where as many steps have been taken as were asked for."""
+        after = self.state
         if self.refresh is not None and after.t % self.refresh == 0:
             self.audit()
 

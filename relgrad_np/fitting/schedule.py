@@ -31,5 +31,14 @@ def sized(learning_rate: float, asked: Options, t: int, total: int) -> float:
     >>> sized(0.1, Options(schedule="linear", warmup=3), 1, 4)
     0.0375...
     """
-    factor = SCHEDULES[asked.schedule](t / total)
-    return learning_rate * factor * min(1.0, (t + 1) / (asked.warmup + 1))
+    return all_sized(learning_rate, asked, range(t, t + 1), total)[0]
+
+
+def all_sized(learning_rate: float, asked: Options, steps: range, total: int) -> list[float]:
+    """Return the learning rates of these steps of `total`."""
+    factor, warmup = SCHEDULES[asked.schedule], asked.warmup
+    rates = [learning_rate * factor(t / total) for t in steps]
+    if steps.start < warmup:
+        pairs = zip(steps, rates, strict=True)
+        return [rate * min(1.0, (t + 1) / (warmup + 1)) for t, rate in pairs]
+    return rates

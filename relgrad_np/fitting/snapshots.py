@@ -1,6 +1,7 @@
 """Snapshots from which a fit goes on, bitwise as if nothing had happened."""
 
 import hashlib
+import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -56,7 +57,9 @@ class Snapshot(NamedTuple):
 class Keeper(Protocol):
     """Who keeps snapshots; `fit` asks after each step. See `checkpoint.CheckpointWriter`.
 
-    A `stop` that is not None ends the fit.
+    A `stop` that is not None ends the fit. One that also has `next_due(t)` is asked after step
+    next_due(t) > t, at each epoch's end, and several times a second: then many steps can be taken
+    in one call.
     """
 
     stop: int | None
@@ -83,6 +86,18 @@ def require_fits(snapshot: Any, layers: Layers, terms: dict[str, str]) -> None:
             continue
         if (was := snapshot.terms.get(name)) != term:
             raise ValueError(f"`{name}` can't change on resume: it was {was}, now {term}")
+
+
+def asked_next(keeper: Keeper | None, t: int) -> int:
+    """Return the step after t after which this keeper must be asked: the next one, or as it says.
+
+    >>> asked_next(None, 3) > 10**9
+    True
+    """
+    if keeper is None:
+        return sys.maxsize
+    next_due = getattr(keeper, "next_due", None)
+    return t + 1 if next_due is None else int(next_due(t))
 
 
 def begun_with(snapshot: Snapshot | None) -> str:

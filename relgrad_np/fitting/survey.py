@@ -148,9 +148,10 @@ def measured(
     """
     survey, values, sizes = rows.survey(state.layers), [], []
     state = state._replace(rule_state=rule.measuring(state.layers, survey), t=0)
-    for batch in rows.batches.in_order():
+    upcoming = rows.batches.in_order()
+    for batch in upcoming:
         state, info = step(state, batch.X, batch.counts, **model, rule=rule, **batch.extra)
-        rows.batches.ahead()
+        upcoming.ahead()
         (status,) = read([info])
         if status.rejected:
             return Measured(state, -math.inf, batch.X)

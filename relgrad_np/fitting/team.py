@@ -4,7 +4,7 @@ The loop asks its team whenever the answer depends on other processes, and so kn
 `distributed.ranks.Ranks` overrides every method.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,40 @@ from ..rules.base import Rule, State, StepInfo
 from .snapshots import Keeper, Snapshot
 
 Counts = tuple[int, ...]  # how many rows of a batch each rank has
+
+
+class Cut(Sequence[tuple[Any, Counts]]):
+    """Rows cut into near equal batches, as `np.array_split` cuts: (rows, counts) of each.
+
+    >>> [rows.tolist() for rows, _ in Cut(np.arange(5), 2)]
+    [[0, 1, 2], [3, 4]]
+    """
+
+    def __init__(self, rows: Any, batches: int) -> None:
+        self.rows, self.batches = rows, batches
+        self.each, self.more = divmod(len(rows), batches)
+
+    def __len__(self) -> int:
+        """Return how many batches there are."""
+        return self.batches
+
+    def begins(self, i: int) -> int:
+        """Return how many rows come before batch i."""
+        return self.each * i + min(i, self.more)
+
+    def __getitem__(self, i: Any) -> Any:
+        """Return a batch, or a list of some."""
+        if isinstance(i, slice):
+            return [self[j] for j in range(*i.indices(self.batches))]
+        if not 0 <= i < self.batches:
+            raise IndexError(i)
+        rows = self.rows[self.begins(i) : self.begins(i + 1)]
+        return rows, (len(rows),)
+
+    def alike(self, i: int, most: int) -> int:
+        """Return how many batches from i on, at most so many, have the size of that one."""
+        end = self.more if i < self.more else self.batches
+        return min(most, end - i)
 
 
 class Team:
@@ -56,10 +90,9 @@ class Team:
 
     # which rows this rank works on
 
-    def cut(self, rows: Any, rng: np.random.Generator | None, batches: int) -> list[Any]:
+    def cut(self, rows: Any, rng: np.random.Generator | None, batches: int) -> Sequence[Any]:
         """Cut an epoch's rows into batches, shuffled if there is a rng: (rows, counts) of each."""
-        order = rows if rng is None else rows[rng.permutation(len(rows))]
-        return [(part, (len(part),)) for part in np.array_split(order, batches)]
+        return Cut(rows if rng is None else rows[rng.permutation(len(rows))], batches)
 
     def part(self, rows: Any, counts: Counts) -> Any:
         """Return this rank's part of a batch's rows."""

@@ -16,7 +16,9 @@ import numpy as np
 
 from ..core.arguments import one_of
 from ..rules.base import State
-from .worth import COMPILING, reference_seconds
+from ..rules.natural import Natural
+from .plans import Taken
+from .worth import COMPILING, natural_seconds, reference_seconds
 
 TABLE = {
     "reference": "relgrad_np.rules.base:train_step",
@@ -98,9 +100,11 @@ def choose(
         return step
     if work.began == "reference":
         return resolve("reference")
-    L, D = len(state.layers), state.layers[0].W.shape[0]
-    short = reference_seconds(work.steps, work.N, D, L) < COMPILING
-    if short and not _ready().is_ready(state, activation, density, rule):
+    shape = work.N, state.layers[0].W.shape[0], len(state.layers)
+    seconds = reference_seconds(work.steps, *shape)
+    if isinstance(rule, Natural):
+        seconds += natural_seconds(work.steps, *shape)
+    if seconds < COMPILING and not _ready().is_ready(state, activation, density, rule):
         return resolve("reference")
     return step
 
@@ -114,6 +118,18 @@ def prepare(
     """
     if name_of(step) == "numba":
         _ready().prepare(step, state, activation, density, rule)
+
+
+def several(step: Callable[..., Any]) -> Callable[..., Taken | None] | None:
+    """Return what takes many steps of this `train_step` in one call, or None; see `plans`.
+
+    >>> several(resolve("reference")) is None
+    True
+    """
+    if name_of(step) != "numba":
+        return None
+    module = importlib.import_module(step.__module__)
+    return module.take_steps  # type: ignore[no-any-return]
 
 
 def _ready() -> Any:

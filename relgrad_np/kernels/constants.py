@@ -18,12 +18,19 @@ VALUES = {
 DENSITIES = (*VALUES, "student_t")
 
 
-def density_values(name: str, params: dict[str, float]) -> tuple[int, tuple[float, ...]]:
-    """Return the code of a density, and its four constants.
+def density_values(
+    name: str, params: dict[str, float], D: int = 1
+) -> tuple[int, tuple[float, ...]]:
+    """Return the code of a density, and its four constants; only multivariate_t's depend on D.
 
     >>> density_values("laplace", {})[0]
     2
     """
+    if name == "multivariate_t":  # that of its radius |z|, which is Student's but for constants
+        _, (scale, _, _, _) = density_values("student_t", params)
+        nu = params["nu"]
+        log_c = sum(log_t_constant(nu + i) + 0.5 * math.log((nu + i) / nu) for i in range(D))
+        return len(DENSITIES), (scale, log_c, -(nu + D) / 2, (nu + D) * scale)
     if name != "student_t":
         return DENSITIES.index(name), VALUES[name]
     nu = params["nu"]

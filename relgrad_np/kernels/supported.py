@@ -14,6 +14,8 @@ from ..core.activations import Activation, activation
 from ..core.densities import Density, density
 from ..rules.adam import Adam
 from ..rules.base import Rule, State
+from ..rules.group_adam import GroupAdam
+from ..rules.natural import Natural
 from ..rules.plain import Exponential, Plain
 from ..rules.recipe import Recipe
 from ..rules.scalar import Scalar
@@ -26,16 +28,24 @@ POINTS = np.array([-40.0, -3.0, -0.5, 0.0, 0.7, 2.0, 30.0])
 class Backend(NamedTuple):
     """What one set of kernels has: its arrays, its activations, its rules.
 
-    `unknown`: whether they can take a recipe's steps while its constants are not known.
+    `rules` and `densities`: those of all kernels, unless it has more. `unknown`: whether they can
+    take a recipe's steps while its constants are not known.
     """
 
     array: type[Any]
     activations: tuple[str, ...]
     unknown: bool = False
+    rules: tuple[type[Any], ...] = RULES
+    densities: tuple[str, ...] = DENSITIES
 
 
 # what the kernels of `cpu` have; those of `cuda` know CuPy's arrays, and say it themselves
-CPU = Backend(np.ndarray, ("smooth_leaky_relu", "leaky_tanh", "identity"))
+CPU = Backend(
+    np.ndarray,
+    ("smooth_leaky_relu", "leaky_tanh", "identity"),
+    rules=(*RULES, GroupAdam, Natural),
+    densities=(*DENSITIES, "multivariate_t"),
+)
 
 
 def supports(
@@ -60,16 +70,19 @@ def supports(
     >>> supports(backend, state, np.ones((1, 2)), *model, rg.Plain(), None)
     True
     """
-    if type(rule) not in RULES or not supports_variant(rule) or not state.layers:
+    if type(rule) not in backend.rules or not supports_variant(rule) or not state.layers:
         return False
     if state.tracked is not None and state.tracked.inverse is not None:
         return False
     if not _fit_together(backend.array, state.layers, X, weights):
         return False
+    if isinstance(rule, Natural) and density.name not in DENSITIES:
+        return False  # its passes have the samples side by side, and a row is not together
     if isinstance(rule, Recipe) and not backend.unknown and not state.rule_state.use.known:
         return False
     known = activation.name in backend.activations and knows(activation)
-    return (known or len(state.layers) == 1) and knows(density)
+    known = known or len(state.layers) == 1
+    return known and density.name in backend.densities and knows(density)
 
 
 def supports_variant(rule: Any) -> bool:
@@ -108,11 +121,10 @@ def _fit_together(array: Any, layers: Any, X: Any, weights: Any) -> bool:
 def knows(part: Activation | Density) -> bool:
     """Say whether the functions of an activation or density are those of the core, by that name.
 
-    >>> knows(density("sech")), knows(density("multivariate_t"))
+    >>> from dataclasses import replace
+    >>> knows(density("sech")), knows(replace(density("sech"), name="normal"))
     (True, False)
     """
-    if isinstance(part, Density) and part.name not in DENSITIES:
-        return False
     maker = density if isinstance(part, Density) else activation
     return _is_the_cores(maker, part.name, tuple(part.params.items()), _functions(part))
 

@@ -28,6 +28,8 @@ with what each part gains: docs/mathematics.md.
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
+
 from ..core.arguments import one_of, store, whole
 from ..core.arrays import Array, check, namespace
 from ..core.network import Deltas, Layers, Tape
@@ -180,9 +182,12 @@ class Recipe:
         full = state.t % (self.window or WINDOW) == 0
         if not full and state.t % SHORT > 0:
             return Record(use, seen)
-        begins, new = seen.batches > 0, self.renewed(xp, use, seen)
+        begins = seen.batches > 0
         if not full:
             begins = begins & (use.known > 0) & (use.calm == 0) & (use.moves > 0)
+        if isinstance(begins, np.bool_) and not begins:  # the host may look, and save the time
+            return Record(use, seen)
+        new = self.renewed(xp, use, seen)
         use = Constants(*(xp.where(begins, a, b) for a, b in zip(new, use, strict=True)))
         return Record(use, Seen(*(xp.where(begins, xp.zeros_like(a), a) for a in seen)))
 

@@ -6,6 +6,7 @@ beside. So no pickle is needed.
 """
 
 import platform
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -136,7 +137,7 @@ class CheckpointWriter:
     """Writes checkpoints into a folder and keeps the last two; a `Keeper` for `fit`.
 
     It writes every so many seconds or steps, at the end of each epoch, and when it is asked to
-    stop. `fit` calls it after each step; a signal handler sets `stop`, which ends the fit.
+    stop. `fit` asks it several times a second; a signal handler sets `stop`, which ends the fit.
 
     >>> import tempfile
     >>> CheckpointWriter(Path(tempfile.mkdtemp()), "run").stop is None
@@ -157,6 +158,10 @@ class CheckpointWriter:
         late = time.monotonic() - self.written >= self.seconds
         counted = self.steps is not None and t % self.steps == 0
         return end or late or counted or self.stop is not None
+
+    def next_due(self, t: int) -> int:
+        """Return the next step after t that is due whatever the time."""
+        return sys.maxsize if self.steps is None else t + self.steps - t % self.steps
 
     def write(self, snapshot: Snapshot) -> None:
         """Write one, then remove all but the last two: until then the last good one is there."""

@@ -83,7 +83,7 @@ class Settings:
 # whole row, and Adam in the group. See `validation`.
 
 DIGITS = Settings(fresh_noise=True)
-TOY = Settings(layers=48, init="principal", rule="natural", batch_size=2000, epochs=120)
+TOY = Settings(layers=48, init="principal", rule="natural", batch_size=250, epochs=60)
 LARGE = Settings(layers=2, batch_size=200, epochs=15, dtype="float32", fresh_noise=True)
 PATCHES = Settings(
     layers=24,
@@ -98,7 +98,7 @@ PATCHES = Settings(
     dtype="float32",
 )
 POWER = Settings(
-    layers=32, density="student_t", init="principal", rule="natural", batch_size=2000, epochs=5
+    layers=32, density="student_t", init="principal", rule="natural", batch_size=500, epochs=5
 )
 LOW = Settings(layers=8, batch_size=500, epochs=5)
 BY_NAME = {

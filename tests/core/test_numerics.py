@@ -1,6 +1,7 @@
 """phi1, the norm bound and the safeguarded Newton, against 50-digit and dense truths."""
 
 import functools
+import math
 
 import mpmath as mp
 import numpy as np
@@ -167,8 +168,9 @@ def test_a_planted_mistake_is_rejected(wrong, dtype):
         is_phi1(wrong, matrix(kind, 4, norm, dtype))
 
 
-def test_the_number_of_products(monkeypatch):
-    """6 + 2 s products (n, n) x (n, n), with s = ceil(log2(norm / 0.75))."""
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_number_of_products(monkeypatch, dtype):
+    """2, 3, or 6 + 2 s products (n, n) x (n, n), with s = ceil(log2(norm / 0.75 or 2.5))."""
 
     class Counted(np.ndarray):
         products = 0
@@ -178,10 +180,45 @@ def test_the_number_of_products(monkeypatch):
             return np.asarray(self).__matmul__(np.asarray(other)).view(Counted)
 
     monkeypatch.setattr(_numerics, "namespace", lambda x, name: np)
-    for norm, s in ((0.5, 0), (0.75, 0), (0.8, 1), (20.0, 5)):
+    large = 2.5 if dtype == "float32" else 0.75
+    small = (0.1, 0.72) if dtype == "float32" else (1.8e-3, 0.077)
+    cases = ((small[0], 2), (small[1], 3), (large, 6), (1.1 * large, 8), (10 * large, 14))
+    for norm, most in cases:
         Counted.products = 0
-        phi1(matrix("general", 3, norm).view(Counted), bound=norm)
-        assert Counted.products <= 6 + 2 * s
+        M = matrix("negative", 3, norm, dtype)
+        phi1((M * (0.999 * norm / np.linalg.norm(M))).view(Counted))
+        assert most - 1 <= Counted.products <= most
+
+
+def test_the_size_that_is_read_is_taken_where_the_bound_is_loose(monkeypatch):
+    degrees = []
+    small = _numerics._phi1_small
+    monkeypatch.setattr(_numerics, "_phi1_small", lambda *a: degrees.append(a[2]) or small(*a))
+    phi1(1e-4 * matrix("general", 3, 1.0), bound=0.7)
+    assert degrees == [4]
+
+
+def test_the_coefficients_are_those_of_the_series():
+    """Expanded, the form of degree 8 has the coefficients 1 / (j + 1)!."""
+    x0, x1, x2, x3, x4 = _numerics.X
+    M2, M = np.poly1d([1, 0, 0]), np.poly1d([1, 0])
+    M4 = M2 * (x0 * M + M2)
+    expanded = 1 + M / 2 + (1 / 6 - x1 * x2) * M2
+    expanded += (x1 * M2 + M4) * (x2 + x3 * M + x4 * M2 + M4 / math.factorial(9))
+    true = [1 / math.factorial(j + 1) for j in range(9)]
+    np.testing.assert_allclose(expanded.c[::-1], true, rtol=1e-13)
+
+
+@dtypes
+def test_each_degree_is_right_up_to_its_bound(dtype):
+    bounds = _numerics.FINE_32 if dtype == "float32" else _numerics.FINE_64
+    for size, degree in zip(bounds, (4, 8, 15), strict=True):
+        omitted = size ** (degree + 1) / math.factorial(degree + 2)
+        assert 0.4 < omitted / (float(np.finfo(dtype).eps) / 8) < 1.05 or degree == 15
+        for kind in KINDS:
+            M = matrix(kind, 4, 1.0).astype("float64")
+            M = (M * (size * 0.999 / max(np.linalg.norm(M), 1e-300))).astype(dtype)
+            is_phi1(phi1, M)
 
 
 # norm_bound

@@ -19,7 +19,7 @@ import relgrad_np as rg
 from relgrad_np.fitting import loop
 from relgrad_np.kernels import choose as implementations
 from relgrad_np.kernels.choose import Workload, choose, prepare, resolve
-from relgrad_np.kernels.cpu import adam, ready, stored, whole_step
+from relgrad_np.kernels.cpu import adam, natural, ready, stored, whole_step
 from relgrad_np.kernels.cpu import step as cpu
 from relgrad_np.kernels.worth import COMPILING, reference_seconds
 from relgrad_np.rules.by_name import make_rule
@@ -140,7 +140,7 @@ def test_what_is_prepared_is_what_a_fit_uses(dtype):
     """A second signature of a dtype would be compiled while the clock runs."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((60, 3)).astype(dtype)
-    for name in ("recipe", "plain", "exponential", "scalar", "adam"):
+    for name in ("recipe", "plain", "exponential", "scalar", "adam", "natural"):
         rule = make_rule(name)
         prepare(cpu.train_step, start(rule, dtype), *MODEL, rule)
         for weights in (None, rng.uniform(1, 2, 60)):
@@ -149,7 +149,8 @@ def test_what_is_prepared_is_what_a_fit_uses(dtype):
                     start(rule, dtype, width).layers, X, *MODEL, rule=name, rng=rng, epochs=1,
                     batch_size=batch, implementation="numba", sample_weight=weights,
                 )  # fmt: skip
-    for kernel, place in ((whole_step.take_step, 1), (adam.passes, 1), (adam.update, 4)):
+    kernels = whole_step.take_steps, adam.take_steps, natural.natural_step
+    for kernel, place in ((kernel, 1) for kernel in kernels):
         found = [str(signature[place].dtype) for signature in kernel.overloads]
         assert found.count(dtype) == 1
 
@@ -178,7 +179,7 @@ def test_what_the_kernels_leave_to_the_reference_is_not_compiled():
     for rule, model, options in (
         (rg.Plain(), MODEL, {"inverse": True}),
         (rg.Plain(), (rg.activation("elu"), rg.density("sech")), {}),
-        (rg.Natural(), MODEL, {}),
+        (rg.Adam(side="input"), MODEL, {}),
     ):
         assert ready.tiny(start(rule, **options), *model, rule) is None
         assert ready.is_ready(start(rule, **options), *model, rule)

@@ -77,6 +77,34 @@ def test_a_score_is_the_derivative_of_its_samples_log_likelihood(shape, seed):
         assert score_error(wrong, problem, charts, seed) > 1e-3
 
 
+def test_F_is_the_mean_over_all_blocks_of_samples(monkeypatch):
+    """Its lower triangle, of blocks that are equal and of a last one that is shorter."""
+    rng = np.random.default_rng(0)
+    U, Delta = rng.standard_normal((2, 3, 50, 2))
+    s = scores(U, Delta)
+    for block in (50, 16, 7):
+        monkeypatch.setattr(natural, "BLOCK", block)
+        g, F = natural.mean_scores(U, Delta)
+        assert np.abs(g - s.mean(axis=1)).max() < 64 * EPS * np.abs(s).max()
+        assert np.abs(F - np.tril(s @ s.T / 50)).max() < 64 * EPS * np.abs(s).max() ** 2
+        assert natural.mean_scores(U, Delta, squares=False)[1] is None
+
+
+def test_an_F_that_is_too_large_is_refused_before_anything_is_allocated(caplog):
+    """And a large one is announced, with what it costs."""
+    layers = rg.init_layers(np.random.default_rng(0), 300, 3)
+    X = np.random.default_rng(1).standard_normal((400, 300))
+    with pytest.raises(ValueError, match=r"`rule` 'natural' .* 270,900: 546.8 GiB"):
+        rg.fit(
+            layers, X, rg.activation("smooth_leaky_relu"), rg.density("normal"), rule="natural",
+            rng=np.random.default_rng(0),
+        )  # fmt: skip
+    assert natural.required_size(48, 2, 8) == 288
+    assert caplog.messages == []
+    assert natural.required_size(40, 7, 8) == 2240
+    assert "P = L (D^2 + D) = 2,240" in caplog.text
+
+
 @shapes
 def test_the_mean_score_is_the_relative_gradient(shape):
     problem, tape, deltas, _ = setting(1, shape)
@@ -102,7 +130,7 @@ def steps(problem, rule, batches, library="numpy"):
 
 def by_hand(problem, batches, rule, block=False):
     """Layers after the steps, from the definitions: loops, a dense inverse, `expm`."""
-    layers, F, mean, variance = list(problem.layers), 0.0, None, None
+    layers, F, mean, variance, made = list(problem.layers), 0.0, None, None, 0
     for t, X in enumerate(batches):
         tape = rg.forward(tuple(layers), X, problem.activation)
         deltas = rg.backprop(tuple(layers), tape, *problem.model)
@@ -114,8 +142,11 @@ def by_hand(problem, batches, rule, block=False):
             square = (1 - new) * (variance + old**2) + new * (Y.var(axis=1) + Y.mean(axis=1) ** 2)
             variance = square - mean**2  # that of the pooled rows
         charts = [rg.Chart(1 / np.sqrt(v), m) for v, m in zip(variance, mean, strict=True)]
-        s = scores_of(tape, deltas, charts)
-        F = (1 - new) * F + new * np.mean([np.outer(x, x) for x in s.T], axis=0)
+        s, young = scores_of(tape, deltas, charts), t < round(1 / (1 - rule.information))
+        if young or t % rule.every == 0:
+            made = t + 1 if young else made + 1
+            share = max(1 / made, 1 - rule.information)
+            F = (1 - share) * F + share * np.mean([np.outer(x, x) for x in s.T], axis=0)
         A, g = F + rule.damping * np.eye(len(F)), s.mean(axis=1)
         if block:
             size = len(F) // len(layers)
@@ -123,7 +154,7 @@ def by_hand(problem, batches, rule, block=False):
             A = A * (layer[:, None] == layer[None, :])
         d = np.linalg.inv(A) @ g
         rise, d = g @ d, d.reshape(len(layers), len(mean[0]), -1)
-        n = (t + 1) * len(X)
+        n = len(X) / share
         eta = rule.learning_rate * n / (n + 10 * len(F)) / np.sqrt(max(1, rise))
         eta = min(eta, rule.tau / max(np.linalg.norm(x) for x in d))
         layers = [
@@ -140,10 +171,12 @@ def drawn(problem, n=5, N=30):
     return [rng.standard_normal((N, D)) @ rng.uniform(-1, 1, (D, D)) + 0.5 for _ in range(n)]
 
 
+@pytest.mark.parametrize(("every", "information"), [(1, 0.95), (2, 0.5)])
 @pytest.mark.parametrize("library", ["numpy", "strict"])
-def test_the_rule_is_its_definition(library):
+def test_the_rule_is_its_definition(library, every, information):
     """Five steps against loops and dense inverses; with F block by block it is another rule."""
-    problem, rule = generic(3, 9, 3, 2, "smooth_leaky_relu", "normal"), Natural(damping=0.1)
+    problem = generic(3, 9, 3, 2, "smooth_leaky_relu", "normal")
+    rule = Natural(damping=0.1, every=every, information=information)
     batches = drawn(problem)
     state, _ = steps(problem, rule, batches, library)
     true, blocks = by_hand(problem, batches, rule), by_hand(problem, batches, rule, block=True)
@@ -175,7 +208,8 @@ def parts(problem, state):
     """g and F at the problem's own layers, in the charts that the step used."""
     tape = rg.forward(problem.layers, problem.X, problem.activation)
     deltas = rg.backprop(problem.layers, tape, *problem.model)
-    mean, variance, F, _ = state.rule_state
+    mean, variance, F, *_ = state.rule_state
+    F = F + np.tril(F, -1).T
     charts = [rg.Chart(1 / np.sqrt(v), m) for v, m in zip(variance, mean, strict=True)]
     return scores_of(tape, deltas, charts).mean(axis=1), F
 
@@ -230,7 +264,14 @@ def test_a_batch_that_is_not_finite_changes_nothing(first):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("learning_rate", 0), ("damping", -1.0), ("tau", 1.5), ("memory", 1.0), ("information", 0.0)],
+    [
+        ("learning_rate", 0),
+        ("damping", -1.0),
+        ("tau", 1.5),
+        ("memory", 1.0),
+        ("information", 0.0),
+        ("every", 0),
+    ],
 )
 def test_settings_are_refused_by_name(name, value):
     with pytest.raises(ValueError, match=f"`{name}` must be"):

@@ -7,26 +7,72 @@ from typing import Any
 
 import numpy as np
 
+from .averages import join
 from .compile import add, gemm, inlined, matrix, pointer
 from .passes import forward, pass_arrays, product
-from .records import Formulas, LayerArrays
+from .records import Averaging, Formulas, LayerArrays
 from .stored import compiled
 
 BLOCK = 1 << 16  # numbers of R made at a time: with W, m and v they stay in the cache
 
 
 @compiled
-def passes(
-    blas: Any, X: Any, weights: Any, layers: Any, formulas: Any, scratch: Any, fresh: Any,
-    largest: Any,
+def take_steps(
+    blas: Any, X: Any, weights: Any, layers: Any, formulas: Any, rule: Any, memory: Any,
+    moments: Any, history: Any, averaging: Any,
 ) -> Any:  # fmt: skip
-    """Fill the Deltas, P and u; return L_p and L_J1. The arguments: see `whole_step`.
+    """Take up to K steps of Adam in place; return n, fine, taken, waiting as `whole_step` does.
 
-    largest (L,) >= |Delta.T @ A| elementwise; NaN if something is not finite. `fresh` has a K of
-    (L, 0, 0): Adam needs none.
+    Parameters
+    ----------
+    blas, X, weights, layers, formulas, averaging : as `whole_step.take_steps` has them
+    rule : beta1, 1 - beta1, beta2, 1 - beta2, epsilon; what of b is added to R_b, 1 with the bias
+        in the group, else 0; and the element of R from which on its square might overflow: such a
+        step is not taken, and `fine` is True
+    memory : as `whole_step` has it, but one YD twice, and a K of (L, 0, 0): Adam needs none
+    moments : the addresses of the Ws' m and v, (2, L), and the bs', (2, L, D), moved on
+    history : rates (K, 3): the learning rate, and what Adam divides it, and multiplies v, by. And
+        to be filled: sizes (K, 3, L), the second |R_W|_F, and terms (K, 3), L_p, L_J1, NaN
     """
-    net, arrays = LayerArrays(*layers), pass_arrays(blas, weights[0], scratch, fresh)
-    L_p, L_J1 = forward(X, net, Formulas(*formulas), weights[1], arrays)
+    net, model, average = LayerArrays(*layers), Formulas(*formulas), Averaging(*averaging)
+    taken, waiting, number = average.taken, average.waiting, X.dtype.type
+    scratch, YDs, P, K, u = memory
+    matrices, biases = moments
+    rates, sizes, terms = history
+    c = np.empty(7, X.dtype)
+    c[0], c[1], c[2], c[3], c[6] = rule[0], rule[1], rule[2], rule[3], rule[4]
+    n, fine = 0, True
+    while n < X.shape[0]:
+        share = weights[0][min(n, weights[0].shape[0] - 1)]
+        arrays = pass_arrays(blas, share, scratch, (YDs[0], P, K, u))
+        L_p, L_J1, largest = passes(X[n], net, model, weights[1], arrays)
+        terms[n, 0], terms[n, 1], terms[n, 2] = L_p, L_J1, np.nan
+        fine = np.isfinite(L_p + L_J1 + largest)
+        if not (fine and largest < rule[6]):
+            break
+        if waiting:
+            taken += 1
+            join(net, X, average, taken, taken == average.taken + 1)
+        c[4], c[5] = rates[n, 0] / rates[n, 1], rates[n, 2]
+        for k in range(len(net.W)):
+            places = (net.W[k], matrices[0, k], matrices[1, k])
+            own = (net.b[k], biases[0, k], biases[1, k])
+            factors = (arrays.YD[k, 1], arrays.P[k, 0], arrays.u[k])
+            sizes[n, 1, k] = update(blas, places, own, factors, c, number(rule[5]))
+            sizes[n, 0, k] = number(rates[n, 0])
+        n += 1
+        waiting = average.every > 0 and (average.t + n) % average.every == 0
+    return n, fine, taken, waiting
+
+
+@compiled
+def passes(X: Any, net: Any, model: Any, equal: Any, arrays: Any) -> Any:
+    """Fill the Deltas, P and u; return L_p, L_J1 and what no |Delta.T @ A| exceeds elementwise.
+
+    That is NaN if something is not finite.
+    """
+    L_p, L_J1 = forward(X, net, model, equal, arrays)
+    most, finite = 0.0, 0.0
     YD, P, u = arrays.YD, arrays.P, arrays.u
     L, _, N, D = YD.shape
     zero, one = YD.dtype.type(0), YD.dtype.type(1)
@@ -41,8 +87,9 @@ def passes(
                 most_Delta, most_A = max(most_Delta, abs(delta[i])), max(most_A, abs(a[i]))
             u[k, n] = total + one
             check += zero * u[k, n]
-        largest[k] = np.float64(N) * most_Delta * most_A + np.float64(check)
-    return L_p, L_J1
+        found = np.float64(N) * most_Delta * most_A
+        most, finite = max(most, found), finite + 0.0 * found + np.float64(check)
+    return L_p, L_J1, most + finite
 
 
 @inlined  # type: ignore[untyped-decorator]

@@ -58,8 +58,8 @@ class Workspace(NamedTuple):
 
     scratch: Array  # (2 max(L - 1, 1) + 1, N, D): Z, then sigma' of the Ys, then (log sigma')'
     lender: Lender  # of arrays (2, L, 2, N, D): [Y; Delta] and [A; Delta @ W] of each layer
-    equal: tuple[Array, bool]  # 1 / N, (N,), and that they are all equal: no weights
-    neutral: tuple[Any, ...]  # no charts, see `records.Charts`: zeros, and ones as gain
+    equal: tuple[Array, bool]  # 1 / N, (1, N), and that they are all equal: no weights
+    neutral: tuple[Any, ...]  # no charts, see `whole_step`: zeros, and ones as gain
     rows: tuple[Any, Any]  # lists of L read-only rows of them, for the factors
 
 
@@ -117,15 +117,14 @@ class ThreadCache(threading.local):
         if (found := self.workspaces.pop(key, None)) is None:
             while len(self.workspaces) >= SHAPES:
                 del self.workspaces[next(iter(self.workspaces))]
-            rows, ones, each = np.zeros((5, L, D), dtype), np.ones((L, D), dtype), (4, L)
-            few, zeros = np.zeros((3, L), dtype), rows[0]
+            rows, ones = np.zeros((3, 5, L, D), dtype), np.ones((L, D), dtype)
+            each, few, zeros = np.zeros((4, L), dtype), np.zeros((3, 3, L), dtype), rows[0, 0]
             zero, one = (np.broadcast_to(x, (D,)) for x in (zeros[0], ones[0]))
-            neutral = zeros, ones, ones, np.zeros(each, dtype), rows, rows, few, few, ones
             found = Workspace(
                 scratch=np.empty((2 * max(L - 1, 1) + 1, N, D), dtype),
                 lender=Lender((2, L, 2, N, D), dtype),
-                equal=(np.full(N, 1.0 / N, dtype), True),
-                neutral=(neutral, 0),
+                equal=(np.full((1, N), 1.0 / N, dtype), True),
+                neutral=(zeros, ones, ones, each, ones, rows, few, 0),
                 rows=([zero] * L, [one] * L),
             )
         self.workspaces[key] = found

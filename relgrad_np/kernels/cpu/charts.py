@@ -44,7 +44,7 @@ def backward(layers: Any, arrays: Any, charts: Any, sizes: Any, numbers: Any, t:
         for n in range(N):
             for i in range(D):
                 Delta[n, i] = root[n, i] * gain[i] / scale[i]
-        sizes.own[k] = bounded(arrays, k, layers.b[k], mean)
+        sizes.own[k] = bounded(arrays, k, layers.b[k], mean, layers.W[k])
         sizes.norms[k] = sizes.own[k] if N < D else _norm_in_chart(arrays.K[k], scale)
         total += sizes.norms[k] + sizes.own[k]
         square = _square(arrays.blas, U, root, gain)

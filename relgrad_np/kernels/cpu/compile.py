@@ -19,6 +19,9 @@ INLINE: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}}  # a * b + c 
 # once, which would else be compiled twice.
 inlined = njit(error_model="numpy", forceinline=True, **INLINE)
 inserted = njit(error_model="numpy", inline="always", **INLINE)
+# `exact`: inlined, and rounded as Python and NumPy round, without fma. It has to say so: else it
+# would inherit what its caller may do.
+exact = njit(error_model="numpy", nogil=True, forceinline=True, fastmath=False)
 
 
 @njit(fastmath={"reassoc", "nsz", "contract"}, nogil=True, forceinline=True)  # type: ignore[untyped-decorator]
@@ -143,6 +146,29 @@ def gemm(
     )  # fmt: skip
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def call_fortran(context: Any, address: Any, arguments: Any) -> Any:
+    """Call a Fortran subroutine at this address: integers of machine size are addresses.
+
+    All other scalars in the tuple `arguments` are passed by reference, as Fortran wants them.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        references = []
+        for kind, value in zip(
+            arguments.types, cgutils.unpack_tuple(builder, args[1]), strict=True
+        ):
+            if kind == types.intp:
+                references.append(builder.inttoptr(value, ir.IntType(8).as_pointer()))
+            else:
+                references.append(cgutils.alloca_once_value(builder, value))
+        function = ir.FunctionType(ir.VoidType(), [reference.type for reference in references])
+        builder.call(builder.inttoptr(args[0], function.as_pointer()), references)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, arguments), generate
+
+
 @inlined  # type: ignore[untyped-decorator]
 def pointer(x: Any) -> Any:
     """Return the address of a contiguous matrix and the distance of its rows, in numbers."""
@@ -175,4 +201,16 @@ def gemm_address(dtype: Any) -> int:
     return found
 
 
+def subroutine_address(name: str, dtype: Any) -> int:
+    """Return the address of another subroutine of SciPy's BLAS or LAPACK, "syrk" or "potrf"."""
+    found = OTHERS.get((name, dtype.char))
+    if found is None:
+        library = "cython_blas" if name in ("syrk",) else "cython_lapack"
+        full = ("d" if dtype == np.float64 else "s") + name
+        found = get_cython_function_address(f"scipy.linalg.{library}", full)
+        OTHERS[name, dtype.char] = found
+    return found
+
+
 GEMM: dict[str, int] = {}  # by the dtype's char; a test may put a recorder here
+OTHERS: dict[tuple[str, str], int] = {}

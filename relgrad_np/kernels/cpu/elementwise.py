@@ -166,6 +166,25 @@ def density_sweep(z: Any, code: Any, c: Any, log_p: Any, score: Any) -> Any:
             log_p[i], score[i] = _tails(z[i], c0, c1, c2, one)
 
 
+@inlined  # type: ignore[untyped-decorator]
+def multivariate_t(z: Any, c: Any, log_p: Any, score: Any) -> Any:
+    """Fill a row's log p, in its first entry, and its score from z (D,): Student's t of |z|."""
+    zero, one = z.dtype.type(0), z.dtype.type(1)
+    unit = one
+    for i in range(z.shape[0]):
+        unit = max(unit, abs(z[i]))  # no square overflows
+    square = zero
+    for i in range(z.shape[0]):
+        x = z[i] / unit
+        square = add(square, x * x)
+        log_p[i] = zero
+    radius = unit * np.sqrt(square)
+    log_p[0], ratio = _student(radius, c[0], c[1], c[2], c[3], zero, one)
+    slope = ratio / radius if radius > zero else radius
+    for i in range(z.shape[0]):
+        score[i] = slope * z[i]
+
+
 def activation_constants(name: str, params: dict[str, float], dtype: Any) -> tuple[int, Any]:
     """Return the code of an activation in `forward_sweep`, and its constants in the dtype.
 
@@ -188,11 +207,13 @@ def activation_constants(name: str, params: dict[str, float], dtype: Any) -> tup
     return 0, np.array([alpha, alpha - float(real(alpha)), c, off, 0.0], dtype)
 
 
-def density_constants(name: str, params: dict[str, float], dtype: Any) -> tuple[int, Any]:
+def density_constants(
+    name: str, params: dict[str, float], dtype: Any, D: int = 1
+) -> tuple[int, Any]:
     """Return the code of a density in `density_sweep`, and its constants in the dtype.
 
     >>> density_constants("laplace", {}, "float64")[0]
     2
     """
-    code, values = density_values(name, params)
+    code, values = density_values(name, params, D)
     return code, np.array(values, dtype)

@@ -1,29 +1,32 @@
 """Forward pass, backward pass and the factors of every layer's step, in one BLAS and few sweeps.
 
 YD (L, 2, N, D) holds Y above Delta of each layer, so that one product with W serves both: W is
-read once. P (L, 2, N, D) is that product, A = Y @ W above Delta @ W.
+read once. P (L, 2, N, D) is that product, A = Y @ W above Delta @ W. With N >= D samples A is not
+made: the step is K @ W then, K = Delta.T @ Y, which saves a product for each layer.
 """
 
 from typing import Any
 
 import numpy as np
 
+from ..constants import DENSITIES
 from .compile import add, gemm, inlined, inserted, largest, matrix, pointer
-from .elementwise import density_sweep, forward_sweep
+from .elementwise import density_sweep, forward_sweep, multivariate_t
 from .few_samples import LEAST, SKINNY, times, times_transposed
 from .records import PassArrays
 from .stored import compiled
 
+MULTIVARIATE = len(DENSITIES)  # the code of multivariate_t, which takes rows
 PIECE = 4096  # numbers summed at a time in the dtype; the sums are added in float64
 
 
 @inlined  # type: ignore[untyped-decorator]
 def pass_arrays(blas: Any, share: Any, scratch: Any, fresh: Any) -> Any:
     """Return the record of what the passes fill, from scratch memory and that of the factors."""
-    parts, K, u = fresh
+    YD, P, K, u = fresh
     hidden = (len(scratch) - 1) // 2
     S, T = scratch[1 : 1 + hidden], scratch[1 + hidden :]
-    return PassArrays(blas, share, scratch[0], S, T, parts[0], parts[1], u, K)
+    return PassArrays(blas, share, scratch[0], S, T, YD, P, u, K)
 
 
 @compiled
@@ -58,10 +61,14 @@ def forward(X: Any, layers: Any, formulas: Any, equal: Any, arrays: Any) -> Any:
                 )
                 L_J1 += share[0 if equal else i // D] * total
     Delta = YD[L - 1, 1]
-    density_sweep(
-        YD[L - 1, 0].reshape(N * D), formulas.density, formulas.c, Z.reshape(N * D),
-        Delta.reshape(N * D),
-    )  # fmt: skip
+    if formulas.density == MULTIVARIATE:
+        for n in range(N):
+            multivariate_t(YD[L - 1, 0, n], formulas.c, Z[n], Delta[n])
+    else:
+        density_sweep(
+            YD[L - 1, 0].reshape(N * D), formulas.density, formulas.c, Z.reshape(N * D),
+            Delta.reshape(N * D),
+        )  # fmt: skip
     for n in range(N):
         row, log_p, total = Delta[n], Z[n], zero
         for i in range(D):
@@ -73,15 +80,20 @@ def forward(X: Any, layers: Any, formulas: Any, equal: Any, arrays: Any) -> Any:
 
 @compiled
 def product(layers: Any, arrays: Any, k: Any) -> Any:
-    """P_k = [Y; Delta] @ W_k, and from it the Delta of layer k - 1."""
+    """P_k = [Y; Delta] @ W_k, and from it the Delta of layer k - 1.
+
+    With N >= D samples the step is made of K (D, D), and needs no A = Y @ W: only Delta @ W is
+    made. Adam, which has no K, always needs A.
+    """
     YD, P, share = arrays.YD, arrays.P, arrays.share
     N, D = YD.shape[2:]
     zero, one = YD.dtype.type(0), YD.dtype.type(1)
-    rows = 2 * N if k > 0 else N
-    left, out, W = pointer(YD[k, 0]), pointer(P[k, 0]), layers.W[k]
+    first = 1 if arrays.K.shape[1] > 0 and N >= D else 0
+    rows = (2 if k > 0 else 1) * N - first * N
+    left, out, W = pointer(YD[k, first]), pointer(P[k, first]), layers.W[k]
     if rows <= SKINNY and LEAST[1] <= D:
         times(matrix(left[0], P, rows, D), matrix(W, P, D, D), matrix(out[0], P, rows, D))
-    else:
+    elif rows > 0:
         gemm(arrays.blas, (rows, D, D), one, left, False, (W, D), False, zero, out)
     if k > 0:
         for n in range(N):
@@ -92,31 +104,44 @@ def product(layers: Any, arrays: Any, k: Any) -> Any:
 
 
 @compiled
-def bounded(arrays: Any, k: Any, b: Any, m: Any) -> Any:
+def bounded(arrays: Any, k: Any, b: Any, m: Any, W: Any) -> Any:
     """Fill K, the smaller of Y @ Delta.T and Delta.T @ Y, and u = Y @ (b - m) + 1 of layer k.
 
     Return the bound of |K| of `core.numerics.norm_bound`; NaN if an element of Delta.T @ [A, u],
-    which moves W and b, might not be finite: each is at most sum|Delta| (sum|A| + sum|u|).
+    which moves W and b, might not be finite: each is at most sum|Delta| (sum|A| + sum|u|), and
+    those of K @ W at most sum|K| sum|W| for N >= D. W: its address.
     """
     Y, Delta, A = arrays.YD[k, 0], arrays.YD[k, 1], arrays.P[k, 0]
     K, u = arrays.K[k], arrays.u[k]
     N, D = Y.shape
     zero, one = Y.dtype.type(0), Y.dtype.type(1)
     y, d, out = pointer(Y), pointer(Delta), pointer(K)
+    sum_A, sum_Delta, sum_u = zero, zero, zero
     if N < D:
         gemm(arrays.blas, (N, N, D), one, y, False, d, True, zero, out)
+        sum_A = _size(A.reshape(N * D))
     else:
         gemm(arrays.blas, (D, D, N), one, d, True, y, False, zero, out)
-    sum_A, sum_Delta = zero, zero
     for n in range(N):
-        row, delta, a, total = Y[n], Delta[n], A[n], zero
+        row, delta, total = Y[n], Delta[n], zero
         for i in range(D):
             total = add(total, row[i] * (b[i] - m[i]))
-            sum_A = add(sum_A, abs(a[i]))
             sum_Delta = add(sum_Delta, abs(delta[i]))
         u[n] = total + one
-        sum_A += abs(u[n])
-    return norm_bound(K) + zero * (sum_Delta * sum_A)
+        sum_u += abs(u[n])
+    most = sum_Delta * (sum_A + sum_u)
+    if N >= D:
+        most += _size(K.reshape(D * D)) * _size(matrix(W, K, 1, D * D)[0])
+    return norm_bound(K) + zero * most
+
+
+@inlined  # type: ignore[untyped-decorator]
+def _size(x: Any) -> Any:
+    """Return the sum of the absolute values of x (n,)."""
+    total = x.dtype.type(0)
+    for i in range(x.shape[0]):
+        total = add(total, abs(x[i]))
+    return total
 
 
 @compiled
@@ -158,7 +183,7 @@ def backward(layers: Any, arrays: Any, zeros: Any, sizes: Any) -> Any:
     total = 0.0
     for k in range(len(layers.W) - 1, -1, -1):
         product(layers, arrays, k)
-        sizes.norms[k] = bounded(arrays, k, layers.b[k], zeros[k])
+        sizes.norms[k] = bounded(arrays, k, layers.b[k], zeros[k], layers.W[k])
         sizes.own[k] = sizes.norms[k]
         total += sizes.norms[k]
     return total

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ...core.numerics import FINE_32, FINE_64, X
 from .compile import add, gemm, inlined, inserted, pointer
 from .stored import compiled
 
@@ -24,30 +25,26 @@ def times(M: Any, v: Any) -> Any:
 def phi1(blas: Any, M: Any, bound: Any) -> Any:
     """Return phi1(M) = sum_j M^j / (j + 1)! of M (n, n), |M| <= bound: as `core.numerics.phi1`.
 
-    The bound decides on the degree, 3, 7, 11 or 15, and on how often M is halved before.
+    The bound decides on the degree, 4, 8 or 15, and on how often M is halved before.
     """
-    n = M.shape[0]
+    fine = FINE_32 if np.finfo(M.dtype).eps > 1e-10 else FINE_64
+    if bound <= fine[1]:
+        return _phi1_small(blas, M, bound <= fine[0])
+    n, halvings, size = M.shape[0], 0, np.float64(bound)
     zero, one = M.dtype.type(0), M.dtype.type(1)
-    eps = np.finfo(M.dtype).eps
-    halvings, size = 0, np.float64(bound)
-    while size > (2.5 if eps > 1e-10 else 0.75) and halvings < 60:
+    while size > fine[2] and halvings < 60:
         halvings, size = halvings + 1, size / 2
-    blocks, rest = 1, size**4 / 120.0
-    while rest > eps / 8 and blocks < 4:
-        j = 4.0 * blocks + 2.0
-        rest *= size**4 / (j * (j + 1) * (j + 2) * (j + 3))
-        blocks += 1
     shape = (n, n, n)
     power = np.empty((4, n, n), M.dtype)  # M, M^2, M^3, M^4
     for i in range(n):
         for j in range(n):
             power[0, i, j] = M[i, j] * M.dtype.type(0.5**halvings)
     first = pointer(power[0])
-    for p in range(1, 4 if blocks > 1 else 3):
+    for p in range(1, 4):
         gemm(blas, shape, one, pointer(power[p - 1]), False, first, False, zero, pointer(power[p]))
     P, Q = np.zeros((n, n), M.dtype), np.empty((n, n), M.dtype)
-    for block in range(blocks - 1, -1, -1):
-        if block < blocks - 1:
+    for block in range(3, -1, -1):
+        if block < 3:
             gemm(blas, shape, one, pointer(power[3]), False, pointer(P), False, zero, pointer(Q))
             P, Q = Q, P
         f = 1.0
@@ -68,6 +65,41 @@ def phi1(blas: Any, M: Any, bound: Any) -> Any:
         for i in range(n):
             for j in range(n):
                 power[0, i, j] = power[0, i, j] + power[0, i, j]
+    return P
+
+
+@compiled
+def _phi1_small(blas: Any, M: Any, tiny: Any) -> Any:
+    """Return phi1 to degree 4 in two products, or to degree 8 in three, as the core does."""
+    n, number = M.shape[0], M.dtype.type
+    zero, one, shape = number(0), number(1), (n, n, n)
+    M2, left, high = np.empty_like(M), np.empty_like(M), np.empty_like(M)
+    gemm(blas, shape, one, pointer(M), False, pointer(M), False, zero, pointer(M2))
+    P, half = np.empty_like(M), number(0.5)
+    if tiny:
+        a, c, square = number(1 / 24), number(1 / 120), zero
+        for i in range(n):
+            for j in range(n):
+                left[i, j] = a * M[i, j] + c * M2[i, j]
+            left[i, i] += number(1 / 6)
+        high[:] = M2
+    else:
+        x0, x1, x3, x4 = number(X[0]), number(X[1]), number(X[3]), number(X[4])
+        a, square = number(1 / 362880), number(1 / 6 - X[1] * X[2])
+        for i in range(n):
+            for j in range(n):
+                P[i, j] = x0 * M[i, j] + M2[i, j]
+        gemm(blas, shape, one, pointer(M2), False, pointer(P), False, zero, pointer(left))  # M4
+        for i in range(n):
+            for j in range(n):
+                high[i, j] = x3 * M[i, j] + x4 * M2[i, j] + a * left[i, j]
+                left[i, j] = left[i, j] + x1 * M2[i, j]
+            high[i, i] += number(X[2])
+    for i in range(n):
+        for j in range(n):
+            P[i, j] = half * M[i, j] + square * M2[i, j]
+        P[i, i] += one
+    gemm(blas, shape, one, pointer(left), False, pointer(high), False, one, pointer(P))
     return P
 
 

@@ -8,16 +8,18 @@ import numpy as np
 from ...core.network import Layer
 from ...rules.adam import Adam
 from ...rules.base import State, init_state
+from ...rules.group_adam import GroupAdam
+from ...rules.natural import Natural
 from ...rules.recipe import Recipe, Record
-from ..supported import CPU, RULES, supports
-from . import adam, whole_step
+from ..supported import CPU, supports
+from . import adam, group_adam, natural, whole_step
 from .stored import has_code
 
 
 def tiny(state: State, activation: Any, density: Any, rule: Any) -> tuple[State, Any] | None:
     """Return a state and a batch that need the same machine code, or None where none is needed.
 
-    Types alone decide what is compiled: the dtype, and whether the rule is Adam. None: the kernels
+    Types alone decide what is compiled: the dtype, and the kind of rule. None: the kernels
     leave such a step to the reference.
 
     >>> import relgrad_np as rg
@@ -28,7 +30,7 @@ def tiny(state: State, activation: Any, density: Any, rule: Any) -> tuple[State,
     ((2, 2), dtype('float32'))
     """
     first, tracked = state.layers[0].W, state.tracked
-    if type(rule) not in RULES or type(first) is not np.ndarray:
+    if type(rule) not in CPU.rules or type(first) is not np.ndarray:
         return None
     if tracked is not None and tracked.inverse is not None:
         return None
@@ -48,8 +50,7 @@ def is_ready(state: State, activation: Any, density: Any, rule: Any) -> bool:
     """Say whether steps from this state need no compiling, here or by code that is stored."""
     if _kind(state, rule) in DONE or tiny(state, activation, density, rule) is None:
         return True
-    entry = adam.passes if isinstance(rule, Adam) else whole_step.take_step
-    return has_code(entry, state.layers[0].W.dtype)
+    return has_code(ENTRIES.get(type(rule), whole_step.take_steps), state.layers[0].W.dtype)
 
 
 def prepare(
@@ -64,9 +65,15 @@ def prepare(
         DONE.add(_kind(state, rule))
 
 
-def _kind(state: State, rule: Any) -> tuple[str, bool]:
+def _kind(state: State, rule: Any) -> tuple[str, Any]:
     """Return what the machine code depends on."""
-    return str(state.layers[0].W.dtype), isinstance(rule, Adam)
+    return str(state.layers[0].W.dtype), type(rule) if type(rule) in ENTRIES else None
 
 
-DONE: set[tuple[str, bool]] = set()  # what this process has compiled or loaded
+# what is compiled for these rules; the others share `whole_step.take_steps`
+ENTRIES = {
+    Adam: adam.take_steps,
+    GroupAdam: group_adam.take_step,
+    Natural: natural.natural_step,
+}
+DONE: set[tuple[str, Any]] = set()  # what this process has compiled or loaded

@@ -86,6 +86,28 @@ class RuleNumbers(NamedTuple):
     size: Any  # 0, 1, 2: "noise", that of the scalar rule, "constant"
 
 
+class Guarded(NamedTuple):
+    """What judges a step by the log-likelihood of the next batch, see `rules.guard`."""
+
+    guard: Array  # (4,), float64, moved on: batches seen, mean, mean deviation, caution
+    undo: Any  # mean deviations below the mean that are bad
+    learns: Any  # whether there is a guard
+    judged: Any  # whether a step was taken before, which the first batch judges
+    rate: Any  # by what falls of whole epochs have made the steps smaller
+
+
+class Averaging(NamedTuple):
+    """The running average of the layers."""
+
+    every: Any  # layers join after steps t that are multiples of it; 0: there is no average
+    many: Any  # how many it is about, at most
+    t: Any  # steps tried before
+    taken: Any  # layers in it
+    waiting: Any  # whether the layers before the first step are to join
+    old: Array  # (2, L), the addresses of its Ws and bs, which stay as they are
+    new: Array  # (2, L), of memory for them
+
+
 class LayerStep(NamedTuple):
     """One layer's step: its factors, and the numbers that go with them."""
 

@@ -3,10 +3,10 @@
 What the kernels do not support goes to the reference, see `supported`. The step consumes the state
 that it is given: W, b and Adam's moments are changed in place. Copy them first if you need the old
 ones. A rejected step changes nothing, because all that may not be finite is computed before W is
-touched. The factors in `StepInfo` are the caller's own, for as long as they are held.
+touched. The factors in `StepInfo` are the caller's own, for as long as they are held. They have no
+A where N >= D: the step is made without it.
 """
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -15,17 +15,21 @@ from ...core.activations import Activation
 from ...core.densities import Density
 from ...core.network import Layer
 from ...core.steps import Factors
-from ...core.tracking import Tracked
 from ...rules import base as rules
 from ...rules.adam import Adam
 from ...rules.base import State, StepInfo
-from ...rules.recipe import Recipe, Record, Seen
-from ...rules.scalar import RunningSize, Scalar
+from ...rules.group_adam import GroupAdam
+from ...rules.natural import Natural
+from ...rules.recipe import Recipe
+from ...rules.scalar import Scalar
+from ..plans import Plan, Taken
 from ..supported import CPU, supports, supports_variant
 from . import adam, whole_step
+from .arguments import NO_GUARD, charted, formulas, guarded, joining, numbers, shares, tracked
 from .cache import PreparedStep, ThreadCache, changeable
 from .compile import gemm_address
-from .elementwise import activation_constants, density_constants
+from .group_adam_step import take_group_adam_step
+from .natural_step import take_natural_step
 
 Array = Any
 CACHE = ThreadCache()
@@ -52,114 +56,197 @@ def train_step(
     >>> state.layers[0].b, state.t
     (array([-0.1, -0.1]), 1)
     """
-    prepared, layers = CACHE.prepared, state.layers
-    if (
-        prepared is None
-        or weights is not None
-        or not prepared.holds(state, X, activation, density, rule)
-        or (isinstance(rule, Recipe) and not state.rule_state.use.known)
-        or not supports_variant(rule)
-    ):
-        if not supports(CPU, state, X, activation, density, rule, weights):
-            return rules.train_step(
-                state, X, activation=activation, density=density, rule=rule, weights=weights
-            )
-        formulas = _formulas(activation, density, layers[0].W.dtype)
-        prepared, layers = CACHE.prepare(layers, X, activation, density, rule, formulas)
-    if not X.flags.carray:
-        X = np.array(X, order="C")  # what is read-only would be another type to Numba
+    full_rank = FULL_RANK.get(type(rule))
+    if full_rank and (ready := prepare(state, X, activation, density, rule, weights)):
+        prepared, layers = ready
+        done = full_rank(rule, state, layers, carray(X), prepared, weights)
+        after, info, CACHE.prepared = done
+        return after, info
+    plan = Plan(np.array([rule.learning_rate]))
+    taken = attempt(state, X, plan, activation, density, rule, weights)
+    if taken is None:
+        return rules.train_step(
+            state, X, activation=activation, density=density, rule=rule, weights=weights
+        )
+    L_p, L_J1, L_J2 = taken.terms[0]
+    number, (eta, norms, _) = taken.sizes.dtype.type, taken.sizes[0]
+    if not taken.n:
+        eta[:] = 0
+    info = StepInfo(
+        number(L_p), number(L_J1), None if state.tracked is None else L_J2,
+        _each(eta), _each(norms), np.bool_(not taken.n), taken.directions,
+    )  # fmt: skip
+    return taken.state._replace(t=state.t + 1), info
+
+
+def take_steps(
+    state: State, X: Array, plan: Plan, *, activation: Activation, density: Density, rule: Any
+) -> Taken | None:
+    """Take up to K steps on batches X (K, N, D) in place; None where the reference takes them.
+
+    The results are bitwise those of one step at a time by `train_step`, whatever K is.
+
+    >>> import relgrad_np as rg
+    >>> state = rg.init_state((rg.Layer(np.eye(2), np.zeros(2)),), rg.Plain())
+    >>> model = {"activation": rg.activation("identity"), "density": rg.density("normal")}
+    >>> plan = Plan(np.array([0.1, 0.1, 0.1]))
+    >>> taken = take_steps(state, np.ones((3, 4, 2)), plan, **model, rule=rg.Plain())
+    >>> taken.n, taken.state.t, taken.values.round(2)
+    (3, 3, array([-2.84, -2.49, -2.27]))
+    """
+    return attempt(state, X, plan, activation, density, rule, plan.weights)
+
+
+def attempt(
+    state: State,
+    X: Array,
+    plan: Plan,
+    activation: Activation,
+    density: Density,
+    rule: Any,
+    weights: Array,
+) -> Taken | None:
+    """Take steps as `take_steps`; or one, on a batch X (N, D) with weights (N,) or None."""
+    several = getattr(X, "ndim", 0) == 3
+    batch = X[0] if several else X
+    weight = weights[0] if several and weights is not None else weights
+    if type(rule) in FULL_RANK:
+        return None
+    ready = prepare(state, batch, activation, density, rule, weight)
+    if ready is None:
+        return None
+    prepared, layers = ready
+    X = carray(X)
+    if not several:
+        X, weights = X[None], None if weights is None else weights[None]
     step = _adam if isinstance(rule, Adam) else _multiplicative
-    return step(rule, state, layers, X, prepared, weights)
+    return step(rule, state, layers, X, prepared, weights, plan)
+
+
+def prepare(
+    state: State, X: Array, activation: Activation, density: Density, rule: Any, weights: Array
+) -> tuple[PreparedStep, Any] | None:
+    """Return what is looked up for a step on X (N, D), and the layers; None: the reference's."""
+    prepared = CACHE.prepared
+    if (
+        prepared is not None
+        and weights is None
+        and prepared.holds(state, X, activation, density, rule)
+        and not (isinstance(rule, Recipe) and not state.rule_state.use.known)
+        and supports_variant(rule)
+    ):
+        return prepared, state.layers
+    if not supports(CPU, state, X, activation, density, rule, weights):
+        return None
+    codes = formulas(activation, density, state.layers[0].W)
+    return CACHE.prepare(state.layers, X, activation, density, rule, codes)
+
+
+def carray(X: Array) -> Array:
+    """Return X in order C and writable: what is read-only would be another type to Numba."""
+    return X if X.flags.carray else np.array(X, order="C")
 
 
 def _multiplicative(
-    rule: Any, state: State, layers: Any, X: Array, prepared: PreparedStep, weights: Array
-) -> tuple[State, StepInfo]:
-    """Take the step of every rule but Adam."""
-    workspace, dtype, tracked = prepared.workspace, prepared.dtype, state.tracked
-    (N, D), L = X.shape, len(layers)
-    n = min(N, D)
-    parts, sizes = workspace.lender.lend(), np.empty((3, L), dtype)
-    K, u = np.empty((L, n, n), dtype), np.empty((L, N), dtype)
-    logdets = np.zeros((2, L))
-    if tracked is not None:
-        logdets[0], logdets[1] = tracked.logdet, tracked.sign
-    shared = workspace.equal if weights is None else ((weights / N).astype(dtype), False)
+    rule: Any,
+    state: State,
+    layers: Any,
+    X: Array,
+    prepared: PreparedStep,
+    weights: Array,
+    plan: Plan,
+) -> Taken:
+    """Take the steps of every rule but Adam."""
+    workspace, dtype, before = prepared.workspace, prepared.dtype, state.tracked
     m, gain = workspace.rows
-    charts, after = workspace.neutral, state.rule_state
+    running, states = workspace.neutral, None
     if isinstance(rule, (Recipe, Scalar)):
-        prepared, charts, after = _charted(rule, state, prepared)
-        m, gain = charts[0][0], charts[0][-1]
-    L_p, L_J1, L_J2, finite = whole_step.take_step(
-        gemm_address(dtype), X, shared, prepared.layers, prepared.formulas, _numbers(rule),
-        workspace.scratch, (parts, K, u), sizes, logdets, charts,
+        prepared, running, states, most = charted(rule, state, prepared)
+        m, gain, X = running[0], running[4], X[:most]
+    (K, N, D), L = X.shape, len(layers)
+    parts = workspace.lender.lend()
+    other = workspace.lender.lend() if K > 1 else parts
+    products, ones = np.empty((L, min(N, D), min(N, D)), dtype), np.empty((L, N), dtype)
+    logdets = np.zeros((K + 1, 2, L))
+    if before is not None:
+        logdets[0, 0], logdets[0, 1] = before.logdet, before.sign
+    history = plan.rates[:K], np.empty((K, 3, L), dtype), np.empty((K, 3))
+    judge, (average, made) = guarded(plan), joining(plan, state.t, K, layers)
+    n, fine, taken, waiting = whole_step.take_steps(
+        gemm_address(dtype), X, shares(workspace, weights, dtype), prepared.layers,
+        prepared.formulas, numbers(rule), (workspace.scratch, (parts[0], other[0]), parts[1],
+        products, ones), logdets, running, history, judge, average,
     )  # fmt: skip
-    fs = tuple(
-        [
-            Factors(parts[0, k, 1], parts[0, k, 0], parts[1, k, 0], u[k], K[k], m[k], gain[k])
+    last = max(n, 1) - 1
+    YD = parts[0] if last % 2 == 0 else other[0]
+    if K == 1:
+        As = parts[1, :, 0] if N < D else [None] * L
+        fs = [
+            Factors(YD[k, 1], YD[k, 0], As[k], ones[k], products[k], m[k], gain[k])
             for k in range(L)
         ]
-    )
-    if not finite:
-        sizes[0] = 0
-        after, layers = state.rule_state, state.layers
-        CACHE.prepared = None
     else:
-        tracked = None if tracked is None else Tracked(logdets[0], logdets[1], None)
+        fs = [Factors(YD[k, 1], YD[k, 0], None, None, m=m[k], gain=gain[k]) for k in range(L)]
+    then = state.rule_state, before
+    if last > 0:
+        then = states and states(last), before and tracked(logdets[last])
+    after, CACHE.prepared = state, None
+    if n:
+        rule_state = state.rule_state if states is None else states(n)
+        if isinstance(rule, Recipe):
+            stacked = running[5][n % 3], running[6][n % 3]
+            prepared = prepared._replace(seen=rule_state.seen, stacked=stacked)
         CACHE.prepared = prepared
-    info = StepInfo(
-        dtype.type(L_p), dtype.type(L_J1), None if tracked is None else np.float64(L_J2),
-        _each(sizes[0]), _each(sizes[1]), np.bool_(not finite), fs,
+        after = State(layers, rule_state, before and tracked(logdets[n]), state.t + n)
+    _, sizes, terms = history
+    return Taken(after, n, not fine, terms, sizes, judge[0], made, taken, waiting, tuple(fs), then)
+
+
+def _adam(
+    rule: Adam,
+    state: State,
+    layers: Any,
+    X: Array,
+    prepared: PreparedStep,
+    weights: Array,
+    plan: Plan,
+) -> Taken | None:
+    """Take Adam's steps; None where the reference takes the first: squares of R might overflow."""
+    workspace, dtype, (K, N, _), L = prepared.workspace, prepared.dtype, X.shape, len(layers)
+    limit, before = float(np.finfo(dtype).max) ** 0.4, state.rule_state
+    # later on W can't have grown so far: a step of Adam is small
+    if state.t == 0 and not all(max(W.max(), -W.min()) < limit for W, _ in layers):
+        return None
+    moments = [[changeable(x.W) for x in pair] for pair in before]
+    matrices = np.array([[W.ctypes.data for W in pair] for pair in moments]).T.copy()  # (2, L)
+    biases = np.array([[x.b for x in pair] for pair in before]).swapaxes(0, 1).copy()  # (2, L, D)
+    one, two = rule.beta1, rule.beta2
+    ticks = [1 + t // rule.clock for t in range(state.t, state.t + K)]
+    rates = np.array([[1 - one**tick, 1 / (1 - two**tick)] for tick in ticks])
+    rates = np.column_stack([plan.rates[:K] * plan.rate, rates])
+    history = rates, np.empty((K, 3, L), dtype), np.empty((K, 3))
+    history[1][:, 1] = np.nan
+    own = float(rule.bias == "augmented")
+    parts, u = workspace.lender.lend(), np.empty((L, N), dtype)
+    average, made = joining(plan, state.t, K, layers)
+    n, fine, taken, waiting = adam.take_steps(
+        gemm_address(dtype), X, shares(workspace, weights, dtype), prepared.layers,
+        prepared.formulas, (one, 1 - one, two, 1 - two, rule.epsilon, own, limit),
+        (workspace.scratch, (parts[0], parts[0]), parts[1], np.empty((L, 0, 0), dtype), u),
+        (matrices, biases), history, average,
     )  # fmt: skip
-    return State(layers, after, tracked, state.t + 1), info
-
-
-def _charted(
-    rule: Any, state: State, prepared: PreparedStep
-) -> tuple[PreparedStep, tuple[Any, int], Any]:
-    """Return what the kernel reads and fills of a recipe's record, or of a scalar rule's.
-
-    Third is that record after the step, whose arrays are views of what is to be filled.
-    """
-    (L, D), dtype, neutral = prepared.layers[1].shape, prepared.dtype, prepared.workspace.neutral[0]
-    rows, numbers, gain = (
-        np.empty((5, L, D), dtype),
-        np.empty((3, L), dtype),
-        np.empty((L, D), dtype),
-    )
-    if isinstance(rule, Scalar):
-        v = np.zeros((3, L), dtype)
-        v[0] = state.rule_state.v
-        after: Any = RunningSize(numbers[0], state.rule_state.batches + 1)
-        numbers[1:] = 0
-        parts = (*neutral[:5], rows, v, numbers, gain)
-        return prepared, (parts, int(state.rule_state.batches)), after
-    use, seen = rule.in_window(np, state)
-    if prepared.use is not use:
-        each = np.stack([use.x, use.signal, use.norm, np.broadcast_to(use.moves, (L,))])
-        mean = use.mean if rule.charts else prepared.workspace.neutral[0][0]
-        constants = (*map(np.ascontiguousarray, (mean, use.variance, use.information)), each)
-        prepared = prepared._replace(use=use, constants=constants)
-    stacked = (
-        prepared.stacked if prepared.seen is seen else (np.stack(seen[:5]), np.stack(seen[5:8]))
-    )
-    batches = np.asarray(seen.batches + 1, dtype)
-    mean, variance, score, square, product = rows
-    x, norm, largest = numbers
-    known = Seen(mean, variance, score, square, product, x, norm, largest, batches)
-    parts = (*prepared.constants, stacked[0], rows, stacked[1], numbers, gain)
-    prepared = prepared._replace(seen=known, stacked=(rows, numbers))
-    return prepared, (parts, int(seen.batches)), Record(use, known)
-
-
-def _numbers(rule: Any) -> tuple[bool, int, float, float, float, bool, bool, int]:
-    """Return the options of a rule as the kernel reads them, see `records.RuleNumbers`."""
-    kind = 0 if rule.kind == "plain" else 1
-    if isinstance(rule, Recipe):
-        size = 0 if rule.size == "noise" else 2
-        sizes = rule.learning_rate, rule.tau, rule.limit
-        return True, kind, *sizes, rule.charts, rule.gains, size
-    return isinstance(rule, Scalar), kind, rule.learning_rate, rule.tau, rule.tau, False, False, 1
+    if n == 0 and fine:
+        return None
+    after, CACHE.prepared = state, None
+    if n:
+        CACHE.prepared = prepared
+        remembered = tuple(
+            (Layer(m, biases[0, k]), Layer(v, biases[1, k])) for k, (m, v) in enumerate(moments)
+        )
+        after = State(layers, remembered, None, state.t + n)
+    _, sizes, terms = history
+    then = before, None
+    return Taken(after, n, n < K, terms, sizes, NO_GUARD[0], made, taken, waiting, (), then)
 
 
 def _each(x: Array) -> tuple[Array, ...]:
@@ -167,62 +254,8 @@ def _each(x: Array) -> tuple[Array, ...]:
     return tuple([x[k, ...] for k in range(len(x))])
 
 
-def _adam(
-    rule: Adam, state: State, layers: Any, X: Array, prepared: PreparedStep, weights: Array
-) -> tuple[State, StepInfo]:
-    """Take Adam's step; the reference takes it where squares of R might overflow."""
-    workspace, dtype, blas = prepared.workspace, prepared.dtype, gemm_address(prepared.dtype)
-    N, L = len(X), len(layers)
-    parts, u = workspace.lender.lend(), np.empty((L, N), dtype)
-    shared = workspace.equal if weights is None else ((weights / N).astype(dtype), False)
-    largest, norms = np.empty(L), np.full(L, np.nan, dtype)
-    L_p, L_J1 = adam.passes(
-        blas, X, shared, prepared.layers, prepared.formulas, workspace.scratch,
-        (parts, np.empty((L, 0, 0), dtype), u), largest,
-    )  # fmt: skip
-    finite = np.isfinite(largest.sum() + L_p + L_J1)
-    limit, before = float(np.finfo(dtype).max) ** 0.4, state.rule_state
-    if finite and state.t == 0:  # later on W can't have grown so far: a step of Adam is small
-        largest = np.array([*largest, *(max(W.max(), -W.min()) for W, _ in layers)])
-    if finite and not (largest < limit).all():
-        return rules.train_step(
-            state, X, activation=prepared.activation, density=prepared.density, rule=rule,
-            weights=weights,
-        )  # fmt: skip
-    if finite:
-        tick = 1 + state.t // rule.clock
-        one, two = rule.beta1, rule.beta2
-        rate, scale = rule.learning_rate / (1 - one**tick), 1 / (1 - two**tick)
-        c = np.array([one, 1 - one, two, 1 - two, rate, scale, rule.epsilon], dtype)
-        own, after = dtype.type(rule.bias == "augmented"), []
-        addresses, b = prepared.layers
-        for k, (m, v) in enumerate(before):
-            m_W, v_W, m_b, v_b = changeable(m.W), changeable(v.W), m.b.copy(), v.b.copy()
-            norms[k] = adam.update(
-                blas, (addresses[k], m_W.ctypes.data, v_W.ctypes.data), (b[k], m_b, v_b),
-                (parts[0, k, 1], parts[1, k, 0], u[k]), c, own,
-            )  # fmt: skip
-            after.append((Layer(m_W, m_b), Layer(v_W, v_b)))
-        before = tuple(after)
-    else:
-        layers = state.layers
-    CACHE.prepared = prepared if finite else None
-    eta = np.full(L, rule.learning_rate if finite else 0.0, dtype)
-    info = StepInfo(
-        dtype.type(L_p), dtype.type(L_J1), None, _each(eta), _each(norms), np.bool_(not finite), ()
-    )
-    return State(layers, before, None, state.t + 1), info
-
-
-def _formulas(activation: Activation, density: Density, dtype: Any) -> tuple[int, Any, int, Any]:
-    """Return the codes and constants of both, kept."""
-    parts = (activation.name, tuple(activation.params.items()))
-    return _rounded(*parts, density.name, tuple(density.params.items()), dtype)
-
-
-@functools.lru_cache(maxsize=64)
-def _rounded(
-    name: str, params: Any, density: str, others: Any, dtype: Any
-) -> tuple[int, Any, int, Any]:
-    codes = activation_constants(name, dict(params), dtype)
-    return *codes, *density_constants(density, dict(others), dtype)
+# what takes the step of a rule whose directions have full rank: one a call
+FULL_RANK: dict[type[Any], Any] = {
+    GroupAdam: take_group_adam_step,
+    Natural: take_natural_step,
+}

@@ -23,6 +23,8 @@ PACKAGE = Path(__file__).parents[2]
 SOURCES = (
     "kernels/*.py",
     "kernels/cpu/*.py",
+    "core/numerics.py",
+    "rules/guard.py",
     "rules/recipe.py",
     "rules/scalar.py",
 )  # what kernels are compiled from
@@ -129,10 +131,10 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 
 def has_code(dispatcher: Any, dtype: Any) -> bool:
-    """Say whether a kernel whose second argument is X, (N, D), need not be compiled for this dtype.
+    """Say whether a kernel whose second argument is X need not be compiled for this dtype.
 
-    >>> from .whole_step import take_step
-    >>> has_code(take_step, "int8")
+    >>> from .whole_step import take_steps
+    >>> has_code(take_steps, "int8")
     False
     """
     wanted = from_dtype(np.dtype(dtype))

@@ -71,10 +71,11 @@ def plain(blas: Any, W: Any, b: Any, step: Any, scratch: Any, logdet: Any) -> An
 
     The sign is that of the step's determinant.
 
-    W+ = scale (W + Delta.T @ (c A)), scale = 1 + eta gain, c = eta / (1 + eta).
+    W+ = scale (W + Delta.T @ (c A)), scale = 1 + eta gain, c = eta / (1 + eta); for N >= D
+    Delta.T @ A is K @ W.
     """
     Delta, m, gain, eta = step.Delta, step.m, step.gain, step.eta
-    N, D = Delta.shape
+    K, (N, D) = step.K, Delta.shape
     one = Delta.dtype.type(1)
     c = eta / (one + eta)
     scale, own = np.empty_like(b), np.empty_like(b)
@@ -83,11 +84,19 @@ def plain(blas: Any, W: Any, b: Any, step: Any, scratch: Any, logdet: Any) -> An
         scale[i] = one + eta * gain[i]
         b[i] = scale[i] * (b[i] - m[i] + c * own[i]) + m[i]
         logdet += math.log(np.float64(scale[i]))
-    for n in range(N):
-        row, out = Delta[n], scratch[n]
+    if N < D:
+        for n in range(N):
+            row, out = Delta[n], scratch[n]
+            for i in range(D):
+                out[i] = row[i] * (scale[i] * c)
+        add_product(blas, W, scale, scratch, step.A)
+    else:
+        old, turned, now = np.empty_like(K), np.empty_like(K), matrix(W, K, D, D)
         for i in range(D):
-            out[i] = row[i] * (scale[i] * c)
-    add_product(blas, W, scale, scratch, step.A)
+            for j in range(D):
+                old[i, j] = now[i, j]
+                turned[j, i] = K[i, j] * (scale[i] * c)
+        add_product(blas, W, scale, turned, old)
     total, sign = log_det_near(blas, step.K, c, step.norm)
     return logdet + total, sign
 
@@ -96,7 +105,8 @@ def plain(blas: Any, W: Any, b: Any, step: Any, scratch: Any, logdet: Any) -> An
 def exponential(blas: Any, W: Any, b: Any, step: Any, scratch: Any, logdet: Any) -> Any:
     """Take one layer's exponential step, as `plain`; return log|det W|.
 
-    W+ = e^(eta gain) (W + Delta.T @ F), F = phi1(eta K) @ (eta A); for N >= D the dense form.
+    W+ = e^(eta gain) (W + Delta.T @ F), F = phi1(eta K) @ (eta A); for N >= D the dense form,
+    phi1(eta K) @ (eta K) @ W.
     """
     Delta, A, K, u, m = step.Delta, step.A, step.K, step.u, step.m
     gain, eta = step.gain, step.eta
@@ -141,7 +151,7 @@ def exponential(blas: Any, W: Any, b: Any, step: Any, scratch: Any, logdet: Any)
         add_product(blas, W, scale, scaled, F)
     else:
         product, F = np.empty((D, D), K.dtype), matrix(W, K, D, D)
-        gemm(blas, (D, D, N), eta, pointer(Delta), True, pointer(A), False, zero, pointer(product))
+        gemm(blas, (D, D, D), eta, pointer(K), False, (W, D), False, zero, pointer(product))
         gemm(blas, (D, D, D), one, pointer(P), False, pointer(product), False, one, pointer(F))
         for i in range(D):
             for j in range(D):
