@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import relgrad_np as rg
+from relgrad_np import oracle
 from relgrad_np.core.arrays import to_numpy
 from relgrad_np.estimator import RelativeGradientFlow
 from relgrad_np.oracle import brute
@@ -331,8 +332,5 @@ def test_a_fit_by_the_compiled_kernels_is_that_of_the_reference():
 
 def test_the_oracle_refuses_it_by_name():
     """Its truths are of elementwise bases; silence would be a wrong verdict."""
-    from relgrad_np.oracle.mistakes import elementwise
-
-    for function in (elementwise.log_density, elementwise.score):
-        with pytest.raises(ValueError, match="unknown density 'multivariate_t'"):
-            function(np, made(), np.ones(3))
+    with pytest.raises(ValueError, match="unknown density 'multivariate_t'"):
+        oracle.suite(activation="identity", density=made(), L=1, D=2)
