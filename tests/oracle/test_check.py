@@ -113,7 +113,7 @@ def test_of_two_mistakes_the_first_is_named():
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("name", list(right.candidates()))
+@pytest.mark.parametrize("name", [name for name in right.candidates() if "kernels" not in name])
 def test_right_candidates_pass(name, dtype):
     if "torch" in name or "JAX" in name:
         needs(name.split()[0] if "JAX" in name else "torch")
