@@ -178,6 +178,8 @@ def _amounts_to(claim: dict[str, Any], s: Shown) -> bool:
         return bool(np.all(np.abs(np.abs(s.value[s.off]) - abs(c)) <= _last_digit(c) + size))
     term, start = (s.own.T if kind == "transpose" else s.own), 0 * s.own
     if kind == "plus":
+        if claim["detail"] not in TERMS:
+            return False
         m = _filled(s.problem, s.made)
         term, start = TERMS[claim["detail"]](m, k, s.own), s.own
     with np.errstate(all="ignore"):
