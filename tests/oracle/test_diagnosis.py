@@ -82,6 +82,28 @@ def test_an_untrue_claim_is_seen():
     assert len(list(false_claims(report, two, shown(two.lines, FEW)))) >= 2
 
 
+def test_an_untrue_amount_is_seen():
+    from validation.claims import false_claims
+    from validation.claims import planted as shown
+
+    (decay,) = (i for i in INVENTIONS if i.title == "weight decay of 0.003 in G_W")
+    other = {"G_W": lambda m, k: formulas.LINES["G_W"](m, k) - 0.0031 * m.W[k]}
+    report = check(planted.numpy_candidate(decay.lines), FEW, dtype="float32")
+    assert not list(false_claims(report, decay, shown(decay.lines, FEW)))
+    (said,) = false_claims(report, decay, shown(other, FEW))
+    assert "'factor': -0.003" in said
+
+
+def test_a_factor_that_is_eta_is_called_that():
+    for line, words in (
+        (lambda m, k: m.eta * formulas.LINES["R_W"](m, k), "it is eta times the right one"),
+        (lambda m, k: m.W[k] + m.eta / 2 * m.R_W[k], "minus eta/2 times R_W"),
+    ):
+        stage = "R_W" if "right one" in words else "W_plus"
+        report = check(planted.numpy_candidate({stage: line}), FEW)
+        assert words in report.diagnosis
+
+
 def test_two_errors_are_both_named():
     both = {**mistakes["score_negative"].lines, **mistakes["R_b_without_b"].lines}
     report = check(planted.numpy_candidate(both), FEW)
