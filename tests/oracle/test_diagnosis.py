@@ -125,6 +125,11 @@ def test_a_multiple_of_the_transpose_is_called_that():
     assert "it is -1000 times the transpose of the right one" in report.verdict
 
 
+def test_a_factor_that_is_nearly_one_is_not_called_one():
+    report = check({"R_W": lambda R_W: (1 + 1e-9) * R_W}, FEW)
+    assert "it is 1.000000001 times the right one" in report.verdict
+
+
 def test_what_was_not_supplied_is_not_called_right():
     def only(*stages):
         lines = {"R_W": lambda m, k: formulas.LINES["R_W"](m, k) + m.eye()}

@@ -82,11 +82,11 @@ def number(roots: Sequence[Wrong], fits: Sequence[Interval]) -> tuple[str, float
     """
     c = common(fits)
     if c is not None and float(f"{c:.3g}") == c:
-        return f"{c:.9g}", c
+        return f"{c:.12g}", c
     tables = [numbers(w.problem, w.layer or 0) for w in roots]
     for name in tables[0]:
         if all(name in table for table in tables):
             pairs = [(table[name], f) for table, f in zip(tables, fits, strict=True)]
             if all(f.low - 1e-13 * abs(x) <= x <= f.high + 1e-13 * abs(x) for x, f in pairs):
                 return name, None
-    return None if c is None else (f"{c:.9g}", c)
+    return None if c is None else (f"{c:.12g}", c)
