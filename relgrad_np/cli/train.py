@@ -14,6 +14,7 @@ from ..datasets import NAMES, STANDARD, Dataset, load
 from ..distributed.keepers import SilentKeeper
 from ..distributed.ranks import Ranks
 from ..distributed.together import fit, together, world
+from ..distributed.waiting import SECONDS
 from ..fitting.declared import declared
 from ..fitting.records import FitDivergedError
 from ..fitting.snapshots import Snapshot
@@ -67,15 +68,23 @@ def register(command: Command) -> None:
     parser.add_argument(
         "--exchange", metavar="NAME", help="what the ranks send: auto, factors, products, sums"
     )
+    parser.add_argument(
+        "--watchdog",
+        metavar="S",
+        type=int,
+        help=f"end the job if a rank is missing for S seconds; default {SECONDS:g}, 0 for never",
+    )
 
 
 def run_train(options: argparse.Namespace) -> int:
     """Train alone, or as one of the ranks that mpiexec started."""
     if not options.distributed:
-        if options.exchange is not None:
-            raise ValueError("`--exchange` is for --distributed")
+        for name in ("exchange", "watchdog"):
+            if getattr(options, name) is not None:
+                raise ValueError(f"`--{name}` is for --distributed")
         return train_on(options)
-    ranks = world(exchange=options.exchange or "auto")
+    seconds = SECONDS if options.watchdog is None else options.watchdog or None
+    ranks = world(exchange=options.exchange or "auto", watchdog=seconds)
     if ranks.rank > 0:  # only rank 0 speaks; an error that ends the job is printed all the same
         sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     return train_on(options, comm=ranks)
