@@ -249,13 +249,33 @@ def launched(job, n, folder):
         )  # fmt: skip
         try:
             status = process.wait(timeout=LIMIT)
+            while there := ranks_in(folder):  # mpiexec may end before they do
+                if time.monotonic() - begun > LIMIT:
+                    raise subprocess.TimeoutExpired("mpiexec", LIMIT)
+                time.sleep(0.02)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
+            for pid in there if process.poll() is not None else ():
+                os.kill(pid, signal.SIGKILL)
             process.wait()
             status = None
         error.seek(0)
         said = error.read() + "".join(path.read_text() for path in folder.glob("*.err"))
         return status, said, time.monotonic() - begun
+
+
+def ranks_in(folder):
+    """Return the pids of the ranks of a job that are still there, by the folder they were told."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+            state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0] if words else "Z"
+        except OSError:
+            continue
+        if b"--child" in words and f'"{folder}"'.encode() in words and state != "Z":
+            found.append(int(entry.name))
+    return found
 
 
 def named(said, fault):
