@@ -50,7 +50,7 @@ def batch(name: str, X: Any, D: int | None = None) -> Batch:
     >>> batch("X", [[1, 2]])
     array([[1., 2.]])
     """
-    Y = floats(table(name, X, D))
+    Y = floats(np.asarray(table(name, X, D)))
     refuse(name, Y, ~np.isfinite(Y), "finite")
     return Y
 

@@ -30,6 +30,7 @@ from ..rules.recipe import Constants, Record, Seen
 from ..rules.scalar import RunningSize
 from . import store
 from .model import require_kind
+from .writing import own_subfolder
 
 FORMAT = 3
 KEPT = 2  # checkpoints of a run
@@ -109,7 +110,7 @@ def read_snapshot(path: Path, run: str) -> Snapshot:
         check(snapshot.state.layers)
         seen = tuple((float(a), float(b), float(c)) for a, b, c in arrays["seen"])
         return snapshot._replace(seen=seen)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from None
 
 
@@ -151,7 +152,7 @@ class CheckpointWriter:
         self.seconds, self.steps = seconds, steps
         self.stop: int | None = None
         self.written = time.monotonic()
-        folder.mkdir(exist_ok=True)
+        own_subfolder(folder)
 
     def due(self, t: int, end: bool) -> bool:
         """Say whether a checkpoint should be written after step t, `end` of an epoch or fit."""

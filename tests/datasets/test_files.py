@@ -460,7 +460,9 @@ def test_a_file_that_unpacks_to_too_much_is_not_unpacked(tmp_path, monkeypatch):
     stored = zip_of(tmp_path / "b.npz", {"X.npy": NPY}, zipfile.ZIP_STORED)
     monkeypatch.setattr(limits, "FREE", 1000)
     monkeypatch.setattr(limits, "RATIO", 2)
-    with pytest.raises(ValueError, match="a.npz` unpacks to 1568 bytes, more than 1[0-9]{3}: give"):
+    with pytest.raises(
+        ValueError, match=r"a.npz` unpacks to 1568 bytes, more than 1[0-9]{3}: give"
+    ):
         load(small)
     with pytest.raises(ValueError, match="more than 1567: give more as `limit`"):
         load(small, limit=1567)
@@ -523,7 +525,7 @@ def test_a_file_that_becomes_shorter_is_one_line(tmp_path, order):
     data = load(path, lazy_above=1)
     os.truncate(path, 50_000)
     for read in (lambda: data.train[:], lambda: data.train[[3, 3000]]):
-        with pytest.raises(ValueError, match="a.npy` has become shorter while it was read"):
+        with pytest.raises(ValueError, match=r"a.npy` has become shorter while it was read"):
             read()
 
 

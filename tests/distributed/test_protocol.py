@@ -46,7 +46,9 @@ def fault(point, kind, rank):
 
 def ends(point, kind, rank=1, **options):
     return World(N).run(
-        lambda comm: faulty_fit(Ranks(comm, check_every=3, **options), fault(point, kind, rank), None)
+        lambda comm: faulty_fit(
+            Ranks(comm, check_every=3, **options), fault(point, kind, rank), None
+        )
     )
 
 
@@ -86,8 +88,10 @@ def test_a_rank_that_does_not_come_is_named(point, lines):
 def test_a_rank_that_has_left_is_named_and_none_that_waits(lines):
     """The mistake: to name whoever has not entered this call, though it waits in an earlier one."""
     found = World(N).run(
-        lambda comm: comm.rank == 2
-        or faulty_fit(Ranks(comm, watchdog=0.4), Fault("none", "none", 0, 0), None)
+        lambda comm: (
+            comm.rank == 2
+            or faulty_fit(Ranks(comm, watchdog=0.4), Fault("none", "none", 0, 0), None)
+        )
     )
     assert found[2] is True
     assert lines[0].startswith("rank 2 did not come")

@@ -140,7 +140,11 @@ def faulty_fit(team, fault, keeper, resume=None, **options):
     hook, ended = Hook(fault, rank), []
     rng = np.random.default_rng(0)
     X = rng.laplace(size=(ROWS, D)) @ rng.uniform(-1, 1, (D, D)).T
-    layers, act, density = rg.init_layers(rng, D, 2), rg.activation("smooth_leaky_relu"), rg.density("sech")
+    layers, act, density = (
+        rg.init_layers(rng, D, 2),
+        rg.activation("smooth_leaky_relu"),
+        rg.density("sech"),
+    )
     own = team is not None and team.shards == "own"
     rows = shard(X, rank, n) if own else X
 
@@ -328,7 +332,9 @@ def run(count, seed, report=print):
             faults += [] if status is None or named(said, fault) else ["rank and cause not named"]
             there = sorted(folder.glob("step-*.npz"))
             snapshot, notes = newest_snapshot(folder, "run")
-            faults += ["checkpoint damaged"] if notes or bool(there) != (snapshot is not None) else []
+            faults += (
+                ["checkpoint damaged"] if notes or bool(there) != (snapshot is not None) else []
+            )
             again = job | {"resume": True, "fault": quiet_fault(point)}
             status, text, _ = launched(again, n if own else int(rng.integers(2, 5)), folder)
             if status != 0:

@@ -95,8 +95,7 @@ def read_all(path: Path, limit: int | None = None) -> dict[str, NDArray[Any]]:
         if len(members) != len(file.infolist()):
             raise ValueError("it has a member that is no array, or two of one name")
         return {
-            key: _read_member(file, info, f"its {info.filename}")
-            for key, info in members.items()
+            key: _read_member(file, info, f"its {info.filename}") for key, info in members.items()
         }
 
 

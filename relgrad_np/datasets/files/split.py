@@ -61,8 +61,8 @@ def split_by_position(name: str, X: NDArray[Any] | FileRows, n: int | None) -> D
     The training rows are read once, in chunks, for their moments.
     """
     notes = [
-        "too large for memory: not shuffled before it is split by position into 80 % train, then 10 %"
-        " validation and 10 % test; shuffle the file's rows if they are in an order",
+        "left in its file: not shuffled before it is split by position into 80 % train, then"
+        " 10 % validation and 10 % test; shuffle the file's rows if they are in an order",
     ]
     converted: list[str] = []
     mapped = _real(name, X, converted)
