@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..core.version import __version__
+from ..datasets.memory import require_reserve
 from ..fitting.records import FitDivergedError
 from ..oracle.commands import register as register_oracle
 from .arguments import Parser
@@ -45,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = show_note
+            require_reserve()
             return int(options.run(options))
     except FitDivergedError as error:
         print(f"{PROGRAM}: the fit diverged: {error}", file=sys.stderr)

@@ -8,7 +8,7 @@ import contextlib
 import math
 from pathlib import Path
 
-RESERVE = 2**26  # bytes that are left to NumPy, BLAS and Python
+RESERVE = 2**27  # bytes that are left to Python and to BLAS, which ends a process without them
 
 
 def available() -> float:
@@ -18,6 +18,15 @@ def available() -> float:
     True
     """
     return max(0.0, min(_machine(), _group(), _address_space()) - RESERVE)
+
+
+def require_reserve() -> None:
+    """Refuse to begin where a BLAS would not find the memory for its own buffers: ValueError.
+
+    >>> require_reserve()
+    """
+    if available() <= 0:
+        raise ValueError(f"less than {gib(RESERVE)} of memory is free: too little to begin")
 
 
 def require_memory(needed: float, what: str, way_out: str) -> None:

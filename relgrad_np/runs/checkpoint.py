@@ -19,6 +19,7 @@ from ..core.full_rank import FullRank
 from ..core.network import Layer
 from ..core.steps import Factors
 from ..core.tracking import Tracked
+from ..datasets.files.limits import one_line
 from ..fitting.average import Average
 from ..fitting.falls import Best
 from ..fitting.records import Epoch
@@ -111,7 +112,7 @@ def read_snapshot(path: Path, run: str) -> Snapshot:
         seen = tuple((float(a), float(b), float(c)) for a, b, c in arrays["seen"])
         return snapshot._replace(seen=seen)
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from None
+        raise ValueError(f"{type(error).__name__}: {one_line(error)}") from None
 
 
 def newest_snapshot(folder: Path, run: str) -> tuple[Snapshot | None, list[str]]:

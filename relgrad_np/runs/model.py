@@ -10,6 +10,7 @@ from ..core.activations import Activation, activation
 from ..core.arrays import check, to_numpy
 from ..core.densities import Density, density
 from ..core.network import Layer, Layers
+from ..datasets.files.limits import one_line
 from ..datasets.transforms import Chain
 from . import store
 
@@ -93,7 +94,9 @@ def load(path: str | os.PathLike[str], *, limit: int = LIMIT) -> Model:
             header["config"],
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"`{os.fspath(path)}` is not a relgrad_np model: {error}") from None
+        raise ValueError(
+            f"`{os.fspath(path)}` is not a relgrad_np model: {one_line(error)}"
+        ) from None
 
 
 def in_float64(layers: Layers) -> Layers:

@@ -485,7 +485,9 @@ def test_archives_with_links_or_twice_the_same_name_are_refused(tmp_path):
     link = zipfile.ZipInfo("X.npy")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     twice = "has two members of one name"
-    for first, second, words in ((link, None, "has a link among"), ("X.npy", "x.npy", twice)):
+    cases = [(link, None, "has a link among"), ("X.npy", "x.npy", twice)]
+    cases += [(name, None, "has a member outside") for name in ("/X.npy", "a/../../X.npy")]
+    for first, second, words in cases:
         with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
             for name in filter(None, (first, second)):
                 file.writestr(name, NPY)

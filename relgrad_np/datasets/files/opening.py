@@ -79,6 +79,9 @@ def open_archive(path: Path, name: str) -> Iterator[Archive]:
         archive.size = os.fstat(file.fileno()).st_size
         seen: set[str] = set()
         for info in archive.infolist():
+            parts = info.filename.replace("\\", "/").split("/")
+            if parts[0] == "" or ".." in parts:
+                raise ValueError(f"{name} has a member outside of itself, {_short(info)}")
             if stat.S_ISLNK(info.external_attr >> 16):
                 raise ValueError(f"{name} has a link among its members, {_short(info)}")
             if (key := info.filename.lower()) in seen:
