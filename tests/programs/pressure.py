@@ -161,7 +161,7 @@ def run(count, seed, report=print):
                 faults.append("nothing written")
             if new is not None and new.exists():
                 shutil.rmtree(new) if new.is_dir() else new.unlink()
-            faults += ["a leftover"] if [p for p in disk.rglob("*.partial")] else []
+            faults += ["a leftover"] if list(disk.rglob("*.partial")) else []
             ends["disk" if full else "memory", status] += 1
             if faults:
                 wrong += 1
