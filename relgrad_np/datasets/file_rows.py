@@ -42,7 +42,7 @@ class FileRows:
     (array([[2., 3.], [4., 5.]]), array([4., 0.]), (1, 2))
     """
 
-    ndim = 2
+    ndim, in_file = 2, True
 
     def __init__(
         self,

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .file_rows import FileRows
-
 Batch = NDArray[np.float64]
 Columns = tuple[str, ...] | None  # names of columns, or None where they go by their index
 CHUNK = 2**24  # bytes of float64 in one pass over rows that may not fit into memory
@@ -23,8 +21,8 @@ def table(name: str, X: Any, D: int | None = None) -> NDArray[Any]:
     >>> table("X", [[1, 2]])
     array([[1, 2]])
     """
-    # of a memory-mapped file this is a view, and one that is left in its file is not read
-    rows: Any = X if isinstance(X, FileRows) else np.asarray(X)
+    # of a memory-mapped file this is a view, and `FileRows` are not read
+    rows: Any = X if getattr(X, "in_file", False) else np.asarray(X)
     if rows.dtype.kind not in "iuf":
         raise ValueError(f"`{name}` must hold real numbers, got {rows.dtype}")
     if rows.ndim != 2 or not rows.size or (D is not None and rows.shape[1] != D):

@@ -1,6 +1,6 @@
 """Open archives that are made to fill the memory, or to reach other files: each is refused.
 
-    python tests/programs/bombs.py --count 100 --seed 0
+    python -m tests.programs.bombs --count 100 --seed 0
 
 Every one is opened as a model, a checkpoint, a data set of one's own and, where it can be one, a
 standard set, each in a process of its own. Allowed: ValueError or OSError, in one line, below 300 MB

@@ -1,6 +1,6 @@
 """Damage what a run leaves on disk and open it: as it was, or refused in one line, nothing else.
 
-    python tests/programs/fuzz_runs.py --count 10000 --seed 0
+    python -m tests.programs.fuzz_runs --count 10000 --seed 0
 
 A model, a checkpoint or a config.json is damaged: its bytes; or its header or arrays, and then its
 checksum is made anew, as somebody would who means harm. Damaged bytes must be refused by ValueError

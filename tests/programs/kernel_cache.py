@@ -1,6 +1,6 @@
 """Stored machine code is that of these sources, this Numba and this processor, whoever compiles.
 
-    python tests/programs/kernel_cache.py
+    python -m tests.programs.kernel_cache
 
 In a copy of the package: a kernel that another one calls is changed, and the next run shows it; two
 processes compile at once; the folder can't be written to; the code is another processor's, or

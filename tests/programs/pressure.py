@@ -1,6 +1,6 @@
 """Run commands with too little memory and on too small a disk: exit 2 or success, nothing is lost.
 
-    python tests/programs/pressure.py --commands 40 --seed 0       (Linux; the disk needs root)
+    python -m tests.programs.pressure --commands 40 --seed 0       (Linux; the disk needs root)
 
 Each command runs with an address space of a few MB to some hundreds of MB more than it needs to
 start (`ulimit -v`), or on a tmpfs with little room left. Allowed: exit status 0; or 2, with one line

@@ -1,6 +1,6 @@
 """Let one of 2 to 4 ranks fail at every point of a fit, in every way: the others end, and say why.
 
-    python tests/programs/rank_faults.py --runs 200 --seed 0
+    python -m tests.programs.rank_faults --runs 200 --seed 0
 
 A run is `mpiexec -n 2..4` of this file as a child, which fits with a checkpoint every second step.
 At a point of the table in docs/distributed.md one rank raises an error, has no memory, exits, leaves

@@ -21,6 +21,7 @@ import numpy as np
 
 Arrays = dict[str, Any]
 LIMIT = 1 << 28  # bytes of one file, and of all its arrays
+MEMBERS = 10_000  # of one archive
 
 
 def npy_bytes(x: Any) -> bytes:
@@ -134,6 +135,8 @@ def parse_npz(raw: bytes, name: str) -> Arrays:
     {'x': array([1.5])}
     """
     found: Arrays = {}
+    if raw.count(b"PK\x01\x02") > MEMBERS:  # each of which costs memory before it is read
+        raise ValueError(f"{name}: more than {MEMBERS} members")
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as file:
             if sum(info.file_size for info in file.infolist()) > LIMIT:
