@@ -76,7 +76,7 @@ class Watchdog:
 
         All are heard where a rank has entered another call than the others.
         """
-        lately = {rank: at for rank, (when, at) in self.heard.items() if waited - when < 3 * pace}
+        lately = {rank: at for rank, (when, at) in self.heard.items() if waited - when < 5 * pace}
         lately[self.rank] = self.place
         silent = [rank for rank in range(self.n) if rank not in lately]
         if silent:

@@ -18,6 +18,7 @@ import stat
 import struct
 import sys
 import tempfile
+import warnings
 import zipfile
 import zlib
 from collections import Counter
@@ -132,16 +133,9 @@ def duplicates(path, rng):
     with zipfile.ZipFile(path, "w") as file:
         for _ in range(int(rng.integers(2, 9))):
             name = str(rng.choice(KEYS[:1]))
-            with warnings_off():
+            with warnings.catch_warnings():  # zipfile warns of the second one
+                warnings.simplefilter("ignore")
                 file.writestr(f"{name if rng.random() < 0.5 else name.swapcase()}.npy", SMALL)
-
-
-def warnings_off():
-    import warnings
-
-    caught = warnings.catch_warnings()
-    warnings.simplefilter("ignore")
-    return caught
 
 
 def links(path, rng):
@@ -220,7 +214,9 @@ def openers(path):
 def opened(action):
     """Open in a process of its own; return what came of it, and its peak of memory in bytes."""
     reader, writer = os.pipe()
-    pid = os.fork()
+    with warnings.catch_warnings():  # Python warns where there are threads
+        warnings.simplefilter("ignore")
+        pid = os.fork()
     if pid == 0:
         signal.alarm(SECONDS)
         try:

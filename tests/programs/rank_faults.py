@@ -39,6 +39,7 @@ POINTS = (
 )
 KINDS = ("error", "memory", "exit", "leave", "kill", "stall", "stop")
 WATCHDOG = 3.0  # seconds, in the children
+pause = time.sleep  # which a test replaces
 D, ROWS, BATCH, EPOCHS = 3, 50, 13, 3
 
 
@@ -78,7 +79,8 @@ class Hook:
             os._exit(3)
         if kind in ("kill", "stop"):
             os.kill(os.getpid(), signal.SIGKILL if kind == "kill" else signal.SIGSTOP)
-        time.sleep(self.fault.seconds if kind == "stall" else 0.0)
+        if kind == "stall":
+            pause(self.fault.seconds)
 
 
 @dataclass(frozen=True)
