@@ -195,7 +195,7 @@ def outcome(path, read, truth):
 def run(count, seed, report=print):
     """Return how many went wrong."""
     warnings.simplefilter("error")
-    counts, wrong = Counter(), 0
+    counts, wrong, limit = Counter(), 0, max(BYTES, memory() + BYTES // 2)
     with tempfile.TemporaryDirectory() as folder:
         everything = prepare(Path(folder))
         kinds = list(everything)
@@ -220,7 +220,7 @@ def run(count, seed, report=print):
             loose = anew or kind == "config"  # config.json has no checksum
             what, bad = outcome(path, read, None if loose else truth[kind])
             counts[kind, what] += 1
-            if bad or memory() > BYTES:
+            if bad or memory() > limit:
                 wrong += 1
                 report(
                     f"case {i}, {kind}, {'new checksum' if anew else 'damaged'}: {bad or 'memory'}"
