@@ -11,6 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+PIECE = 2**20  # bytes that are read at a time
+
+
+def read_at(number: int, n: int, place: int) -> bytes:
+    """Return up to n bytes of an open file, from a place on; fewer at its end.
+
+    >>> read_at(os.open(os.devnull, os.O_RDONLY), 3, 0)
+    b''
+    """
+    if hasattr(os, "pread"):
+        return os.pread(number, n, place)
+    os.lseek(number, place, os.SEEK_SET)  # on other systems; a file of one thread
+    return os.read(number, n)
+
 
 class Descriptor:
     """A file that is open to be read for as long as somebody refers to it.
@@ -118,8 +132,8 @@ class FileRows:
         columns = range(D) if self.fortran else range(1)
         starts = [self.offset + j * self.column * size for j in columns]
         places = [start + row * width for start in starts for row in rows]
-        descriptor = self.file.number
-        data = b"".join([os.pread(descriptor, width, place) for place in places])
+        number = self.file.number
+        data = b"".join([read_at(number, width, place) for place in places])
         if len(data) != len(places) * width:
             self._refuse()
         found = np.frombuffer(bytearray(data), self.dtype)
@@ -128,12 +142,13 @@ class FileRows:
     def _fill(self, array: NDArray[Any], place: int) -> None:
         """Read into an array, from this place of the file."""
         flat: Any = array.reshape(-1).view(np.uint8)  # the same memory
-        left, descriptor = memoryview(flat), self.file.number
+        left = memoryview(flat)
         while left:
-            n = os.preadv(descriptor, [left], place)
-            if n == 0:
+            data = read_at(self.file.number, min(len(left), PIECE), place)
+            if not data:
                 self._refuse()
-            left, place = left[n:], place + n
+            left[: len(data)] = data
+            left, place = left[len(data) :], place + len(data)
 
     def _refuse(self) -> None:
         raise ValueError(
