@@ -16,6 +16,18 @@ def note(text: str) -> None:
     print(f"{PROGRAM}: note: {text}", file=sys.stderr)
 
 
+def one_line(error: BaseException) -> str:
+    """Return what an error says, in one line; what it is called, if it says nothing.
+
+    >>> one_line(OSError(28, "No space")), one_line(MemoryError())
+    ('[Errno 28] No space', 'not enough memory')
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return f"not enough memory: {text}" if text else "not enough memory"
+    return text or type(error).__name__
+
+
 def wants_bar() -> bool:
     """Say whether to show a progress bar: to a person at a terminal who has tqdm.
 

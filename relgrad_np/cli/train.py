@@ -14,6 +14,7 @@ from ..datasets import NAMES, STANDARD, Dataset, load
 from ..distributed.keepers import SilentKeeper
 from ..distributed.ranks import Ranks
 from ..distributed.together import fit, together, world
+from ..distributed.waiting import SECONDS
 from ..fitting.declared import declared
 from ..fitting.records import FitDivergedError
 from ..fitting.snapshots import Snapshot
@@ -25,7 +26,7 @@ from ..runs.pictures import draw
 from ..runs.settings import Settings, settings_for
 from ..runs.training import Prepared, Run, model_of, prepare, train, watch_condition
 from .arguments import Command, add_settings, positive
-from .console import PROGRAM, asked_to_stop, note, wants_bar
+from .console import PROGRAM, asked_to_stop, note, one_line, wants_bar
 from .data import absolute, data_dir, fingerprint_of, folder_looked_in
 
 
@@ -67,15 +68,23 @@ def register(command: Command) -> None:
     parser.add_argument(
         "--exchange", metavar="NAME", help="what the ranks send: auto, factors, products, sums"
     )
+    parser.add_argument(
+        "--watchdog",
+        metavar="S",
+        type=int,
+        help=f"end the job if a rank is missing for S seconds; default {SECONDS:g}, 0 for never",
+    )
 
 
 def run_train(options: argparse.Namespace) -> int:
     """Train alone, or as one of the ranks that mpiexec started."""
     if not options.distributed:
-        if options.exchange is not None:
-            raise ValueError("`--exchange` is for --distributed")
+        for name in ("exchange", "watchdog"):
+            if getattr(options, name) is not None:
+                raise ValueError(f"`--{name}` is for --distributed")
         return train_on(options)
-    ranks = world(exchange=options.exchange or "auto")
+    seconds = SECONDS if options.watchdog is None else options.watchdog or None
+    ranks = world(exchange=options.exchange or "auto", watchdog=seconds)
     if ranks.rank > 0:  # only rank 0 speaks; an error that ends the job is printed all the same
         sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     return train_on(options, comm=ranks)
@@ -98,8 +107,24 @@ def train_on(options: argparse.Namespace, comm: Ranks | None = None) -> int:
     if not options.resume:
         job = job._replace(config=run_folder.create(folder, job.config))
     with run_folder.locked(folder):
-        status = train_in(folder, job, prepared, options, comm)
-    return status if comm is None else int(comm.agreement.share(status))
+        try:
+            status, run = train_in(folder, job, prepared, options, comm)
+        except Exception:
+            if not options.resume:  # nobody needs a run that has no checkpoint yet
+                run_folder.discard(folder)
+            raise
+    status = status if comm is None else int(comm.agreement.share(status))
+    if run is not None:
+        pictures(folder, job.data, run)  # which takes seconds: no other rank waits for it
+    return status
+
+
+def pictures(folder: Path, data: Dataset, run: Run) -> None:
+    """Draw; a picture that can't be drawn is a note, for the model has been written."""
+    try:
+        draw(folder, data, run)
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:
+        note(f"not all pictures are drawn: {one_line(error)}")
 
 
 def new_job(options: argparse.Namespace) -> Job:
@@ -164,8 +189,11 @@ def follow(prepared: Prepared, comm: Ranks) -> int:
 
 def train_in(
     folder: Path, job: Job, prepared: Prepared, options: argparse.Namespace, comm: Ranks | None
-) -> int:
-    """Train in a locked run folder, from its newest checkpoint if it has one."""
+) -> tuple[int, Run | None]:
+    """Train in a locked run folder, from its newest checkpoint if it has one.
+
+    Returns the exit status, and the run if it has come to its end.
+    """
     writer = CheckpointWriter(
         folder / "checkpoints",
         job.config["run"],
@@ -201,9 +229,9 @@ def train_in(
             f"{PROGRAM} train --resume --out {shlex.quote(str(folder))}",
             file=sys.stderr,
         )
-        return 128 + stop
-    finish(folder, job.data, run, options.json)
-    return 0
+        return 128 + stop, None
+    finish(folder, run, options.json)
+    return 0, run
 
 
 def last_checkpoint(folder: Path, writer: CheckpointWriter, resume: bool) -> Snapshot | None:
@@ -216,7 +244,7 @@ def last_checkpoint(folder: Path, writer: CheckpointWriter, resume: bool) -> Sna
         note(f"{text}; going on from the one before")
     if resume and snapshot is None:
         history = folder / "history.jsonl"
-        if (folder / "model.npz").exists() or (history.exists() and history.read_text()):
+        if (folder / "model.npz").exists() or (history.exists() and history.stat().st_size):
             raise ValueError(
                 f"the checkpoints of {str(folder)!r} are gone, and the run has been further than "
                 "its start: begin another one"
@@ -225,12 +253,11 @@ def last_checkpoint(folder: Path, writer: CheckpointWriter, resume: bool) -> Sna
     return snapshot
 
 
-def finish(folder: Path, data: Dataset, run: Run, as_json: bool) -> None:
-    """Write the model and the report, print the report, and draw."""
+def finish(folder: Path, run: Run, as_json: bool) -> None:
+    """Write the model and the report, and print the report."""
     run_folder.finish(folder, run)
     if as_json:
         print(run_folder.strict_json({**run.report._asdict(), "folder": str(folder)}))
     else:
         print(run.report.text())
         print(f"written: {folder}")
-    draw(folder, data, run)

@@ -10,10 +10,11 @@ import numpy as np
 from ..core.sampling import sample
 from ..datasets import load as load_data
 from ..datasets.files.own import is_own_file
+from ..datasets.memory import require_memory
 from ..runs.evaluation import Evaluation, evaluate_file, evaluate_own, evaluate_set
 from ..runs.folder import read_config, strict_json
 from ..runs.model import Model, in_float64, load
-from ..runs.store import atomic
+from ..runs.writing import atomic
 from .arguments import Command, positive, seed_number
 from .console import PROGRAM
 from .data import absolute, data_dir, fingerprint_of
@@ -73,6 +74,10 @@ def run_sample(options: argparse.Namespace) -> int:
     model = finished(options.folder)
     require_new(options.out)
     layers, rng = in_float64(model.layers), np.random.default_rng(options.seed)
+    D, L = layers[0].b.shape[0], len(layers)
+    require_memory(  # Zs and Ys of the pass back, and what solves for them
+        8.0 * options.n * D * (4 * L + 8), f"`-n` {options.n} rows of {D} columns", "draw fewer"
+    )
     Z, _ = sample(layers, rng, options.n, model.activation, model.density)
     write_rows(options.out, model.transforms.inverse(Z))
     print(f"written: {options.out}, {options.n} rows of {Z.shape[1]} columns in data space")

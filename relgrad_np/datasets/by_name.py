@@ -24,6 +24,7 @@ def load(
     data_dir: str | os.PathLike[str] | None = None,
     *,
     lazy_above: int = LAZY_ABOVE,
+    limit: int | None = None,
 ) -> Dataset:
     """Return a data set: a name, a file of one's own, or an array or pandas DataFrame.
 
@@ -38,9 +39,10 @@ def load(
     array or DataFrame
                as a file
 
-    A .npy file (or np.memmap) of more than `lazy_above` bytes is memory-mapped. Then `lazy` is
-    True, `train` holds its rows as they are in the file, and `transforms.forward(batch)` brings
-    them to model space.
+    The rows of a .npy file (or np.memmap) of more than `lazy_above` bytes stay in the file. Then
+    `lazy` is True, `train` has them as they are there, and `transforms.forward(batch)` brings them
+    to model space. `limit`: bytes to which an .npz of your own may unpack; None: 64 MiB, or 100
+    times the size of the file if that is more.
 
     `n` caps the training rows: the first n after the set's own shuffle are kept. All randomness
     comes from `numpy.random.default_rng(seed)`; moments are those of the training rows.
@@ -61,7 +63,7 @@ def load(
         return own_array(name, rng, n, lazy_above)
     name = os.fspath(name)
     if is_own_file(name):
-        return own_file(name, rng, n, lazy_above)
+        return own_file(name, rng, n, lazy_above, limit)
     one_of("data", name, (*NAMES, *STANDARD, "a file .npy, .npz or .csv"))
     if name in STANDARD:
         return load_standard(name, rng, n, data_dir)

@@ -21,12 +21,14 @@ def table(name: str, X: Any, D: int | None = None) -> NDArray[Any]:
     >>> table("X", [[1, 2]])
     array([[1, 2]])
     """
-    rows: NDArray[Any] = np.asarray(X)  # of a memory-mapped file this is a view
+    # of a memory-mapped file this is a view, and `FileRows` are not read
+    rows: Any = X if getattr(X, "in_file", False) else np.asarray(X)
     if rows.dtype.kind not in "iuf":
         raise ValueError(f"`{name}` must hold real numbers, got {rows.dtype}")
     if rows.ndim != 2 or not rows.size or (D is not None and rows.shape[1] != D):
         raise ValueError(f"`{name}` must have shape (N, {D or 'D'}), N >= 1, got {rows.shape}")
-    return rows
+    found: NDArray[Any] = rows
+    return found
 
 
 def floats(X: NDArray[Any]) -> Batch:
@@ -46,7 +48,7 @@ def batch(name: str, X: Any, D: int | None = None) -> Batch:
     >>> batch("X", [[1, 2]])
     array([[1., 2.]])
     """
-    Y = floats(table(name, X, D))
+    Y = floats(np.asarray(table(name, X, D)))
     refuse(name, Y, ~np.isfinite(Y), "finite")
     return Y
 

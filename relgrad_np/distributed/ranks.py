@@ -4,15 +4,13 @@ Before the first batch the ranks compare what they have, and an error on one is 
 then on an error on one rank ends the job: the others wait for its arrays, and can't go on without.
 """
 
-import os
-import sys
 import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
 
-from ..core.arguments import one_of, whole
+from ..core.arguments import number, one_of, whole
 from ..core.arrays import Array, to_numpy
 from ..fitting.snapshots import Keeper, Snapshot
 from ..fitting.team import Counts, Team
@@ -23,6 +21,7 @@ from .facts import shapes, summary, versions
 from .keepers import SharedKeeper
 from .messages import Messages
 from .train_step import train_step
+from .waiting import SECONDS, end_job
 
 
 class Ranks(Team):
@@ -44,6 +43,9 @@ class Ranks(Team):
         The constants of the model; None: those of `exchange.Machine`.
     cuda_aware : bool
         Whether MPI reads CuPy's arrays; None: as the environment says.
+    watchdog : float
+        Seconds for which a rank that does not come is waited for; then the job ends with a line
+        that names it. None: for ever. Take more than your slowest callback or keeper needs.
 
     Raises
     ------
@@ -60,13 +62,16 @@ class Ranks(Team):
         check_every: int = 100,
         machine: Machine | None = None,
         cuda_aware: bool | None = None,
+        watchdog: float | None = SECONDS,
     ) -> None:
         if not hasattr(comm, "Iallgatherv"):
             raise TypeError(f"`comm` must be an mpi4py communicator, got {type(comm).__name__}")
         self.exchange = one_of("exchange", exchange, ("auto", *EXCHANGES))
         self.shards = one_of("shards", shards, ("shared", "own"))
         self.check_every, self.machine = whole("check_every", check_every), machine
-        self.messages = Messages(comm, cuda_aware)
+        if watchdog is not None:
+            number("watchdog", watchdog, 0.0, float("inf"), "positive")
+        self.messages = Messages(comm, cuda_aware, watchdog)
         self.rank, self.n = self.messages.rank, self.messages.n
         self.agreement = Agreement(self.messages)
         self.sizes: Counts = ()  # rows of each rank, if they have rows of their own
@@ -202,6 +207,7 @@ class Ranks(Team):
         **options: Any,
     ) -> tuple[State, StepInfo]:
         """Take a step together, hear of signals, and compare hashes of the layers now and then."""
+        self.messages.watchdog.place = f"step {state.t + 1}"
         after, info, asked = train_step(
             state,
             X,
@@ -212,6 +218,7 @@ class Ranks(Team):
             **options,
         )
         self.shared_keeper.hear(asked)
+        self.messages.watchdog.place = f"a comparison after step {after.t}"
         if after.t % self.check_every == 0:
             self.agreement.require_same_state(after)
         return after, info
@@ -253,12 +260,9 @@ class Ranks(Team):
         """Print one line and end the job: the others wait for this rank and can't be told."""
         where = traceback.extract_tb(error.__traceback__)[-1:]
         at = f" ({where[0].filename}:{where[0].lineno})" if where else ""
-        line = f"relgrad-np: rank {self.rank}: {type(error).__name__}: {one_line(error)}{at}"
-        print(line, file=sys.__stderr__, flush=True)
+        line = f"rank {self.rank}: {type(error).__name__}: {one_line(error)}{at}"
         code = getattr(error, "code", 1)  # SystemExit has one
-        code = code if isinstance(code, int) and code else 1
-        self.messages.comm.Abort(code)
-        os._exit(code)  # Abort may return before the job has ended
+        end_job(self.messages.comm, line, code if isinstance(code, int) and code else 1)
 
 
 def even(N: int, n: int) -> Counts:

@@ -5,11 +5,14 @@ Needs matplotlib, imported when a picture is asked for; no display and no global
 
 import math
 import os
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from .writing import atomic
 
 Path = str | os.PathLike[str]
 Numbers = Sequence[float | None] | NDArray[Any]
@@ -60,7 +63,7 @@ def learning_curve(
             ax.text(0.99, 0.02, note, transform=ax.transAxes, ha="right", color=GREY, fontsize=9)
     ax.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(frameon=False, loc="outside lower center", ncols=3)
-    figure.savefig(path)
+    save(figure, path)
 
 
 def image_grid(
@@ -89,7 +92,7 @@ def image_grid(
         ax.imshow(tile, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
         ax.set_title(title)
         ax.set_axis_off()
-    figure.savefig(path)
+    save(figure, path)
 
 
 def density_2d(
@@ -124,7 +127,7 @@ def density_2d(
         ax.imshow(panel, origin="lower", extent=extent, cmap="viridis", vmin=0, vmax=top)
         ax.set_title(name, fontsize=11)
         ax.tick_params(labelsize=8)
-    figure.savefig(path)
+    save(figure, path)
 
 
 def panels_2d(
@@ -189,7 +192,23 @@ def times(path: Path, D: Sequence[int], relative: Numbers, ordinary: Numbers) ->
         ax.set_xticks(list(D), [str(d) for d in D])
     ax.minorticks_off()
     ax.legend(frameon=False)
-    figure.savefig(path)
+    save(figure, path)
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure, completely or not at all; a link of this name is replaced, not followed.
+
+    >>> import tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "empty.svg"
+    >>> save(canvas((1.0, 1.0)), file)
+    >>> file.read_bytes()[:5]
+    b'<?xml'
+    """
+    file = pathlib.Path(path)
+    if not file.suffix:
+        file = file.with_name(f"{file.name}.png")
+    with atomic(file) as stream:
+        figure.savefig(stream, format=file.suffix[1:])
 
 
 def canvas(size: tuple[float, float]) -> Any:

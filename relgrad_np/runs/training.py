@@ -25,6 +25,7 @@ from ..rules.by_name import NEWTON, make_rule
 from ..rules.presets import PRESETS
 from .devices import array_on, moved, placed
 from .model import Model
+from .needs import require_room
 from .report import RunReport, judge
 from .rows import baseline, rows_of, to_model
 from .settings import Settings
@@ -72,6 +73,8 @@ def prepare(settings: Settings, data: Dataset) -> Prepared:
         raise ValueError(
             f"`fresh_noise` needs a rule of minibatches: {NEWTON!r} sees the same rows"
         )
+    rule = rule if rule == NEWTON else make_rule(rule, settings.learning_rate)
+    require_room(settings, rule, data, START_ROWS)
     X, transform = rows_of(data, dtype, settings.fresh_noise)
     if rule == NEWTON and transform is not None:  # a lazy set: all rows at once, now
         X, transform = to_model(data, X, dtype), None
@@ -84,7 +87,7 @@ def prepare(settings: Settings, data: Dataset) -> Prepared:
     like = array_on(settings.device, dtype)
     start = moved(init_layers(rng, D, L, kind=settings.init, X=first, activation=act), like)
     options = settings.of_fit() | {
-        "rule": rule if rule == NEWTON else make_rule(rule, settings.learning_rate),
+        "rule": rule,
         "learning_rate": settings.learning_rate if rule == NEWTON else None,  # else in the rule
         "X": placed(X, like, transform),
         "transform": transform,

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import relgrad_np as rg
+from relgrad_np.datasets import memory
+from relgrad_np.runs import training
 
-from .commands import SMALL, run
+from .commands import FEW, SMALL, run
 
 
 def test_evaluate_and_sample(capsys, tmp_path):
@@ -88,3 +90,38 @@ def test_an_unfinished_run_says_how_to_end_it(capsys, tmp_path, finished):
         status, _, err = run(capsys, *command)
         assert status == 2
         assert "has no model yet: end it with relgrad-np train --resume" in err
+
+
+def test_what_does_not_fit_into_memory_is_refused_before_it_is_begun(
+    capsys, finished, tmp_path, monkeypatch
+):
+    status, _, err = run(capsys, "sample", finished, "-n", 10**11, "--out", tmp_path / "x.npy")
+    assert status == 2
+    assert "`-n` 100000000000 rows of 2 columns needs about" in err
+    assert "free: draw fewer" in err
+    np.save(tmp_path / "wide.npy", np.random.default_rng(0).normal(size=(400, 300)))
+    new = tmp_path / "new"
+    wide = ["train", tmp_path / "wide.npy", "--out", new, "--layers", "3"]
+    status, _, err = run(capsys, *wide, "--rule", "natural")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "546.8 GiB" in err
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "available", lambda: 2**20)
+        status, _, err = run(capsys, *wide)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "a fit of 320 x 300 numbers by 3 layers needs about" in err
+    assert not new.exists()
+
+
+def test_no_memory_is_one_line_and_leaves_nothing_half_written(capsys, tmp_path, monkeypatch):
+    def fit(*args, **options):
+        raise MemoryError("Unable to allocate 9 GiB")
+
+    monkeypatch.setattr(training, "fit", fit)
+    new = tmp_path / "new"
+    status, _, err = run(capsys, "train", "toy:rings", *FEW, "--out", new)
+    assert (status, err) == (
+        2, "relgrad-np: error: not enough memory: Unable to allocate 9 GiB\n",
+    )  # fmt: skip
+    assert not new.exists()
+    assert list(tmp_path.iterdir()) == []

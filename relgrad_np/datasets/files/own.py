@@ -1,4 +1,4 @@
-"""Data of your own: a .npy (memory-mapped if large), .npz or .csv file, an array, a DataFrame.
+"""Data of your own: a .npy (left in its file if large), .npz or .csv file, an array, a DataFrame.
 
 Nothing here runs what a file holds: no pickle is ever opened. The size that a header announces is
 compared with the bytes that are there before any memory is asked for. Each error is one line that
@@ -13,19 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..file_rows import FileRows
 from ..record import Dataset, RawTable
 from ..rows import Columns
 from .csv import read_csv
 from .frame import is_frame, read_frame
-from .npy import map_npy, read_npy
+from .npy import read_npy, rows_of_npy
 from .npz import read_npz
 from .split import split_by_position, split_shuffled
 
-LAZY_ABOVE = 512 * 2**20  # bytes of a .npy file beyond which it is memory-mapped
-READERS: dict[str, Callable[[Path], RawTable]] = {
-    ".npy": lambda path: RawTable(read_npy(path)),
+LAZY_ABOVE = 512 * 2**20  # bytes of a .npy file beyond which its rows stay there
+READERS: dict[str, Callable[[Path, int | None], RawTable]] = {
+    ".npy": lambda path, _: RawTable(read_npy(path)),
     ".npz": read_npz,
-    ".csv": read_csv,
+    ".csv": lambda path, _: read_csv(path),
 }
 
 
@@ -43,13 +44,15 @@ def own_file(
     rng: np.random.Generator,
     n: int | None = None,
     lazy_above: int = LAZY_ABOVE,
+    limit: int | None = None,
 ) -> Dataset:
     r"""Return the Dataset of a .npy, .npz or .csv file.
 
     The rows are shuffled by `rng`; the first 80 % train, 10 % validate, 10 % test. An .npz with
     x_train and one or both of x_validation (x_valid, x_val) and x_test has been split already; a
     split that is missing is cut from the end of the shuffled x_train, 10 % of it. A .npy of more
-    than `lazy_above` bytes is not shuffled, but split by position.
+    than `lazy_above` bytes is not shuffled, but split by position. An .npz may unpack to `limit`
+    bytes, see `read_named`.
 
     FileNotFoundError, or ValueError for what can't be read as finite real numbers (N, D).
 
@@ -63,8 +66,8 @@ def own_file(
     path = _existing(path)
     suffix = path.suffix.lower()
     if suffix == ".npy" and path.stat().st_size > lazy_above:
-        return split_by_position(str(path), map_npy(path), n)
-    return split_shuffled(str(path), READERS[suffix](path), rng, n)
+        return split_by_position(str(path), rows_of_npy(path), n)
+    return split_shuffled(str(path), READERS[suffix](path, limit), rng, n)
 
 
 def own_array(
@@ -88,22 +91,22 @@ def own_array(
     )
 
 
-def raw_rows(path: str | os.PathLike[str]) -> tuple[NDArray[Any], Columns]:
+def raw_rows(path: str | os.PathLike[str]) -> tuple[NDArray[Any] | FileRows, Columns]:
     """Return all rows of a file, unchanged and in their order, and the names of its columns.
 
-    A .npy is memory-mapped; the splits of an .npz follow one another.
+    A .npy is read when its rows are asked for; the splits of an .npz follow one another.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "my.npy"
     >>> np.save(path, np.arange(4).reshape(2, 2))
-    >>> raw_rows(path)[0].tolist()
+    >>> raw_rows(path)[0][:].tolist()
     [[0, 1], [2, 3]]
     """
     path = _existing(path)
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return map_npy(path), None
-    found = READERS[suffix](path)
+        return rows_of_npy(path), None
+    found = READERS[suffix](path, None)
     parts = [part for part in (found.train, found.validation, found.test) if part is not None]
     return np.concatenate(parts), found.columns
 
