@@ -217,6 +217,12 @@ def test_advice_says_what_remains():
     assert report.mistake == after.mistake == "R_b_without_b"
 
 
+def test_a_convention_is_tried_beside_a_mistake_that_makes_two_stages_wrong():
+    lines = mistakes["G_reversed"].lines  # G_W and G_b
+    report = check(diagnosis.with_convention("base", "unnormalised", lines), FEW)
+    assert (report.undeclared, report.mistake) == ({"base": "unnormalised"}, "G_reversed")
+
+
 def test_files_are_converted_again_and_where_W_was_misread_this_is_said():
     run = diagnosis.with_convention("weights", "transposed", mistakes["R_b_without_b"].lines)
     found = [(case, run(case.problem), "float64") for case in FEW.where(last_layer="affine").cases]

@@ -13,6 +13,7 @@ few rows on one rank. Status 1 if anything was otherwise.
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -231,7 +232,7 @@ def child(text):
     )
     fault = Fault(**job["fault"])
     resume = newest_snapshot(folder, "run")[0] if job["resume"] else None
-    comm.Barrier()
+    print(team.processes(), file=sys.stderr, flush=True)
     keeper = CheckpointWriter(folder, "run", 3600) if comm.rank == 0 else None
     if fault.point == "before":
         Hook(fault, comm.rank).reach("before")
@@ -285,8 +286,11 @@ def ranks_in(folder):
 
 
 def named(said, fault):
-    """Say whether what a job printed names the rank, and the cause."""
+    """Say whether what a job printed names the rank, and the cause; mpiexec names the process."""
     rank = fault.rank
+    process = re.search(rf"rank {rank} is process (\d+) on", said)
+    if fault.kind == "kill" and process and f"PID {process[1]} RUNNING" in said:
+        return True
     cause = {"error": "no luck", "memory": "MemoryError", "exit": "SystemExit"}.get(fault.kind)
     if fault.point == "before" or cause is None:
         return f"rank {rank} did not come" in said

@@ -125,7 +125,8 @@ class Trials:
             return not any(entry.wrong for o in found for entry in o.entries)
         few = {outcome.problem.id for outcome in self.few}
         left = self._errors([o for o in found if o.problem.id in few])
-        return len(changes) + left <= self.plain.cost
+        # one mistake can make several stages wrong: stages are compared with stages
+        return len(changes) + left <= max(self.plain.cost, self._errors(self.few))
 
     def _run(self, changes: Mapping[str, str], ids: Collection[str] | None) -> list[Outcome]:
         how = self.declared._replace(**changes)
