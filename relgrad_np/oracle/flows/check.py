@@ -1,0 +1,114 @@
+"""Judge a flow by the laws that every invertible density model obeys.
+
+The flow is a few callables of NumPy arrays. Each law is judged by itself: one that raises does not
+end the others, and what was not given is not judged, which the verdict says.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .calls import FlowCalls
+from .evidence import Evidence
+from .flow_report import FlowReport
+from .laws.behaviour import behaviour
+from .laws.density import density
+from .laws.inverse import inverse
+from .laws.jacobian import jacobian
+from .laws.rows import rows
+from .records import EPS, Array, FlowRaised, LawResult, not_judged, wrong
+
+LAWS: dict[str, Callable[[Evidence], LawResult]] = {
+    "rows": rows, "jacobian": jacobian, "inverse": inverse, "density": density,
+    "behaviour": behaviour,
+}  # fmt: skip
+
+
+def check_flow(
+    *,
+    D: int,
+    forward: Callable[[Array], Any] | None = None,
+    inverse: Callable[[Array], Any] | None = None,
+    log_prob: Callable[[Array], Any] | None = None,
+    sample: Callable[[int], Any] | None = None,
+    parameters: Mapping[str, Array] | None = None,
+    gradient: Callable[[Array], Mapping[str, Any]] | None = None,
+    X: Any = None,
+    base: Callable[[Array], Any] | None = None,
+    parts: Sequence[tuple[Any, ...]] | None = None,
+    in_float32: Mapping[str, Callable[..., Any]] | None = None,
+    modes: Callable[[bool], Any] | None = None,
+    dense: Mapping[str, Any] | None = None,
+    vjp: Callable[[Array, Array], Any] | None = None,
+    onto: bool = False,
+    inverse_accuracy: float = 0.0,
+    name: str | None = None,
+    dtype: str = "float64",
+    level: float = 1e-3,
+    seed: int = 0,
+    progress: bool | None = None,
+    notes: Sequence[str] = (),
+) -> FlowReport:
+    """Judge a flow, an invertible map with a density, by its laws; any part of it will do.
+
+    `forward(x (N, D))` returns z (N, D) and log|det dz/dx| (N,). `inverse(z)` returns x, or x and
+    log|det dx/dz|. `log_prob(x)` returns (N,), `sample(n)` x (n, D), or x and their log p.
+    `base(z)`: log density of the latent (N,). `X`: rows inside the domain; else rows are drawn.
+
+    >>> scale = lambda x: (2 * x, np.full(len(x), 2 * np.log(2)))
+    >>> check_flow(D=2, forward=scale, inverse=lambda z: z / 2).verdict
+    'PASS: rows, jacobian, inverse, behaviour; not judged: density'
+    >>> half = lambda x: (2 * x, np.full(len(x), np.log(2)))
+    >>> print(check_flow(D=2, forward=half).verdict)
+    FAIL: log|det J| is 1/2 times the right one: halved, or averaged over D
+    """
+    if dtype not in EPS:
+        raise ValueError(f"unknown dtype {dtype!r}; choose from {', '.join(EPS)}")
+    if forward is None and log_prob is None:
+        raise ValueError("check_flow needs forward or log_prob")
+    calls = FlowCalls(
+        D, forward, inverse, log_prob, sample, base, gradient, vjp, modes, parameters or {},
+        parts or (), in_float32 or {}, dense or {}, dtype, level, seed, onto, inverse_accuracy,
+    )  # fmt: skip
+    evidence, start = Evidence(calls, _rows(X, D)), time.perf_counter()
+    with np.errstate(all="ignore"):
+        results = tuple(_judged(law, LAWS[law], evidence) for law in LAWS)
+    return FlowReport(
+        name or "flow", D, dtype, results, _word(evidence), tuple(notes), (),
+        time.perf_counter() - start,
+    )  # fmt: skip
+
+
+def _rows(X: Any, D: int) -> Array | None:
+    """Return the rows that were given; ValueError where they have another shape."""
+    if X is None:
+        return None
+    X = np.array(X, dtype=float)
+    if X.ndim != 2 or X.shape[1] != D or not len(X):
+        raise ValueError(f"`X` must have shape (N, {D}), got {X.shape}")
+    if not np.isfinite(X).all():
+        raise ValueError("`X` must be finite")
+    return X
+
+
+def _judged(name: str, law: Callable[[Evidence], LawResult], evidence: Evidence) -> LawResult:
+    """Return the result of a law, whatever the flow does."""
+    try:
+        return law(evidence)
+    except FlowRaised as error:
+        if error.missing or error.relation == "domain":
+            return not_judged(name, str(error))
+        return wrong(name, error.relation, str(error))
+    except np.linalg.LinAlgError as error:
+        return not_judged(name, f"linear algebra failed: {error}")
+
+
+def _word(evidence: Evidence) -> str:
+    try:
+        return evidence.rows.word
+    except FlowRaised as error:
+        return str(error)

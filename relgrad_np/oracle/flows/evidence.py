@@ -1,0 +1,177 @@
+"""What several laws look at: rows inside the domain, forward there, its Jacobians.
+
+Without X, rows are drawn: normal at three scales, from `sample`, and by `inverse` of normal rows.
+What is not finite at rows that were drawn lies outside the domain, and is left out.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from .calls import FlowCalls
+from .differences import Jacobians, jacobians
+from .records import Array, FlowRaised
+
+N_ROWS = 64
+FEWEST = 4
+
+
+class ChosenRows(NamedTuple):
+    """The rows to judge at, which of them are the user's own, and what to say about the rest."""
+
+    X: Array
+    given: bool
+    word: str
+
+
+class Evidence:
+    """Rows, forward and Jacobians of a flow, each computed once and when first asked for."""
+
+    def __init__(self, calls: FlowCalls, X: Array | None = None) -> None:
+        self.calls = calls
+        self.given = X
+        self.wrong_log_det: tuple[int, ...] = ()  # rows of X where the law of log|det J| fails
+
+    @cached_property
+    def rows(self) -> ChosenRows:
+        """The rows to judge at."""
+        if self.given is not None:
+            return ChosenRows(self.given[:N_ROWS], True, f"{len(self.given[:N_ROWS])} rows of X")
+        return _drawn(self.calls)
+
+    @property
+    def X(self) -> Array:
+        """The rows to judge at (N, D)."""
+        return self.rows.X
+
+    @cached_property
+    def spread(self) -> Array:
+        """The scale of each column (D,): half the range between the quartiles, else 1."""
+        low, high = np.quantile(self.X, [0.25, 0.75], axis=0)
+        wide = np.asarray((high - low) / 1.35)
+        return np.where((wide > 0) & (len(self.X) >= 8), wide, 1.0)
+
+    @cached_property
+    def forward(self) -> tuple[Array, Array]:
+        """z and log|det J| at X."""
+        return self.calls.z(self.X)
+
+    @cached_property
+    def log_p(self) -> Array:
+        """Log p at X, as `log_prob` returns it."""
+        return self.calls.log_p(self.X)
+
+    @cached_property
+    def jacobians(self) -> Jacobians:
+        """Jacobians at the first rows of X, as many as the size allows."""
+        x = self.X[: self.judged]
+        return jacobians(self.calls, self.calls.z, x, self.spread)
+
+    @property
+    def judged(self) -> int:
+        """How many rows have a Jacobian: 40 in few dimensions, 1 in a thousand."""
+        return int(np.clip(40 * (24 / max(self.calls.D, 24)) ** 2, 1, len(self.X)))
+
+    @cached_property
+    def true_log_det(self) -> Array:
+        """Log|det J| by differences at the first rows of X; NaN where it can't be told."""
+        made = self.jacobians
+        return np.where(made.usable, made.log_det, np.nan)
+
+
+def _drawn(calls: FlowCalls) -> ChosenRows:
+    """Return rows at which everything is finite, from several kinds of draws, interleaved."""
+    rng, D = calls.rng(1), calls.D
+    normal = rng.standard_normal((N_ROWS, D)) * np.resize([1.0, 0.5, 2.0], N_ROWS)[:, None]
+    kinds = [normal]
+    if calls.inverse is not None:
+        kinds += _tried(lambda: calls.x(rng.standard_normal((N_ROWS // 2, D)))[0])
+    if calls.sample is not None:
+        kinds += _tried(lambda: samples_of(calls, N_ROWS // 2)[0])
+    finite = [kind[_inside(calls, kind)] for kind in kinds]
+    lost = len(normal) - len(finite[0])
+    f = "forward" if calls.forward is not None else "log_prob"
+    word = f"{f} is not finite at {lost} of {len(normal)} drawn rows" if lost else ""
+    pool = [x for x in finite if len(x)]
+    if sum(map(len, pool)) < FEWEST:
+        raise FlowRaised(f"{word}: give X, rows inside its domain", relation="domain")
+    order = np.argsort(np.concatenate([np.arange(len(x)) / len(x) for x in pool]), kind="stable")
+    X = np.concatenate(pool)[order][:N_ROWS]
+    more = f"; {word}, which were left out: give X to say where" if lost else ""
+    return ChosenRows(X, False, f"{len(X)} drawn rows{more}")
+
+
+def _tried(make: object) -> list[Array]:
+    """Return [rows], or [] where they can't be made: the law of that callable will say why."""
+    try:
+        made = make()  # type: ignore[operator]
+    except FlowRaised:
+        return []
+    return [made[np.isfinite(made).all(axis=1)]]
+
+
+def _inside(calls: FlowCalls, x: Array) -> Array:
+    """Return at which rows forward and log p are finite."""
+    if not len(x):
+        return np.zeros(0, dtype=bool)
+    ok = np.ones(len(x), dtype=bool)
+    if calls.forward is not None:
+        ok &= np.isfinite(_by_row(calls, x)[0]).all(axis=1)
+    elif calls.log_prob is not None:
+        try:
+            ok &= np.isfinite(calls.log_p(x))
+        except FlowRaised as error:
+            if error.relation != "raises":
+                raise
+            ok &= False
+    return ok
+
+
+def _by_row(calls: FlowCalls, x: Array) -> tuple[Array, Array]:
+    """Return forward of all rows; one by one where all at once raise, NaN where one does."""
+    try:
+        return calls.z(x)
+    except FlowRaised as error:
+        if error.missing or error.relation != "raises":
+            raise
+        first = error
+    z, log_det = np.full(x.shape, np.nan), np.full(len(x), np.nan)
+    for i in range(len(x)):
+        try:
+            z[i : i + 1], log_det[i : i + 1] = calls.z(x[i : i + 1])
+        except FlowRaised:
+            continue
+    if np.isnan(z).all():
+        raise first
+    return z, log_det
+
+
+def samples_of(calls: FlowCalls, n: int) -> tuple[Array, Array | None]:
+    """Return n samples (n, D), and their log p if `sample` returns it.
+
+    >>> samples_of(FlowCalls(D=2, sample=lambda n: np.zeros((n, 2))), 3)[0].shape
+    (3, 2)
+    """
+    try:
+        made = calls.sample(n)  # type: ignore[misc]
+    except NotImplementedError as error:
+        raise FlowRaised("sample is not implemented", True) from error
+    except Exception as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise FlowRaised(f"sample raises {text}") from error
+    x, log_p = made if isinstance(made, tuple | list) and len(made) == 2 else (made, None)
+    x = np.array(x, dtype=float)
+    if x.shape != (n, calls.D):
+        raise FlowRaised(
+            f"sample({n}) returned shape {x.shape}, it must be {(n, calls.D)}", relation="shape"
+        )
+    if log_p is None:
+        return x, None
+    log_p = np.array(log_p, dtype=float)
+    if log_p.shape not in ((n,), (n, 1)):
+        text = f"log p of sample({n}) has shape {log_p.shape}, it must be {(n,)}"
+        raise FlowRaised(text, relation="shape")
+    return x, log_p.reshape(n)

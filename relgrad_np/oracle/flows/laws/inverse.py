@@ -1,0 +1,184 @@
+"""The law of the inverse: it undoes forward, both ways, and its log|det| is the negative.
+
+Allowed: rounding of z, `64 eps (|z| + 1)`, carried through the inverse by its own measured slope,
+and the same the other way round. An inverse that iterates is right to its tolerance only, which is
+declared by `inverse_accuracy`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..evidence import Evidence
+from ..records import OK, WRONG, Array, FlowClaim, LawResult, not_judged, worst
+from ..relations import only_where
+from ..sensitivity import sensitivity
+
+LAW = "inverse"
+LOST = {"float64": 1e-4, "float32": 1e-1}  # a row that inherits a larger relative error is left out
+
+
+def inverse(evidence: Evidence) -> LawResult:
+    """Compare inverse(forward(x)) with x, forward(inverse(z)) with z, and the two log|det|."""
+    calls = evidence.calls
+    if calls.inverse is None or calls.forward is None:
+        missing = "inverse" if calls.inverse is None else "forward"
+        return not_judged(LAW, f"{missing} is not given")
+    z, _ = evidence.forward
+    x = evidence.X
+    rng = calls.rng(2)
+    drawn = rng.standard_normal((len(x), calls.D)) if not evidence.rows.given else z
+    there = _round(evidence, x, z, lambda v: calls.z(v)[0], lambda v: calls.x(v)[0], 3)
+    made, _ = calls.x(drawn)
+    back = _round(evidence, drawn, made, lambda v: calls.x(v)[0], lambda v: calls.z(v)[0], 4)
+    kept_there, kept_back = there[2], back[2]
+    if not (kept_there.any() or kept_back.any()):
+        return not_judged(LAW, "no row keeps enough digits on the way there and back")
+    claims: list[FlowClaim] = []
+    units = 0.0
+    for (error, allowed, kept), a, b, f, words in (
+        (there, x, z, "x", "inverse(forward(x)) is not x"),
+        (back, drawn, made, "z", "forward(inverse(z)) is not z"),
+    ):
+        bad = kept & ~(error <= allowed).all(axis=1)
+        units = max(units, worst(error[kept], allowed[kept]))
+        if bad.any() and not claims:
+            claims.append(_claim(evidence, a, b, error, bad, kept, f, words))
+    log_det = _log_det(evidence, z[kept_there], claims)
+    units = max(units, log_det[0])
+    notes = ()
+    left = int((~kept_there).sum() + (~kept_back).sum())
+    text = f"{int(kept_there.sum())} rows there and back, {int(kept_back.sum())} back and there"
+    text += f"; {left} keep too few digits" if left else ""
+    text += f"; {log_det[1]}"
+    if claims:
+        return LawResult(LAW, WRONG, text, units, tuple(claims), notes)
+    return LawResult(LAW, OK, text, units, (), notes)
+
+
+def _round(
+    evidence: Evidence, a: Array, b: Array, there: object, back: object, salt: int
+) -> tuple[Array, Array, Array]:
+    """Return the error of back(there(a)) = a, what is allowed, and which rows can be judged."""
+    calls = evidence.calls
+    again = back(b)  # type: ignore[operator]
+    rounding = 64 * calls.eps
+    slope = sensitivity(calls, back, b, salt)  # type: ignore[arg-type]
+    allowed = rounding * (np.abs(a) + 1 + slope) + calls.inverse_accuracy * (1 + np.abs(a))
+    with np.errstate(all="ignore"):
+        error = np.abs(again - a)
+    error = np.where(np.isnan(error), np.inf, error)
+    limit = LOST[calls.dtype] * (1 + np.abs(a)) + calls.inverse_accuracy * (1 + np.abs(a))
+    finite = np.isfinite(b).all(axis=1) & np.isfinite(a).all(axis=1)
+    beyond = ~np.isfinite(slope).all(axis=1) & np.isfinite(again).all(axis=1)
+    kept = finite & ~beyond & ((allowed <= limit) | ~np.isfinite(slope)).all(axis=1)
+    allowed = np.where(np.isfinite(allowed), allowed, rounding * (np.abs(a) + 1))
+    return error, allowed, kept
+
+
+def _claim(
+    evidence: Evidence,
+    a: Array,
+    b: Array,
+    error: Array,
+    bad: Array,
+    kept: Array,
+    f: str,
+    words: str,
+) -> FlowClaim:
+    """Say what the inverse does instead."""
+    calls = evidence.calls
+    z, _ = evidence.forward
+    with np.errstate(all="ignore"):
+        relative = float(np.max(error[bad] / (1 + np.abs(a[bad]))))
+    where = only_where(a[kept], a[kept], np.ones(int(kept.sum())), bad[kept]).replace("x_", f"{f}_")
+    columns = np.flatnonzero((error[bad] > 1e-6 * (1 + np.abs(a[bad]))).any(axis=0))
+    if not np.isfinite(relative):
+        text = f"inverse is not finite at {int(bad.sum())} of {int(kept.sum())} rows"
+        return FlowClaim(LAW, "not finite", text, where=where)
+    if relative < 1e-4:
+        text = (
+            f"{words}: it is right to {relative:.0e} only; if inverse iterates, declare "
+            f"inverse_accuracy={10 ** np.ceil(np.log10(relative)):.0e}"
+        )
+        return FlowClaim(LAW, "accuracy", text, where=where)
+    made = calls.x(z)[0] if f == "x" else b
+    other = calls.z(a)[0] if f == "z" else z
+    source = z if f == "x" else a
+    if np.allclose(made[bad], source[bad], rtol=1e-9, atol=1e-12):
+        return FlowClaim(LAW, "identity", "inverse returns what it is given", where=where)
+    if np.allclose(made[bad], calls.z(source)[0][bad], rtol=1e-9, atol=1e-12):
+        return FlowClaim(LAW, "forward again", "inverse is forward once more", where=where)
+    del other
+    text = f"{words}: off by up to {float(np.max(error[bad])):.3g}"
+    if f == "x":
+        text += _constant(calls.x(z)[0], a, bad)
+    if len(columns) and len(columns) < a.shape[1]:
+        shown = ", ".join(map(str, columns[:6])) + (", ..." if len(columns) > 6 else "")
+        return FlowClaim(LAW, "some columns", f"{text}; only in columns {shown}", where=where)
+    return FlowClaim(LAW, "not undone", text, where=where)
+
+
+def _constant(made: Array, right: Array, bad: Array) -> str:
+    """Say so if it is off by the same shift, or the same factor, in all rows."""
+    shift = made[bad] - right[bad]
+    if len(shift) > 2 and np.max(np.ptp(shift, axis=0)) < 1e-8 * (1 + np.max(np.abs(shift))):
+        return "; by the same shift in all rows"
+    centred = right[bad] - right[bad].mean(axis=0)
+    if len(shift) < 4:
+        return ""
+    factor = (centred * (made[bad] - made[bad].mean(axis=0))).sum(axis=0) / (centred**2).sum(axis=0)
+    rest = made[bad] - made[bad].mean(axis=0) - factor * centred
+    if np.max(np.abs(rest)) < 1e-8 * (1 + np.max(np.abs(made[bad]))):
+        shown = ", ".join(f"{v:.4g}" for v in factor[:4]) + (", ..." if len(factor) > 4 else "")
+        return f"; by a factor in each column: {shown}"
+    return ""
+
+
+def _log_det(evidence: Evidence, z: Array, claims: list[FlowClaim]) -> tuple[float, str]:
+    """Compare the inverse's log|det| with forward's at the x that the inverse returns."""
+    calls = evidence.calls
+    x, got = calls.x(z) if len(z) else (z, None)
+    if got is None:
+        return 0.0, "it returns no log|det|"
+    _, right = calls.z(x)
+    moves = np.abs(z - calls.z(x)[0]).max(axis=1)
+    slope = sensitivity(calls, lambda v: calls.z(v)[1], x, 5)
+    back = sensitivity(calls, lambda v: np.nan_to_num(_second(calls.x(v))), z, 6)
+    relative = 64 * calls.eps + calls.inverse_accuracy
+    allowed = relative * (np.abs(right) + calls.D + slope + back) + moves * back
+    kept = np.isfinite(allowed) & np.isfinite(right) & (allowed < 1e-2 * (1 + np.abs(right)))
+    error = np.where(np.isnan(got), np.inf, np.abs(got + right))
+    bad = kept & ~(error <= allowed)
+    if not bad.any():
+        return worst(
+            error[kept], allowed[kept]
+        ), f"log|det| of the inverse at {int(kept.sum())} rows"
+    claims.append(FlowClaim(LAW, *_told(got[kept], right[kept], allowed[kept], calls.D)))
+    return worst(
+        error[kept], allowed[kept]
+    ), f"log|det| of the inverse is wrong at {int(bad.sum())} rows"
+
+
+def _second(pair: tuple[Array, Array | None]) -> Array:
+    return pair[1] if pair[1] is not None else np.zeros(len(pair[0]))
+
+
+def _told(got: Array, right: Array, allowed: Array, D: int) -> tuple[str, str]:
+    """Return the relation of the inverse's log|det| to minus forward's, and its words."""
+    what = "log|det| of the inverse"
+    near = 8 * allowed + 1e-9 * (1 + np.abs(right))
+    for relation, words, value in (
+        ("inverse: sign", "has the sign of forward's", right),
+        ("inverse: missing", "is missing: it is 0", np.zeros_like(right)),
+        ("inverse: half", "is 1/2 times the right one", -right / 2),
+        ("inverse: double", "is 2 times the right one", -2 * right),
+        ("inverse: averaged over D", "is averaged over the dimensions", -right / D),
+        ("inverse: batch sum", "is summed over the batch", np.full_like(right, -right.sum())),
+        ("inverse: batch mean", "is averaged over the batch", np.full_like(right, -right.mean())),
+    ):
+        if (np.abs(got - value) <= near).all():
+            return relation, f"{what} {words}"
+    with np.errstate(all="ignore"):
+        off = float(np.max(np.abs(got + right)))
+    return "inverse: log det", f"{what} is not the negative of forward's: off by up to {off:.3g}"

@@ -1,0 +1,37 @@
+"""How far results move when their arguments do: what a right result inherits from rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .calls import FlowCalls
+from .records import Array
+
+PROBES = 4
+STEP = {"float64": 2.0**-20, "float32": 2.0**-9}  # relative; the slope is used, not the step
+
+
+def sensitivity(
+    calls: FlowCalls, f: Callable[[Array], Array], x: Array, salt: int, scale: Array | float = 1.0
+) -> Array:
+    """Return by how much f may move when each entry of x moves by its own size plus `scale`.
+
+    The largest of a few random sign patterns, times sqrt(D): what the worst pattern does to a
+    linear f is about that. The shape is that of f(x); where f is not finite beside x, infinite.
+
+    >>> f = lambda x: 3 * x[:, 0]
+    >>> float(sensitivity(FlowCalls(D=1), f, np.array([[1.0]]), 0)[0])
+    6.0
+    """
+    rng, D = calls.rng(salt), x.shape[1]
+    size, step = np.abs(x) + scale, STEP[calls.dtype]
+    found: Array | None = None
+    for _ in range(PROBES):
+        move = step * size * rng.choice([-1.0, 1.0], x.shape)
+        with np.errstate(all="ignore"):
+            one = np.abs(f(x + move) - f(x - move)) / (2 * step)
+        found = one if found is None else np.fmax(found, one)
+    assert found is not None
+    return np.where(np.isnan(found), np.inf, found) * np.sqrt(D)
