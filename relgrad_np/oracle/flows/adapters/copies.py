@@ -28,7 +28,19 @@ def copied(made: Any, dtype: Any, device: str = "cpu") -> Any:
         elif x.requires_grad and x.is_leaf:
             new.requires_grad_()
         memo[id(x)] = new
+    _remember_inverses(made, memo)
     return copy.deepcopy(made, memo)
+
+
+def _remember_inverses(made: Any, memo: dict[int, Any]) -> None:
+    """Copy what is the `inv` of a Transform by copying that: its own copy would forget it."""
+    from torch.distributions.transforms import _InverseTransform
+
+    for _, t in held(made, _InverseTransform):
+        if id(t) not in memo:
+            memo[id(t)] = t  # while what it inverts is copied
+            _remember_inverses(t._inv, memo)
+            memo[id(t)] = copy.deepcopy(t._inv, memo).inv
 
 
 def held(made: Any, kind: Any) -> Iterator[tuple[str, Any]]:

@@ -66,6 +66,8 @@ def torch_flow(
         with _default(default):
             parts = tuple(parts_of(double, rows.reshape(-1, *shape), bound))
     flow = _Functions(face, shape, default, np.float64, seed)
+    with contextlib.suppress(Exception):  # what it raises shows when it is judged
+        flow.latent = tuple(face.forward(rows.reshape(-1, *shape))[0].shape[1:])  # type: ignore[misc]
     named = {key: p for key, p in _parameters(double).items() if p.requires_grad}
     gradient = flow.gradient(named, modules, rows)
     if gradient is not None and gradient.training:
@@ -83,7 +85,7 @@ def torch_flow(
     if base is not None:
         found["base"] = flow.map(base.log_prob) if hasattr(base, "log_prob") else base
     if not any(p.dtype == torch.float64 for p in _parameters(made).values() if p.requires_grad):
-        found["in_float32"] = _single(double, D, rows, shape, context, seed)
+        found["in_float32"] = _single(double, D, rows, shape, flow.latent, context, seed)
     from .dense import dense_of
 
     found["dense"] = dense_of(found, rows.numpy())
@@ -97,22 +99,26 @@ class _Functions:
         self, face: Face, shape: tuple[int, ...], default: Any, dtype: Any, seed: int
     ) -> None:
         self.face, self.shape, self.default, self.dtype = face, shape, default, dtype
-        self.seed = seed
+        self.seed, self.latent = seed, shape
 
     def all(self) -> dict[str, Any]:
         """Return forward, inverse, log_prob, sample and base; None for what there is not."""
         f = self.face
         maps = {key: getattr(f, key) for key in ("forward", "inverse", "log_prob", "base")}
-        found = {key: None if call is None else self.map(call) for key, call in maps.items()}
+        found = {
+            key: None if call is None else self.map(call, key in ("inverse", "base"))
+            for key, call in maps.items()
+        }
         return {**found, "sample": None if f.sample is None else self.sample}
 
-    def map(self, call: Callable[[Any], Any]) -> Callable[[Array], Any]:
+    def map(self, call: Callable[[Any], Any], of_latent: bool = False) -> Callable[[Array], Any]:
         """Return a torch function as one of NumPy rows (N, D)."""
 
         def run(x: Array) -> Any:
+            t = self.tensor(x)
             with _default(self.default):
                 try:
-                    return _numpy(call(self.tensor(x)))
+                    return _numpy(call(t.reshape(len(x), *self.latent) if of_latent else t))
                 except Exception as error:
                     if type(error).__name__ in UNAVAILABLE:
                         raise NotImplementedError(str(error)) from error
@@ -258,8 +264,9 @@ def _available(face: Face, rows: Any) -> tuple[Face, list[str]]:
 
 
 def _single(
-    double: Any, D: int, rows: Any, shape: tuple[int, ...], context: Any, seed: int
-) -> dict[str, Any] | None:
+    double: Any, D: int, rows: Any, shape: tuple[int, ...], latent: tuple[int, ...], context: Any,
+    seed: int,
+) -> dict[str, Any] | None:  # fmt: skip
     """Return the functions of a float32 copy that take and return NumPy; None without one."""
     import torch
 
@@ -269,7 +276,9 @@ def _single(
         face = face_of(copy, D, rows.float().reshape(-1, *shape), bound)
     except Exception:  # a float64 model that has no float32 face isn't wrong
         return None
-    found = _Functions(face, shape, None, np.float32, seed).all()
+    flow = _Functions(face, shape, None, np.float32, seed)
+    flow.latent = latent
+    found = flow.all()
     keys = ("forward", "inverse", "log_prob")
     return {key: found[key] for key in keys if found[key] is not None}
 
