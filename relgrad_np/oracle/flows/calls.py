@@ -13,13 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from .records import EPS, Array, FlowRaised
-
-MOST = 2**21  # numbers in one call: 16 MiB of float64
+from .records import EPS, MOST, Arithmetic, Array, FlowRaised
 
 
-@dataclass
-class FlowCalls:
+@dataclass(kw_only=True)
+class FlowCalls(Arithmetic):
     """What is judged: the arguments of `check_flow`, and what was noted when they were called."""
 
     D: int
@@ -35,9 +33,7 @@ class FlowCalls:
     parts: Sequence[tuple[Any, ...]] = ()
     in_float32: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     dense: Mapping[str, Any] = field(default_factory=dict)
-    dtype: str = "float64"
     level: float = 1e-3
-    seed: int = 0
     onto: bool = False
     inverse_accuracy: float = 0.0
     changed: dict[str, None] = field(default_factory=dict)
@@ -45,15 +41,6 @@ class FlowCalls:
     seconds: float = 0.0
     rows: int = 0
     tick: Callable[[str], None] = lambda text: None
-
-    @property
-    def eps(self) -> float:
-        """The spacing of numbers at 1 in the flow's arithmetic."""
-        return EPS[self.dtype]
-
-    def rng(self, salt: int = 0) -> np.random.Generator:
-        """Return a generator of its own for each law, so that no law depends on another."""
-        return np.random.default_rng([self.seed, salt])
 
     def z(self, x: Array) -> tuple[Array, Array]:
         """Return z (N, D) and log|det J| (N,)."""

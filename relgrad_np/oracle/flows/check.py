@@ -19,12 +19,16 @@ from .laws.behaviour import behaviour
 from .laws.density import density
 from .laws.inverse import inverse
 from .laws.jacobian import jacobian
+from .laws.mass import mass
 from .laws.rows import rows
-from .records import EPS, Array, FlowRaised, LawResult, not_judged, wrong
+from .laws.samples import samples
+from .parts import judged_law, whole_by_parts
+from .parts import parts as judge_parts
+from .records import EPS, Array, FlowRaised, LawResult
 
 LAWS: dict[str, Callable[[Evidence], LawResult]] = {
     "rows": rows, "jacobian": jacobian, "inverse": inverse, "density": density,
-    "behaviour": behaviour,
+    "mass": mass, "samples": samples, "behaviour": behaviour,
 }  # fmt: skip
 
 
@@ -71,12 +75,14 @@ def check_flow(
     if forward is None and log_prob is None:
         raise ValueError("check_flow needs forward or log_prob")
     calls = FlowCalls(
-        D, forward, inverse, log_prob, sample, base, gradient, vjp, modes, parameters or {},
-        parts or (), in_float32 or {}, dense or {}, dtype, level, seed, onto, inverse_accuracy,
+        D=D, forward=forward, inverse=inverse, log_prob=log_prob, sample=sample, base=base,
+        gradient=gradient, vjp=vjp, modes=modes, parameters=parameters or {}, parts=parts or (),
+        in_float32=in_float32 or {}, dense=dense or {}, dtype=dtype, level=level, seed=seed,
+        onto=onto, inverse_accuracy=inverse_accuracy,
     )  # fmt: skip
     evidence, start = Evidence(calls, _rows(X, D)), time.perf_counter()
     with np.errstate(all="ignore"):
-        results = tuple(_judged(law, LAWS[law], evidence) for law in LAWS)
+        results = _all_laws(evidence)
     return FlowReport(
         name or "flow", D, dtype, results, _word(evidence), tuple(notes), (),
         time.perf_counter() - start,
@@ -95,16 +101,15 @@ def _rows(X: Any, D: int) -> Array | None:
     return X
 
 
-def _judged(name: str, law: Callable[[Evidence], LawResult], evidence: Evidence) -> LawResult:
-    """Return the result of a law, whatever the flow does."""
-    try:
-        return law(evidence)
-    except FlowRaised as error:
-        if error.missing or error.relation == "domain":
-            return not_judged(name, str(error))
-        return wrong(name, error.relation, str(error))
-    except np.linalg.LinAlgError as error:
-        return not_judged(name, f"linear algebra failed: {error}")
+def _all_laws(evidence: Evidence) -> tuple[LawResult, ...]:
+    """Return the result of every law; that of the parts stands after those of the whole."""
+    found = {name: judged_law(name, law, evidence) for name, law in LAWS.items()}
+    calls = evidence.calls
+    if not calls.parts:
+        return tuple(found.values())
+    result, seen = judge_parts(evidence)
+    found["jacobian"] = whole_by_parts(evidence, found["jacobian"], seen)
+    return (*found.values(), result)
 
 
 def _word(evidence: Evidence) -> str:

@@ -92,6 +92,10 @@ def _guesses(
             text = f"{WHAT} counts that of part {name!r} twice"
             yield Guess(f"part {name} twice", text, right + one)
             yield Guess(f"only part {name}", f"{WHAT} is that of part {name!r} alone", one)
+    for k in range(2, len(parts)):
+        before, name = sum(one for _, one in parts[:k]), parts[k][0]
+        text = f"{WHAT} ends before part {name!r}: it misses it and those after it"
+        yield Guess(f"ends before part {name}", text, zero + before)
     also = ": halved, or averaged over D" if D == 2 else ""
     yield Guess("half", f"{WHAT} is 1/2 times the right one{also}", right / 2)
     yield Guess("double", f"{WHAT} is 2 times the right one", 2 * right, 2)
