@@ -17,19 +17,25 @@ from .evidence import Evidence
 from .flow_report import FlowReport
 from .laws.behaviour import behaviour
 from .laws.density import density
+from .laws.gradients import gradients
 from .laws.inverse import inverse
 from .laws.jacobian import jacobian
 from .laws.mass import mass
+from .laws.modes import modes
+from .laws.precision import precision
 from .laws.rows import rows
 from .laws.samples import samples
+from .laws.tails import tails
 from .parts import judged_law, whole_by_parts
 from .parts import parts as judge_parts
 from .records import EPS, Array, FlowRaised, LawResult
 
 LAWS: dict[str, Callable[[Evidence], LawResult]] = {
     "rows": rows, "jacobian": jacobian, "inverse": inverse, "density": density,
-    "mass": mass, "samples": samples, "behaviour": behaviour,
+    "mass": mass, "samples": samples, "gradients": gradients, "tails": tails,
+    "precision": precision, "behaviour": behaviour, "modes": modes,
 }  # fmt: skip
+BATCH = {"batch sum", "batch mean", "times N"}
 
 
 def check_flow(
@@ -105,11 +111,19 @@ def _all_laws(evidence: Evidence) -> tuple[LawResult, ...]:
     """Return the result of every law; that of the parts stands after those of the whole."""
     found = {name: judged_law(name, law, evidence) for name, law in LAWS.items()}
     calls = evidence.calls
+    found["jacobian"] = _without(found["jacobian"], found["rows"])
     if not calls.parts:
         return tuple(found.values())
     result, seen = judge_parts(evidence)
     found["jacobian"] = whole_by_parts(evidence, found["jacobian"], seen)
     return (*found.values(), result)
+
+
+def _without(law: LawResult, other: LawResult) -> LawResult:
+    """Return a result without what another law claims, too."""
+    said = {claim.relation for claim in other.claims} & BATCH
+    kept = tuple(claim for claim in law.claims if claim.relation not in said)
+    return law if len(kept) == len(law.claims) else law._replace(claims=kept)
 
 
 def _word(evidence: Evidence) -> str:

@@ -25,6 +25,7 @@ ENOUGH = {
 }  # an error of log|det J| that no smaller step need improve
 LIMIT = {"float64": 1e-2, "float32": 0.2}  # a row whose error is larger is set aside
 NOISE = {"float64": 1e-6, "float32": 1e-3}  # of log|det J|: more is no rounding
+LARGE = 128  # from here on one step will do, and no singular values
 GAIN = 87.7  # median of what elimination leaves, for noise of standard deviation 1
 
 
@@ -60,10 +61,11 @@ def jacobians(how: Arithmetic, f: Pair, x: Array, spread: Array) -> Jacobians:
     >>> bool(np.all(np.abs(made.log_det - made.claimed) < made.allowed)), made.usable.tolist()
     (True, [True, True])
     """
-    ladder = LADDERS[how.dtype][: 4 if x.shape[1] <= 128 else 2]
+    ladder = LADDERS[how.dtype][: 4 if x.shape[1] <= LARGE else 2]
     best, open_rows = _at_step(how, f, x, spread * ladder[0]), np.arange(len(x))
     for step in ladder[1:]:
-        open_rows = open_rows[~(best.allowed[open_rows] <= ENOUGH[how.dtype])]
+        enough = ENOUGH[how.dtype] if x.shape[1] <= LARGE else LIMIT[how.dtype]
+        open_rows = open_rows[~(best.allowed[open_rows] <= enough)]
         if not len(open_rows):
             break
         other = _at_step(how, f, x[open_rows], spread * step)
@@ -131,11 +133,14 @@ def _judged(
             continue
         sign[i], log_det[i] = np.linalg.slogdet(J[i])
         size = float(np.linalg.norm(truncation[i] + rounding[i]))
-        singular = np.linalg.svd(J[i], compute_uv=False)
-        upper[i] = float(np.log(singular + size + tiny).sum())
-        if sign[i] == 0 or singular[-1] <= 4 * size:
+        if D <= LARGE:
+            singular = np.linalg.svd(J[i], compute_uv=False)
+            upper[i] = float(np.log(singular + size + tiny).sum())
+        if sign[i] == 0:
             continue
         A = np.abs(np.linalg.inv(J[i])).T
+        if not float(np.linalg.norm(A)) * size <= 0.25 * np.sqrt(D):  # J may be singular
+            continue
         # |d log det| <= sum |J^-1|' |dJ|: truncation adds up, rounding is independent
         inherited = float((A * truncation[i]).sum() + np.sqrt(((A * rounding[i]) ** 2).sum()))
         own = float((A * np.abs(J[i])).sum()) + abs(log_det[i]) + D

@@ -21,8 +21,7 @@ from .records import MOST, Array, FlowRaised
 N_ROWS = 64
 FEWEST = 4
 N_SAMPLES = 2000
-N_WEIGHTED = 20_000
-SECONDS = 20.0  # of all Jacobians; one at least is made whatever it takes
+N_WEIGHTED = 8000
 
 
 class ChosenRows(NamedTuple):
@@ -36,10 +35,10 @@ class ChosenRows(NamedTuple):
 class Evidence:
     """Rows, forward and Jacobians of a flow, each computed once and when first asked for."""
 
-    def __init__(self, calls: FlowCalls, X: Array | None = None) -> None:
+    def __init__(self, calls: FlowCalls, X: Array | None = None, seconds: float = 20.0) -> None:
         self.calls = calls
         self.given = X
-        self.budget = SECONDS
+        self.budget = seconds
         self.wrong_log_det: tuple[int, ...] = ()  # rows of X where the law of log|det J| fails
 
     @cached_property
@@ -106,12 +105,35 @@ class Evidence:
         return int(np.clip(self.budget / max(one, 1e-12), 1, most))
 
     @cached_property
+    def too_large(self) -> bool:
+        """Whether one whole Jacobian takes more than the time given."""
+        return self.calls.D > 1000 and 6 * self.calls.D * self.seconds_per_row > self.budget
+
+    @cached_property
+    def seconds_per_density(self) -> float:
+        """How long log_prob takes for a row of a batch."""
+        start = time.perf_counter()
+        x = np.resize(self.X, (512, self.calls.D))
+        self.calls.log_p(x)
+        return (time.perf_counter() - start) / len(x)
+
+    @cached_property
     def seconds_per_row(self) -> float:
         """How long forward takes for a row of a large batch."""
         start = time.perf_counter()
         x = np.resize(self.X, (min(512, max(64, MOST // self.calls.D)), self.calls.D))
         self.calls.z(x)
         return (time.perf_counter() - start) / len(x)
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is a row whose Jacobian can be judged."""
+        if self.too_large:
+            return False
+        try:
+            return bool(self.jacobians.usable.any())
+        except (FlowRaised, np.linalg.LinAlgError):
+            return False
 
     @cached_property
     def true_log_det(self) -> Array:

@@ -71,14 +71,13 @@ def parts(evidence: Evidence) -> tuple[LawResult, list[JudgedPart]]:
             D=calls.D, forward=f, inverse=more[0] if more else None, dtype=calls.dtype,
             seed=calls.seed, inverse_accuracy=calls.inverse_accuracy, tick=calls.tick,
         )  # fmt: skip
-        there = Evidence(one, x)
-        there.budget = evidence.budget
+        there = Evidence(one, x, evidence.budget / len(names))
         laws = tuple(
             judged_law(law, LAWS[law], there) for law in LAWS if law != "inverse" or one.inverse
         )
         try:
             z, log_det = there.forward
-            true = np.where(there.jacobians.usable, there.jacobians.log_det, np.nan)
+            true = np.full(1, np.nan) if there.too_large else there.true_log_det
         except (FlowRaised, np.linalg.LinAlgError):
             nothing = np.full(len(x), np.nan)
             seen.append(JudgedPart(name, laws, x, nothing, nothing[: there.judged]))
@@ -126,6 +125,8 @@ def whole_by_parts(evidence: Evidence, whole: LawResult, seen: list[JudgedPart])
         return whole
     if any(claim.law != "jacobian" for claim in whole.claims):
         return whole
+    if evidence.too_large:
+        return whole._replace(claims=()) if any(p.claims for p in seen) else whole
     n = len(evidence.jacobians.x)
     got = evidence.jacobians.claimed
     total = np.sum([part.log_det[:n] for part in seen], axis=0)
@@ -133,7 +134,7 @@ def whole_by_parts(evidence: Evidence, whole: LawResult, seen: list[JudgedPart])
     if bad and np.allclose(got, total, rtol=1e-9, atol=1e-9, equal_nan=True):
         text = f"{whole.text}; it follows from {', '.join(map(repr, bad[:4]))}"
         return whole._replace(claims=(), text=text)
-    terms = [(part.name, part.true[:n]) for part in seen]
+    terms = [(part.name, part.true[:n]) for part in seen if len(part.true) >= n]
     return judged(evidence, evidence.jacobians, terms)
 
 

@@ -18,6 +18,8 @@ from .records import Array
 NU = 5.0  # degrees of freedom of the kernels
 BROAD = 0.1
 CENTRES = 400
+WORTH = 500  # fewer effective rows say nothing
+TAIL = 0.4
 
 
 class Weighted(NamedTuple):
@@ -35,6 +37,24 @@ class Weighted(NamedTuple):
     def worth(self) -> float:
         """The effective sample size."""
         return float(1 / np.sum(self.weights**2))
+
+    @property
+    def tail(self) -> float:
+        """The shape of the generalised Pareto tail of the weights, by probability-weighted moments.
+
+        Beyond 1/2 their variance is infinite, and a standard error says nothing.
+        """
+        m = int(3 * np.sqrt(len(self.log_w)))
+        top = np.sort(np.exp(self.log_w - self.log_w.max()))[-m - 1 :]
+        over = top[1:] - top[0]  # (m,), ascending
+        mean = over.mean()
+        other = float(over @ (1 - (np.arange(1, m + 1) - 0.35) / m)) / m
+        return float(2 - mean / (mean - 2 * other)) if mean > 2 * other > 0 else 0.0
+
+    @property
+    def says_something(self) -> bool:
+        """Whether enough rows count, and no few of them for all."""
+        return bool(self.worth >= WORTH and self.tail < TAIL)
 
     @property
     def mass(self) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from ..differences import Jacobians
 from ..evidence import Evidence
 from ..records import OK, WRONG, Array, FlowClaim, LawResult, not_judged, worst
 from ..relations import Parts, Told, of_log_det, only_where
+from .projected import projected
 
 LAW = "jacobian"
 
@@ -20,6 +21,8 @@ def jacobian(evidence: Evidence) -> LawResult:
     """Compare log|det J| of forward with the slogdet of its Jacobian by differences."""
     if evidence.calls.forward is None:
         return not_judged(LAW, "forward is not given")
+    if evidence.too_large:
+        return projected(evidence)
     return judged(evidence, evidence.jacobians)
 
 

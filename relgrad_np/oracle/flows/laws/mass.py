@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy import stats
 
-from ..evidence import Evidence
+from ..evidence import N_WEIGHTED, Evidence
+from ..proposal import NU, Weighted
 from ..records import OK, WRONG, Array, FlowClaim, LawResult, not_judged
 
 LAW = "mass"
-WORTH = 1000  # fewer effective rows say nothing
-POINTS = {1: 2**14, 2: 384}
+POINTS = {1: (2**12, 2**15), 2: (160, 448)}
+MOST_SECONDS = 10.0
 MOST_DIMENSIONS = 16
 SURE = 5.0  # standard errors
 
@@ -26,21 +28,47 @@ def mass(evidence: Evidence) -> LawResult:
     calls = evidence.calls
     if calls.log_prob is None:
         return not_judged(LAW, "log_prob is not given")
-    if calls.D > MOST_DIMENSIONS:
+    if calls.D > MOST_DIMENSIONS and (calls.inverse is None or calls.forward is None):
         return not_judged(LAW, f"in {calls.D} dimensions importance sampling says too little")
-    if calls.D <= 2:
-        value, error = quadrature(calls.log_p, evidence.around, POINTS[calls.D])
-        if error < 1e-3 * max(value, 1e-300) and value > 0:
+    for points in POINTS.get(calls.D, ()):
+        if points**calls.D * evidence.seconds_per_density > MOST_SECONDS:
+            break
+        value, error = quadrature(calls.log_p, evidence.around, points)
+        if error < 1e-4 * max(value, 1e-300) and value > 0:
             allowed = 8 * error + 1e4 * calls.eps
             return _said(value, allowed, f"by quadrature: {value:.9g} +- {allowed:.0e}", calls.D)
-    made = evidence.weighted
+    made, where = _in_latent(evidence), " in the latent"
+    if made is None:
+        made, where = evidence.weighted, ""
     value, error = made.mass
-    if not made.worth >= WORTH or not np.isfinite(value):
-        text = f"importance sampling: {made.worth:.0f} effective rows of {len(made.x)} are too few"
+    if not made.says_something or not np.isfinite(value):
+        text = (
+            f"importance sampling: {made.worth:.0f} effective rows of {len(made.x)}, with a tail of "
+            f"{made.tail:.2g}, say too little"
+        )
         return not_judged(LAW, text)
-    allowed = SURE * error
-    text = f"by importance sampling: {value:.4g} +- {error:.1g} ({made.worth:.0f} effective rows)"
+    allowed = SURE * error + 1e4 * calls.eps
+    text = f"by importance sampling{where}: {value:.4g} +- {error:.1g} ({made.worth:.0f} effective rows)"
     return _said(value, allowed, text, calls.D)
+
+
+def _in_latent(evidence: Evidence) -> Weighted | None:
+    """Return rows drawn in the latent, z of Student's t, with weights p(x) |dx/dz| / q(z).
+
+    They say something where forward's log|det J|, which is judged by itself, is right.
+    """
+    calls = evidence.calls
+    if calls.inverse is None or calls.forward is None or evidence.wrong_log_det:
+        return None
+    if not evidence.usable:
+        return None
+    z = calls.rng(20).standard_t(NU, (N_WEIGHTED if calls.D <= 64 else N_WEIGHTED // 4, calls.D))
+    x, _ = calls.x(z)
+    again, log_det = calls.z(x)
+    if not np.abs(again - z).max(initial=0.0) < 1e-3:  # in the tails it may lose digits
+        return None
+    log_q = stats.t.logpdf(z, NU).sum(axis=1) + log_det
+    return Weighted(x, np.nan_to_num(calls.log_p(x) - log_q, nan=-np.inf, posinf=np.inf))
 
 
 def _said(value: float, allowed: float, text: str, D: int) -> LawResult:

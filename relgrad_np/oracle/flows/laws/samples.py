@@ -19,9 +19,9 @@ from ..evidence import Evidence
 from ..latent import to_normal
 from ..records import OK, WRONG, Array, FlowClaim, LawResult, not_judged, worst
 from ..sensitivity import sensitivity
-from ..stein import stein
+from ..stein import moments, stein
 from .density import normal
-from .mass import POINTS, WORTH, grid
+from .mass import POINTS, grid
 
 LAW = "samples"
 
@@ -100,9 +100,7 @@ def _of_own(evidence: Evidence, x: Array, right: Array) -> Iterator[tuple[str, s
         _, log_det = evidence.calls.z(x)
         yield "own: log det missing", "log|det J| is missing", right - log_det
         yield "own: log det subtracted", "log|det J| is subtracted", right - 2 * log_det
-    shift = np.median(right)
     yield "own: batch mean", "it is averaged over the batch", np.full_like(right, right.mean())
-    del shift
 
 
 def _tests(evidence: Evidence, x: Array) -> tuple[list[SampleTest], str]:
@@ -170,21 +168,25 @@ def _of_density(evidence: Evidence, x: Array) -> tuple[list[SampleTest], str]:
     if calls.D == 1:
         tests += _by_distribution(evidence, x)
     else:
-        made = stein(calls.log_p, x, calls.rng(16))
+        made = stein(calls.log_p, x, calls.rng(16), int(np.clip(6 / calls.level, 1000, 60000)))
         if made is None:
             reasons.append("log_prob has bounds beside the samples")
         else:
             tests.append(SampleTest("Stein", made, "the kernel Stein test rejects them"))
-        if calls.D <= 8 and evidence.weighted.worth >= WORTH:
+            least = moments(calls.log_p, x)
+            if least is not None:
+                text = "Stein's identity fails for a linear function: another scale or place"
+                tests.append(SampleTest("moments", least, text))
+        if calls.D <= 8 and evidence.weighted.says_something:
             tests += _by_weights(evidence, x)
         else:
-            reasons.append("importance sampling has too few effective rows")
+            reasons.append("importance sampling says too little")
     return tests, "beside log_prob" if tests else f"could not be compared: {'; '.join(reasons)}"
 
 
 def _by_distribution(evidence: Evidence, x: Array) -> list[SampleTest]:
     """Return the Kolmogorov-Smirnov test against the integral of p, in one dimension."""
-    at, weight, _ = grid(evidence.around, POINTS[1])
+    at, weight, _ = grid(evidence.around, POINTS[1][0])
     order = np.argsort(at[:, 0])
     with np.errstate(all="ignore"):
         p = np.nan_to_num(np.exp(evidence.calls.log_p(at))) * weight
@@ -208,8 +210,9 @@ def _by_weights(evidence: Evidence, x: Array) -> Iterator[SampleTest]:
         yield SampleTest("support", 0.0, f"log_prob is not finite at {lost} of {len(x)} samples")
         return
     low = float(np.min(log_p)) - 50.0
-    p = _same_mean(log_p, np.maximum(np.where(np.isnan(theirs), low, theirs), low), w)
-    text = f"the entropy is {-log_p.mean():.4g} by the samples, {-(w @ np.maximum(theirs, low)):.4g} by log_prob"
+    theirs = np.maximum(np.where(np.isnan(theirs), low, theirs), low)
+    p, there = _same_mean(log_p, theirs, w), -float(w @ theirs)
+    text = f"the entropy is {-log_p.mean():.4g} by the samples, {there:.4g} by log_prob"
     yield SampleTest("entropy", p, text)
     half = len(x) // 2
     centres = x[calls.rng(17).choice(half, 6, replace=False)]
