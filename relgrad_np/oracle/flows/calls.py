@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .progress import RowsBar
 from .records import EPS, MOST, Arithmetic, Array, FlowRaised
 
 
@@ -40,7 +41,7 @@ class FlowCalls(Arithmetic):
     dtypes: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     rows: int = 0
-    tick: Callable[[str], None] = lambda text: None
+    bar: RowsBar = field(default_factory=lambda: RowsBar(False))
 
     def z(self, x: Array) -> tuple[Array, Array]:
         """Return z (N, D) and log|det J| (N,)."""
@@ -100,7 +101,7 @@ class FlowCalls(Arithmetic):
         self.rows += len(x)
         if not np.array_equal(given, before, equal_nan=True):
             self.changed[name] = None
-        self.tick(name)
+        self.bar.tick(len(x))
         return made
 
     def _shaped(self, made: Any, shape: tuple[int, ...], name: str, what: str) -> Array:

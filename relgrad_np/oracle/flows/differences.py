@@ -50,7 +50,10 @@ class Jacobians(NamedTuple):
 
     def keep(self, rows: Array) -> Jacobians:
         """Return those of some rows."""
-        return Jacobians(*(x[rows] for x in self[:9]), self.noise)
+        return self._replace(**{name: getattr(self, name)[rows] for name in BY_ROW})
+
+
+BY_ROW = Jacobians._fields[:-1]
 
 
 def jacobians(how: Arithmetic, f: Pair, x: Array, spread: Array) -> Jacobians:
@@ -70,12 +73,10 @@ def jacobians(how: Arithmetic, f: Pair, x: Array, spread: Array) -> Jacobians:
             break
         other = _at_step(how, f, x[open_rows], spread * step)
         better = ~(best.allowed[open_rows] <= other.allowed) & ~np.isnan(other.allowed)
-        fields = []
-        for old, new in zip(best[:9], other[:9], strict=True):
-            merged = old.copy()
-            merged[open_rows[better]] = new[better]
-            fields.append(merged)
-        best = Jacobians(*fields, best.noise)
+        merged = {name: getattr(best, name).copy() for name in BY_ROW}
+        for name in BY_ROW:
+            merged[name][open_rows[better]] = getattr(other, name)[better]
+        best = best._replace(**merged)
     return best
 
 

@@ -62,7 +62,7 @@ class Evidence:
 
     @cached_property
     def forward(self) -> tuple[Array, Array]:
-        """z and log|det J| at X."""
+        """Z and log|det J| at X."""
         return self.calls.z(self.X)
 
     @cached_property
@@ -77,7 +77,17 @@ class Evidence:
 
     @cached_property
     def around(self) -> Array:
-        """Rows that show where p is: samples, else rows that are inverted, else those to judge."""
+        """Rows that show where p is: samples, else inverted ones, else those weighted by p."""
+        start = self._start
+        if start is not self.X or self.calls.log_prob is None:
+            return start
+        made = self.weighted
+        if not np.isfinite(made.weights).all():
+            return start
+        return made.x[self.calls.rng(26).choice(len(made.x), 1000, p=made.weights)]
+
+    @cached_property
+    def _start(self) -> Array:
         for make in (lambda: self.samples[0], lambda: _inverted(self.calls)):
             made = _tried(make)
             if made and len(made[0]) >= N_ROWS // 2 and np.ptp(made[0], axis=0).min() > 0:
@@ -87,12 +97,13 @@ class Evidence:
     @cached_property
     def weighted(self) -> Weighted:
         """Rows with weights that follow log_prob, made without `sample`."""
-        return weighted_rows(self.calls.log_p, self.around, N_WEIGHTED, self.calls.rng(11))
+        return weighted_rows(self.calls.log_p, self._start, N_WEIGHTED, self.calls.rng(11))
 
     @cached_property
     def jacobians(self) -> Jacobians:
         """Jacobians at the first rows of X, as many as the size allows."""
         x = self.X[: self.judged]
+        self.calls.bar.expect(6 * self.calls.D * len(x))
         return jacobians(self.calls, self.calls.z, x, self.spread)
 
     @property

@@ -98,20 +98,12 @@ class FlowReport(NamedTuple):
             }
             for law in self.laws
         ]  # fmt: skip
-        return json.dumps(
-            {
-                "passed": self.passed,
-                "verdict": self.verdict,
-                "flow": self.name,
-                "D": self.D,
-                "dtype": self.dtype,
-                "rows": self.rows,
-                "laws": laws,
-                "claims": self.claims,
-                "notes": self.all_notes,
-                "dense": self.relative,
-            }  # fmt: skip
-        )
+        shown = {
+            "passed": self.passed, "verdict": self.verdict, "flow": self.name, "D": self.D,
+            "dtype": self.dtype, "rows": self.rows, "laws": laws, "claims": self.claims,
+            "notes": self.all_notes, "dense": self.relative,
+        }  # fmt: skip
+        return json.dumps(shown)
 
 
 ORDER = ("rows", "jacobian", "one-to-one", "inverse", "density")  # causes before consequences

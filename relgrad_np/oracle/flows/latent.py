@@ -16,9 +16,7 @@ from .records import Array
 POINTS = 20_001
 
 
-def to_normal(
-    z: Array, base: Callable[[Array], Array], rng: np.random.Generator
-) -> Array | None:
+def to_normal(z: Array, base: Callable[[Array], Array], rng: np.random.Generator) -> Array | None:
     """Return z (n, D) with every column made standard normal, if it follows base; else None.
 
     None: the columns of the base are not independent.

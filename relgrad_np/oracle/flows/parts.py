@@ -6,23 +6,27 @@ and the whole is not, their log|det J| say which of them the sum misses.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from .calls import FlowCalls
 from .evidence import Evidence
-from .laws.behaviour import behaviour
-from .laws.inverse import inverse
-from .laws.jacobian import jacobian, judged
-from .laws.rows import rows
-from .records import NOT_JUDGED, OK, WRONG, Array, FlowClaim, FlowRaised, LawResult, not_judged, wrong
+from .records import (
+    NOT_JUDGED,
+    OK,
+    WRONG,
+    Array,
+    FlowClaim,
+    FlowRaised,
+    LawResult,
+    not_judged,
+    wrong,
+)
 
 LAW = "parts"
-LAWS: dict[str, Callable[[Evidence], LawResult]] = {
-    "rows": rows, "jacobian": jacobian, "inverse": inverse, "behaviour": behaviour,
-}  # fmt: skip
+Laws = Mapping[str, Callable[[Evidence], LawResult]]
 MOST_CLAIMS = 8
 
 
@@ -41,12 +45,11 @@ class JudgedPart(NamedTuple):
         return [claim._replace(part=self.name) for law in self.laws for claim in law.claims]
 
 
-def judged_law(
-    name: str, law: Callable[[Evidence], LawResult], evidence: Evidence
-) -> LawResult:
+def judged_law(name: str, law: Callable[[Evidence], LawResult], evidence: Evidence) -> LawResult:
     """Return the result of a law, whatever the flow does.
 
-    >>> judged_law("rows", rows, Evidence(FlowCalls(D=1, forward=lambda x: 1 / 0))).verdict
+    >>> made = Evidence(FlowCalls(D=1, forward=lambda x: 1 / 0))
+    >>> judged_law("rows", lambda evidence: evidence.forward, made).verdict
     'WRONG'
     """
     try:
@@ -59,8 +62,8 @@ def judged_law(
         return not_judged(name, f"linear algebra failed: {error}")
 
 
-def parts(evidence: Evidence) -> tuple[LawResult, list[JudgedPart]]:
-    """Judge every part, in the order in which data pass them."""
+def parts(evidence: Evidence, of_part: Laws) -> tuple[LawResult, list[JudgedPart]]:
+    """Judge every part by some laws, in the order in which data pass them."""
     calls = evidence.calls
     if not calls.parts:
         return not_judged(LAW, "parts are not given"), []
@@ -69,11 +72,13 @@ def parts(evidence: Evidence) -> tuple[LawResult, list[JudgedPart]]:
     for name, (_, f, *more) in zip(names, calls.parts, strict=True):
         one = FlowCalls(
             D=calls.D, forward=f, inverse=more[0] if more else None, dtype=calls.dtype,
-            seed=calls.seed, inverse_accuracy=calls.inverse_accuracy, tick=calls.tick,
+            seed=calls.seed, inverse_accuracy=calls.inverse_accuracy, bar=calls.bar,
         )  # fmt: skip
         there = Evidence(one, x, evidence.budget / len(names))
         laws = tuple(
-            judged_law(law, LAWS[law], there) for law in LAWS if law != "inverse" or one.inverse
+            judged_law(law, of_part[law], there)
+            for law in of_part
+            if law != "inverse" or one.inverse
         )
         try:
             z, log_det = there.forward
@@ -101,7 +106,9 @@ def _result(evidence: Evidence, seen: list[JudgedPart], lost: str) -> LawResult:
     if claims:
         bad = list(dict.fromkeys(claim.part for claim in claims))
         shown = ", ".join(map(repr, bad[:4])) + (", ..." if len(bad) > 4 else "")
-        return LawResult(LAW, WRONG, f"{text}; wrong: {shown}", units, tuple(claims[:MOST_CLAIMS]), notes)
+        return LawResult(
+            LAW, WRONG, f"{text}; wrong: {shown}", units, tuple(claims[:MOST_CLAIMS]), notes
+        )
     if all(law.verdict == NOT_JUDGED for law in found if law.law == "jacobian"):
         return not_judged(LAW, f"{text}; no Jacobian of any of them could be judged", *notes)
     return LawResult(LAW, OK, text, units, (), notes)
@@ -116,28 +123,6 @@ def _composed(evidence: Evidence, seen: list[JudgedPart]) -> str:
     return "; one after the other they do not give forward's z"
 
 
-def whole_by_parts(evidence: Evidence, whole: LawResult, seen: list[JudgedPart]) -> LawResult:
-    """Say what the wrong log|det J| of the whole has to do with its parts.
-
-    It follows from them where it is the sum of what they return; else it may miss one.
-    """
-    if whole.verdict != WRONG or not seen or len(seen) != len(evidence.calls.parts):
-        return whole
-    if any(claim.law != "jacobian" for claim in whole.claims):
-        return whole
-    if evidence.too_large:
-        return whole._replace(claims=()) if any(p.claims for p in seen) else whole
-    n = len(evidence.jacobians.x)
-    got = evidence.jacobians.claimed
-    total = np.sum([part.log_det[:n] for part in seen], axis=0)
-    bad = [p.name for p in seen if any(c.law == "jacobian" for c in p.claims)]
-    if bad and np.allclose(got, total, rtol=1e-9, atol=1e-9, equal_nan=True):
-        text = f"{whole.text}; it follows from {', '.join(map(repr, bad[:4]))}"
-        return whole._replace(claims=(), text=text)
-    terms = [(part.name, part.true[:n]) for part in seen if len(part.true) >= n]
-    return judged(evidence, evidence.jacobians, terms)
-
-
 def _names(given: list[str]) -> list[str]:
     """Return the names, told apart where two are the same.
 
@@ -150,4 +135,3 @@ def _names(given: list[str]) -> list[str]:
         made.append(f"{name} (part {i})" if name in seen else name)
         seen.add(name)
     return made
-

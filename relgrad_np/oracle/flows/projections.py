@@ -1,8 +1,8 @@
-"""log|det J| where J is too large to be made: two estimates from products with random vectors.
+"""Estimates of log|det J| where J is too large to be made, by products with random vectors.
 
 Its value, where J'u is given: 1/2 tr log(J J') by stochastic Lanczos quadrature. Its derivative
-along a line, where an inverse is given: tr(J^-1 dJ/dt) by Hutchinson's estimate; a term of log|det J|
-that does not depend on x can't be seen by it. Both have a standard error, over the random vectors.
+along a line, where an inverse is given: tr(J^-1 dJ/dt) by Hutchinson's estimate; what does not
+depend on x can't be seen by it. Both have a standard error, over the random vectors.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def of_value(
     >>> W = np.diag(np.linspace(0.5, 2, 50))
     >>> f = lambda x: (x @ W.T, np.zeros(len(x)))
     >>> made = of_value(f, lambda x, u: u @ W, np.ones(50), rng, 2.0**-10)
-    >>> abs(made.value - np.linalg.slogdet(W)[1]) < made.allowed
+    >>> bool(abs(made.value - np.linalg.slogdet(W)[1]) < made.allowed)
     True
     """
     D = len(x)
@@ -97,7 +97,12 @@ def _quadratures(through: Callable[[Array], Array], q: Array, steps: int) -> Arr
 
 
 def of_derivative(
-    f: Pair, inverse: Callable[[Array], Array], x: Array, v: Array, rng: np.random.Generator, h: float
+    f: Pair,
+    inverse: Callable[[Array], Array],
+    x: Array,
+    v: Array,
+    rng: np.random.Generator,
+    h: float,
 ) -> Estimate:
     """Return the derivative of log|det J| at x (D,) along v (D,), by Hutchinson's estimate.
 
@@ -105,7 +110,7 @@ def of_derivative(
     >>> f = lambda x: (np.sinh(x), np.zeros(len(x)))
     >>> x, v = np.linspace(-1, 1, 40), np.ones(40)
     >>> made = of_derivative(f, np.arcsinh, x + 0.3, v, rng, 2.0**-10)
-    >>> abs(made.value - np.tanh(x + 0.3).sum()) < made.allowed + 1e-6
+    >>> bool(abs(made.value - np.tanh(x + 0.3).sum()) < made.allowed + 1e-6)
     True
     """
     w = rng.choice([-1.0, 1.0], (4 * PROBES, len(x)))

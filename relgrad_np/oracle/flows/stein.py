@@ -1,4 +1,4 @@
-"""The kernel Stein test: do rows follow a density that is known up to its constant?
+"""Stein's tests of whether rows follow a density that is known up to its constant.
 
 The kernel is the inverse multiquadric of exponent 1/2, scaled to the rows. The p-value is that of
 a wild bootstrap. It needs a density that is positive everywhere: one with bounds is not tested.
@@ -18,7 +18,10 @@ REPLICATES = 6000
 
 
 def stein(
-    log_p: Callable[[Array], Array], x: Array, rng: np.random.Generator, replicates: int = REPLICATES
+    log_p: Callable[[Array], Array],
+    x: Array,
+    rng: np.random.Generator,
+    replicates: int = REPLICATES,
 ) -> float | None:
     """Return the p-value of rows x (n, D) against log_p; None where log_p is not finite near them.
 
@@ -49,8 +52,8 @@ def stein(
 def moments(log_p: Callable[[Array], Array], x: Array) -> float | None:
     """Return the p-value of Stein's identity for constants and linear functions; None as above.
 
-    E s_i = 0 and E x_i s_j = -1 if i = j, else 0, for the score s: D (D + 1) z tests together. Thrice
-    their p-value is returned, for the error of the normal approximation.
+    E s_i = 0 and E x_i s_j = -1 if i = j, else 0, for the score s: D (D + 1) z tests together.
+    Thrice their p-value is returned, for the error of the normal approximation.
 
     >>> rng = np.random.default_rng(0)
     >>> log_p = lambda x: -0.5 * (x**2).sum(axis=1)

@@ -1,7 +1,7 @@
 """The law of the parameters' gradient: it is what log p changes by when they move.
 
 Each parameter is moved along a direction of random signs, in place, and put back. Allowed: the
-difference's own error by two extrapolations, its rounding, and `64 eps` times the size of the terms.
+difference's own error by two extrapolations, its rounding, and `64 eps` times the size of terms.
 """
 
 from __future__ import annotations
@@ -63,10 +63,14 @@ def gradients(evidence: Evidence) -> LawResult:
         text = " ".join(f"{type(error).__name__}: {error}".split())[:160]
         raise FlowRaised(f"gradient raises {text}") from error
     names = [n for n, p in calls.parameters.items() if np.asarray(p).dtype.kind == "f" and p.size]
-    shapes = [n for n in names if given.get(n) is not None and np.shape(given[n]) != calls.parameters[n].shape]
+    shapes = [
+        n
+        for n in names
+        if given.get(n) is not None and np.shape(given[n]) != calls.parameters[n].shape
+    ]
     if shapes:
-        name = shapes[0]
-        text = f"the gradient of {name} has shape {np.shape(given[name])}, not {calls.parameters[name].shape}"
+        name, right = shapes[0], calls.parameters[shapes[0]].shape
+        text = f"the gradient of {name} has shape {np.shape(given[name])}, not {right}"
         raise FlowRaised(text, relation="shape")
     rng = calls.rng(21)
     moved = [_moved(calls, f, name, given.get(name), rng) for name in names[:MOST]]
@@ -133,7 +137,9 @@ def _result(
     judged = [m for m in usable if m.claimed is not None]
     idle = [m.name for m in moved if m.claimed in (None, 0.0) and not m.flows]
     notes = (f"nothing depends on {few(idle)} at these rows",) if idle else ()
-    units = max((abs(m.claimed - m.slope) / m.allowed for m in judged if m.claimed is not None), default=0.0)
+    units = max(
+        (abs(m.claimed - m.slope) / m.allowed for m in judged if m.claimed is not None), default=0.0
+    )
     what = "mean log p" if calls.log_prob is not None else "mean log|det J|"
     text = f"{len(judged)} of {count} parameters of {what}, by differences"
     text += f"; {len(moved) - len(usable)} set aside" if len(usable) < len(moved) else ""
@@ -167,7 +173,9 @@ def _claim(bad: list[Moved], judged: int, N: int) -> FlowClaim:
             if abs(c - value) <= 1e-4 * abs(value):
                 return FlowClaim(LAW, relation, f"the gradient {words}", where=where)
         if len(ratios) > 1:
-            return FlowClaim(LAW, "factor", f"the gradient is {c:.6g} times the right one", where=where)
+            return FlowClaim(
+                LAW, "factor", f"the gradient is {c:.6g} times the right one", where=where
+            )
     m = max(bad, key=lambda m: abs((m.claimed or 0.0) - m.slope) / m.allowed)
     text = (
         f"the gradient of {few(b.name for b in bad)} is not what log p changes by: along a "

@@ -43,12 +43,12 @@ def mass(evidence: Evidence) -> LawResult:
     value, error = made.mass
     if not made.says_something or not np.isfinite(value):
         text = (
-            f"importance sampling: {made.worth:.0f} effective rows of {len(made.x)}, with a tail of "
-            f"{made.tail:.2g}, say too little"
+            f"importance sampling: {made.worth:.0f} effective rows of {len(made.x)}, whose weights "
+            f"have a tail of {made.tail:.2g}, say too little"
         )
         return not_judged(LAW, text)
     allowed = SURE * error + 1e4 * calls.eps
-    text = f"by importance sampling{where}: {value:.4g} +- {error:.1g} ({made.worth:.0f} effective rows)"
+    text = f"by importance sampling{where}: {value:.4g} +- {error:.1g}"
     return _said(value, allowed, text, calls.D)
 
 
@@ -98,9 +98,7 @@ def _constant(value: float, allowed: float, D: int) -> tuple[str, str]:
     return "", "mass"
 
 
-def quadrature(
-    log_p: Callable[[Array], Array], rows: Array, points: int
-) -> tuple[float, float]:
+def quadrature(log_p: Callable[[Array], Array], rows: Array, points: int) -> tuple[float, float]:
     """Return the integral of p in one or two dimensions, and its error by a grid half as fine.
 
     >>> normal = lambda x: -0.5 * (x**2).sum(axis=1) - 0.5 * x.shape[1] * np.log(2 * np.pi)
@@ -133,4 +131,3 @@ def grid(rows: Array, points: int) -> tuple[Array, Array, tuple[int, ...]]:
     slopes = np.stack([a.ravel() for a in np.meshgrid(*[slope] * D, indexing="ij")], axis=1)
     weight = slopes.prod(axis=1) * (2 / points) ** D * np.prod(np.diag(root))
     return axes @ root.T + centre, weight, (len(t),) * D
-

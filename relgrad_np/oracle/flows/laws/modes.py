@@ -37,7 +37,9 @@ def modes(evidence: Evidence) -> LawResult:
     elif _apart(before, one):
         notes.append("in training mode results are others: statistics of the batch, most likely")
     if _apart(before, after):
-        notes.append("a call in training mode changes what evaluation mode returns: running averages")
+        notes.append(
+            "a call in training mode changes what evaluation mode returns: running averages"
+        )
     text = "training mode " + ("differs, see the notes" if notes else "returns the same")
     return LawResult(LAW, OK, text, notes=tuple(notes))
 

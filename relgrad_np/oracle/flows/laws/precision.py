@@ -62,7 +62,9 @@ def _both(
         if got.shape == (*shape, 1):
             got = got.reshape(shape)
         if got.shape not in (shape, ()):
-            raise FlowRaised(f"{what} in float32 has shape {got.shape}, not {shape}", relation="shape")
+            raise FlowRaised(
+                f"{what} in float32 has shape {got.shape}, not {shape}", relation="shape"
+            )
         found.append((what, right, np.broadcast_to(got, shape)))
     return found
 
@@ -75,7 +77,9 @@ def _judge(
     slope = sensitivity(calls, f, x, 23, 0.1)
     factor = 128 if calls.parameters else 4096
     with np.errstate(all="ignore"):
-        allowed = factor * eps * (np.abs(right) + 1 + slope) + 8 * _by_rounding(evidence, f, x, right)
+        allowed = factor * eps * (np.abs(right) + 1 + slope) + 8 * _by_rounding(
+            evidence, f, x, right
+        )
     kept = np.isfinite(right) & np.isfinite(allowed)
     lost = np.isfinite(right) & ~np.isfinite(got)
     if lost.any():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,9 @@ def projected(evidence: Evidence) -> LawResult:
     z, log_det = calls.z(X)
     for i, x in enumerate(X):
         if calls.vjp is not None:
-            rows.append(("value", float(log_det[i]), of_value(calls.z, _checked(evidence), x, rng, h)))
+            rows.append(
+                ("value", float(log_det[i]), of_value(calls.z, _checked(evidence), x, rng, h))
+            )
         if calls.inverse is not None and _undone(evidence, z[i : i + 1], x):
             for _ in range(LINES):
                 v = rng.standard_normal(calls.D)
@@ -32,8 +35,8 @@ def projected(evidence: Evidence) -> LawResult:
                 made = of_derivative(calls.z, lambda u: calls.x(u)[0], x, v, rng, h)
                 rows.append(("derivative", claimed, made))
     if not rows:
-        text = f"D = {calls.D} is too large for the whole Jacobian in the time given; give vjp or inverse"
-        return not_judged(LAW, text)
+        text = f"D = {calls.D} is too large for the whole Jacobian in the time given"
+        return not_judged(LAW, f"{text}; give vjp or inverse, or more seconds")
     return _result(rows, calls.D)
 
 
@@ -46,16 +49,17 @@ def _undone(evidence: Evidence, z: Array, x: Array) -> bool:
 
 
 def _checked(evidence: Evidence) -> Callable[[Array, Array], Array]:
-    calls = evidence.calls
+    calls: Any = evidence.calls
 
     def vjp(x: Array, u: Array) -> Array:
         try:
-            made = np.array(calls.vjp(x.astype(calls.dtype), u.astype(calls.dtype)), dtype=float)  # type: ignore[misc]
+            made = np.array(calls.vjp(x.astype(calls.dtype), u.astype(calls.dtype)), dtype=float)
         except Exception as error:
             text = " ".join(f"{type(error).__name__}: {error}".split())[:160]
             raise FlowRaised(f"vjp raises {text}") from error
         if made.shape != u.shape:
-            raise FlowRaised(f"vjp returned shape {made.shape}, it must be {u.shape}", relation="shape")
+            text = f"vjp returned shape {made.shape}, it must be {u.shape}"
+            raise FlowRaised(text, relation="shape")
         return made
 
     return vjp
@@ -71,7 +75,9 @@ def _slope(evidence: Evidence, x: Array, v: Array, h: float) -> float:
 
 def _result(rows: list[tuple[str, float, Estimate]], D: int) -> LawResult:
     floor = 1e-6
-    units = [abs(got - made.value) / (made.allowed + floor * (1 + abs(got))) for _, got, made in rows]
+    units = [
+        abs(got - made.value) / (made.allowed + floor * (1 + abs(got))) for _, got, made in rows
+    ]
     kinds = {kind for kind, _, _ in rows}
     by_kind = {
         kind: float(np.median([made.allowed for k, _, made in rows if k == kind])) for kind in kinds
@@ -87,9 +93,8 @@ def _result(rows: list[tuple[str, float, Estimate]], D: int) -> LawResult:
     kind, got, made = rows[worst]
     words = "log|det J|" if kind == "value" else "the derivative of log|det J| along a line"
     told, relation = _told([r for r in rows if r[0] == kind])
-    claim = FlowClaim(
-        LAW, relation, f"{words} is {got:.6g}, by projections {made.value:.6g} +- {made.allowed:.2g}{told}"
-    )
+    near = f"{made.value:.6g} +- {made.allowed:.2g}"
+    claim = FlowClaim(LAW, relation, f"{words} is {got:.6g}, by projections {near}{told}")
     return LawResult(LAW, WRONG, text, units[worst], (claim,), tuple(notes))
 
 
@@ -97,7 +102,8 @@ def _told(rows: list[tuple[str, float, Estimate]]) -> tuple[str, str]:
     """Return a relation that explains all estimates of a kind, if one does."""
     for relation, words, factor in (
         ("missing", "it is missing", 0.0), ("sign", "it has the wrong sign", -1.0),
-        ("half", "it is 1/2 times the right one", 0.5), ("double", "it is 2 times the right one", 2.0),
+        ("half", "it is 1/2 times the right one", 0.5),
+        ("double", "it is 2 times the right one", 2.0),
     ):  # fmt: skip
         if all(abs(got - factor * made.value) <= made.allowed for _, got, made in rows):
             return f": {words}", relation

@@ -45,7 +45,9 @@ def samples(evidence: Evidence) -> LawResult:
     n = len(x)
     if not np.isfinite(x).all():
         lost = int((~np.isfinite(x).all(axis=1)).sum())
-        claim = FlowClaim(LAW, "not finite", f"sample returns {lost} of {n} rows that are not finite")
+        claim = FlowClaim(
+            LAW, "not finite", f"sample returns {lost} of {n} rows that are not finite"
+        )
         return LawResult(LAW, WRONG, claim.text, np.inf, (claim,))
     if np.ptp(x, axis=0).max() == 0:
         claim = FlowClaim(LAW, "all the same", f"sample returns {n} times the same row")
@@ -147,7 +149,9 @@ def _of_latent(u: Array, rng: np.random.Generator) -> Iterator[SampleTest]:
         along = rng.standard_normal((D, 8))
         v = u @ (along / np.linalg.norm(along, axis=0))
         p = np.array([stats.kstest(v[:, i], "norm").pvalue for i in range(8)])
-        yield SampleTest("directions", min(1.0, 8 * float(p.min())), "a direction of z is not normal")
+        yield SampleTest(
+            "directions", min(1.0, 8 * float(p.min())), "a direction of z is not normal"
+        )
     serial = float((white[1:] * white[:-1]).sum() / np.sqrt((n - 1) * D))
     text = f"each row depends on the row before (correlation {serial / np.sqrt((n - 1) * D):.3g})"
     yield SampleTest("succession", float(2 * stats.norm.sf(abs(serial))), text)
@@ -247,7 +251,9 @@ def _claim(evidence: Evidence, x: Array, test: SampleTest) -> FlowClaim:
     text = f"samples do not follow the density: {test.text} (p = {test.p:.1g})"
     tried: list[tuple[str, str, Callable[[], Array]]] = []
     if calls.forward is not None and (calls.base is None or _is_normal_base(evidence)):
-        tried.append(("base draws", "they are draws of the base, which were not inverted", lambda: x))
+        tried.append(
+            ("base draws", "they are draws of the base, which were not inverted", lambda: x)
+        )
         if calls.inverse is not None:
             words = "they went through forward in the place of inverse"
             tried.append(("forward for inverse", words, lambda: calls.x(x)[0]))
