@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from .records import EPS, Array, FlowRaised
+from .progress import RowsBar
+from .records import EPS, MOST, Arithmetic, Array, FlowRaised
 
-MOST = 2**21  # numbers in one call: 16 MiB of float64
 
-
-@dataclass
-class FlowCalls:
+@dataclass(kw_only=True)
+class FlowCalls(Arithmetic):
     """What is judged: the arguments of `check_flow`, and what was noted when they were called."""
 
     D: int
@@ -35,25 +34,14 @@ class FlowCalls:
     parts: Sequence[tuple[Any, ...]] = ()
     in_float32: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     dense: Mapping[str, Any] = field(default_factory=dict)
-    dtype: str = "float64"
     level: float = 1e-3
-    seed: int = 0
     onto: bool = False
     inverse_accuracy: float = 0.0
     changed: dict[str, None] = field(default_factory=dict)
     dtypes: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     rows: int = 0
-    tick: Callable[[str], None] = lambda text: None
-
-    @property
-    def eps(self) -> float:
-        """The spacing of numbers at 1 in the flow's arithmetic."""
-        return EPS[self.dtype]
-
-    def rng(self, salt: int = 0) -> np.random.Generator:
-        """Return a generator of its own for each law, so that no law depends on another."""
-        return np.random.default_rng([self.seed, salt])
+    bar: RowsBar = field(default_factory=lambda: RowsBar(False))
 
     def z(self, x: Array) -> tuple[Array, Array]:
         """Return z (N, D) and log|det J| (N,)."""
@@ -113,7 +101,7 @@ class FlowCalls:
         self.rows += len(x)
         if not np.array_equal(given, before, equal_nan=True):
             self.changed[name] = None
-        self.tick(name)
+        self.bar.tick(len(x))
         return made
 
     def _shaped(self, made: Any, shape: tuple[int, ...], name: str, what: str) -> Array:

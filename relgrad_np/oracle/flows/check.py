@@ -13,19 +13,32 @@ from typing import Any
 import numpy as np
 
 from .calls import FlowCalls
+from .dense import relative_rows
 from .evidence import Evidence
 from .flow_report import FlowReport
 from .laws.behaviour import behaviour
 from .laws.density import density
+from .laws.gradients import gradients
 from .laws.inverse import inverse
-from .laws.jacobian import jacobian
+from .laws.jacobian import jacobian, judged
+from .laws.mass import mass
+from .laws.modes import modes
+from .laws.precision import precision
 from .laws.rows import rows
-from .records import EPS, Array, FlowRaised, LawResult, not_judged, wrong
+from .laws.samples import samples
+from .laws.tails import tails
+from .parts import JudgedPart, judged_law
+from .parts import parts as judge_parts
+from .progress import RowsBar
+from .records import EPS, WRONG, Array, FlowRaised, LawResult
 
 LAWS: dict[str, Callable[[Evidence], LawResult]] = {
     "rows": rows, "jacobian": jacobian, "inverse": inverse, "density": density,
-    "behaviour": behaviour,
+    "mass": mass, "samples": samples, "gradients": gradients, "tails": tails,
+    "precision": precision, "behaviour": behaviour,
 }  # fmt: skip
+OF_PARTS = {"rows": rows, "jacobian": jacobian, "inverse": inverse, "behaviour": behaviour}
+BATCH = {"batch sum", "batch mean", "times N"}
 
 
 def check_flow(
@@ -50,6 +63,7 @@ def check_flow(
     dtype: str = "float64",
     level: float = 1e-3,
     seed: int = 0,
+    seconds: float = 20.0,
     progress: bool | None = None,
     notes: Sequence[str] = (),
 ) -> FlowReport:
@@ -61,7 +75,7 @@ def check_flow(
 
     >>> scale = lambda x: (2 * x, np.full(len(x), 2 * np.log(2)))
     >>> check_flow(D=2, forward=scale, inverse=lambda z: z / 2).verdict
-    'PASS: rows, jacobian, inverse, behaviour; not judged: density'
+    'PASS: rows, jacobian, inverse, tails, behaviour; not judged: density, mass, samples, ...'
     >>> half = lambda x: (2 * x, np.full(len(x), np.log(2)))
     >>> print(check_flow(D=2, forward=half).verdict)
     FAIL: log|det J| is 1/2 times the right one: halved, or averaged over D
@@ -71,15 +85,21 @@ def check_flow(
     if forward is None and log_prob is None:
         raise ValueError("check_flow needs forward or log_prob")
     calls = FlowCalls(
-        D, forward, inverse, log_prob, sample, base, gradient, vjp, modes, parameters or {},
-        parts or (), in_float32 or {}, dense or {}, dtype, level, seed, onto, inverse_accuracy,
+        D=D, forward=forward, inverse=inverse, log_prob=log_prob, sample=sample, base=base,
+        gradient=gradient, vjp=vjp, modes=modes, parameters=parameters or {}, parts=parts or (),
+        in_float32=in_float32 or {}, dense=dense or {}, dtype=dtype, level=level, seed=seed,
+        onto=onto, inverse_accuracy=inverse_accuracy,
     )  # fmt: skip
-    evidence, start = Evidence(calls, _rows(X, D)), time.perf_counter()
-    with np.errstate(all="ignore"):
-        results = tuple(_judged(law, LAWS[law], evidence) for law in LAWS)
+    evidence, start = Evidence(calls, _rows(X, D), seconds), time.perf_counter()
+    calls.bar = RowsBar(progress)
+    try:
+        with np.errstate(all="ignore"):
+            results = _all_laws(evidence)
+    finally:
+        calls.bar.close()
     return FlowReport(
-        name or "flow", D, dtype, results, _word(evidence), tuple(notes), (),
-        time.perf_counter() - start,
+        name or "flow", D, dtype, results, _word(evidence), tuple(notes),
+        relative_rows(calls.dense), time.perf_counter() - start,
     )  # fmt: skip
 
 
@@ -95,16 +115,43 @@ def _rows(X: Any, D: int) -> Array | None:
     return X
 
 
-def _judged(name: str, law: Callable[[Evidence], LawResult], evidence: Evidence) -> LawResult:
-    """Return the result of a law, whatever the flow does."""
-    try:
-        return law(evidence)
-    except FlowRaised as error:
-        if error.missing or error.relation == "domain":
-            return not_judged(name, str(error))
-        return wrong(name, error.relation, str(error))
-    except np.linalg.LinAlgError as error:
-        return not_judged(name, f"linear algebra failed: {error}")
+def _all_laws(evidence: Evidence) -> tuple[LawResult, ...]:
+    """Return the result of every law: those of the whole, those of the parts, the modes."""
+    found = {name: judged_law(name, law, evidence) for name, law in LAWS.items()}
+    found["jacobian"] = _without(found["jacobian"], found["rows"])
+    if evidence.calls.parts:
+        found["parts"], seen = judge_parts(evidence, OF_PARTS)
+        found["jacobian"] = _whole_by_parts(evidence, found["jacobian"], seen)
+    return (*found.values(), judged_law("modes", modes, evidence))
+
+
+def _whole_by_parts(evidence: Evidence, whole: LawResult, seen: list[JudgedPart]) -> LawResult:
+    """Say what the wrong log|det J| of the whole has to do with its parts.
+
+    It follows from them where it is the sum of what they return; else it may miss one.
+    """
+    if whole.verdict != WRONG or not seen or len(seen) != len(evidence.calls.parts):
+        return whole
+    if any(claim.law != "jacobian" for claim in whole.claims):
+        return whole
+    if evidence.too_large:
+        return whole._replace(claims=()) if any(p.claims for p in seen) else whole
+    n = len(evidence.jacobians.x)
+    got = evidence.jacobians.claimed
+    total = np.sum([part.log_det[:n] for part in seen], axis=0)
+    bad = [p.name for p in seen if any(c.law == "jacobian" for c in p.claims)]
+    if bad and np.allclose(got, total, rtol=1e-9, atol=1e-9, equal_nan=True):
+        text = f"{whole.text}; it follows from {', '.join(map(repr, bad[:4]))}"
+        return whole._replace(claims=(), text=text)
+    terms = [(part.name, part.true[:n]) for part in seen if len(part.true) >= n]
+    return judged(evidence, evidence.jacobians, terms)
+
+
+def _without(law: LawResult, other: LawResult) -> LawResult:
+    """Return a result without what another law claims, too."""
+    said = {claim.relation for claim in other.claims} & BATCH
+    kept = tuple(claim for claim in law.claims if claim.relation not in said)
+    return law if len(kept) == len(law.claims) else law._replace(claims=kept)
 
 
 def _word(evidence: Evidence) -> str:

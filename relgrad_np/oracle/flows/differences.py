@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .calls import MOST, FlowCalls
-from .records import Array, Pair
+from .records import MOST, Arithmetic, Array, Pair
 
 LADDERS = {
     "float64": (2.0**-9, 2.0**-13, 2.0**-6, 2.0**-17),
@@ -26,6 +25,7 @@ ENOUGH = {
 }  # an error of log|det J| that no smaller step need improve
 LIMIT = {"float64": 1e-2, "float32": 0.2}  # a row whose error is larger is set aside
 NOISE = {"float64": 1e-6, "float32": 1e-3}  # of log|det J|: more is no rounding
+LARGE = 128  # from here on one step will do, and no singular values
 GAIN = 87.7  # median of what elimination leaves, for noise of standard deviation 1
 
 
@@ -50,39 +50,41 @@ class Jacobians(NamedTuple):
 
     def keep(self, rows: Array) -> Jacobians:
         """Return those of some rows."""
-        return Jacobians(*(x[rows] for x in self[:9]), self.noise)
+        return self._replace(**{name: getattr(self, name)[rows] for name in BY_ROW})
 
 
-def jacobians(calls: FlowCalls, f: Pair, x: Array, spread: Array) -> Jacobians:
+BY_ROW = Jacobians._fields[:-1]
+
+
+def jacobians(how: Arithmetic, f: Pair, x: Array, spread: Array) -> Jacobians:
     """Return the Jacobians of f at rows x (n, D); `spread`: the scale of each column.
 
     >>> f = lambda x: (x**3 + x, np.log(3 * x[:, 0] ** 2 + 1))
-    >>> made = jacobians(FlowCalls(D=1), f, np.array([[0.5], [2.0]]), np.ones(1))
+    >>> made = jacobians(Arithmetic(), f, np.array([[0.5], [2.0]]), np.ones(1))
     >>> bool(np.all(np.abs(made.log_det - made.claimed) < made.allowed)), made.usable.tolist()
     (True, [True, True])
     """
-    ladder = LADDERS[calls.dtype][: 4 if x.shape[1] <= 128 else 2]
-    best, open_rows = _at_step(calls, f, x, spread * ladder[0]), np.arange(len(x))
+    ladder = LADDERS[how.dtype][: 4 if x.shape[1] <= LARGE else 2]
+    best, open_rows = _at_step(how, f, x, spread * ladder[0]), np.arange(len(x))
     for step in ladder[1:]:
-        open_rows = open_rows[~(best.allowed[open_rows] <= ENOUGH[calls.dtype])]
+        enough = ENOUGH[how.dtype] if x.shape[1] <= LARGE else LIMIT[how.dtype]
+        open_rows = open_rows[~(best.allowed[open_rows] <= enough)]
         if not len(open_rows):
             break
-        other = _at_step(calls, f, x[open_rows], spread * step)
+        other = _at_step(how, f, x[open_rows], spread * step)
         better = ~(best.allowed[open_rows] <= other.allowed) & ~np.isnan(other.allowed)
-        fields = []
-        for old, new in zip(best[:9], other[:9], strict=True):
-            merged = old.copy()
-            merged[open_rows[better]] = new[better]
-            fields.append(merged)
-        best = Jacobians(*fields, best.noise)
+        merged = {name: getattr(best, name).copy() for name in BY_ROW}
+        for name in BY_ROW:
+            merged[name][open_rows[better]] = getattr(other, name)[better]
+        best = best._replace(**merged)
     return best
 
 
-def _at_step(calls: FlowCalls, f: Pair, x: Array, h: Array) -> Jacobians:
+def _at_step(how: Arithmetic, f: Pair, x: Array, h: Array) -> Jacobians:
     """Return the Jacobians by steps h (D,), h/2, h/4."""
     n, D = x.shape
     z, claimed = f(x)
-    dtype = np.dtype(calls.dtype)
+    dtype = np.dtype(how.dtype)
     h = np.exp2(np.round(np.log2(h)))  # powers of two: x + h loses the least
     first, second = np.empty((n, D + 1, D)), np.empty((n, D + 1, D))  # R1, R2
     rest = np.empty((n, D + 1, D))
@@ -103,11 +105,11 @@ def _at_step(calls: FlowCalls, f: Pair, x: Array, h: Array) -> Jacobians:
         second[rows, :, js] = (4 * slopes[:, 2] - slopes[:, 1]) / 3
         even = values[:, ::2] + values[:, 1::2] - 2 * centre[:, None]
         rest[rows, :, js] = even[:, 0] - 20 * even[:, 1] + 64 * even[:, 2]
-    return _judged(calls, x, z, claimed, h, first, second, rest)
+    return _judged(how, x, z, claimed, h, first, second, rest)
 
 
 def _judged(
-    calls: FlowCalls,
+    how: Arithmetic,
     x: Array,
     z: Array,
     claimed: Array,
@@ -118,7 +120,7 @@ def _judged(
 ) -> Jacobians:
     """Return log|det| of each row with its error, from both extrapolations and the noise."""
     n, D = x.shape
-    eps, tiny = calls.eps, np.finfo(float).tiny
+    eps, tiny = how.eps, np.finfo(float).tiny
     with np.errstate(all="ignore"):
         noise = np.nanmedian(np.abs(rest), axis=(0, 2)) / GAIN  # (D + 1,)
     noise = np.where(np.isfinite(noise), noise, 0.0)
@@ -132,19 +134,22 @@ def _judged(
             continue
         sign[i], log_det[i] = np.linalg.slogdet(J[i])
         size = float(np.linalg.norm(truncation[i] + rounding[i]))
-        singular = np.linalg.svd(J[i], compute_uv=False)
-        upper[i] = float(np.log(singular + size + tiny).sum())
-        if sign[i] == 0 or singular[-1] <= 4 * size:
+        if D <= LARGE:
+            singular = np.linalg.svd(J[i], compute_uv=False)
+            upper[i] = float(np.log(singular + size + tiny).sum())
+        if sign[i] == 0:
             continue
         A = np.abs(np.linalg.inv(J[i])).T
+        if not float(np.linalg.norm(A)) * size <= 0.25 * np.sqrt(D):  # J may be singular
+            continue
         # |d log det| <= sum |J^-1|' |dJ|: truncation adds up, rounding is independent
         inherited = float((A * truncation[i]).sum() + np.sqrt(((A * rounding[i]) ** 2).sum()))
         own = float((A * np.abs(J[i])).sum()) + abs(log_det[i]) + D
         own += float(np.abs(x[i]) @ np.abs(np.nan_to_num(R2[i, D])))
         allowed[i] = 64 * eps * own + 2 * inherited
-    heard = min(8 * float(noise[D]), NOISE[calls.dtype])
+    heard = min(8 * float(noise[D]), NOISE[how.dtype])
     allowed += heard * (1 + np.abs(np.nan_to_num(claimed)))
-    usable = allowed <= LIMIT[calls.dtype]
+    usable = allowed <= LIMIT[how.dtype]
     level = float(np.max(noise[:D] / np.maximum(np.abs(z).max(axis=0), 1)))
     return Jacobians(
         x, z, J, log_det, sign, allowed, usable, upper, claimed, (level, float(noise[D]))

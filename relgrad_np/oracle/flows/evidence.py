@@ -6,6 +6,8 @@ What is not finite at rows that were drawn lies outside the domain, and is left 
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
 
@@ -13,10 +15,13 @@ import numpy as np
 
 from .calls import FlowCalls
 from .differences import Jacobians, jacobians
-from .records import Array, FlowRaised
+from .proposal import Weighted, weighted_rows
+from .records import MOST, Array, FlowRaised
 
 N_ROWS = 64
 FEWEST = 4
+N_SAMPLES = 2000
+N_WEIGHTED = 8000
 
 
 class ChosenRows(NamedTuple):
@@ -30,9 +35,10 @@ class ChosenRows(NamedTuple):
 class Evidence:
     """Rows, forward and Jacobians of a flow, each computed once and when first asked for."""
 
-    def __init__(self, calls: FlowCalls, X: Array | None = None) -> None:
+    def __init__(self, calls: FlowCalls, X: Array | None = None, seconds: float = 20.0) -> None:
         self.calls = calls
         self.given = X
+        self.budget = seconds
         self.wrong_log_det: tuple[int, ...] = ()  # rows of X where the law of log|det J| fails
 
     @cached_property
@@ -56,7 +62,7 @@ class Evidence:
 
     @cached_property
     def forward(self) -> tuple[Array, Array]:
-        """z and log|det J| at X."""
+        """Z and log|det J| at X."""
         return self.calls.z(self.X)
 
     @cached_property
@@ -65,15 +71,80 @@ class Evidence:
         return self.calls.log_p(self.X)
 
     @cached_property
+    def samples(self) -> tuple[Array, Array | None]:
+        """Samples (n, D), and their log p if `sample` returns it."""
+        return samples_of(self.calls, N_SAMPLES if self.calls.D <= 256 else N_SAMPLES // 4)
+
+    @cached_property
+    def around(self) -> Array:
+        """Rows that show where p is: samples, else inverted ones, else those weighted by p."""
+        start = self._start
+        if start is not self.X or self.calls.log_prob is None:
+            return start
+        made = self.weighted
+        if not np.isfinite(made.weights).all():
+            return start
+        return made.x[self.calls.rng(26).choice(len(made.x), 1000, p=made.weights)]
+
+    @cached_property
+    def _start(self) -> Array:
+        for make in (lambda: self.samples[0], lambda: _inverted(self.calls)):
+            made = _tried(make)
+            if made and len(made[0]) >= N_ROWS // 2 and np.ptp(made[0], axis=0).min() > 0:
+                return made[0]
+        return self.X
+
+    @cached_property
+    def weighted(self) -> Weighted:
+        """Rows with weights that follow log_prob, made without `sample`."""
+        return weighted_rows(self.calls.log_p, self._start, N_WEIGHTED, self.calls.rng(11))
+
+    @cached_property
     def jacobians(self) -> Jacobians:
         """Jacobians at the first rows of X, as many as the size allows."""
         x = self.X[: self.judged]
+        self.calls.bar.expect(6 * self.calls.D * len(x))
         return jacobians(self.calls, self.calls.z, x, self.spread)
 
     @property
     def judged(self) -> int:
-        """How many rows have a Jacobian: 40 in few dimensions, 1 in a thousand."""
-        return int(np.clip(40 * (24 / max(self.calls.D, 24)) ** 2, 1, len(self.X)))
+        """How many rows have a Jacobian: 40 in few dimensions, and as many as there is time for."""
+        most = int(np.clip(40 * (24 / max(self.calls.D, 24)), 1, min(40, len(self.X))))
+        if self.calls.D <= 24:
+            return most
+        one = 6 * self.calls.D * self.seconds_per_row
+        return int(np.clip(self.budget / max(one, 1e-12), 1, most))
+
+    @cached_property
+    def too_large(self) -> bool:
+        """Whether one whole Jacobian takes more than the time given."""
+        return self.calls.D > 1000 and 6 * self.calls.D * self.seconds_per_row > self.budget
+
+    @cached_property
+    def seconds_per_density(self) -> float:
+        """How long log_prob takes for a row of a batch."""
+        start = time.perf_counter()
+        x = np.resize(self.X, (512, self.calls.D))
+        self.calls.log_p(x)
+        return (time.perf_counter() - start) / len(x)
+
+    @cached_property
+    def seconds_per_row(self) -> float:
+        """How long forward takes for a row of a large batch."""
+        start = time.perf_counter()
+        x = np.resize(self.X, (min(512, max(64, MOST // self.calls.D)), self.calls.D))
+        self.calls.z(x)
+        return (time.perf_counter() - start) / len(x)
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is a row whose Jacobian can be judged."""
+        if self.too_large:
+            return False
+        try:
+            return bool(self.jacobians.usable.any())
+        except (FlowRaised, np.linalg.LinAlgError):
+            return False
 
     @cached_property
     def true_log_det(self) -> Array:
@@ -104,10 +175,17 @@ def _drawn(calls: FlowCalls) -> ChosenRows:
     return ChosenRows(X, False, f"{len(X)} drawn rows{more}")
 
 
-def _tried(make: object) -> list[Array]:
+def _inverted(calls: FlowCalls) -> Array:
+    """Return the x of normal latents."""
+    if calls.inverse is None:
+        return np.empty((0, calls.D))
+    return calls.x(calls.rng(12).standard_normal((400, calls.D)))[0]
+
+
+def _tried(make: Callable[[], Array]) -> list[Array]:
     """Return [rows], or [] where they can't be made: the law of that callable will say why."""
     try:
-        made = make()  # type: ignore[operator]
+        made = make()
     except FlowRaised:
         return []
     return [made[np.isfinite(made).all(axis=1)]]
@@ -155,8 +233,10 @@ def samples_of(calls: FlowCalls, n: int) -> tuple[Array, Array | None]:
     >>> samples_of(FlowCalls(D=2, sample=lambda n: np.zeros((n, 2))), 3)[0].shape
     (3, 2)
     """
+    if calls.sample is None:
+        raise FlowRaised("sample is not given", True)
     try:
-        made = calls.sample(n)  # type: ignore[misc]
+        made = calls.sample(n)
     except NotImplementedError as error:
         raise FlowRaised("sample is not implemented", True) from error
     except Exception as error:

@@ -53,7 +53,7 @@ class FlowReport(NamedTuple):
             return f"FAIL: {_first(claims).words}{more}"
         left = [law.law for law in self.laws if law.verdict == NOT_JUDGED]
         if not _of_values(self):
-            return "FAIL: nothing was judged"
+            return "FAIL: nothing was judged of its values"
         rest = f"; not judged: {', '.join(left)}" if left else ""
         return f"PASS: {', '.join(law.law for law in self.laws if law.verdict == OK)}{rest}"
 
@@ -62,7 +62,7 @@ class FlowReport(NamedTuple):
 
         >>> print(FlowReport("mine", 2, "float64", (), "").text())
         flow: mine (D = 2, float64)
-        FAIL: nothing was judged
+        FAIL: nothing was judged of its values
         """
         lines = [f"flow: {self.name} (D = {self.D}, {self.dtype}){self.rows and '; '}{self.rows}"]
         if self.laws:
@@ -98,20 +98,12 @@ class FlowReport(NamedTuple):
             }
             for law in self.laws
         ]  # fmt: skip
-        return json.dumps(
-            {
-                "passed": self.passed,
-                "verdict": self.verdict,
-                "flow": self.name,
-                "D": self.D,
-                "dtype": self.dtype,
-                "rows": self.rows,
-                "laws": laws,
-                "claims": self.claims,
-                "notes": self.all_notes,
-                "dense": self.relative,
-            }  # fmt: skip
-        )
+        shown = {
+            "passed": self.passed, "verdict": self.verdict, "flow": self.name, "D": self.D,
+            "dtype": self.dtype, "rows": self.rows, "laws": laws, "claims": self.claims,
+            "notes": self.all_notes, "dense": self.relative,
+        }  # fmt: skip
+        return json.dumps(shown)
 
 
 ORDER = ("rows", "jacobian", "one-to-one", "inverse", "density")  # causes before consequences

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,28 @@ Array = Any  # of NumPy
 Pair = Callable[[Array], tuple[Array, Array]]  # x (N, D) -> z (N, D), log|det J| (N,)
 EPS = {"float64": 2.0**-52, "float32": 2.0**-23}
 OK, WRONG, NOT_JUDGED = "ok", "WRONG", "not judged"
+MOST = 2**21  # numbers in one call: 16 MiB of float64
+
+
+@dataclass(kw_only=True)
+class Arithmetic:
+    """The arithmetic that a flow computes in, and the seed of every draw.
+
+    >>> Arithmetic().eps == 2.0**-52
+    True
+    """
+
+    dtype: str = "float64"
+    seed: int = 0
+
+    @property
+    def eps(self) -> float:
+        """The spacing of numbers at 1."""
+        return EPS[self.dtype]
+
+    def rng(self, salt: int = 0) -> np.random.Generator:
+        """Return a generator of its own for each use, so that no law depends on another."""
+        return np.random.default_rng([self.seed, salt])
 
 
 class FlowClaim(NamedTuple):

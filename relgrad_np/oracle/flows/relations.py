@@ -7,7 +7,7 @@ value does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -55,8 +55,8 @@ def of_log_det(
 ) -> Told:
     """Say what a wrong log|det J| is.
 
-    `right`, `J`: by differences. `wrong`: which rows are. `parts`: (name, log|det J| of that part at
-    the same rows) of a composed flow.
+    `right`, `J`: by differences. `wrong`: which rows are. `parts`: of a composed flow, (name,
+    log|det J| of that part at the same rows).
 
     >>> r = np.array([0.3, -1.2, 0.7])
     >>> J = np.exp(r)[:, None, None] * np.eye(1)
@@ -92,6 +92,10 @@ def _guesses(
             text = f"{WHAT} counts that of part {name!r} twice"
             yield Guess(f"part {name} twice", text, right + one)
             yield Guess(f"only part {name}", f"{WHAT} is that of part {name!r} alone", one)
+    for k in range(2, len(parts)):
+        before, name = sum(one for _, one in parts[:k]), parts[k][0]
+        text = f"{WHAT} ends before part {name!r}: it misses it and those after it"
+        yield Guess(f"ends before part {name}", text, zero + before)
     also = ": halved, or averaged over D" if D == 2 else ""
     yield Guess("half", f"{WHAT} is 1/2 times the right one{also}", right / 2)
     yield Guess("double", f"{WHAT} is 2 times the right one", 2 * right, 2)
@@ -197,16 +201,13 @@ def only_where(x: Array, z: Array, sign: Array, wrong: Array) -> str:
     for value, words in ((-1, "det J < 0"), (1, "det J > 0")):
         if np.array_equal(wrong, sign == value):
             return f"only where {words} {count}"
-    tests: list[tuple[str, Callable[[Array], Array]]] = []
+    tests: list[tuple[str, Array]] = []
     for name, at in (("x", x), ("z", z)):
         for i in range(at.shape[1]):
-            tests += [(f"{name}_{i}", lambda _, v=at[:, i]: v)]
-            tests += [(f"|{name}_{i}|", lambda _, v=at[:, i]: np.abs(v))]
-        tests += [(f"max |{name}_i|", lambda _, v=at: np.abs(v).max(axis=1))]
-        tests += [(f"min {name}_i", lambda _, v=at: v.min(axis=1))]
-        tests += [(f"max {name}_i", lambda _, v=at: v.max(axis=1))]
-    for name, value_of in tests:
-        v = value_of(x)
+            tests += [(f"{name}_{i}", at[:, i]), (f"|{name}_{i}|", np.abs(at[:, i]))]
+        tests += [(f"max |{name}_i|", np.abs(at).max(axis=1))]
+        tests += [(f"min {name}_i", at.min(axis=1)), (f"max {name}_i", at.max(axis=1))]
+    for name, v in tests:
         inside, outside = v[wrong], v[~wrong]
         if inside.min() > outside.max():
             return f"only where {name} > {_between(outside.max(), inside.min())} {count}"

@@ -6,15 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .calls import FlowCalls
-from .records import Array
+from .records import Arithmetic, Array
 
 PROBES = 4
 STEP = {"float64": 2.0**-20, "float32": 2.0**-9}  # relative; the slope is used, not the step
 
 
 def sensitivity(
-    calls: FlowCalls, f: Callable[[Array], Array], x: Array, salt: int, scale: Array | float = 1.0
+    how: Arithmetic, f: Callable[[Array], Array], x: Array, salt: int, scale: Array | float = 1.0
 ) -> Array:
     """Return by how much f may move when each entry of x moves by its own size plus `scale`.
 
@@ -22,11 +21,11 @@ def sensitivity(
     linear f is about that. The shape is that of f(x); where f is not finite beside x, infinite.
 
     >>> f = lambda x: 3 * x[:, 0]
-    >>> float(sensitivity(FlowCalls(D=1), f, np.array([[1.0]]), 0)[0])
+    >>> float(sensitivity(Arithmetic(), f, np.array([[1.0]]), 0)[0])
     6.0
     """
-    rng, D = calls.rng(salt), x.shape[1]
-    size, step = np.abs(x) + scale, STEP[calls.dtype]
+    rng, D = how.rng(salt), x.shape[1]
+    size, step = np.abs(x) + scale, STEP[how.dtype]
     found: Array | None = None
     for _ in range(PROBES):
         move = step * size * rng.choice([-1.0, 1.0], x.shape)

@@ -27,11 +27,14 @@ def behaviour(evidence: Evidence) -> LawResult:
         if claim := _unsteady(what, values, calls.eps):
             claims.append(claim)
             break
-    for name in calls.changed:
-        claims.append(FlowClaim(LAW, "changes its input", f"{name} changes its input in place"))
-    for what, dtype in calls.dtypes.items():
-        text = f"{what} is {dtype} for rows of {calls.dtype}"
-        claims.append(FlowClaim(LAW, "dtype", text))
+    claims += [
+        FlowClaim(LAW, "changes its input", f"{name} changes its input in place")
+        for name in calls.changed
+    ]
+    claims += [
+        FlowClaim(LAW, "dtype", f"{what} is {dtype} for rows of {calls.dtype}")
+        for what, dtype in calls.dtypes.items()
+    ]
     if evidence.rows.given:
         for what, values in made:
             finite = np.isfinite(values[0]).reshape(len(values[0]), -1).all(axis=1)

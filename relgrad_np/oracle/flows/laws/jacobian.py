@@ -12,6 +12,7 @@ from ..differences import Jacobians
 from ..evidence import Evidence
 from ..records import OK, WRONG, Array, FlowClaim, LawResult, not_judged, worst
 from ..relations import Parts, Told, of_log_det, only_where
+from .projected import projected
 
 LAW = "jacobian"
 
@@ -20,17 +21,18 @@ def jacobian(evidence: Evidence) -> LawResult:
     """Compare log|det J| of forward with the slogdet of its Jacobian by differences."""
     if evidence.calls.forward is None:
         return not_judged(LAW, "forward is not given")
+    if evidence.too_large:
+        return projected(evidence)
     return judged(evidence, evidence.jacobians)
 
 
-def judged(evidence: Evidence, made: Jacobians, parts: Parts = (), part: str = "") -> LawResult:
+def judged(evidence: Evidence, made: Jacobians, parts: Parts = ()) -> LawResult:
     """Judge the log|det J| of a flow, or of a part of it, at the rows of its Jacobians."""
     got, n = made.claimed, len(made.x)
     singular = ~made.usable & ~(np.nan_to_num(got, nan=np.inf) <= made.upper + 1e-6)
     notes = _notes(evidence, made, singular)
-    judge_singular = singular & (evidence.rows.given | bool(part and made.usable.any()))
-    if singular.any() and evidence.rows.given and not part:
-        return _singular(made, judge_singular, notes)
+    if singular.any() and evidence.rows.given:
+        return _singular(made, singular, notes)
     if not made.usable.any():
         return not_judged(LAW, _why_none(made, singular), *notes)
     kept = made.keep(made.usable)
@@ -38,18 +40,17 @@ def judged(evidence: Evidence, made: Jacobians, parts: Parts = (), part: str = "
     bad = ~(error <= kept.allowed)
     units = worst(error, kept.allowed)
     if bad.any():
-        if not part:
-            evidence.wrong_log_det = tuple(np.flatnonzero(made.usable)[bad])
+        evidence.wrong_log_det = tuple(np.flatnonzero(made.usable)[bad])
         return LawResult(
             LAW, WRONG, _sizes(kept, error, bad), units, (_claim(kept, bad, parts),), notes
         )
     if set(kept.sign) == {-1.0, 1.0}:
         text = "det J is positive at some rows and negative at others"
         claim = FlowClaim("one-to-one", "sign changes", f"forward is not one-to-one: {text}")
-        if evidence.rows.given or not part:
-            return LawResult(LAW, WRONG, text, units, (claim,), notes)
+        return LawResult(LAW, WRONG, text, units, (claim,), notes)
     left = f"; {n - len(kept.x)} set aside" if len(kept.x) < n else ""
-    text = f"{len(kept.x)} Jacobians by differences{left}; |log|det|| may be off by {np.median(kept.allowed):.0e}"
+    near = float(np.median(kept.allowed))
+    text = f"{len(kept.x)} Jacobians by differences{left}; log|det J| to {near:.0e}"
     return LawResult(LAW, OK, text, units, (), notes)
 
 

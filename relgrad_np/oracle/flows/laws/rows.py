@@ -20,7 +20,7 @@ ALONE = 6
 
 def rows(evidence: Evidence) -> LawResult:
     """Compare a batch with its rows in another order, with a part of them, and with each alone."""
-    calls, x = evidence.calls, evidence.X
+    x = evidence.X
     if len(x) < 2:
         return not_judged(LAW, "there is one row only")
     claims: list[FlowClaim] = []
