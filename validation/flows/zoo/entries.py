@@ -27,13 +27,14 @@ class Entry:
 
 
 def shaken(module: Any, scale: float = 0.3, seed: int = 0) -> Any:
-    """Add normal noise to every parameter of a torch module, so that no layer is the identity."""
+    """Add normal noise to every trained parameter of a module, so that no layer is the identity."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for p in module.parameters():
-            p += scale * torch.randn(p.shape, generator=generator, dtype=p.dtype)
+            if p.requires_grad:
+                p += scale * torch.randn(p.shape, generator=generator, dtype=p.dtype)
     return module
 
 

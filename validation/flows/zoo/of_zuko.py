@@ -11,6 +11,7 @@ ITERATED = {"inverse_accuracy": 1e-5}  # its inverse bisects to 1e-6
 
 def entries() -> list[Entry]:
     """Return the entries."""
+    import numpy as np
     import torch
     import zuko.flows as zf
     import zuko.transforms as zt
@@ -31,6 +32,7 @@ def entries() -> list[Entry]:
     def t(*x: float) -> torch.Tensor:
         return torch.tensor(x)
 
+    circle = np.random.default_rng(0).uniform(-3, 3, (32, 3))
     torch.manual_seed(5)
     LU = torch.eye(4) + 0.3 * torch.randn(4, 4)
     shape = torch.randn(3, 5)
@@ -52,7 +54,7 @@ def entries() -> list[Entry]:
         Entry("MAF", 4, flow("MAF", 4)),
         Entry("MAF with a context", 3, flow("MAF", 3, 2), given={"context": [0.5, -1.0]}),
         Entry("NSF", 3, flow("NSF", 3, bins=5)),
-        Entry("NCSF", 3, flow("NCSF", 3, bins=5)),
+        Entry("NCSF", 3, flow("NCSF", 3, bins=5), given={"X": circle}),
         Entry("NICE", 4, flow("NICE", 4)),
         Entry("RealNVP", 4, flow("RealNVP", 4)),
         Entry("SOSPF", 2, flow("SOSPF", 2), declared=ITERATED),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from typing import Any
 
@@ -25,7 +26,7 @@ def run(only: str = "") -> Iterator[dict[str, Any]]:
     """Yield a record of each entry whose library or name has `only` in it."""
     for library, (module, package) in LIBRARIES.items():
         try:
-            found = importlib.import_module(f".{module}", __package__).entries()
+            found = _in_float64(importlib.import_module(f".{module}", __package__).entries)
         except ImportError as error:
             yield {"library": library, "skipped": f"{error}"}
             continue
@@ -42,11 +43,7 @@ def judged(entry: Entry, library: str) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if library != "flowjax":
-                import torch
-
-                torch.manual_seed(0)
-            given = adapt(entry.make(), D=entry.D, **entry.given)
+            given = adapt(_in_float64(entry.make), D=entry.D, **entry.given)
             report = oracle.check_flow(**{**given, **entry.declared})
     except Exception as error:
         traceback.print_exc(limit=-4)
@@ -55,6 +52,27 @@ def judged(entry: Entry, library: str) -> dict[str, Any]:
     laws = {law.law: law.verdict for law in report.laws}
     right = "right" if report.passed else "wrong"
     return _record(entry, right, report.verdict, laws, time.perf_counter() - start)
+
+
+def _in_float64(make: Callable[[], Any]) -> Any:
+    """Return what is made in float64; torch's default is float32 again when it is judged."""
+    if importlib.util.find_spec("jax"):
+        import jax
+
+        with jax.enable_x64(True):
+            return _with_torch(make)
+    return _with_torch(make)
+
+
+def _with_torch(make: Callable[[], Any]) -> Any:
+    import torch
+
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.float64)
+    try:
+        return make()
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def _record(

@@ -69,7 +69,7 @@ def jax_flow(
         for key, batched in kinds_of.items()
         if key in ("forward", "inverse", "log_prob")
     }
-    if singles and not any(np.asarray(x).dtype == np.float64 for x in leaves):
+    if singles:
         found["in_float32"] = singles
     from .dense import dense_of
 
@@ -83,7 +83,7 @@ class _Call:
     def __init__(self, at: Any, arrays: list[Array], key: str, batched: bool, double: bool) -> None:
         import jax
 
-        self.arrays, self.double = arrays, double
+        self.arrays, self.double, self.batched = arrays, double, batched
 
         def run(given: list[Any], x: Any) -> Any:
             one = at(given)[key]
@@ -97,8 +97,9 @@ class _Call:
         dtype = np.float64 if self.double else np.float32
         with jax.enable_x64(self.double):
             given = [np.asarray(a, dtype) for a in self.arrays]
-            found = self.compiled(given, np.asarray(x, dtype))
-            return jax.tree_util.tree_map(np.asarray, found)
+            pieces = [self.compiled(given, rows) for rows in _pieces(np.asarray(x, dtype), self.batched)]
+            joined = jax.tree_util.tree_map(lambda *outs: np.concatenate(outs)[: len(x)], *pieces)
+        return joined
 
     def vjp(self, x: Array, u: Array) -> Array:
         """Return J'u of each row, (N, D)."""
@@ -109,19 +110,39 @@ class _Call:
             return np.asarray(back(jax.numpy.asarray(u))[0])
 
 
+def _pieces(x: Array, batched: bool) -> list[Array]:
+    """Return rows in pieces of 64 or of 1,024, the last filled with its first row.
+
+    That is for a function of one row, which can't see the others, so that it is compiled for two
+    sizes only. A function of a batch gets its batch.
+    """
+    if batched or not len(x):
+        return [x]
+    size = 64 if len(x) <= 64 else 1024
+    short = -len(x) % size
+    whole = np.concatenate([x, np.repeat(x[-1:], short, 0)])
+    return [whole[k : k + size] for k in range(0, len(whole), size)]
+
+
 class _Sample:
     """Draws with a new key at each call."""
 
     def __init__(self, at: Any, arrays: list[Array], seed: int) -> None:
-        self.at, self.arrays, self.seed = at, arrays, seed
+        import jax
+
+        self.arrays, self.seed = arrays, seed
+        self.compiled = jax.jit(
+            lambda given, key, n: at(given)["sample"](key, n), static_argnums=2
+        )
 
     def __call__(self, n: int) -> Any:
         import jax
 
         with jax.enable_x64(True):
             self.seed += 1
-            found = self.at(self.arrays)["sample"](jax.random.key(self.seed), n)
-            return jax.tree_util.tree_map(np.asarray, found)
+            size = -(-n // 1000) * 1000  # few sizes to compile for
+            found = self.compiled(list(self.arrays), jax.random.key(self.seed), size)
+            return jax.tree_util.tree_map(lambda out: np.asarray(out)[:n], found)
 
 
 def _leaves(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any], list[tuple[str, bool]]]:

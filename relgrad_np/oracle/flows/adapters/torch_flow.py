@@ -20,6 +20,8 @@ from .modules import face_of
 from .parts import parts_of
 
 ROWS = 32
+RETURNS = {"forward": 2, "inverse": 1, "log_prob": 0, "base": 0}
+OUTSIDE = ("InputOutsideDomain",)
 UNAVAILABLE = ("NotImplementedError", "InverseNotAvailable")
 
 
@@ -84,8 +86,7 @@ def torch_flow(
     }  # fmt: skip
     if base is not None:
         found["base"] = flow.map(base.log_prob) if hasattr(base, "log_prob") else base
-    if not any(p.dtype == torch.float64 for p in _parameters(made).values() if p.requires_grad):
-        found["in_float32"] = _single(double, D, rows, shape, flow.latent, context, seed)
+    found["in_float32"] = _single(double, D, rows, shape, flow.latent, context, seed)
     from .dense import dense_of
 
     found["dense"] = dense_of(found, rows.numpy())
@@ -106,23 +107,34 @@ class _Functions:
         f = self.face
         maps = {key: getattr(f, key) for key in ("forward", "inverse", "log_prob", "base")}
         found = {
-            key: None if call is None else self.map(call, key in ("inverse", "base"))
+            key: None if call is None else self.map(call, key in ("inverse", "base"), RETURNS[key])
             for key, call in maps.items()
         }
         return {**found, "sample": None if f.sample is None else self.sample}
 
-    def map(self, call: Callable[[Any], Any], of_latent: bool = False) -> Callable[[Array], Any]:
-        """Return a torch function as one of NumPy rows (N, D)."""
+    def map(
+        self, call: Callable[[Any], Any], of_latent: bool = False, returns: int = 2
+    ) -> Callable[[Array], Any]:
+        """Return a torch function as one of NumPy rows (N, D).
+
+        A row outside the domain, for which it raises, gets NaN. `returns`: what it returns
+        as long as no row was inside, 2 for (z, log|det|), 1 for z, 0 for numbers.
+        """
+        arrays = [returns]
 
         def run(x: Array) -> Any:
             t = self.tensor(x)
             with _default(self.default):
                 try:
-                    return _numpy(call(t.reshape(len(x), *self.latent) if of_latent else t))
+                    found = _numpy(call(t.reshape(len(x), *self.latent) if of_latent else t))
                 except Exception as error:
                     if type(error).__name__ in UNAVAILABLE:
                         raise NotImplementedError(str(error)) from error
-                    raise
+                    if not _of_domain(error):
+                        raise
+                    return _halved(run, x) if len(x) > 1 else _outside(arrays[0], x)
+            arrays[0] = 2 if isinstance(found, tuple) else found.ndim - 1
+            return found
 
         return run
 
@@ -231,6 +243,28 @@ def _usable(double: Any, D: int, rows: Any, bound: Any) -> tuple[Any, Face]:
         assert face is not None
         return default, face
     raise AssertionError
+
+
+def _of_domain(error: Exception) -> bool:
+    """Return whether an exception says that a row is outside the model's domain."""
+    return type(error).__name__ in OUTSIDE or "within the support" in str(error)
+
+
+def _halved(run: Callable[[Array], Any], x: Array) -> Any:
+    """Return the results of the two halves of rows, run one after the other."""
+    halves = [x[len(x) // 2 :], x[: len(x) // 2]]
+    last, first = (run(half) for half in halves)
+    if isinstance(last, tuple) != isinstance(first, tuple):  # the first that was inside decides
+        last, first = (run(half) for half in halves)
+    if isinstance(first, tuple):
+        return tuple(np.concatenate(both) for both in zip(first, last, strict=True))
+    return np.concatenate([first, last])
+
+
+def _outside(returns: int, x: Array) -> Any:
+    """Return NaN for a row (1, D): (z, log|det|), z, or as `returns` says log p alone."""
+    rows, numbers = np.full(x.shape, np.nan), np.full(len(x), np.nan)
+    return {2: (rows, numbers), 1: rows, 0: numbers}[returns]
 
 
 def _of_dtype(error: Exception) -> bool:

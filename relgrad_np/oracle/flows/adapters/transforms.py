@@ -88,7 +88,7 @@ def of_distribution(get: Callable[[], Any], D: int) -> Face:
     if _size(shape) != D:
         raise ValueError(f"{type(p).__name__} has rows of shape {shape}, not of D = {D} numbers")
     face = Face(
-        log_prob=lambda x: rows(get().log_prob(x)),
+        log_prob=lambda x: _log_prob(get(), x),
         sample=lambda n: _sampled(get(), n),
         X=rows_of(p.support, D) if _has_support(p) else None,
     )
@@ -110,6 +110,20 @@ def of_distribution(get: Callable[[], Any], D: int) -> Face:
             parts=tuple(_inverted(get)),
         )
     return face
+
+
+def _log_prob(p: Any, x: Any) -> Any:
+    """Return log p of each row: -inf outside the support, where a Distribution raises."""
+    if not _has_support(p):
+        return rows(p.log_prob(x))
+    inside = p.support.check(x)
+    inside = inside.reshape(len(x), -1).all(1)
+    if inside.all():
+        return rows(p.log_prob(x))
+    found = x.new_full((len(x),), -float("inf"))
+    if inside.any():
+        found[inside] = rows(p.log_prob(x[inside]))
+    return found
 
 
 def _inverted(get: Callable[[], Any]) -> list[Part]:
