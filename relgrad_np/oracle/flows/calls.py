@@ -34,6 +34,7 @@ class FlowCalls(Arithmetic):
     parts: Sequence[tuple[Any, ...]] = ()
     in_float32: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     dense: Mapping[str, Any] = field(default_factory=dict)
+    born: str = "float64"
     level: float = 1e-3
     onto: bool = False
     inverse_accuracy: float = 0.0

@@ -61,6 +61,7 @@ def check_flow(
     inverse_accuracy: float = 0.0,
     name: str | None = None,
     dtype: str = "float64",
+    born: str = "float64",
     level: float = 1e-3,
     seed: int = 0,
     seconds: float = 20.0,
@@ -87,8 +88,8 @@ def check_flow(
     calls = FlowCalls(
         D=D, forward=forward, inverse=inverse, log_prob=log_prob, sample=sample, base=base,
         gradient=gradient, vjp=vjp, modes=modes, parameters=parameters or {}, parts=parts or (),
-        in_float32=in_float32 or {}, dense=dense or {}, dtype=dtype, level=level, seed=seed,
-        onto=onto, inverse_accuracy=inverse_accuracy,
+        in_float32=in_float32 or {}, dense=dense or {}, dtype=dtype, born=born, level=level,
+        seed=seed, onto=onto, inverse_accuracy=inverse_accuracy,
     )  # fmt: skip
     evidence, start = Evidence(calls, _rows(X, D), seconds), time.perf_counter()
     calls.bar = RowsBar(progress)

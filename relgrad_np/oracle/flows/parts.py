@@ -28,6 +28,7 @@ from .records import (
 LAW = "parts"
 Laws = Mapping[str, Callable[[Evidence], LawResult]]
 MOST_CLAIMS = 8
+OF_FLOAT32 = {"float32 digits", "dtype"}  # no fault of a model that is born in float32
 
 
 class JudgedPart(NamedTuple):
@@ -53,13 +54,24 @@ def judged_law(name: str, law: Callable[[Evidence], LawResult], evidence: Eviden
     'WRONG'
     """
     try:
-        return law(evidence)
+        return _forgiven(law(evidence), evidence.calls.born)
     except FlowRaised as error:
         if error.missing or error.relation == "domain":
             return not_judged(name, str(error))
         return wrong(name, error.relation, str(error))
     except np.linalg.LinAlgError as error:
         return not_judged(name, f"linear algebra failed: {error}")
+
+
+def _forgiven(result: LawResult, born: str) -> LawResult:
+    """Return a result in which float32 digits are a note where the model is one of float32."""
+    forgiven = [c for c in result.claims if born == "float32" and c.relation in OF_FLOAT32]
+    if not forgiven:
+        return result
+    kept = tuple(c for c in result.claims if c not in forgiven)
+    notes = (*result.notes, *(f"{c.law}: {c.words}" for c in forgiven))
+    verdict = result.verdict if kept else OK
+    return result._replace(claims=kept, notes=notes, verdict=verdict)
 
 
 def parts(evidence: Evidence, of_part: Laws) -> tuple[LawResult, list[JudgedPart]]:
@@ -72,7 +84,8 @@ def parts(evidence: Evidence, of_part: Laws) -> tuple[LawResult, list[JudgedPart
     for name, (_, f, *more) in zip(names, calls.parts, strict=True):
         one = FlowCalls(
             D=calls.D, forward=f, inverse=more[0] if more else None, dtype=calls.dtype,
-            seed=calls.seed, inverse_accuracy=calls.inverse_accuracy, bar=calls.bar,
+            born=calls.born, seed=calls.seed,
+            inverse_accuracy=calls.inverse_accuracy, bar=calls.bar,
         )  # fmt: skip
         there = Evidence(one, x, evidence.budget / len(names))
         laws = tuple(

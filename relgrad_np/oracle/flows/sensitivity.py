@@ -25,12 +25,16 @@ def sensitivity(
     6.0
     """
     rng, D = how.rng(salt), x.shape[1]
-    size, step = np.abs(x) + scale, STEP[how.dtype]
+    size = np.abs(x) + scale
+    with np.errstate(all="ignore"):  # no step is larger than that of scale 1
+        small = np.minimum(1, (np.abs(x).max(axis=1) + 1) / size.max(axis=1))
+    step = (STEP[how.dtype] * np.nan_to_num(small, nan=1.0))[:, None]  # (N, 1)
     found: Array | None = None
     for _ in range(PROBES):
         move = step * size * rng.choice([-1.0, 1.0], x.shape)
         with np.errstate(all="ignore"):
-            one = np.abs(f(x + move) - f(x - move)) / (2 * step)
+            apart = f(x + move) - f(x - move)
+            one = np.abs(apart) / (2 * (step if apart.ndim == 2 else step[:, 0]))
         found = one if found is None else np.fmax(found, one)
     assert found is not None
     return np.where(np.isnan(found), np.inf, found) * np.sqrt(D)

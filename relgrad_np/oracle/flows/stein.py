@@ -74,6 +74,35 @@ def moments(log_p: Callable[[Array], Array], x: Array) -> float | None:
     return float(min(1.0, 3 * D * (D + 1) * least))
 
 
+def jumps(log_p: Callable[[Array], Array], white: Array, back: Callable[[Array], Array]) -> bool:
+    """Say whether log p jumps on the way from one row to another: Stein's identity fails then.
+
+    The steepest piece of each of 100 lines is halved until a continuous function can't change.
+
+    >>> x = np.random.default_rng(0).standard_normal((200, 1))
+    >>> jumps(lambda x: -(x[:, 0] ** 2), x, lambda x: x)
+    False
+    >>> jumps(lambda x: -(x[:, 0] ** 2) + (x[:, 0] > 0), x, lambda x: x)
+    True
+    """
+    n, D = white.shape
+    K = min(100, n // 2)
+    start, end = white[:K], white[n - K :]
+    t = np.linspace(0, 1, 65)[:, None, None]
+    along = start + t * (end - start)  # (65, K, D)
+    values = log_p(back(along.reshape(-1, D))).reshape(65, K)
+    k, rows = np.abs(np.diff(values, axis=0)).argmax(axis=0), np.arange(K)
+    left, right = along[k, rows], along[k + 1, rows]
+    low, high = values[k, rows], values[k + 1, rows]
+    for _ in range(36):
+        middle = (left + right) / 2
+        value = log_p(back(middle))
+        first = np.abs(value - low) >= np.abs(high - value)
+        left, low = np.where(first[:, None], left, middle), np.where(first, low, value)
+        right, high = np.where(first[:, None], middle, right), np.where(first, value, high)
+    return bool((np.abs(high - low) > 1e-4).any())
+
+
 def scores(log_p: Callable[[Array], Array], x: Array) -> tuple[Array, Array] | None:
     """Return whitened rows and their scores (n, D); None where log_p has bounds near them."""
     n, D = x.shape
@@ -82,6 +111,8 @@ def scores(log_p: Callable[[Array], Array], x: Array) -> tuple[Array, Array] | N
     reach = 3 * np.concatenate([np.eye(D), -np.eye(D)])
     beyond = (white[:20, None] + reach).reshape(-1, D) @ root.T + x.mean(axis=0)
     if not np.isfinite(log_p(beyond)).all():
+        return None
+    if jumps(log_p, white, lambda v: v @ root.T + x.mean(axis=0)):
         return None
     h = 1e-4
     moved = (white[:, None] + h * np.concatenate([np.eye(D), -np.eye(D)])).reshape(-1, D)

@@ -1,16 +1,21 @@
 """The law of the inverse: it undoes forward, both ways, and its log|det| is the negative.
 
-Allowed: rounding of z, `64 eps (|z| + 1)`, carried through the inverse by its own measured slope,
-and the same the other way round. An inverse that iterates is right to its tolerance only, which is
+Allowed: `1024 eps` of what rounding of x does to z, carried through the inverse by its own measured
+slope, and the same the other way round. Where forward saturates, x can't be had back: such rows are
+left out. An inverse that iterates is right to its tolerance only, which is
 declared by `inverse_accuracy`.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
+
 import numpy as np
 
+from ..calls import FlowCalls
 from ..evidence import Evidence
-from ..records import OK, WRONG, Array, FlowClaim, LawResult, not_judged, worst
+from ..records import OK, WRONG, Array, FlowClaim, FlowRaised, LawResult, not_judged, worst
 from ..relations import only_where
 from ..sensitivity import sensitivity
 
@@ -26,11 +31,12 @@ def inverse(evidence: Evidence) -> LawResult:
         return not_judged(LAW, f"{missing} is not given")
     z, _ = evidence.forward
     x = evidence.X
-    rng = calls.rng(2)
-    drawn = rng.standard_normal((len(x), calls.D)) if not evidence.rows.given else z
-    there = _round(evidence, x, z, lambda v: calls.z(v)[0], lambda v: calls.x(v)[0], 3)
-    made, _ = calls.x(drawn)
-    back = _round(evidence, drawn, made, lambda v: calls.x(v)[0], lambda v: calls.z(v)[0], 4)
+    drawn = calls.rng(2).standard_normal((len(x), calls.D)) if not evidence.rows.given else z
+    lost = ~_keeps_digits(evidence, x, z)
+    there = _round(evidence, x, z, _forward(calls), _backward(calls), lost, 3)
+    made = _backward(calls)(drawn)
+    raised = ~np.isfinite(made).all(axis=1) if not evidence.rows.given else lost
+    back = _round(evidence, drawn, made, _backward(calls), _forward(calls), raised, 4)
     kept_there, kept_back = there[2], back[2]
     if not (kept_there.any() or kept_back.any()):
         return not_judged(LAW, "no row keeps enough digits on the way there and back")
@@ -56,22 +62,79 @@ def inverse(evidence: Evidence) -> LawResult:
     return LawResult(LAW, OK, text, units, (), notes)
 
 
+def _forward(calls: FlowCalls) -> Callable[[Array], Array]:
+    return lambda v: row_by_row(lambda u: calls.z(u)[0], v)
+
+
+def _backward(calls: FlowCalls) -> Callable[[Array], Array]:
+    return lambda v: row_by_row(lambda u: calls.x(u)[0], v)
+
+
+def row_by_row(f: Callable[[Array], Array], v: Array) -> Array:
+    """Return f(v); where it raises, NaN for the rows that make it raise, unless all of them do.
+
+    >>> def f(v):
+    ...     if (v < 0).any():
+    ...         raise FlowRaised("negative")
+    ...     return v
+    >>> row_by_row(f, np.array([[1.0], [-1.0]])).tolist()
+    [[1.0], [nan]]
+    """
+    try:
+        return f(v)
+    except FlowRaised as error:
+        if error.missing or error.relation != "raises" or len(v) < 2:
+            raise
+        made = np.full(v.shape, np.nan)
+        for i in range(len(v)):
+            with contextlib.suppress(FlowRaised):
+                made[i : i + 1] = f(v[i : i + 1])
+        if np.isnan(made).all():
+            raise
+        return made
+
+
+def _keeps_digits(evidence: Evidence, x: Array, z: Array) -> Array:
+    """Say at which rows z changes at all when a column of x moves by 1e-4 of its size.
+
+    Where it does not, as where a sigmoid is 1, x can't be had back. For D > 64 all rows count.
+    """
+    calls = evidence.calls
+    keeps = np.isfinite(z).all(axis=1)
+    floor = 1024 * calls.eps * (np.abs(z).max(axis=1) + np.finfo(float).tiny)
+    for j in range(calls.D if calls.D <= 64 else 0):
+        moved = x.copy()
+        moved[:, j] += LOST[calls.dtype] * (1 + np.abs(x[:, j]))
+        with np.errstate(all="ignore"):
+            apart = np.abs(_forward(calls)(moved) - z).max(axis=1)
+        keeps &= ~(apart <= floor)
+    return keeps
+
+
 def _round(
-    evidence: Evidence, a: Array, b: Array, there: object, back: object, salt: int
+    evidence: Evidence,
+    a: Array,
+    b: Array,
+    there: Callable[[Array], Array],
+    back: Callable[[Array], Array],
+    lost: Array,
+    salt: int,
 ) -> tuple[Array, Array, Array]:
     """Return the error of back(there(a)) = a, what is allowed, and which rows can be judged."""
     calls = evidence.calls
-    again = back(b)  # type: ignore[operator]
-    rounding = 64 * calls.eps
-    slope = sensitivity(calls, back, b, salt)  # type: ignore[arg-type]
-    allowed = rounding * (np.abs(a) + 1 + slope) + calls.inverse_accuracy * (1 + np.abs(a))
+    again, rounding = back(b), 1024 * calls.eps
+    on_the_way = sensitivity(calls, there, a, salt + 100)
+    on_the_way = np.where(np.isfinite(on_the_way), on_the_way, 0.0)
+    slope = sensitivity(calls, back, b, salt, 1.0 + on_the_way)
+    inexact = calls.inverse_accuracy * (1 + np.abs(a))
+    allowed = rounding * (np.abs(a) + 1 + slope) + inexact
     with np.errstate(all="ignore"):
         error = np.abs(again - a)
     error = np.where(np.isnan(error), np.inf, error)
-    limit = LOST[calls.dtype] * (1 + np.abs(a)) + calls.inverse_accuracy * (1 + np.abs(a))
-    finite = np.isfinite(b).all(axis=1) & np.isfinite(a).all(axis=1)
+    limit = LOST[calls.dtype] * (1 + np.abs(a)) + inexact
     beyond = ~np.isfinite(slope).all(axis=1) & np.isfinite(again).all(axis=1)
-    kept = finite & ~beyond & ((allowed <= limit) | ~np.isfinite(slope)).all(axis=1)
+    kept = np.isfinite(b).all(axis=1) & np.isfinite(a).all(axis=1) & ~lost & ~beyond
+    kept &= ((allowed <= limit) | ~np.isfinite(slope)).all(axis=1)
     allowed = np.where(np.isfinite(allowed), allowed, rounding * (np.abs(a) + 1))
     return error, allowed, kept
 
@@ -96,21 +159,24 @@ def _claim(
     if not np.isfinite(relative):
         text = f"inverse is not finite at {int(bad.sum())} of {int(kept.sum())} rows"
         return FlowClaim(LAW, "not finite", text, where=where)
+    if relative < 1e-5 and calls.born == "float32":
+        text = f"{words}: it is right to {relative:.0e} only"
+        return FlowClaim(LAW, "float32 digits", text, where=where)
     if relative < 1e-4:
         text = (
             f"{words}: it is right to {relative:.0e} only; if inverse iterates, declare "
             f"inverse_accuracy={10 ** np.ceil(np.log10(relative)):.0e}"
         )
         return FlowClaim(LAW, "accuracy", text, where=where)
-    made = calls.x(z)[0] if f == "x" else b
+    made = _backward(calls)(z) if f == "x" else b
     source = z if f == "x" else a
     if np.allclose(made[bad], source[bad], rtol=1e-9, atol=1e-12):
         return FlowClaim(LAW, "identity", "inverse returns what it is given", where=where)
-    if np.allclose(made[bad], calls.z(source)[0][bad], rtol=1e-9, atol=1e-12):
+    if np.allclose(made[bad], _forward(calls)(source)[bad], rtol=1e-9, atol=1e-12):
         return FlowClaim(LAW, "forward again", "inverse is forward once more", where=where)
     text = f"{words}: off by up to {float(np.max(error[bad])):.3g}"
     if f == "x":
-        text += _constant(calls.x(z)[0], a, bad)
+        text += _constant(_backward(calls)(z), a, bad)
     if len(columns) and len(columns) < a.shape[1]:
         shown = ", ".join(map(str, columns[:6])) + (", ..." if len(columns) > 6 else "")
         text += f"; only in column{'s' if len(columns) > 1 else ''} {shown}"

@@ -24,6 +24,7 @@ from .density import normal
 from .mass import POINTS, grid
 
 LAW = "samples"
+FEWEST = 200  # effective weighted rows in a cell
 
 
 class SampleTest(NamedTuple):
@@ -174,7 +175,7 @@ def _of_density(evidence: Evidence, x: Array) -> tuple[list[SampleTest], str]:
     else:
         made = stein(calls.log_p, x, calls.rng(16), int(np.clip(6 / calls.level, 1000, 60000)))
         if made is None:
-            reasons.append("log_prob has bounds beside the samples")
+            reasons.append("log_prob has bounds or jumps")
         else:
             tests.append(SampleTest("Stein", made, "the kernel Stein test rejects them"))
             least = moments(calls.log_p, x)
@@ -224,7 +225,9 @@ def _by_weights(evidence: Evidence, x: Array) -> Iterator[SampleTest]:
     mine, other = _cells(x[half:], centres, scale), _cells(made.x, centres, scale)
     least, words = 1.0, ""
     for k in range(len(centres)):
-        p = _same_mean((mine == k).astype(float), (other == k).astype(float), w)
+        if w[other == k].sum() ** 2 < FEWEST * (w[other == k] ** 2).sum():
+            continue  # too few weighted rows there
+        p = 3 * _same_mean((mine == k).astype(float), (other == k).astype(float), w)
         if p < least:
             share = float(w @ (other == k))
             least, words = p, f"{(mine == k).mean():.3g} of them lie in a cell of mass {share:.3g}"
