@@ -37,6 +37,7 @@ def from_torch(
     base: Any = None,
     shape: tuple[int, ...] | None = None,
     name: str | None = None,
+    born: str | None = None,
     seed: int = 0,
 ) -> dict[str, Any]: ...
 def from_torch(
@@ -202,6 +203,7 @@ def from_jax(
     X: Array | None = None,
     base: Any = None,
     name: str | None = None,
+    born: str | None = None,
     seed: int = 0,
 ) -> dict[str, Any]: ...
 def from_jax(

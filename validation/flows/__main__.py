@@ -20,6 +20,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.what == "zoo":
         from .zoo.run import run
+    elif options.what == "mistakes":
+        from .mistakes import run
     bad, kept = 0, []
     for record in run(options.only):
         kept.append(record)

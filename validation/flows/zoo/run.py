@@ -43,7 +43,7 @@ def judged(entry: Entry, library: str) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            given = adapt(_in_float64(entry.make), D=entry.D, **entry.given)
+            given = adapt(_in_float64(entry.make), D=entry.D, born="float64", **entry.given)
             report = oracle.check_flow(**{**given, **entry.declared})
     except Exception as error:
         traceback.print_exc(limit=-4)

@@ -29,6 +29,7 @@ def jax_flow(
     X: Array | None = None,
     base: Any = None,
     name: str | None = None,
+    born: str | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Return what `check_flow` is to know of a JAX model; see `oracle.from_jax`."""
@@ -69,6 +70,8 @@ def jax_flow(
         for key, batched in kinds_of.items()
         if key in ("forward", "inverse", "log_prob")
     }
+    wide = any(np.asarray(x).dtype == np.float64 for x in leaves)
+    found["born"] = born or ("float64" if wide else "float32")
     if singles:
         found["in_float32"] = singles
     from .dense import dense_of

@@ -255,6 +255,8 @@ def _base(made: Any, context: Any) -> Map | None:
 
     for key in BASES:
         p = getattr(made, key, None)
+        if inspect.ismethod(p) and len(_needed(p)) == 1:
+            return lambda z, p=p: _with(p, z, context if _contextual(p) else None)
         if isinstance(p, td.Distribution):
             return lambda z, p=p: rows(p.log_prob(z))
         if callable(getattr(p, "log_prob", None)):
@@ -263,7 +265,7 @@ def _base(made: Any, context: Any) -> Map | None:
 
 
 def _contextual(p: Any) -> bool:
-    return any(key in CONTEXTS for key in _names(p.log_prob))
+    return any(key in CONTEXTS for key in _names(getattr(p, "log_prob", p)))
 
 
 def _own(made: Any, key: str) -> Any:

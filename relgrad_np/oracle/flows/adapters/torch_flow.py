@@ -34,6 +34,7 @@ def torch_flow(
     base: Any = None,
     shape: tuple[int, ...] | None = None,
     name: str | None = None,
+    born: str | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Return what `check_flow` is to know of a PyTorch model; see `oracle.from_torch`."""
@@ -86,6 +87,7 @@ def torch_flow(
     }  # fmt: skip
     if base is not None:
         found["base"] = flow.map(base.log_prob) if hasattr(base, "log_prob") else base
+    found["born"] = born or _born(made)
     found["in_float32"] = _single(double, D, rows, shape, flow.latent, context, seed)
     from .dense import dense_of
 
@@ -324,6 +326,15 @@ def _parameters(made: Any) -> dict[str, Any]:
     if isinstance(made, torch.nn.Module):
         return dict(made.named_parameters())
     return {key: x for key, x in held(made, torch.Tensor) if x.is_leaf}
+
+
+def _born(made: Any) -> str:
+    """Return the dtype that a model has: of its parameters, of its tensors, or torch's default."""
+    import torch
+
+    x = list(_parameters(made).values()) or [x for _, x in held(made, torch.Tensor)]
+    dtypes = {t.dtype for t in x if t.dtype.is_floating_point} or {torch.get_default_dtype()}
+    return "float64" if torch.float64 in dtypes else "float32"
 
 
 def _modes(modules: list[Any]) -> Callable[[bool], None]:
