@@ -49,9 +49,8 @@ def main(arguments=None):
     print(f"{options.models} right flows in {took:.0f} s; judged: {dict(judged)}")
     print(f"false alarms of laws of values: {sum(values.values())} {values or ''}")
     share = laws["samples"] / max(1, judged["samples"])
-    print(
-        f"samples rejected: {laws['samples']} of {judged['samples']} ({share:.4f}), level {options.level}"
-    )
+    rejected = f"{laws['samples']} of {judged['samples']} ({share:.4f})"
+    print(f"samples rejected: {rejected}, level {options.level}")
     print(f"nothing could be judged: {nothing}")
     expected = options.level * judged["samples"]
     return 1 if values or laws["samples"] > expected + 3 * expected**0.5 + 1 else 0

@@ -157,7 +157,10 @@ def _whole_by_parts(evidence: Evidence, whole: LawResult, seen: list[JudgedPart]
         return whole
     if evidence.too_large:
         return whole._replace(claims=()) if any(p.claims for p in seen) else whole
-    n = len(evidence.jacobians.x)
+    try:
+        n = len(evidence.jacobians.x)
+    except FlowRaised:
+        return whole
     got = evidence.jacobians.claimed
     total = np.sum([part.log_det[:n] for part in seen], axis=0)
     bad = [p.name for p in seen if any(c.law == "jacobian" for c in p.claims)]
