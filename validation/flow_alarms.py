@@ -1,4 +1,6 @@
-"""How often `check_flow` calls a right flow wrong: `python -m validation.flow_alarms --models 2000`.
+"""How often `check_flow` calls a right flow wrong, over random right ones.
+
+Run `python -m validation.flow_alarms --models 2000`.
 
 It must never be a law of values; the tests of samples may reject in a share of `level` of the
 models. With a level near 1/20 that share can be measured in minutes.
@@ -47,7 +49,8 @@ def main(arguments=None):
     print(f"{options.models} right flows in {took:.0f} s; judged: {dict(judged)}")
     print(f"false alarms of laws of values: {sum(values.values())} {values or ''}")
     share = laws["samples"] / max(1, judged["samples"])
-    print(f"samples rejected: {laws['samples']} of {judged['samples']} ({share:.4f}), level {options.level}")
+    rejected = f"{laws['samples']} of {judged['samples']} ({share:.4f})"
+    print(f"samples rejected: {rejected}, level {options.level}")
     print(f"nothing could be judged: {nothing}")
     expected = options.level * judged["samples"]
     return 1 if values or laws["samples"] > expected + 3 * expected**0.5 + 1 else 0

@@ -1,10 +1,11 @@
 """Jacobians by central differences, each entry with an estimate of its own error.
 
 Steps h, h/2 and h/4 give two extrapolated values, R1 and R2, of fourth order. Their distance is the
-truncation error of R1, which bounds that of R2; at a kink it does not fall, and the row is set
-aside. What is left of z(x + h) + z(x - h) - 2 z(x) when its terms in h^2 and h^4 are eliminated is
-noise: the rounding that really happens inside of the flow, float32 digits included. A ladder of
-steps is tried, and each row keeps the one with the smallest error.
+truncation error of R1, which bounds that of R2; beside a kink it does not fall, and the row is set
+aside. On a kink z(x + h) + z(x - h) - 2 z(x) has a term in |h|, which is seen, too. What is left of
+it when the terms in h^2 and h^4 are eliminated is noise: the rounding that really happens inside of
+the flow, float32 digits included. A ladder of steps is tried, and each row keeps the one with the
+smallest error.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def _at_step(how: Arithmetic, f: Pair, x: Array, h: Array) -> Jacobians:
     dtype = np.dtype(how.dtype)
     h = np.exp2(np.round(np.log2(h)))  # powers of two: x + h loses the least
     first, second = np.empty((n, D + 1, D)), np.empty((n, D + 1, D))  # R1, R2
-    rest = np.empty((n, D + 1, D))
+    rest, kink = np.empty((n, D + 1, D)), np.empty((n, D + 1, D))
     columns = max(1, MOST // (6 * D))  # of all (row, column) pairs, as many as fit in a call
     pairs = [(i, j) for i in range(n) for j in range(D)]
     for start in range(0, len(pairs), columns):
@@ -105,7 +106,8 @@ def _at_step(how: Arithmetic, f: Pair, x: Array, h: Array) -> Jacobians:
         second[rows, :, js] = (4 * slopes[:, 2] - slopes[:, 1]) / 3
         even = values[:, ::2] + values[:, 1::2] - 2 * centre[:, None]
         rest[rows, :, js] = even[:, 0] - 20 * even[:, 1] + 64 * even[:, 2]
-    return _judged(how, x, z, claimed, h, first, second, rest)
+        kink[rows, :, js] = (8 * even[:, 2] - 2 * even[:, 1]) / h[js][:, None]
+    return _judged(how, x, z, claimed, h, np.abs(second - first) + np.abs(kink), second, rest)
 
 
 def _judged(
@@ -114,7 +116,7 @@ def _judged(
     z: Array,
     claimed: Array,
     h: Array,
-    R1: Array,
+    apart: Array,
     R2: Array,
     rest: Array,
 ) -> Jacobians:
@@ -124,8 +126,8 @@ def _judged(
     with np.errstate(all="ignore"):
         noise = np.nanmedian(np.abs(rest), axis=(0, 2)) / GAIN  # (D + 1,)
     noise = np.where(np.isfinite(noise), noise, 0.0)
-    J, apart = R2[:, :D], np.abs(R2 - R1)[:, :D]
-    rounding = np.maximum(noise[:D], eps * np.abs(z) / 2)[:, :, None] * 16 / h  # (n, D, D)
+    J, apart = R2[:, :D], apart[:, :D]
+    rounding = np.maximum(noise[:D], eps * np.abs(z) / 2)[:, :, None] * 32 / h  # (n, D, D)
     truncation = 4 * np.maximum(apart - rounding, 0)
     log_det, sign, allowed = np.full(n, np.nan), np.zeros(n), np.full(n, np.inf)
     upper, usable = np.full(n, np.inf), np.zeros(n, dtype=bool)

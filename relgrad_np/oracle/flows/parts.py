@@ -59,8 +59,8 @@ def judged_law(name: str, law: Callable[[Evidence], LawResult], evidence: Eviden
         if error.missing or error.relation == "domain":
             return not_judged(name, str(error))
         return wrong(name, error.relation, str(error))
-    except np.linalg.LinAlgError as error:
-        return not_judged(name, f"linear algebra failed: {error}")
+    except (np.linalg.LinAlgError, ValueError, ArithmeticError) as error:
+        return not_judged(name, f"what came back could not be worked with: {error}")
 
 
 def _forgiven(result: LawResult, born: str) -> LawResult:
@@ -79,7 +79,11 @@ def parts(evidence: Evidence, of_part: Laws) -> tuple[LawResult, list[JudgedPart
     calls = evidence.calls
     if not calls.parts:
         return not_judged(LAW, "parts are not given"), []
-    x, seen, lost = evidence.X, list[JudgedPart](), ""
+    seen, lost = list[JudgedPart](), ""
+    try:
+        x = evidence.X
+    except FlowRaised as error:
+        return not_judged(LAW, str(error)), []
     names = _names([str(part[0]) for part in calls.parts])
     for name, (_, f, *more) in zip(names, calls.parts, strict=True):
         one = FlowCalls(
@@ -129,7 +133,10 @@ def _result(evidence: Evidence, seen: list[JudgedPart], lost: str) -> LawResult:
 
 def _composed(evidence: Evidence, seen: list[JudgedPart]) -> str:
     """Say so if the parts, one after the other, are not forward."""
-    z, _ = evidence.forward
+    try:
+        z, _ = evidence.forward
+    except FlowRaised:
+        return ""
     off = np.abs(seen[-1].z - z)
     if np.nanmax(off, initial=0.0) <= 1e-6 * (1 + np.nanmax(np.abs(z))):
         return ""

@@ -100,7 +100,9 @@ def jumps(log_p: Callable[[Array], Array], white: Array, back: Callable[[Array],
         first = np.abs(value - low) >= np.abs(high - value)
         left, low = np.where(first[:, None], left, middle), np.where(first, low, value)
         right, high = np.where(first[:, None], middle, right), np.where(first, value, high)
-    return bool((np.abs(high - low) > 1e-4).any())
+    best = np.maximum(low, high)
+    matters = best > np.median(log_p(back(white))) - 50
+    return bool((matters & (np.abs(high - low) > 1e-4 + 1e-9 * np.abs(best))).any())
 
 
 def scores(log_p: Callable[[Array], Array], x: Array) -> tuple[Array, Array] | None:

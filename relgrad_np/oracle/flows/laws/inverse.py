@@ -24,18 +24,21 @@ LOST = {"float64": 1e-4, "float32": 1e-1}  # a row that inherits a larger relati
 
 
 def inverse(evidence: Evidence) -> LawResult:
-    """Compare inverse(forward(x)) with x, forward(inverse(z)) with z, and the two log|det|."""
+    """Compare inverse(forward(x)) with x, forward(inverse(z)) with z, and the two log|det|.
+
+    z is drawn where the flow claims to be onto all of R^D; else it is what forward reached.
+    """
     calls = evidence.calls
     if calls.inverse is None or calls.forward is None:
         missing = "inverse" if calls.inverse is None else "forward"
         return not_judged(LAW, f"{missing} is not given")
     z, _ = evidence.forward
     x = evidence.X
-    drawn = calls.rng(2).standard_normal((len(x), calls.D)) if not evidence.rows.given else z
+    drawn = calls.rng(2).standard_normal((len(x), calls.D)) if calls.onto else z
     lost = ~_keeps_digits(evidence, x, z)
     there = _round(evidence, x, z, _forward(calls), _backward(calls), lost, 3)
     made = _backward(calls)(drawn)
-    raised = ~np.isfinite(made).all(axis=1) if not evidence.rows.given else lost
+    raised = np.zeros(len(x), dtype=bool) if calls.onto else lost
     back = _round(evidence, drawn, made, _backward(calls), _forward(calls), raised, 4)
     kept_there, kept_back = there[2], back[2]
     if not (kept_there.any() or kept_back.any()):

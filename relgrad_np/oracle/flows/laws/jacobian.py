@@ -31,7 +31,7 @@ def judged(evidence: Evidence, made: Jacobians, parts: Parts = ()) -> LawResult:
     got, n = made.claimed, len(made.x)
     singular = ~made.usable & ~(np.nan_to_num(got, nan=np.inf) <= made.upper + 1e-6)
     notes = _notes(evidence, made, singular)
-    if singular.any() and evidence.rows.given:
+    if 2 * singular.sum() > len(singular) and evidence.rows.given:
         return _singular(made, singular, notes)
     if not made.usable.any():
         return not_judged(LAW, _why_none(made, singular), *notes)
@@ -100,10 +100,11 @@ def _singular(made: Jacobians, rows: Array, notes: tuple[str, ...]) -> LawResult
 
 def _notes(evidence: Evidence, made: Jacobians, singular: Array) -> tuple[str, ...]:
     lines, (noise, noise_of_log_det) = [], made.noise
-    if singular.any() and not evidence.rows.given:
+    if singular.any():
+        where = ", or they lie outside the domain" if not evidence.rows.given else ""
         lines.append(
-            f"J is singular at {int(singular.sum())} of {len(singular)} drawn rows, which may lie "
-            "outside the domain: give X to have them judged"
+            f"J is 0 up to rounding at {int(singular.sum())} of {len(singular)} rows, left "
+            f"out: z is flat there{where}"
         )
     floor = 2.0**-28 if evidence.calls.dtype == "float64" else np.inf
     for what, size in (("z", noise), ("log|det J|", noise_of_log_det)):

@@ -48,7 +48,13 @@ def _both(
 ) -> list[tuple[str, Callable[[Array], Array], Array]]:
     """Return (what, the right function, the float32 values) of each result of a callable."""
     calls, f = evidence.calls, evidence.calls.in_float32[key]
-    made = f(x.astype(np.float32))
+    try:
+        made = f(x.astype(np.float32))
+    except NotImplementedError:
+        return []
+    except Exception as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise FlowRaised(f"{key} raises in float32: {text}") from error
     arrays = made if isinstance(made, tuple | list) else (made,)
     if key == "forward":
         rights: list[Callable[[Array], Array]] = [lambda v: calls.z(v)[0], lambda v: calls.z(v)[1]]
