@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -18,10 +19,8 @@ def main() -> int:
     parser.add_argument("what", choices=CHOICES)
     parser.add_argument("--only", default="", help="those whose name has this in it; keeps nothing")
     options = parser.parse_args()
-    if options.what == "zoo":
-        from .zoo.run import run
-    elif options.what == "mistakes":
-        from .mistakes import run
+    home = {"zoo": ".zoo.run"}.get(options.what, f".{options.what}")
+    run = importlib.import_module(home, __package__).run
     bad, kept = 0, []
     for record in run(options.only):
         kept.append(record)

@@ -56,7 +56,7 @@ def of_flow(bug: str, *names: str) -> Mistake:
     def make() -> Any:
         torch.manual_seed(8)
         D = 3
-        return own.Flow(own.Coupling(D), own.LU(D), own.Coupling(D), own.ActNorm(D), D=D, bug=bug)
+        return own.Flow(own.Coupling(D), own.LU(D), own.Autoregressive(D), own.ActNorm(D), D=D, bug=bug)
 
     kind = "sampler" if bug.startswith("sample") else "flow"
     return Mistake(kind, bug, make, 3, names)
@@ -74,51 +74,51 @@ def mistakes() -> list[Mistake]:
         composed("Coupling", "batch mean", "batch mean", "rows mix", at=0),
         composed("Coupling", "over log 2", "factor", at=2),
         composed("Coupling", "float32", "float32 digits", at=3),
-        composed("Coupling", "detached", "no gradient", "unnamed"),
+        composed("Coupling", "detached", "no gradient"),
         composed("Coupling", "constant", "constant"),
         composed("Coupling", "first row", "first row", "rows mix"),
         alone("Coupling", "not summed", "shape", "raises"),
         composed("Coupling", "det", "no log"),
-        composed("Coupling", "tanh missed", "unnamed", at=2),
-        composed("Coupling", "shift counted", "unnamed"),
-        composed("Coupling", "exp counted", "unnamed", at=4),
-        composed("Coupling", "abs", "unnamed"),
+        composed("Coupling", "tanh missed", at=2),
+        composed("Coupling", "shift counted"),
+        composed("Coupling", "exp counted", at=4),
+        composed("Coupling", "abs"),
         composed("Coupling", "epsilon", "an epsilon"),
         composed("Coupling", "last missed", "misses dimensions"),
-        composed("Coupling", "a scaled too", "constant"),
-        composed("Coupling", "mask leaks", "diagonal", "unnamed"),
+        composed("Coupling", "a scaled too", "constant", "sign of a dimension"),
+        composed("Coupling", "mask leaks", "diagonal"),
         composed("Coupling", "normalised by the batch", "batch statistics"),
-        composed("Coupling", "s detached", "no gradient", "unnamed"),
+        composed("Coupling", "s detached", "no gradient"),
         composed("Coupling", "dropout in eval", "random"),
         composed("Coupling", "in place", "changes its input"),
-        composed("Coupling", "inverse: order", "not undone", "some columns"),
-        composed("Coupling", "inverse: exp(+s)", "not undone", "some columns"),
+        composed("Coupling", "inverse: order", "some columns", "shift or factor"),
+        composed("Coupling", "inverse: exp(+s)", "some columns", "shift or factor"),
         composed("Coupling", "inverse: sign of log|det|", "sign", at=3),
         composed("Coupling", "inverse: is forward", "forward again"),
         composed("Coupling", "inverse: identity", "identity"),
-        composed("LU", "no log", "unnamed", "constant", at=3),
+        composed("LU", "no log", "constant", at=3),
         composed("LU", "negative diagonal", "not finite"),
         composed("LU", "mean of logs", "averaged over D"),
         composed("LU", "diagonal of L U", "constant"),
         composed("LU", "first missed", "constant"),
         composed("LU", "sign", "sign"),
-        composed("LU", "inverse: bias forgotten", "not undone"),
-        composed("LU", "inverse: P for P'", "not undone"),
+        composed("LU", "inverse: bias forgotten", "shift or factor"),
+        composed("LU", "inverse: P for P'", "shift or factor"),
         composed("Conv1x1", "pixels missed", "factor", "averaged"),
         composed("Conv1x1", "times H only", "half"),
         composed("Conv1x1", "times C", "factor"),
         composed("Conv1x1", "log of det", "not finite"),
         composed("Conv1x1", "missing", "missing"),
-        composed("Conv1x1", "inverse: transpose", "not undone"),
+        composed("Conv1x1", "inverse: transpose", "shift or factor"),
         composed("ActNorm", "factor 3", "factor"),
         composed("ActNorm", "scale squared", "half"),
         composed("ActNorm", "abs of logs", "constant"),
         composed("ActNorm", "statistics of the batch", "batch statistics"),
         composed("ActNorm", "sign", "sign", at=4),
-        composed("ActNorm", "inverse: bias first", "not undone"),
-        composed("Autoregressive", "mask with the diagonal", "diagonal", "unnamed"),
+        composed("ActNorm", "inverse: bias first", "shift or factor"),
+        composed("Autoregressive", "mask with the diagonal", "diagonal"),
         composed("Autoregressive", "mask upside down", "diagonal"),
-        composed("Autoregressive", "alpha of z", "unnamed"),
+        composed("Autoregressive", "alpha of z"),
         composed("Autoregressive", "last missed", "misses dimensions"),
         composed("Autoregressive", "sign", "sign"),
         composed("Autoregressive", "inverse: one pass", "some columns"),
@@ -128,22 +128,22 @@ def mistakes() -> list[Mistake]:
         composed("BatchNorm", "variance for deviation", "constant", "factor"),
         composed("BatchNorm", "eps missed", "constant"),
         composed("BatchNorm", "plus for minus", "constant"),
-        composed("BatchNorm", "inverse: eps missed", "not undone"),
-        composed("Spline", "width missed", "unnamed"),
-        composed("Spline", "bottom once", "unnamed"),
-        composed("Spline", "linear slope", "unnamed"),
+        composed("BatchNorm", "inverse: eps missed", "shift or factor"),
+        composed("Spline", "width missed"),
+        composed("Spline", "bottom once"),
+        composed("Spline", "linear slope"),
         composed("Spline", "that of the inverse", "sign"),
-        composed("Spline", "slopes one off", "not undone"),
-        composed("Spline", "tails counted", "unnamed"),
-        composed("Spline", "inverse: bins of x", "not undone"),
-        composed("Spline", "inverse: other root", "not undone"),
+        composed("Spline", "slopes one off", "shift or factor"),
+        composed("Spline", "tails counted"),
+        composed("Spline", "inverse: bins of x", "shift or factor"),
+        composed("Spline", "inverse: other root", "shift or factor"),
         of_flow("forgets layer 1", "misses a part"),
         of_flow("keeps the last only", "misses a part"),
         of_flow("adds the first twice", "part twice"),
-        of_flow("log|det| at z", "unnamed"),
+        of_flow("log|det| at z"),
         of_flow("subtracts layer 2", "sign of a part"),
-        of_flow("inverse in forward's order", "not undone"),
-        of_flow("inverse skips the last", "not undone"),
+        of_flow("inverse in forward's order", "shift or factor"),
+        of_flow("inverse skips the last", "shift or factor"),
         of_flow("base: 1/2 missed", "base"),
         of_flow("base: constant missed", "constant"),
         of_flow("base: constant of one", "constant"),
@@ -171,6 +171,13 @@ def mistakes() -> list[Mistake]:
     ]  # fmt: skip
 
 
+def _name(claim: dict[str, Any]) -> str:
+    """Return the name of a claim; an inverse that is off by a shift or a factor is named by that."""
+    told = ("by the same shift", "by a factor")
+    named = claim["relation"] == "not undone" and any(words in claim["text"] for words in told)
+    return "shift or factor" if named else str(claim["relation"])
+
+
 def _says(claims: list[dict[str, Any]], layer: str) -> bool:
     """Return whether claims name this layer and no other, as the part or by its parameters."""
     said = [text for claim in claims for text in ((claim["part"] or ""), claim["text"])]
@@ -187,7 +194,7 @@ def run(only: str = "") -> Iterator[dict[str, Any]]:
         start = time.perf_counter()
         report = oracle.check_flow(**oracle.from_torch(m.make(), D=m.D, born="float64"))
         claims = [(c["law"], c["relation"], c["part"] or "") for c in report.claims]
-        relations = {relation for _, relation, _ in claims}
+        relations = {_name(c) for c in report.claims}
         layer = None if m.layer is None else _says(report.claims, f"layers.{m.layer}")
         yield {
             "library": "mistakes", "name": name, "verdict": report.verdict, "claims": claims,

@@ -24,15 +24,19 @@ class Layer(nn.Module):
 
     def common(self, x: Tensor, z: Tensor, log_det: Tensor) -> Pair:
         """Return (z, log|det J|) with the mistakes that any layer can have."""
+        n, D = len(x), x[0].numel()
         wrong = {
-            "sign": -log_det, "half": log_det / 2, "double": 2 * log_det, "missing": 0 * log_det,
-            "over D": log_det / (x[0].numel()), "batch sum": log_det.sum().expand(len(x)),
-            "batch mean": log_det.mean().expand(len(x)), "over log 2": log_det / math.log(2),
-            "float32": log_det.float().to(log_det.dtype), "detached": log_det.detach(),
-            "constant": log_det + 0.1, "first row": log_det[:1].expand(len(x)),
-            "not summed": log_det[:, None].expand(len(x), x[0].numel()), "det": log_det.exp(),
+            "sign": lambda: -log_det, "half": lambda: log_det / 2, "double": lambda: 2 * log_det,
+            "missing": lambda: 0 * log_det, "over D": lambda: log_det / D,
+            "batch sum": lambda: log_det.sum().expand(n),
+            "batch mean": lambda: log_det.mean().expand(n),
+            "over log 2": lambda: log_det / math.log(2),
+            "float32": lambda: log_det.float().to(log_det.dtype),
+            "detached": log_det.detach, "constant": lambda: log_det + 0.1,
+            "first row": lambda: log_det[:1].expand(n),
+            "not summed": lambda: log_det[:, None].expand(n, D), "det": log_det.exp,
         }  # fmt: skip
-        return z, wrong.get(self.bug, log_det)
+        return z, wrong[self.bug]() if self.bug in wrong else log_det
 
 
 def conditioner(inputs: int, outputs: int, hidden: int = 12) -> nn.Sequential:
