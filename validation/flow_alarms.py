@@ -16,13 +16,13 @@ from relgrad_np.oracle.flows.check import check_flow
 from .right_flows import right_flow
 
 
-def run(first, models, level):
+def run(first, models, level, laws=None):
     """Return the reports that are no pass, and how often each law was judged."""
     failed, judged = [], Counter()
     for seed in range(first, first + models):
         made, word = right_flow(seed)
         start = time.perf_counter()
-        report = check_flow(**made, level=level, seed=seed)
+        report = check_flow(**made, level=level, seed=seed, laws=laws)
         judged.update(report.judged)
         took = time.perf_counter() - start
         if not report.passed:
@@ -37,9 +37,10 @@ def main(arguments=None):
     parser.add_argument("--models", type=int, default=2000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--level", type=float, default=1e-3)
+    parser.add_argument("--laws", nargs="+", metavar="LAW", help="judge these alone")
     options = parser.parse_args(arguments)
     start = time.perf_counter()
-    failed, judged = run(options.first, options.models, options.level)
+    failed, judged = run(options.first, options.models, options.level, options.laws)
     laws = Counter(
         law.law for _, _, report in failed for law in report.laws if law.verdict == "WRONG"
     )

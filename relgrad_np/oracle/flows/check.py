@@ -33,12 +33,12 @@ from .progress import RowsBar
 from .records import EPS, WRONG, Array, FlowRaised, LawResult
 
 LAWS: dict[str, Callable[[Evidence], LawResult]] = {
-    "rows": rows, "jacobian": jacobian, "inverse": inverse, "density": density,
-    "mass": mass, "samples": samples, "gradients": gradients, "tails": tails,
-    "precision": precision, "behaviour": behaviour,
+    "behaviour": behaviour, "rows": rows, "jacobian": jacobian, "inverse": inverse,
+    "density": density, "mass": mass, "samples": samples, "gradients": gradients, "tails": tails,
+    "precision": precision,
 }  # fmt: skip
 NAMES = (*LAWS, "parts", "modes")
-OF_PARTS = {"rows": rows, "jacobian": jacobian, "inverse": inverse, "behaviour": behaviour}
+OF_PARTS = {name: LAWS[name] for name in ("behaviour", "rows", "jacobian", "inverse")}
 BATCH = {"batch sum", "batch mean", "times N"}
 
 
@@ -89,7 +89,7 @@ def check_flow(
 
     >>> scale = lambda x: (2 * x, np.full(len(x), 2 * np.log(2)))
     >>> check_flow(D=2, forward=scale, inverse=lambda z: z / 2).verdict
-    'PASS: rows, jacobian, inverse, tails, behaviour; not judged: density, mass, samples, ...'
+    'PASS: behaviour, rows, jacobian, inverse, tails; not judged: density, mass, samples, ...'
     >>> half = lambda x: (2 * x, np.full(len(x), np.log(2)))
     >>> print(check_flow(D=2, forward=half).verdict)
     FAIL: log|det J| is 1/2 times the right one: halved, or averaged over D

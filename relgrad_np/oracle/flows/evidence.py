@@ -21,7 +21,7 @@ from .records import MOST, Array, FlowRaised
 N_ROWS = 64
 FEWEST = 4
 N_SAMPLES = 2000
-N_WEIGHTED = 8000
+N_WEIGHTED = 8000  # and up to ten times as many, where they are cheap
 
 
 class ChosenRows(NamedTuple):
@@ -39,13 +39,16 @@ class Evidence:
         self.calls = calls
         self.given = X
         self.budget = seconds
+        self.random = False  # whether results differ from call to call
         self.wrong_log_det: tuple[int, ...] = ()  # rows of X where the law of log|det J| fails
 
     @cached_property
     def rows(self) -> ChosenRows:
         """The rows to judge at."""
         if self.given is not None:
-            return ChosenRows(self.given[:N_ROWS], True, f"{len(self.given[:N_ROWS])} rows of X")
+            most = N_ROWS if self.calls.D <= 100 else N_ROWS // 4
+            given = self.given[:most]
+            return ChosenRows(given, True, f"{len(given)} rows of X")
         return _drawn(self.calls)
 
     @property
@@ -72,8 +75,18 @@ class Evidence:
 
     @cached_property
     def samples(self) -> tuple[Array, Array | None]:
-        """Samples (n, D), and their log p if `sample` returns it."""
-        return samples_of(self.calls, N_SAMPLES if self.calls.D <= 256 else N_SAMPLES // 4)
+        """Samples (n, D), and their log p if `sample` returns it; more where they are cheap."""
+        n = N_SAMPLES if self.calls.D <= 256 else N_SAMPLES // 4
+        start = time.perf_counter()
+        x, log_p = samples_of(self.calls, n)
+        f = self.calls.z if self.calls.forward is not None else self.calls.log_p
+        if self.calls.forward is not None or self.calls.log_prob is not None:
+            f(x)
+        if 10 * (time.perf_counter() - start) > 1.0 or self.calls.D > 64:
+            return x, log_p
+        more, log_q = samples_of(self.calls, 9 * n)
+        both = None if log_p is None or log_q is None else np.concatenate([log_p, log_q])
+        return np.concatenate([x, more]), both
 
     @cached_property
     def around(self) -> Array:
@@ -170,8 +183,8 @@ def _drawn(calls: FlowCalls) -> ChosenRows:
     if sum(map(len, pool)) < FEWEST:
         raise FlowRaised(f"{word}: give X, rows inside its domain", relation="domain")
     order = np.argsort(np.concatenate([np.arange(len(x)) / len(x) for x in pool]), kind="stable")
-    X = np.concatenate(pool)[order][:N_ROWS]
-    more = f"; {word}, which were left out: give X to say where" if lost else ""
+    X = np.concatenate(pool)[order][: N_ROWS if D <= 100 else N_ROWS // 4]
+    more = f"; {word}, which were left out" if lost else ""
     return ChosenRows(X, False, f"{len(X)} drawn rows{more}")
 
 

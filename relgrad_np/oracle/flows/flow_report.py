@@ -55,6 +55,7 @@ class FlowReport(NamedTuple):
         if not _of_values(self):
             return "FAIL: nothing was judged of its values"
         rest = f"; not judged: {', '.join(left)}" if left else ""
+        rest += self.rows[self.rows.index(";") :] if ";" in self.rows else ""
         return f"PASS: {', '.join(law.law for law in self.laws if law.verdict == OK)}{rest}"
 
     def text(self) -> str:
@@ -106,7 +107,14 @@ class FlowReport(NamedTuple):
         return json.dumps(shown)
 
 
-ORDER = ("rows", "jacobian", "one-to-one", "inverse", "density")  # causes before consequences
+ORDER = (
+    "behaviour",
+    "rows",
+    "jacobian",
+    "one-to-one",
+    "inverse",
+    "density",
+)  # causes before consequences
 
 
 def _first(claims: list[FlowClaim]) -> FlowClaim:

@@ -26,6 +26,7 @@ def behaviour(evidence: Evidence) -> LawResult:
     for what, values in made:
         if claim := _unsteady(what, values, calls.eps):
             claims.append(claim)
+            evidence.random = claim.relation == "random"
             break
     claims += [
         FlowClaim(LAW, "changes its input", f"{name} changes its input in place")

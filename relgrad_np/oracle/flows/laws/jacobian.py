@@ -33,8 +33,10 @@ def judged(evidence: Evidence, made: Jacobians, parts: Parts = ()) -> LawResult:
     notes = _notes(evidence, made, singular)
     if 2 * singular.sum() > len(singular) and evidence.rows.given:
         return _singular(made, singular, notes)
+    if singular.all():
+        return _singular(made, singular, notes)
     if not made.usable.any():
-        return not_judged(LAW, _why_none(made, singular), *notes)
+        return not_judged(LAW, _why_none(made), *notes)
     kept = made.keep(made.usable)
     error = np.abs(kept.claimed - kept.log_det)
     bad = ~(error <= kept.allowed)
@@ -116,9 +118,7 @@ def _notes(evidence: Evidence, made: Jacobians, singular: Array) -> tuple[str, .
     return tuple(lines)
 
 
-def _why_none(made: Jacobians, singular: Array) -> str:
-    if singular.all():
-        return "J is singular at every drawn row: give X, rows inside the domain"
+def _why_none(made: Jacobians) -> str:
     if not np.isfinite(made.J).all():
         return "z is not finite beside any of the rows: give X, rows inside the domain"
     return (

@@ -13,14 +13,14 @@ import numpy as np
 from scipy import stats
 
 from ..evidence import N_WEIGHTED, Evidence
-from ..proposal import NU, Weighted
+from ..proposal import NU, Weighted, grown
 from ..records import OK, WRONG, Array, FlowClaim, LawResult, not_judged
 
 LAW = "mass"
 POINTS = {1: (2**12, 2**15), 2: (160, 448)}
 MOST_SECONDS = 10.0
-MOST_DIMENSIONS = 16
-SURE = 5.0  # standard errors
+MOST_DIMENSIONS, MOST_IN_LATENT = 16, 64
+SURE = 4.5  # standard errors
 
 
 def mass(evidence: Evidence) -> LawResult:
@@ -28,7 +28,11 @@ def mass(evidence: Evidence) -> LawResult:
     calls = evidence.calls
     if calls.log_prob is None:
         return not_judged(LAW, "log_prob is not given")
-    if calls.D > MOST_DIMENSIONS and (calls.inverse is None or calls.forward is None):
+    if text := _does_not_fall(evidence):
+        return LawResult(LAW, WRONG, text, np.inf, (FlowClaim(LAW, "infinite", text),))
+    in_latent = calls.inverse is not None and calls.forward is not None
+    most = MOST_IN_LATENT if in_latent else MOST_DIMENSIONS
+    if calls.D > most:
         return not_judged(LAW, f"in {calls.D} dimensions importance sampling says too little")
     grids: tuple[int, ...] = POINTS.get(calls.D, ())
     for points in grids:
@@ -50,8 +54,20 @@ def mass(evidence: Evidence) -> LawResult:
         )
         return not_judged(LAW, text)
     allowed = SURE * error + 1e4 * calls.eps
-    text = f"by importance sampling{where}: {value:.4g} +- {error:.1g}"
+    text = f"by importance sampling{where}: {value:.5g}, seen to +- {allowed:.1g}"
     return _said(value, allowed, text, calls.D)
+
+
+def _does_not_fall(evidence: Evidence) -> str:
+    """Say so if p falls more slowly than |x|^-D on every one of some random lines."""
+    calls = evidence.calls
+    lines = calls.rng(27).standard_normal((8, calls.D))
+    lines /= np.linalg.norm(lines, axis=1, keepdims=True)
+    far = 1e6 if calls.dtype == "float64" else 1e4
+    near, there = (calls.log_p(np.median(evidence.X, axis=0) + r * lines) for r in (far / 1e3, far))
+    if (there - near > -0.9 * calls.D * np.log(1e3)).all():
+        return f"log_prob does not fall off far out: p has no finite integral (|x| = {far:g})"
+    return ""
 
 
 def _in_latent(evidence: Evidence) -> Weighted | None:
@@ -64,13 +80,19 @@ def _in_latent(evidence: Evidence) -> Weighted | None:
         return None
     if not evidence.usable:
         return None
-    z = calls.rng(20).standard_t(NU, (N_WEIGHTED if calls.D <= 64 else N_WEIGHTED // 4, calls.D))
-    x, _ = calls.x(z)
-    again, log_det = calls.z(x)
-    if not np.abs(again - z).max(initial=0.0) < 1e-3:  # in the tails it may lose digits
-        return None
-    log_q = stats.t.logpdf(z, NU).sum(axis=1) + log_det
-    return Weighted(x, np.nan_to_num(calls.log_p(x) - log_q, nan=-np.inf, posinf=np.inf))
+    rng = calls.rng(20)
+
+    def more() -> Weighted:
+        z = rng.standard_t(NU, (N_WEIGHTED, calls.D))
+        x, _ = calls.x(z)
+        again, log_det = calls.z(x)
+        if not np.abs(again - z).max(initial=0.0) < 1e-3:  # in the tails it may lose digits
+            return Weighted(x, np.full(len(x), np.nan))
+        log_q = stats.t.logpdf(z, NU).sum(axis=1) + log_det
+        return Weighted(x, np.nan_to_num(calls.log_p(x) - log_q, nan=-np.inf, posinf=np.inf))
+
+    made = grown(more)
+    return None if np.isnan(made.log_w).any() else made
 
 
 def _said(value: float, allowed: float, text: str, D: int) -> LawResult:

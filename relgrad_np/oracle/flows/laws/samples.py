@@ -50,8 +50,10 @@ def samples(evidence: Evidence) -> LawResult:
             LAW, "not finite", f"sample returns {lost} of {n} rows that are not finite"
         )
         return LawResult(LAW, WRONG, claim.text, np.inf, (claim,))
-    if np.ptp(x, axis=0).max() == 0:
-        claim = FlowClaim(LAW, "all the same", f"sample returns {n} times the same row")
+    others = len(np.unique(x[:1000], axis=0)) if n >= 1000 else n
+    if 5 * others < 1000 <= n:
+        text = f"sample repeats itself: {others} of its first 1000 rows are different"
+        claim = FlowClaim(LAW, "all the same", text)
         return LawResult(LAW, WRONG, claim.text, np.inf, (claim,))
     claims, own_units, words = _own_log_p(evidence, x, own)
     tests, how = _tests(evidence, x)
@@ -139,6 +141,10 @@ def _of_latent(u: Array, rng: np.random.Generator) -> Iterator[SampleTest]:
     far = (u**2).sum(axis=1)
     text = f"z'z has mean {far.mean():.4g}, not D = {D}"
     yield SampleTest("radius", float(stats.kstest(far, "chi2", args=(D,)).pvalue), text)
+    total, freedom = float(far.sum()), n * D
+    p_scale = 2 * min(stats.chi2.cdf(total, freedom), stats.chi2.sf(total, freedom))
+    wide = np.sqrt(total / freedom)
+    yield SampleTest("scale", float(min(1.0, p_scale)), f"z has deviation {wide:.4g}, not 1")
     white = _ranks(u)
     if D > 1:
         r = np.corrcoef(white.T)[np.triu_indices(D, 1)]
