@@ -6,6 +6,11 @@ from typing import Any
 
 from .entries import Entry, shaken
 
+LINSPACE = (
+    "splines/linear.py, inverse: `torch.linspace(0, 1, num_bins + 1)` has the default dtype: in a "
+    "float64 net x comes back with float32 digits"
+)
+
 
 def entries() -> list[Entry]:
     """Return the entries."""
@@ -72,11 +77,17 @@ def entries() -> list[Entry]:
                                                   torch.tensor([2.0, 3, 0.5, 1]))),
         Entry("Tanh", 4, nt.Tanh),
         Entry("LogTanh", 4, nt.LogTanh),
-        Entry("LeakyReLU", 4, nt.LeakyReLU),
+        Entry("LeakyReLU", 4, nt.LeakyReLU, expected="float32",
+              why="nonlinearities.py: `torch.log(torch.as_tensor(self.negative_slope))` has the "
+              "default dtype, whatever that of the rows: its log|det| in a float64 net is float32"),
         Entry("Sigmoid", 4, nt.Sigmoid),
         Entry("Logit", 4, nt.Logit, given=inside),
-        Entry("GatedLinearUnit", 4, nt.GatedLinearUnit, given={"context": [0.3]}),
-        Entry("NaiveLinear", 5, lambda: nt.NaiveLinear(5)),
+        Entry("GatedLinearUnit", 4, nt.GatedLinearUnit, given={"context": [0.3]},
+              expected="averaged over the 4 dimensions",
+              why="nonlinearities.py: `return inputs * gate, torch.log(gate).reshape(-1)` counts "
+              "one column, and all are scaled; right for one column"),
+        Entry("NaiveLinear", 5, lambda: nt.NaiveLinear(5), expected="inverse raises RuntimeError",
+              why="linear.py, inverse_no_cache: `torch.solve` was removed from torch"),
         Entry("LULinear", 5, lambda: shaken(nt.LULinear(5, identity_init=False))),
         Entry("QRLinear", 5, lambda: shaken(nt.QRLinear(5, num_householder=3))),
         Entry("SVDLinear", 5, lambda: shaken(nt.SVDLinear(5, num_householder=4))),
@@ -91,7 +102,8 @@ def entries() -> list[Entry]:
         Entry("AffineCouplingTransform", 6, coupling("AffineCouplingTransform", 6)),
         Entry("AdditiveCouplingTransform", 6, coupling("AdditiveCouplingTransform", 6)),
         Entry("PiecewiseLinearCouplingTransform", 4,
-              coupling("PiecewiseLinearCouplingTransform", 4, tails="linear", tail_bound=3.0)),
+              coupling("PiecewiseLinearCouplingTransform", 4, tails="linear", tail_bound=3.0),
+              expected="right to", why=LINSPACE),
         Entry("PiecewiseQuadraticCouplingTransform", 4,
               coupling("PiecewiseQuadraticCouplingTransform", 4, tails="linear", tail_bound=3.0)),
         Entry("PiecewiseCubicCouplingTransform", 4,
@@ -103,7 +115,7 @@ def entries() -> list[Entry]:
               autoregressive("MaskedAffineAutoregressiveTransform", 5)),
         Entry("MaskedPiecewiseLinearAutoregressiveTransform", 4,
               autoregressive("MaskedPiecewiseLinearAutoregressiveTransform", 4, num_bins=5),
-              given=inside),
+              given=inside, expected="right to", why=LINSPACE),
         Entry("MaskedPiecewiseQuadraticAutoregressiveTransform", 4,
               autoregressive("MaskedPiecewiseQuadraticAutoregressiveTransform", 4,
                              tails="linear", tail_bound=3.0)),
@@ -113,7 +125,8 @@ def entries() -> list[Entry]:
         Entry("MaskedPiecewiseRationalQuadraticAutoregressiveTransform", 4,
               autoregressive("MaskedPiecewiseRationalQuadraticAutoregressiveTransform", 4,
                              tails="linear", tail_bound=3.0)),
-        Entry("PiecewiseLinearCDF", 4, lambda: shaken(nt.PiecewiseLinearCDF([4])), given=cdf),
+        Entry("PiecewiseLinearCDF", 4, lambda: shaken(nt.PiecewiseLinearCDF([4])), given=cdf,
+              expected="right to", why=LINSPACE),
         Entry("PiecewiseQuadraticCDF", 4, lambda: shaken(nt.PiecewiseQuadraticCDF([4])), given=cdf),
         Entry("PiecewiseCubicCDF", 4, lambda: shaken(nt.PiecewiseCubicCDF([4])), given=cdf),
         Entry("PiecewiseRationalQuadraticCDF", 4,

@@ -1,12 +1,7 @@
-"""The dense square matrices of a model, and what a relative gradient would save at each.
-
-log|det W| costs a factorisation, and its gradient an inverse, both cubic in D. The relative
-gradient G_W W'W of a layer that has its rows Z (N, D) and its deltas is two products of N rows.
-"""
+"""The dense square matrices of a model whose log|det W| is in its log|det J|."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,28 +45,3 @@ def _enters(found: Mapping[str, Any], W: Array, X: Array) -> bool:
         return value() < before + 0.5 * np.log(SMALL)
     finally:
         W[...] = kept
-
-
-def seconds_saved(D: int, N: int, rounds: int = 3) -> tuple[float, float]:
-    """Return the measured seconds of (log|det W| with its gradient, a relative step's products).
-
-    The first is a slogdet and an inverse of a D x D matrix, the second Y W (N, D) and
-    Delta' (Y W) (D, D); what both need, forward and deltas, is in neither. The least of the rounds.
-
-    >>> cubic, quadratic = seconds_saved(8, 4, rounds=1)
-    >>> cubic > 0 and quadratic > 0
-    True
-    """
-    rng = np.random.default_rng(0)
-    W, Y, Delta = rng.normal(size=(D, D)), rng.normal(size=(N, D)), rng.normal(size=(N, D))
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(rounds):
-        for kept, run in zip(times, (lambda: _cubic(W), lambda: Delta.T @ (Y @ W)), strict=True):
-            start = time.perf_counter()
-            run()
-            kept.append(time.perf_counter() - start)
-    return min(times[0]), min(times[1])
-
-
-def _cubic(W: Array) -> Any:
-    return np.linalg.slogdet(W), np.linalg.inv(W)

@@ -11,11 +11,20 @@ import numpy as np
 from ...truths.records import Array
 
 
-def sklearn_flow(
+def from_sklearn(
     made: Any, *, D: int | None = None, X: Array | None = None, name: str | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:  # fmt: skip
-    """Return what `check_flow` is to know of a fitted estimator; see `oracle.from_sklearn`."""
+    """Return the arguments of `check_flow` for a fitted estimator with score_samples(X), and sample.
+
+    Its log p and its samples are judged, which are drawn anew at each call whatever `random_state`
+    says. `X` (N, D): rows to judge at; else 64 samples. ValueError for what isn't fitted.
+
+    >>> import pytest; mixture = pytest.importorskip("sklearn.mixture")
+    >>> made = mixture.GaussianMixture(2).fit(np.random.default_rng(0).normal(size=(90, 2)))
+    >>> sorted(from_sklearn(made))
+    ['D', 'X', 'log_prob', 'name', 'notes', 'sample']
+    """
     if not hasattr(made, "score_samples"):
         raise ValueError(f"{type(made).__name__} has no score_samples(X), the log density of rows")
     D = D or getattr(made, "n_features_in_", None)
