@@ -1,6 +1,6 @@
 """Is my normalizing flow right? Its laws say, and which layer is wrong if it isn't.
 
-A RealNVP in torch with an LU layer: first right, then with two mistakes that train without complaint.
+A RealNVP in torch with an LU layer: first right, then with two mistakes that train all the same.
 One log|det U| misses an entry of the diagonal, and one coupling's inverse scales before it shifts.
 Needs PyTorch.
 
@@ -118,6 +118,8 @@ assert report.passed
 for k, wrong in ((1, WrongMixing()), (2, WrongCoupling())):
     flow = Flow()
     flow.layers[k] = wrong
-    report = oracle.check_flow(**oracle.from_torch(flow, D=D), laws=("jacobian", "inverse", "parts"))
+    report = oracle.check_flow(
+        **oracle.from_torch(flow, D=D), laws=("jacobian", "inverse", "parts")
+    )
     print(report.verdict)
     assert f"layers.{k} (Wrong" in report.verdict

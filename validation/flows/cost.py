@@ -125,6 +125,7 @@ def run(only: str = "") -> Iterator[dict[str, Any]]:
         print(report.text())
         yield {
             "library": "Glow-like", "name": f"D = {D}, {bug or 'right'}", "D": D,
-            "verdict": report.verdict, "seconds": round(seconds, 1), "limit": 60 if D < 1000 else 120,
+            "verdict": report.verdict, "seconds": round(seconds, 1),
+            "limit": 60 if D < 1000 else 120,
             "as_expected": report.passed == (not bug),
         }  # fmt: skip

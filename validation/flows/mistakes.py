@@ -1,4 +1,4 @@
-"""Mistakes that are planted in small flows: found, named, and in which layer?"""
+"""Mistakes that are planted in small flows: which are found, named, and in which layer."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ def of_flow(bug: str, *names: str) -> Mistake:
     def make() -> Any:
         torch.manual_seed(8)
         D = 3
-        return own.Flow(own.Coupling(D), own.LU(D), own.Autoregressive(D), own.ActNorm(D), D=D, bug=bug)
+        return own.Flow(
+            own.Coupling(D), own.LU(D), own.Autoregressive(D), own.ActNorm(D), D=D, bug=bug
+        )
 
     kind = "sampler" if bug.startswith("sample") else "flow"
     return Mistake(kind, bug, make, 3, names)
@@ -172,7 +174,7 @@ def mistakes() -> list[Mistake]:
 
 
 def _name(claim: dict[str, Any]) -> str:
-    """Return the name of a claim; an inverse that is off by a shift or a factor is named by that."""
+    """Return the name of a claim; that of an inverse may be a shift or a factor."""
     if claim["relation"] == "not undone":
         for name in ("shift", "factor"):
             if f"by the same {name}" in claim["text"] or f"by a {name}" in claim["text"]:
@@ -200,7 +202,7 @@ def run(only: str = "") -> Iterator[dict[str, Any]]:
         layer = None if m.layer is None else _says(report.claims, f"layers.{m.layer}")
         yield {
             "library": "mistakes", "name": name, "verdict": report.verdict, "claims": claims,
-            "detected": not report.passed, "named": any(r.startswith(n) for r in relations for n in m.names),
+            "detected": not report.passed, "named": any(r.startswith(m.names) for r in relations),
             "layer_found": layer, "as_expected": not report.passed and layer is not False,
             "seconds": round(time.perf_counter() - start, 2),
         }  # fmt: skip

@@ -7,7 +7,6 @@ wrong in it, "" for nothing. They are written plainly, and stand for nobody's co
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -127,7 +126,9 @@ class LU(Layer):
         self.register_buffer("P", torch.eye(D)[torch.randperm(D)])
         self.low = nn.Parameter(0.5 * torch.randn(D, D))
         self.up = nn.Parameter(0.5 * torch.randn(D, D))
-        signs = torch.ones(D) if bug != "negative diagonal" else torch.tensor([-1.0] + [1.0] * (D - 1))
+        signs = (
+            torch.ones(D) if bug != "negative diagonal" else torch.tensor([-1.0] + [1.0] * (D - 1))
+        )
         self.diagonal = nn.Parameter(signs * (0.5 + torch.rand(D)))
         self.b = nn.Parameter(torch.randn(D))
 
@@ -430,7 +431,9 @@ class Flow(nn.Module):
     def base(self, z: Tensor) -> Tensor:
         """Return the log density of the latent."""
         half = 1.0 if self.bug == "base: 1/2 missed" else 0.5
-        constant = 0.0 if self.bug == "base: constant missed" else 0.5 * self.D * math.log(2 * math.pi)
+        constant = (
+            0.0 if self.bug == "base: constant missed" else 0.5 * self.D * math.log(2 * math.pi)
+        )
         if self.bug == "base: constant of one":
             constant = 0.5 * math.log(2 * math.pi)
         return -half * (z**2).sum(1) - constant

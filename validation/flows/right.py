@@ -1,4 +1,4 @@
-"""Random right models: how often does `check_flow` call one wrong?
+"""How often `check_flow` calls one of many random right models wrong.
 
 NumPy flows are those of `validation.right_flows`; torch flows are random stacks of the layers of
 `own`, through the adapter. A law of values must never be broken; the tests of samples may reject
@@ -23,7 +23,7 @@ KINDS = ("Coupling", "LU", "ActNorm", "Autoregressive", "BatchNorm", "Spline", "
 
 
 def torch_flow(seed: int) -> tuple[dict[str, Any], str]:
-    """Return the arguments of check_flow for a random stack of two to four layers, and its words."""
+    """Return the arguments of check_flow for a random stack of layers, and its words."""
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     D = int(rng.choice([2, 3, 4, 5]))
@@ -34,7 +34,9 @@ def torch_flow(seed: int) -> tuple[dict[str, Any], str]:
     return oracle.from_torch(made, D=D, seed=seed), f"torch D = {D}: {', '.join(kinds)}"
 
 
-def run(only: str = "", first: int = 0, models: int = 2000, every: int = 10) -> Iterator[dict[str, Any]]:
+def run(
+    only: str = "", first: int = 0, models: int = 2000, every: int = 10
+) -> Iterator[dict[str, Any]]:
     """Yield a record of each model that did not pass, and one of all; one in `every` is torch's."""
     count, rejected, wrong = {"numpy": 0, "torch": 0}, 0, 0
     judged: dict[str, int] = {}

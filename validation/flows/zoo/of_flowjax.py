@@ -23,7 +23,8 @@ def entries() -> list[Entry]:
         values, static = eqx.partition(made, eqx.is_inexact_array)
         leaves, tree = jax.tree_util.tree_flatten(values)
         keys = jax.random.split(key, max(len(leaves), 1))
-        new = [x + scale * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=False)]
+        pairs = zip(keys, leaves, strict=False)
+        new = [x + scale * jax.random.normal(k, x.shape) for k, x in pairs]
         return eqx.combine(jax.tree_util.tree_unflatten(tree, new), static)
 
     def flow(kind: str, D: int, **more: Any) -> Any:

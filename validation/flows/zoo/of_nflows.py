@@ -56,8 +56,10 @@ def entries() -> list[Entry]:
         torch.manual_seed(2)
         layers: list[Any] = []
         for _ in range(2):
-            layers += [nt.RandomPermutation(D), nt.MaskedPiecewiseRationalQuadraticAutoregressiveTransform(
-                D, 16, num_blocks=1, tails="linear", tail_bound=3.0, num_bins=5)]
+            spline = nt.MaskedPiecewiseRationalQuadraticAutoregressiveTransform(
+                D, 16, num_blocks=1, tails="linear", tail_bound=3.0, num_bins=5
+            )
+            layers += [nt.RandomPermutation(D), spline]
         return nf.Flow(shaken(nt.CompositeTransform(layers), 0.1), nd.StandardNormal([D]))
 
     def conditional() -> Any:

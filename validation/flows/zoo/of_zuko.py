@@ -66,7 +66,7 @@ def entries() -> list[Entry]:
               "weights samples of the base have no x there; bisection stops at the border"),
         Entry("UNAF", 2, flow("UNAF", 2, network={"hidden_features": (8,)}), declared=ITERATED,
               expected="right to", why="transforms.py, UnconstrainedMonotonicTransform: z is the "
-              "integral by a quadrature, log|det| the integrand: they agree to the quadrature's error"),
+              "integral by quadrature, log|det| the integrand: they agree to its error"),
         Entry("BPF", 2, flow("BPF", 2), declared=ITERATED),
         Entry("GF", 3, gauss, declared=ITERATED),
         Entry("GMM", 3, lambda: shaken(zf.GMM(3, components=3), 0.3)),

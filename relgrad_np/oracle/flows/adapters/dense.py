@@ -13,7 +13,7 @@ SMALL = 1e-9  # times the smallest singular value: log|det W| falls by 20.7
 
 
 def dense_of(found: Mapping[str, Any], X: Array) -> dict[str, tuple[Array, Array]]:
-    """Return {name: (W, G_W)} of each D x D parameter whose log|det W| is in the model's log|det J|.
+    """Return {name: (W, G_W)} of each D x D parameter whose log|det W| is in log|det J|.
 
     G_W is the model's own gradient at X. A matrix counts if log|det J| falls with its smallest
     singular value: one of a conditioner, or a triangle of an LU layer, doesn't do that.
@@ -42,6 +42,6 @@ def _enters(found: Mapping[str, Any], W: Array, X: Array) -> bool:
     before = value()
     try:
         W[...] = (U * s) @ Vt
-        return value() < before + 0.5 * np.log(SMALL)
+        return bool(value() < before + 0.5 * np.log(SMALL))
     finally:
         W[...] = kept

@@ -14,7 +14,7 @@ class Face(NamedTuple):
 
     `forward`: x -> (z, log|det dz/dx|); `inverse`: z -> x or (x, log|det dx/dz|); `log_prob`:
     x -> (N,); `sample`: n -> x or (x, log p); `base`: z -> (N,), the log density of the latent.
-    `parts`: (name, forward, inverse) of a composed model in the order data to latent. `X`: rows of its
+    `parts`: (name, forward, inverse) of a composed model, from data to latent. `X`: rows of its
     domain (N, D), where that isn't all of R^D. `notes`: what is worth saying.
     """
 

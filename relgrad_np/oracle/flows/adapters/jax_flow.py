@@ -1,7 +1,7 @@
 """A JAX model as the keyword arguments of `check_flow`: functions of NumPy arrays.
 
 A model is a pytree: its floating leaves become NumPy arrays that `check_flow` may change, and each
-call rebuilds it of them. Judged in float64; float32 copies of the leaves serve the law of precision.
+call rebuilds it of them. It is judged in float64; copies in float32 serve the law of precision.
 """
 
 from __future__ import annotations
@@ -100,7 +100,8 @@ class _Call:
         dtype = np.float64 if self.double else np.float32
         with jax.enable_x64(self.double):
             given = [np.asarray(a, dtype) for a in self.arrays]
-            pieces = [self.compiled(given, rows) for rows in _pieces(np.asarray(x, dtype), self.batched)]
+            pieces = _pieces(np.asarray(x, dtype), self.batched)
+            pieces = [self.compiled(given, rows) for rows in pieces]
             joined = jax.tree_util.tree_map(lambda *outs: np.concatenate(outs)[: len(x)], *pieces)
         return joined
 
@@ -134,9 +135,7 @@ class _Sample:
         import jax
 
         self.arrays, self.seed = arrays, seed
-        self.compiled = jax.jit(
-            lambda given, key, n: at(given)["sample"](key, n), static_argnums=2
-        )
+        self.compiled = jax.jit(lambda given, key, n: at(given)["sample"](key, n), static_argnums=2)
 
     def __call__(self, n: int) -> Any:
         import jax
@@ -215,10 +214,9 @@ def _of_distribution(p: Any, given: tuple[Any, ...]) -> dict[str, Callable[..., 
     found: dict[str, Callable[..., Any]] = {
         "log_prob": lambda x: p.log_prob(x, *given), "sample": sample,
     }  # fmt: skip
-    b, q = getattr(p, "bijection", None), getattr(p, "base_dist", None)
-    if b is None:
-        b, q = getattr(p, "bijector", None), getattr(p, "distribution", None)
-    if b is not None:
+    b: Any = getattr(p, "bijection", None) or getattr(p, "bijector", None)
+    q: Any = getattr(p, "base_dist", None) or getattr(p, "distribution", None)
+    if b is not None and q is not None:
         ahead = next(key for key in AHEAD if hasattr(b, key))
         found["forward"] = lambda x: b.inverse_and_log_det(x, *given)
         found["inverse"] = lambda z: getattr(b, ahead)(z, *given)

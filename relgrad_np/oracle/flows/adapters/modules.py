@@ -154,13 +154,14 @@ def _by_call(made: Any, x: Any, context: Any, face: Face) -> Face:
         note = "it has no forward: its inverse is judged in the place of that"
         return face._replace(forward=lambda x: pair(back(x), x), notes=(note,))
     except Exception:
-        inside = next((getattr(made, key) for key in INSIDES if callable(getattr(made, key, 0))), None)
+        inner = (getattr(made, key, None) for key in INSIDES)
+        inside = next((one for one in inner if callable(one)), None)
         if face.log_prob is None:
             raise
         if inside is None:
             raise ValueError("its call doesn't take rows") from None
-        inner = face_of(inside, x[0].numel(), x, context)
-        return face._replace(forward=inner.forward, inverse=inner.inverse, parts=inner.parts)
+        f = face_of(inside, x[0].numel(), x, context)
+        return face._replace(forward=f.forward, inverse=f.inverse, parts=f.parts)
     if not isinstance(found, (tuple, list)):
         if tuple(found.shape) == (len(x),) and face.log_prob is None:
             return face._replace(log_prob=ahead)
@@ -176,7 +177,8 @@ def calls_of(made: Any, context: Any) -> tuple[Map, Map | None]:
 
     Back is a flag of its forward, or a method.
     """
-    call = next((f for key in ("forward_and_log_det", "call_and_ladj") if (f := _own(made, key))), made)
+    both = (_own(made, key) for key in ("forward_and_log_det", "call_and_ladj"))
+    call = next((f for f in both if f), made)
     names = _names(call.forward if hasattr(call, "forward") else call)
     if "rev" in names and "jac" in names:  # FrEIA's
         one = hasattr(made, "module_list") or hasattr(made, "node_list")
@@ -255,17 +257,20 @@ def _base(made: Any, context: Any) -> Map | None:
 
     for key in BASES:
         p = getattr(made, key, None)
-        if inspect.ismethod(p) and len(_needed(p)) == 1:
-            return lambda z, p=p: _with(p, z, context if _contextual(p) else None)
-        if isinstance(p, td.Distribution):
-            return lambda z, p=p: rows(p.log_prob(z))
-        if callable(getattr(p, "log_prob", None)):
-            return lambda z, p=p: _with(p.log_prob, z, context if _contextual(p) else None)
+        method = inspect.ismethod(p) and len(_needed(p)) == 1
+        call = p if method else getattr(p, "log_prob", None)
+        if callable(call):
+            return _base_of(call, context, isinstance(p, td.Distribution))
     return None
 
 
-def _contextual(p: Any) -> bool:
-    return any(key in CONTEXTS for key in _names(getattr(p, "log_prob", p)))
+def _base_of(call: Any, context: Any, of_torch: bool) -> Map:
+    contextual = any(key in CONTEXTS for key in _names(call))
+
+    def base(z: Any) -> Any:
+        return rows(call(z)) if of_torch else _with(call, z, context if contextual else None)
+
+    return base
 
 
 def _own(made: Any, key: str) -> Any:

@@ -16,7 +16,7 @@ LISTS = ("_transforms", "_flows", "module_list", "flows")
 
 
 def parts_of(made: Any, x: Any, context: Any) -> list[Part]:
-    """Return the (name, forward, inverse) of a composed module; [] for one that isn't, or can't be parted.
+    """Return the (name, forward, inverse) of a composed module; [] if it can't be taken apart.
 
     x (N, ...) are rows in the shape that the module takes.
     """
@@ -140,7 +140,8 @@ def _chain(call: _Call, prefix: str, context: Any) -> list[Part] | None:
     """Return the parts of a call if each takes what the one before returned; None if not."""
     if not call.inner:
         return None
-    at, last, found = call.args[0], "", []
+    at, last = call.args[0], ""
+    found: list[Part] = []
     for one in [*call.inner, None]:
         to = call.z if one is None else one.args[0]
         glue = _reordering(at, to)

@@ -15,10 +15,11 @@ def from_sklearn(
     made: Any, *, D: int | None = None, X: Array | None = None, name: str | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:  # fmt: skip
-    """Return the arguments of `check_flow` for a fitted estimator with score_samples(X), and sample.
+    """Return the arguments of `check_flow` for a fitted estimator that has score_samples(X).
 
-    Its log p and its samples are judged, which are drawn anew at each call whatever `random_state`
-    says. `X` (N, D): rows to judge at; else 64 samples. ValueError for what isn't fitted.
+    Its log p is judged, and its samples where it has `sample(n)`; they are drawn anew at each call
+    whatever `random_state` says. `X` (N, D): rows to judge at; else 64 samples. ValueError for what
+    isn't fitted.
 
     >>> import pytest; mixture = pytest.importorskip("sklearn.mixture")
     >>> made = mixture.GaussianMixture(2).fit(np.random.default_rng(0).normal(size=(90, 2)))

@@ -289,7 +289,8 @@ def _available(face: Face, rows: Any) -> tuple[Face, list[str]]:
                 call(rows)
         except Exception as error:  # any other shows when it is judged
             if type(error).__name__ in UNAVAILABLE:
-                face = face._replace(**{key: None})
+                gone: Any = {key: None}
+                face = face._replace(**gone)
                 notes.append(f"it has no {key}: {error}")
     if face.forward is None and face.inverse is not None:
         notes.append("its map from latent to data is judged: there `forward` stands for inverse")

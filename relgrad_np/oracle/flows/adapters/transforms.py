@@ -45,7 +45,7 @@ def summed(ladj: Any, t: Any) -> Any:
 
 
 def parts_of_transform(get: Callable[[], Any], name: str = "") -> list[Part]:
-    """Return (name, forward, inverse) of the parts of a composed Transform; [] for one that isn't."""
+    """Return (name, forward, inverse) of each part of a composed Transform, else []."""
     t = get()
     inner = _inner(t)
     if inner is None:
@@ -82,7 +82,7 @@ def _inner(t: Any) -> list[Any] | None:
 def of_distribution(get: Callable[[], Any], D: int) -> Face:
     """Return the face of a Distribution; data to latent is what a transformed one has inside."""
     p = get()
-    if getattr(p.support, "is_discrete", False) if _has_support(p) else False:
+    if _has_support(p) and getattr(p.support, "is_discrete", False):
         raise ValueError(f"{type(p).__name__} is discrete: it has no density to judge")
     shape = tuple(p.event_shape) or tuple(p.batch_shape)
     if _size(shape) != D:
@@ -166,7 +166,11 @@ def rows_of(support: Any, D: int) -> Any:
     from torch.distributions import constraints, transform_to
 
     inner = getattr(support, "base_constraint", support)
-    if inner is None or inner is constraints.real or type(inner).__name__ in ("_Real", "_RealVector"):
+    if (
+        inner is None
+        or inner is constraints.real
+        or type(inner).__name__ in ("_Real", "_RealVector")
+    ):
         return None
     generator = torch.Generator().manual_seed(0)
     normal = torch.randn(ROWS, D, generator=generator, dtype=torch.float64)
