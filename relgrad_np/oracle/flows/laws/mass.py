@@ -19,7 +19,7 @@ from ..records import OK, WRONG, Array, FlowClaim, LawResult, not_judged
 LAW = "mass"
 POINTS = {1: (2**12, 2**15), 2: (160, 448)}
 MOST_SECONDS = 10.0
-MOST_DIMENSIONS, MOST_IN_LATENT = 16, 64
+SPACE_UP_TO, LATENT_UP_TO = 16, 64  # dimensions
 SURE = 4.5  # standard errors
 
 
@@ -31,8 +31,8 @@ def mass(evidence: Evidence) -> LawResult:
     if text := _does_not_fall(evidence):
         return LawResult(LAW, WRONG, text, np.inf, (FlowClaim(LAW, "infinite", text),))
     in_latent = calls.inverse is not None and calls.forward is not None
-    most = MOST_IN_LATENT if in_latent else MOST_DIMENSIONS
-    if calls.D > most:
+    too_many = LATENT_UP_TO if in_latent else SPACE_UP_TO
+    if calls.D > too_many:
         return not_judged(LAW, f"in {calls.D} dimensions importance sampling says too little")
     grids: tuple[int, ...] = POINTS.get(calls.D, ())
     for points in grids:

@@ -51,7 +51,7 @@ def samples(evidence: Evidence) -> LawResult:
         )
         return LawResult(LAW, WRONG, claim.text, np.inf, (claim,))
     others = len(np.unique(x[:1000], axis=0)) if n >= 1000 else n
-    if 5 * others < 1000 <= n:
+    if n >= 1000 and 5 * others < 1000:
         text = f"sample repeats itself: {others} of its first 1000 rows are different"
         claim = FlowClaim(LAW, "all the same", text)
         return LawResult(LAW, WRONG, claim.text, np.inf, (claim,))
