@@ -32,7 +32,7 @@ def mass(evidence: Evidence) -> LawResult:
         return LawResult(LAW, WRONG, text, np.inf, (FlowClaim(LAW, "infinite", text),))
     in_latent = calls.inverse is not None and calls.forward is not None
     too_many = LATENT_UP_TO if in_latent else SPACE_UP_TO
-    if calls.D > too_many:
+    if too_many < calls.D:
         return not_judged(LAW, f"in {calls.D} dimensions importance sampling says too little")
     grids: tuple[int, ...] = POINTS.get(calls.D, ())
     for points in grids:
@@ -107,7 +107,7 @@ def _said(value: float, allowed: float, text: str, D: int) -> LawResult:
 
 def _constant(value: float, allowed: float, D: int) -> tuple[str, str]:
     """Return what the logarithm of the integral is, if it is a known constant."""
-    if value <= 0:
+    if not 0 < value < np.inf:
         return "", "mass"
     log, near = np.log(value), allowed / value
     if near > 0.05:
@@ -119,6 +119,9 @@ def _constant(value: float, allowed: float, D: int) -> tuple[str, str]:
     ):
         if factor and abs(log - factor / 2 * np.log(2 * np.pi)) < near:
             return f": log_prob {words}", "constant of the base"
+    for sign, words in ((-1, "has z'z in the place of z'z / 2"), (1, "has z'z / 4, not z'z / 2")):
+        if abs(log - sign * D / 2 * np.log(2)) < near:
+            return f": log_prob {words}, or another scale of z", "half"
     return "", "mass"
 
 
