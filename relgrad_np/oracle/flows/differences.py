@@ -4,8 +4,8 @@ Steps h, h/2 and h/4 give two extrapolated values, R1 and R2, of fourth order. T
 truncation error of R1, which bounds that of R2; beside a kink it does not fall, and the row is set
 aside. On a kink z(x + h) + z(x - h) - 2 z(x) has a term in |h|, which is seen, too. What is left of
 it when the terms in h^2 and h^4 are eliminated is noise: the rounding that really happens inside of
-the flow, float32 digits included. A ladder of steps is tried, and each row keeps the one with the
-smallest error.
+the flow, float32 digits included. A ladder of steps is tried, and each column of each row keeps the
+one with the smallest error.
 """
 
 from __future__ import annotations
@@ -20,22 +20,19 @@ LADDERS = {
     "float64": (2.0**-9, 2.0**-13, 2.0**-6, 2.0**-17),
     "float32": (2.0**-4, 2.0**-2, 2.0**-6),
 }
-ENOUGH = {
-    "float64": 1e-8,
-    "float32": 1e-3,
-}  # an error of log|det J| that no smaller step need improve
+LARGE = 128  # D from which on steps are small, for a kink is near, and an error of LIMIT will do
+OF_LARGE = {"float64": (2.0**-15, 2.0**-19, 2.0**-10), "float32": (2.0**-6, 2.0**-3)}
+ENOUGH = {"float64": 1e-8, "float32": 1e-3}  # an error of log|det J| that need not be improved
 LIMIT = {"float64": 1e-2, "float32": 0.2}  # a row whose error is larger is set aside
 NOISE = {"float64": 1e-6, "float32": 1e-3}  # of log|det J|: more is no rounding
-LARGE = 128  # from here on one step will do, and no singular values
 GAIN = 87.7  # median of what elimination leaves, for noise of standard deviation 1
 
 
 class Jacobians(NamedTuple):
     """Of n rows: the Jacobian, log|det|, its sign, its error bound, which rows can be judged.
 
-    `claimed`: the flow's own log|det J|; `slope`: its gradient, which scales inherited rounding.
-    `upper`: log|det| is at most this, whatever the errors, also where J is singular. `noise`: of
-    the entries of z, of log|det J|.
+    `claimed`: the flow's own log|det J|. `upper`: log|det| is at most this, whatever the errors,
+    also where J is singular. `noise`: of the entries of z, of log|det J|.
     """
 
     x: Array
@@ -57,6 +54,37 @@ class Jacobians(NamedTuple):
 BY_ROW = Jacobians._fields[:-1]
 
 
+class _Table:
+    """Columns of Jacobians, each with the smallest error so far."""
+
+    def __init__(self, n: int, D: int) -> None:
+        self.J = np.full((n, D + 1, D), np.nan)  # row D: the slope of log|det J|
+        self.truncation, self.rounding = np.full((2, n, D, D), np.nan)
+        self.error = np.full((n, D), np.inf)
+        self.noise = np.full(D + 1, np.inf)
+
+    def take(self, how: Arithmetic, z: Array, h: Array, pairs: Pairs, made: list[Array]) -> None:
+        """Take the columns (row, column) that are better than those there."""
+        (rows, js), (J, apart, rest) = pairs, made
+        with np.errstate(all="ignore"):
+            noise = np.nanmedian(np.abs(rest), axis=0) / GAIN  # (D + 1,)
+        few = len(rows) < 16 and np.isfinite(self.noise).all()
+        self.noise = self.noise if few else np.fmin(self.noise, np.nan_to_num(noise))
+        floor = np.maximum(self.noise[:-1], how.eps * np.abs(z[rows]) / 2)  # (m, D)
+        rounding = 32 * floor / h[js][:, None]
+        truncation = 4 * np.maximum(apart[:, :-1] - rounding, 0)
+        error = (truncation + rounding).sum(axis=1)
+        better = np.isfinite(J[:, :-1]).all(axis=1) & (error < self.error[rows, js])
+        at = rows[better], js[better]
+        self.J[at[0], :, at[1]] = J[better]
+        self.truncation[at[0], :, at[1]] = truncation[better]
+        self.rounding[at[0], :, at[1]] = rounding[better]
+        self.error[at] = error[better]
+
+
+Pairs = tuple[Array, Array]
+
+
 def jacobians(how: Arithmetic, f: Pair, x: Array, spread: Array) -> Jacobians:
     """Return the Jacobians of f at rows x (n, D); `spread`: the scale of each column.
 
@@ -65,75 +93,62 @@ def jacobians(how: Arithmetic, f: Pair, x: Array, spread: Array) -> Jacobians:
     >>> bool(np.all(np.abs(made.log_det - made.claimed) < made.allowed)), made.usable.tolist()
     (True, [True, True])
     """
-    ladder = LADDERS[how.dtype][: 4 if x.shape[1] <= LARGE else 2]
-    best, open_rows = _at_step(how, f, x, spread * ladder[0]), np.arange(len(x))
-    for step in ladder[1:]:
-        enough = ENOUGH[how.dtype] if x.shape[1] <= LARGE else LIMIT[how.dtype]
-        open_rows = open_rows[~(best.allowed[open_rows] <= enough)]
-        if not len(open_rows):
+    n, D = x.shape
+    large = D > LARGE
+    z, claimed = f(x)
+    table, wanted = _Table(n, D), np.ones((n, D), dtype=bool)
+    enough = (LIMIT if large else ENOUGH)[how.dtype]
+    for step in (OF_LARGE if large else LADDERS)[how.dtype]:
+        rows, js = np.nonzero(wanted)
+        pairs = rows, js
+        if not len(rows):
             break
-        other = _at_step(how, f, x[open_rows], spread * step)
-        better = ~(best.allowed[open_rows] <= other.allowed) & ~np.isnan(other.allowed)
-        merged = {name: getattr(best, name).copy() for name in BY_ROW}
-        for name in BY_ROW:
-            merged[name][open_rows[better]] = getattr(other, name)[better]
-        best = best._replace(**merged)
+        h = np.exp2(np.round(np.log2(spread * step)))  # powers of two: x + h loses the least
+        table.take(how, z, h, pairs, _columns(how, f, x, z, claimed, h, pairs))
+        best = _judged(how, x, z, claimed, table)
+        wanted = np.repeat(~(best.allowed <= enough)[:, None], D, axis=1)
+        if large:  # the few columns that are worse than most
+            wanted &= table.error > 3 * np.median(table.error, axis=1, keepdims=True)
     return best
 
 
-def _at_step(how: Arithmetic, f: Pair, x: Array, h: Array) -> Jacobians:
-    """Return the Jacobians by steps h (D,), h/2, h/4."""
-    n, D = x.shape
-    z, claimed = f(x)
-    dtype = np.dtype(how.dtype)
-    h = np.exp2(np.round(np.log2(h)))  # powers of two: x + h loses the least
-    first, second = np.empty((n, D + 1, D)), np.empty((n, D + 1, D))  # R1, R2
-    rest, kink = np.empty((n, D + 1, D)), np.empty((n, D + 1, D))
-    columns = max(1, MOST // (6 * D))  # of all (row, column) pairs, as many as fit in a call
-    pairs = [(i, j) for i in range(n) for j in range(D)]
-    for start in range(0, len(pairs), columns):
-        rows, js = np.array(pairs[start : start + columns]).T
+def _columns(
+    how: Arithmetic, f: Pair, x: Array, z: Array, claimed: Array, h: Array, pairs: Pairs
+) -> list[Array]:
+    """Return columns by steps h (D,), h/2, h/4: R2, the distance of R1 with kinks, the noise.
+
+    Each is (m, D + 1), for m pairs (row, column); the last entry is that of log|det J|.
+    """
+    D, found = x.shape[1], list[tuple[Array, Array, Array]]()
+    size = max(1, MOST // (6 * D))
+    for start in range(0, len(pairs[0]), size):
+        rows, js = (index[start : start + size] for index in pairs)
+        m = np.arange(len(js))
         points = np.repeat(x[rows][:, None], 6, axis=1)  # (m, 6, D)
-        moves = np.array([1.0, -1.0, 0.5, -0.5, 0.25, -0.25])
-        points[np.arange(len(js)), :, js] += moves * h[js][:, None]
-        points = points.astype(dtype).astype(float)
-        at = points[np.arange(len(js)), :, js]  # (m, 6)
+        points[m, :, js] += np.array([1.0, -1.0, 0.5, -0.5, 0.25, -0.25]) * h[js][:, None]
+        points = points.astype(how.dtype).astype(float)
+        at = points[m, :, js]  # (m, 6)
         z_, log_det = f(points.reshape(-1, D))
         values = np.concatenate([z_, log_det[:, None]], axis=1).reshape(len(js), 6, D + 1)
         centre = np.concatenate([z[rows], claimed[rows, None]], axis=1)
         slopes = (values[:, ::2] - values[:, 1::2]) / (at[:, ::2] - at[:, 1::2])[..., None]
-        first[rows, :, js] = (4 * slopes[:, 1] - slopes[:, 0]) / 3
-        second[rows, :, js] = (4 * slopes[:, 2] - slopes[:, 1]) / 3
+        first = (4 * slopes[:, 1] - slopes[:, 0]) / 3
+        second = (4 * slopes[:, 2] - slopes[:, 1]) / 3
         even = values[:, ::2] + values[:, 1::2] - 2 * centre[:, None]
-        rest[rows, :, js] = even[:, 0] - 20 * even[:, 1] + 64 * even[:, 2]
-        kink[rows, :, js] = (8 * even[:, 2] - 2 * even[:, 1]) / h[js][:, None]
-    return _judged(how, x, z, claimed, h, np.abs(second - first) + np.abs(kink), second, rest)
+        kink = (8 * even[:, 2] - 2 * even[:, 1]) / h[js][:, None]
+        rest = even[:, 0] - 20 * even[:, 1] + 64 * even[:, 2]
+        found.append((second, np.abs(second - first) + np.abs(kink), rest))
+    return [np.concatenate(part) for part in zip(*found, strict=True)]
 
 
-def _judged(
-    how: Arithmetic,
-    x: Array,
-    z: Array,
-    claimed: Array,
-    h: Array,
-    apart: Array,
-    R2: Array,
-    rest: Array,
-) -> Jacobians:
-    """Return log|det| of each row with its error, from both extrapolations and the noise."""
+def _judged(how: Arithmetic, x: Array, z: Array, claimed: Array, table: _Table) -> Jacobians:
+    """Return log|det| of each row with its error, from the columns and their errors."""
     n, D = x.shape
     eps, tiny = how.eps, np.finfo(float).tiny
-    with np.errstate(all="ignore"):
-        noise = np.nanmedian(np.abs(rest), axis=(0, 2)) / GAIN  # (D + 1,)
-    noise = np.where(np.isfinite(noise), noise, 0.0)
-    J, apart = R2[:, :D], apart[:, :D]
-    rounding = np.maximum(noise[:D], eps * np.abs(z) / 2)[:, :, None] * 32 / h  # (n, D, D)
-    truncation = 4 * np.maximum(apart - rounding, 0)
+    J, truncation, rounding = table.J[:, :D], table.truncation, table.rounding
     log_det, sign, allowed = np.full(n, np.nan), np.zeros(n), np.full(n, np.inf)
-    upper, usable = np.full(n, np.inf), np.zeros(n, dtype=bool)
-    for i in range(n):
-        if not (np.isfinite(J[i]).all() and np.isfinite(apart[i]).all()):
-            continue
+    upper = np.full(n, np.inf)
+    for i in np.flatnonzero(np.isfinite(table.error).all(axis=1)):
         sign[i], log_det[i] = np.linalg.slogdet(J[i])
         size = float(np.linalg.norm(truncation[i] + rounding[i]))
         if D <= LARGE:
@@ -147,12 +162,12 @@ def _judged(
         # |d log det| <= sum |J^-1|' |dJ|: truncation adds up, rounding is independent
         inherited = float((A * truncation[i]).sum() + np.sqrt(((A * rounding[i]) ** 2).sum()))
         own = float((A * np.abs(J[i])).sum()) + abs(log_det[i]) + D
-        own += float(np.abs(x[i]) @ np.abs(np.nan_to_num(R2[i, D])))
+        own += float(np.abs(x[i]) @ np.abs(np.nan_to_num(table.J[i, D])))
         allowed[i] = 64 * eps * own + 2 * inherited
-    heard = min(8 * float(noise[D]), NOISE[how.dtype])
+    heard = np.minimum(8 * table.noise[D], NOISE[how.dtype])
     allowed += heard * (1 + np.abs(np.nan_to_num(claimed)))
-    usable = allowed <= LIMIT[how.dtype]
-    level = float(np.max(noise[:D] / np.maximum(np.abs(z).max(axis=0), 1)))
+    level = float(np.max(table.noise[:D] / np.maximum(np.abs(z).max(axis=0), 1)))
     return Jacobians(
-        x, z, J, log_det, sign, allowed, usable, upper, claimed, (level, float(noise[D]))
-    )
+        x, z, J, log_det, sign, allowed, allowed <= LIMIT[how.dtype], upper, claimed,
+        (level, float(table.noise[D])),
+    )  # fmt: skip

@@ -115,6 +115,11 @@ def _guesses(
         trace = np.einsum("nii->n", J)
         yield Guess("trace", "it is the trace of J", trace, float(np.abs(trace).max()))
         inner = np.log(np.abs(1 / np.diagonal(np.linalg.pinv(J), axis1=1, axis2=2)))
+    finite = got[np.isfinite(got)]
+    if len(finite) and max((got == finite.min()).sum(), (got == finite.max()).sum()) > 2:
+        low, high = float(finite.min()), float(finite.max())
+        text = f"{WHAT} is clipped to [{low:.6g}, {high:.6g}]"
+        yield Guess("clipped", text, np.clip(right, low, high))
     yield from _of_entries(right, D, diagonal, inner)
     yield from _linear(got, right, rows)
 

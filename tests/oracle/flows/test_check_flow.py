@@ -201,6 +201,9 @@ DENSITIES = {
     "negative": lambda b, r: -b - r,
     "averaged over D": lambda b, r: (b + r) / D,
     "constant": lambda b, r: b + r + 0.25,
+    "log2": lambda b, r: (b + r) / np.log(2),
+    "factor": lambda b, r: 0.8 * (b + r),
+    "clipped": lambda b, r: np.maximum(b + r, -6.0),
 }
 
 
@@ -213,6 +216,20 @@ def test_a_wrong_log_prob_is_named(relation):
 
     found, report = claims("density", forward=RIGHT["forward"], log_prob=log_prob)
     assert ("density", relation) in found, report.text()
+
+
+def test_an_inverse_of_the_parts_in_another_order_is_named():
+    parts = layers()
+    wrong = {"order": parts, "misses part leaky2": [parts[3], parts[1], parts[0]]}
+    for relation, order in wrong.items():
+
+        def inverse(z, order=order):
+            for _, _, undo in order:
+                z, _ = undo(z)
+            return z
+
+        found, _ = claims("inverse", **(RIGHT | {"inverse": inverse}))
+        assert found == [("inverse", relation)]
 
 
 def test_the_first_part_whose_law_fails_is_named():
@@ -248,9 +265,9 @@ def test_mass_that_is_not_one():
         found, report = claims("mass", D=size, log_prob=log_p)
         assert found == [("mass", "constant of the base")], report.text()
         right = lambda x: -0.5 * (x**2).sum(axis=1) - x.shape[1] / 2 * np.log(2 * np.pi)
-        found, report = claims("mass", D=size, log_prob=right)
-        assert found == []
-        assert report.passed
+    found, report = claims("mass", D=1, log_prob=right)
+    assert found == []
+    assert report.passed
 
 
 def drawn(change, seed=0):
@@ -263,6 +280,8 @@ SAMPLES = {
     "scaled": drawn(lambda z: RIGHT["inverse"](1.2 * z)[0]),
     "forward for inverse": drawn(lambda z: RIGHT["forward"](z)[0]),
     "succession": drawn(lambda z: RIGHT["inverse"](np.repeat(z[: len(z) // 2], 2, axis=0))[0]),
+    "truncated": drawn(lambda z: RIGHT["inverse"](np.clip(z, -2, 2))[0]),
+    "half": drawn(lambda z: RIGHT["inverse"](np.abs(z))[0]),
     "all the same": drawn(lambda z: np.repeat(z[:1], len(z), axis=0)),
     "own: log det missing": drawn(
         lambda z: (
@@ -322,6 +341,14 @@ GRADIENTS = {
     "no gradient": lambda f: lambda x: {"s": f(x)["s"]},
     "unnamed": lambda f: lambda x: {"s": f(x)["s"] - 1, "b": f(x)["b"]},
 }
+
+
+def test_a_gradient_without_that_of_the_log_det():
+    made = _linear_model()
+    p, right = made["parameters"], made["gradient"]
+    made["forward"] = lambda x: (x * np.exp(p["s"]) + p["b"], np.full(len(x), p["s"].sum()))
+    made["gradient"] = lambda x: right(x) | {"s": right(x)["s"] - 1}
+    assert claims("gradients", **made)[0] == [("gradients", "detached")]
 
 
 @pytest.mark.parametrize("relation", list(GRADIENTS))

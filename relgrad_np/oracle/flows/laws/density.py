@@ -7,7 +7,7 @@ log|det J| by differences stands in, so that one mistake is named once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -39,10 +39,10 @@ def density(evidence: Evidence) -> LawResult:
         )
     z, log_det = evidence.forward
     got = evidence.log_p
-    base_of = calls.log_base if calls.base is not None else normal
-    base = base_of(z)
+    at = base_of(evidence)
+    base = at(z)
     own = sensitivity(calls, lambda x: calls.log_p(x), evidence.X, 7, 0.0)
-    slope = sensitivity(calls, base_of, z, 8, 0.0) + np.where(np.isfinite(own), own, 0.0)
+    slope = sensitivity(calls, at, z, 8, 0.0) + np.where(np.isfinite(own), own, 0.0)
     with np.errstate(all="ignore"):
         right = base + log_det
     size = np.abs(base) + np.abs(log_det) + calls.D + (z**2).sum(axis=1) / 2
@@ -70,6 +70,11 @@ def density(evidence: Evidence) -> LawResult:
     if claim.relation == "unnamed" and calls.base is None:
         return not_judged(LAW, "base is not given, and it is no standard normal")
     return LawResult(LAW, WRONG, f"wrong at {int(bad.sum())} of {len(bad)} rows", units, (claim,))
+
+
+def base_of(evidence: Evidence) -> Callable[[Array], Array]:
+    """Return the base's log density, that of a standard normal where it is not given."""
+    return evidence.calls.log_base if evidence.calls.base is not None else normal
 
 
 def _sensible(evidence: Evidence) -> bool:
@@ -110,7 +115,7 @@ def _claim(
     allowed = allowed * 8
     for chosen, there in ((np.ones_like(bad), ""), (bad, where)):
         rows = np.flatnonzero(chosen)
-        for guess in _guesses(got, base, log_det, z, rows):
+        for guess in _guesses(evidence, got, base, log_det, z, rows):
             if explains(guess, got, right, allowed, rows):
                 return FlowClaim(LAW, guess.relation, guess.text, where=there)
     by = np.abs(got - right)[bad]
@@ -121,7 +126,9 @@ def _claim(
     return FlowClaim(LAW, "unnamed", text, where=where)
 
 
-def _guesses(got: Array, base: Array, log_det: Array, z: Array, rows: Array) -> Iterable[Guess]:
+def _guesses(
+    evidence: Evidence, got: Array, base: Array, log_det: Array, z: Array, rows: Array
+) -> Iterable[Guess]:
     """Yield hypotheses on log p, the specific ones first."""
     D, zero = z.shape[1], np.zeros_like(base)
     right = base + log_det
@@ -137,6 +144,14 @@ def _guesses(got: Array, base: Array, log_det: Array, z: Array, rows: Array) -> 
                 base + log_det.sum(), len(base))  # fmt: skip
     yield Guess("log det averaged over the batch", f"{WHAT} adds the batch's mean of log|det J|",
                 base + log_det.mean())  # fmt: skip
+    at_x = base_of(evidence)(evidence.X)
+    yield Guess("base at x", f"{WHAT} takes the base at x, not at z", at_x + log_det)
+    yield Guess("log2", f"{WHAT} is in bits, not in nats", right / np.log(2), 2)
+    yield Guess("log10", f"{WHAT} is in base 10", right / np.log(10))
+    low, high = float(np.nanmin(got)), float(np.nanmax(got))
+    if max((got == low).sum(), (got == high).sum()) > 2:
+        text = f"{WHAT} is clipped to [{low:.6g}, {high:.6g}]"
+        yield Guess("clipped", text, np.clip(right, low, high))
     yield Guess("base averaged over D", f"{WHAT} averages the base over D", base / D + log_det)
     yield Guess("averaged over D", f"{WHAT} is averaged over the {D} dimensions", right / D)
     yield Guess("batch sum", f"{WHAT} is summed over the batch", zero + right.sum(), len(base))
@@ -157,3 +172,7 @@ def _guesses(got: Array, base: Array, log_det: Array, z: Array, rows: Array) -> 
         shift = float(np.median((got - right)[rows]))
         text = f"{WHAT} is off by the constant {shift:+.6g}: a constant of the base"
         yield Guess("constant", text, right + shift)
+    r = right[rows]
+    if len(rows) > 3 and np.ptp(r) > 1e-3 * (1 + np.abs(r).max()):
+        a = float((got[rows] @ r) / (r @ r))
+        yield Guess("factor", f"{WHAT} is {a:.6g} times the right one", a * right, abs(a))

@@ -30,6 +30,7 @@ class Moved(NamedTuple):
     allowed: float
     claimed: float | None
     size: float
+    of_log_det: float = np.nan
 
     @property
     def usable(self) -> bool:
@@ -73,7 +74,8 @@ def gradients(evidence: Evidence) -> LawResult:
         text = f"the gradient of {name} has shape {np.shape(given[name])}, not {right}"
         raise FlowRaised(text, relation="shape")
     rng = calls.rng(21)
-    moved = [_moved(calls, f, name, given.get(name), rng) for name in names[:MOST]]
+    log_det = (lambda: float(np.mean(calls.z(x)[1]))) if calls.forward and calls.log_prob else None
+    moved = [_moved(calls, f, name, given.get(name), rng, log_det) for name in names[:MOST]]
     return _result(calls, moved, given, len(names), len(x))
 
 
@@ -85,7 +87,12 @@ def _objective(calls: FlowCalls, x: Array) -> Callable[[], float]:
 
 
 def _moved(
-    calls: FlowCalls, f: Callable[[], float], name: str, given: Any, rng: np.random.Generator
+    calls: FlowCalls,
+    f: Callable[[], float],
+    name: str,
+    given: Any,
+    rng: np.random.Generator,
+    log_det: Callable[[], float] | None = None,
 ) -> Moved:
     """Return the slope along a random direction, by the step that has the least error."""
     p = calls.parameters[name]
@@ -103,10 +110,14 @@ def _moved(
                 best = made
             if best[1] <= 1e-7 * (abs(best[0]) + size):
                 break
+        allowed = best[1] + 64 * EPS[dtype] * (size + abs(best[0]))
+        moved = Moved(name, best[0], allowed, claimed, size)
+        if moved.wrong and log_det is not None:
+            part, _ = _slope(p, kept, u, log_det, LADDERS[dtype][-1] * scale, EPS[dtype])
+            moved = moved._replace(of_log_det=part)
     finally:
         p[...] = kept
-    allowed = best[1] + 64 * EPS[dtype] * (size + abs(best[0]))
-    return Moved(name, best[0], allowed, claimed, size)
+    return moved
 
 
 def _slope(
@@ -176,6 +187,14 @@ def _claim(bad: list[Moved], judged: int, N: int) -> FlowClaim:
             return FlowClaim(
                 LAW, "factor", f"the gradient is {c:.6g} times the right one", where=where
             )
+    for relation, words, right in (
+        ("detached", "lacks that of log|det J|", [m.slope - m.of_log_det for m in bad]),
+        ("log det alone", "is that of log|det J| alone", [m.of_log_det for m in bad]),
+        ("log det sign", "subtracts that of log|det J|", [m.slope - 2 * m.of_log_det for m in bad]),
+    ):
+        near = [1e-5 * (abs(m.slope) + abs(m.of_log_det)) + m.allowed for m in bad]
+        if all(abs((m.claimed or 0) - r) <= a for m, r, a in zip(bad, right, near, strict=True)):
+            return FlowClaim(LAW, relation, f"the gradient {words}", where=where)
     m = max(bad, key=lambda m: abs((m.claimed or 0.0) - m.slope) / m.allowed)
     text = (
         f"the gradient of {few(b.name for b in bad)} is not what log p changes by: along a "

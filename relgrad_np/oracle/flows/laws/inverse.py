@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -177,6 +178,8 @@ def _claim(
         return FlowClaim(LAW, "identity", "inverse returns what it is given", where=where)
     if np.allclose(made[bad], _forward(calls)(source)[bad], rtol=1e-9, atol=1e-12):
         return FlowClaim(LAW, "forward again", "inverse is forward once more", where=where)
+    if f == "x" and (told := _by_parts(evidence, z, made)):
+        return FlowClaim(LAW, *told, where=where)
     text = f"{words}: off by up to {float(np.max(error[bad])):.3g}"
     if f == "x":
         text += _constant(_backward(calls)(z), a, bad)
@@ -185,6 +188,35 @@ def _claim(
         text += f"; only in column{'s' if len(columns) > 1 else ''} {shown}"
         return FlowClaim(LAW, "some columns", text, where=where)
     return FlowClaim(LAW, "not undone", text, where=where)
+
+
+def _by_parts(evidence: Evidence, z: Array, made: Array) -> tuple[str, str] | None:
+    """Return what the inverse makes of the inverses of the parts, where that explains it."""
+    given = [part for part in evidence.calls.parts if len(part) > 2 and part[2] is not None]
+    if len(given) < 2 or len(given) != len(evidence.calls.parts):
+        return None
+
+    def through(some: list[tuple[Any, ...]]) -> Array:
+        x = z
+        for _, _, undo, *_ in some:
+            x, _ = evidence.calls.maybe_pair(undo, x, "inverse")
+        return x
+
+    back = given[::-1]
+    tries = [("order", "inverse undoes the parts in the order of forward", given)]
+    tries += [
+        (
+            f"misses part {p[0]}",
+            f"inverse does not undo part {p[0]!r}",
+            [q for q in back if q is not p],
+        )
+        for p in back
+    ]
+    for relation, text, some in tries:
+        with contextlib.suppress(FlowRaised):
+            if np.allclose(through(some), made, rtol=1e-7, atol=1e-9):
+                return relation, text
+    return None
 
 
 def _constant(made: Array, right: Array, bad: Array) -> str:

@@ -19,7 +19,7 @@ from ..records import OK, WRONG, Array, FlowClaim, LawResult, not_judged
 LAW = "mass"
 POINTS = {1: (2**12, 2**15), 2: (160, 448)}
 MOST_SECONDS = 10.0
-MOST_DIMENSIONS, MOST_IN_LATENT = 16, 64
+SPACE_UP_TO, LATENT_UP_TO = 16, 64  # dimensions
 SURE = 4.5  # standard errors
 
 
@@ -31,8 +31,8 @@ def mass(evidence: Evidence) -> LawResult:
     if text := _does_not_fall(evidence):
         return LawResult(LAW, WRONG, text, np.inf, (FlowClaim(LAW, "infinite", text),))
     in_latent = calls.inverse is not None and calls.forward is not None
-    most = MOST_IN_LATENT if in_latent else MOST_DIMENSIONS
-    if calls.D > most:
+    too_many = LATENT_UP_TO if in_latent else SPACE_UP_TO
+    if too_many < calls.D:
         return not_judged(LAW, f"in {calls.D} dimensions importance sampling says too little")
     grids: tuple[int, ...] = POINTS.get(calls.D, ())
     for points in grids:
@@ -107,7 +107,7 @@ def _said(value: float, allowed: float, text: str, D: int) -> LawResult:
 
 def _constant(value: float, allowed: float, D: int) -> tuple[str, str]:
     """Return what the logarithm of the integral is, if it is a known constant."""
-    if value <= 0:
+    if not 0 < value < np.inf:
         return "", "mass"
     log, near = np.log(value), allowed / value
     if near > 0.05:
@@ -119,6 +119,9 @@ def _constant(value: float, allowed: float, D: int) -> tuple[str, str]:
     ):
         if factor and abs(log - factor / 2 * np.log(2 * np.pi)) < near:
             return f": log_prob {words}", "constant of the base"
+    for sign, words in ((-1, "has z'z in the place of z'z / 2"), (1, "has z'z / 4, not z'z / 2")):
+        if abs(log - sign * D / 2 * np.log(2)) < near:
+            return f": log_prob {words}, or another scale of z", "half"
     return "", "mass"
 
 

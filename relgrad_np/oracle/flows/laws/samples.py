@@ -51,7 +51,7 @@ def samples(evidence: Evidence) -> LawResult:
         )
         return LawResult(LAW, WRONG, claim.text, np.inf, (claim,))
     others = len(np.unique(x[:1000], axis=0)) if n >= 1000 else n
-    if 5 * others < 1000 <= n:
+    if n >= 1000 and 5 * others < 1000:
         text = f"sample repeats itself: {others} of its first 1000 rows are different"
         claim = FlowClaim(LAW, "all the same", text)
         return LawResult(LAW, WRONG, claim.text, np.inf, (claim,))
@@ -62,7 +62,14 @@ def samples(evidence: Evidence) -> LawResult:
     level = calls.level / max(1, len(tests))
     bad = [test for test in tests if not test.p >= level]
     if bad:
-        claims.append(_claim(evidence, x, min(bad, key=lambda t: t.p)))
+        first = {test.name: test for test in reversed(bad)}
+        special = [first[name] for name in ("succession", "truncated", "half") if name in first]
+        certain = next((test for test in special if test.p < 1e-12), None)
+        if certain is not None and certain.name == "succession":
+            text = f"samples do not follow the density: {certain.text} (p = {certain.p:.1g})"
+            claims.append(FlowClaim(LAW, certain.name, text))
+        else:
+            claims.append(_claim(evidence, x, certain or min(bad, key=lambda t: t.p)))
     p = min((test.p for test in tests), default=1.0)
     units = max(own_units, np.log(max(p, 1e-300)) / np.log(level) if tests else 0.0)
     text = f"{n} samples {how}{words}"
@@ -138,6 +145,16 @@ def _of_latent(u: Array, rng: np.random.Generator) -> Iterator[SampleTest]:
     i = int(p.argmin())
     text = f"column {i} of z has mean {u[:, i].mean():.3g} and deviation {u[:, i].std():.3g}"
     yield SampleTest("columns", min(1.0, D * float(p.min())), text)
+    for relation, values in (("truncated", np.abs(u).max(axis=0)), ("half", u.max(axis=0)),
+                             ("half", (-u).max(axis=0))):  # fmt: skip
+        i = int(values.argmin())
+        below = stats.norm.cdf(values[i]) - (
+            stats.norm.cdf(-values[i]) if relation != "half" else 0
+        )
+        text = f"column {i} of z has no value beyond {values[i]:.3g}" + (
+            ", on one side" if relation == "half" else ""
+        )
+        yield SampleTest(relation, min(1.0, D * float(below) ** n), text)
     far = (u**2).sum(axis=1)
     text = f"z'z has mean {far.mean():.4g}, not D = {D}"
     yield SampleTest("radius", float(stats.kstest(far, "chi2", args=(D,)).pvalue), text)
