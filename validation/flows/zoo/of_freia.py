@@ -66,7 +66,9 @@ def entries() -> list[Entry]:
               given={"shape": (4, 2, 2)}),
         Entry("InvertibleSigmoid", 4, block("InvertibleSigmoid")),
         Entry("ActNorm", 4, block("ActNorm")),
-        Entry("IResNetLayer", 4, block("IResNetLayer")),
+        Entry("IResNetLayer", 4, block("IResNetLayer"), expected="random",
+              why="invertible_resnet.py: log|det| is an estimate with random vectors, right in the "
+              "mean"),
         Entry("OrthogonalTransform", 4, block("OrthogonalTransform")),
         Entry("HouseholderPerm", 4, block("HouseholderPerm", n_reflections=2, fixed=True)),
         Entry("LearnedElementwiseScaling", 4, block("LearnedElementwiseScaling")),
@@ -77,7 +79,10 @@ def entries() -> list[Entry]:
         Entry("IRevNetDownsampling", 16, lambda: Fm.IRevNetDownsampling([(1, 4, 4)]),
               given={"shape": (1, 4, 4)}),
         Entry("SequenceINN of AllInOneBlock", 6, sequence(6, 3)),
-        Entry("SequenceINN, permute_soft", 6, sequence(6, 2, permute_soft=True)),
+        Entry("SequenceINN, permute_soft", 6, sequence(6, 2, permute_soft=True),
+              expected="part 'module_list.0 (AllInOneBlock)'",
+              why="all_in_one_block.py: `torch.FloatTensor(w)` makes the rotation float32; in a "
+              "float64 net it is a rotation to 3e-8, and its log|det| isn't 0"),
         Entry("GraphINN of couplings", 4, graph),
         Entry("SequenceINN of images", 16, image, given={"shape": (1, 4, 4)}),
     ]  # fmt: skip

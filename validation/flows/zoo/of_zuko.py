@@ -32,6 +32,7 @@ def entries() -> list[Entry]:
     def t(*x: float) -> torch.Tensor:
         return torch.tensor(x)
 
+    normal = np.random.default_rng(0).normal(size=(40, 3))
     circle = np.random.default_rng(0).uniform(-3, 3, (32, 3))
     torch.manual_seed(5)
     LU = torch.eye(4) + 0.3 * torch.randn(4, 4)
@@ -68,6 +69,6 @@ def entries() -> list[Entry]:
               expected="right to", why="transforms.py, UnconstrainedMonotonicTransform: z is the "
               "integral by quadrature, log|det| the integrand: they agree to its error"),
         Entry("BPF", 2, flow("BPF", 2), declared=ITERATED),
-        Entry("GF", 3, gauss, declared=ITERATED),
+        Entry("GF", 3, gauss, given={"X": normal}, declared=ITERATED),
         Entry("GMM", 3, lambda: shaken(zf.GMM(3, components=3), 0.3)),
     ]  # fmt: skip

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from ...truths.records import Array
+
 Map = Callable[[Any], Any]
 Part = tuple[str, Map, Map | None]  # name, forward, inverse
 
@@ -35,3 +39,20 @@ def kinds(made: Any) -> set[str]:
     ['bool', 'int', 'object']
     """
     return {kind.__name__ for kind in type(made).__mro__}
+
+
+def halved(run: Callable[[Array], Any], x: Array) -> Any:
+    """Return the results of the two halves of rows, run one after the other."""
+    halves = [x[len(x) // 2 :], x[: len(x) // 2]]
+    last, first = (run(half) for half in halves)
+    if isinstance(last, tuple) != isinstance(first, tuple):  # the first that was inside decides
+        last, first = (run(half) for half in halves)
+    if isinstance(first, tuple):
+        return tuple(np.concatenate(both) for both in zip(first, last, strict=True))
+    return np.concatenate([first, last])
+
+
+def outside(returns: int, x: Array) -> Any:
+    """Return NaN for a row (1, D): (z, log|det|), z, or as `returns` says log p alone."""
+    rows, numbers = np.full(x.shape, np.nan), np.full(len(x), np.nan)
+    return {2: (rows, numbers), 1: rows, 0: numbers}[returns]

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...candidate import said
 from ...truths.records import Array
-from .face import kinds
+from .face import halved, kinds, outside
 
 ROWS = 8
 AHEAD = ("transform_and_log_det", "forward_and_log_det")
@@ -87,6 +87,7 @@ class _Call:
         import jax
 
         self.arrays, self.double, self.batched = arrays, double, batched
+        self.returns = {"log_prob": 0, "base": 0}.get(key, 2)
 
         def run(given: list[Any], x: Any) -> Any:
             one = at(given)[key]
@@ -95,6 +96,14 @@ class _Call:
         self.run, self.compiled = run, jax.jit(run)
 
     def __call__(self, x: Array) -> Any:
+        try:
+            return self._at(x)
+        except Exception as error:  # equinox's error_if, of a row outside the domain
+            if "EquinoxRuntimeError" not in f"{type(error).__name__} {error}":
+                raise
+            return halved(self, x) if len(x) > 1 else outside(self.returns, x)
+
+    def _at(self, x: Array) -> Any:
         import jax
 
         dtype = np.float64 if self.double else np.float32
@@ -103,6 +112,7 @@ class _Call:
             pieces = _pieces(np.asarray(x, dtype), self.batched)
             pieces = [self.compiled(given, rows) for rows in pieces]
             joined = jax.tree_util.tree_map(lambda *outs: np.concatenate(outs)[: len(x)], *pieces)
+        self.returns = 2 if isinstance(joined, tuple) else joined.ndim - 1
         return joined
 
     def vjp(self, x: Array, u: Array) -> Array:

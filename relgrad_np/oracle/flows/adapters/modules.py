@@ -219,7 +219,7 @@ def pair(found: Any, x: Any, alone: bool = False) -> Any:
             "give a function that returns (z, log|det J|)"
         )
     ladj = rest[0]
-    if not hasattr(ladj, "ndim"):
+    if not hasattr(ladj, "numel"):  # a number, of Python or NumPy
         ladj = x.new_full((len(x),), float(ladj))
     if ladj.numel() == 1:
         ladj = ladj.reshape(1).expand(len(x))

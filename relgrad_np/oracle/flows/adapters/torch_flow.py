@@ -15,7 +15,7 @@ import numpy as np
 from ...candidate import said
 from ...truths.records import Array
 from .copies import copied, held, initialised
-from .face import Face
+from .face import Face, halved, outside
 from .modules import face_of
 from .parts import parts_of
 
@@ -134,7 +134,7 @@ class _Functions:
                         raise NotImplementedError(str(error)) from error
                     if not _of_domain(error):
                         raise
-                    return _halved(run, x) if len(x) > 1 else _outside(arrays[0], x)
+                    return halved(run, x) if len(x) > 1 else outside(arrays[0], x)
             arrays[0] = 2 if isinstance(found, tuple) else found.ndim - 1
             return found
 
@@ -250,23 +250,6 @@ def _usable(double: Any, D: int, rows: Any, bound: Any) -> tuple[Any, Face]:
 def _of_domain(error: Exception) -> bool:
     """Return whether an exception says that a row is outside the model's domain."""
     return type(error).__name__ in OUTSIDE or "within the support" in str(error)
-
-
-def _halved(run: Callable[[Array], Any], x: Array) -> Any:
-    """Return the results of the two halves of rows, run one after the other."""
-    halves = [x[len(x) // 2 :], x[: len(x) // 2]]
-    last, first = (run(half) for half in halves)
-    if isinstance(last, tuple) != isinstance(first, tuple):  # the first that was inside decides
-        last, first = (run(half) for half in halves)
-    if isinstance(first, tuple):
-        return tuple(np.concatenate(both) for both in zip(first, last, strict=True))
-    return np.concatenate([first, last])
-
-
-def _outside(returns: int, x: Array) -> Any:
-    """Return NaN for a row (1, D): (z, log|det|), z, or as `returns` says log p alone."""
-    rows, numbers = np.full(x.shape, np.nan), np.full(len(x), np.nan)
-    return {2: (rows, numbers), 1: rows, 0: numbers}[returns]
 
 
 def _of_dtype(error: Exception) -> bool:
