@@ -4,6 +4,7 @@
     python -m validation.flows mistakes   mistakes planted in small flows of every kind
     python -m validation.flows right      2,000 random right models
     python -m validation.flows cost       D = 784 and D = 3,072
+    python -m validation.flows report     write REPORT.md anew
 
-Results are kept in results/, and REPORT.md is written from them.
+Results are kept in results/.
 """

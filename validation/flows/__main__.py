@@ -10,7 +10,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-CHOICES = ("zoo", "mistakes", "right", "cost")
+CHOICES = ("zoo", "mistakes", "right", "cost", "report")
 
 
 def main() -> int:
@@ -19,6 +19,11 @@ def main() -> int:
     parser.add_argument("what", choices=CHOICES)
     parser.add_argument("--only", default="", help="those whose name has this in it; keeps nothing")
     options = parser.parse_args()
+    if options.what == "report":
+        from .report import main as write
+
+        write()
+        return 0
     home = {"zoo": ".zoo.run"}.get(options.what, f".{options.what}")
     run = importlib.import_module(home, __package__).run
     bad, kept = 0, []
