@@ -23,9 +23,9 @@ from .laws.inverse import inverse
 from .laws.jacobian import jacobian, judged
 from .laws.mass import mass
 from .laws.modes import modes
+from .laws.of_samples import samples
 from .laws.precision import precision
 from .laws.rows import rows
-from .laws.samples import samples
 from .laws.tails import tails
 from .parts import JudgedPart, judged_law
 from .parts import parts as judge_parts

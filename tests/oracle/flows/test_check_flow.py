@@ -13,7 +13,7 @@ from relgrad_np.oracle.flows import proposal, stein
 from relgrad_np.oracle.flows.calls import FlowCalls
 from relgrad_np.oracle.flows.differences import jacobians
 from relgrad_np.oracle.flows.evidence import Evidence
-from relgrad_np.oracle.flows.laws.samples import samples
+from relgrad_np.oracle.flows.laws.of_samples import samples
 from relgrad_np.oracle.flows.records import Arithmetic
 
 from .doubles import LAYERS, composed, dense, layers, leaky, right_flow, scale
