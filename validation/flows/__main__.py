@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -26,19 +27,19 @@ def main() -> int:
         return 0
     home = {"zoo": ".zoo.run"}.get(options.what, f".{options.what}")
     run = importlib.import_module(home, __package__).run
-    bad, kept = 0, []
-    for record in run(options.only):
-        kept.append(record)
-        fine = record.get("as_expected", True)
-        bad += not fine
-        what = record.get("skipped") or record["verdict"]
-        print("ok " if fine else "BAD", record.get("seconds", ""), record["library"],
-              record.get("name", "skipped"), "|", what, flush=True)  # fmt: skip
-    print(f"{len(kept)} judged, {bad} not as they must be")
-    if not options.only:
-        RESULTS.mkdir(exist_ok=True)
-        with (RESULTS / f"{options.what}.jsonl").open("w") as file:
-            file.writelines(json.dumps(record) + "\n" for record in kept)
+    bad, count = 0, 0
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{options.what}.jsonl"
+    with path.open("w") if not options.only else open(os.devnull, "w") as file:
+        for record in run(options.only):
+            file.write(json.dumps(record) + "\n")
+            file.flush()
+            fine = record.get("as_expected", True)
+            count, bad = count + 1, bad + (not fine)
+            what = record.get("skipped") or record["verdict"]
+            print("ok " if fine else "BAD", record.get("seconds", ""), record["library"],
+                  record.get("name", "skipped"), "|", what, flush=True)  # fmt: skip
+    print(f"{count} judged, {bad} not as they must be")
     return 1 if bad else 0
 
 

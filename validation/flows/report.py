@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-HEAD = """# What `check_flow` says of flows that others wrote, of planted mistakes, and of right models
+HEAD = """# What `check_flow` says of others' flows, of planted mistakes, and of right models
 
-Written by `python -m validation.flows report` from `results/`. Run `python -m validation.flows zoo` (or `mistakes`,
-`right`, `cost`) to make them anew; `pip install relgrad-np[zoo]` installs the libraries.
+Written by `python -m validation.flows report` from `results/`. `python -m validation.flows zoo` (or
+`mistakes`, `right`, `cost`) makes them anew; `pip install relgrad-np[zoo]` installs the libraries.
 """
 
 
@@ -65,9 +65,9 @@ def mistakes(records: list[dict[str, Any]]) -> str:
     lines = [
         "## Planted mistakes\n",
         f"{len(records)} mistakes in small torch flows (`own.py`): {found} detected, {named} named "
-        f"by a relation that is their cause, the layer found in {first} of {len(composed)} composed "
-        "flows. A mistake is named if a claim has one of the names that were written down for it "
-        "in `mistakes.py`.\n",
+        f"by a relation that is their cause, the layer found in {first} of {len(composed)} "
+        "composed flows. A mistake is named if a claim has one of the names that were written down "
+        "for it in `mistakes.py`.\n",
         "| mistake | detected | named | layer found | verdict |",
         "|---|---|---|---|---|",
         *[f"| {_cell(r['name'])} | {_yes(r['detected'])} | {_yes(r['named'])} | "

@@ -52,8 +52,8 @@ def entries() -> list[Entry]:
         Entry("Planar(act='leaky_relu')", 3,
               lambda: shaken(n.flows.Planar((3,), act="leaky_relu")),
               expected="float32",
-              why="planar.py: `(x < 0) * (self.h.negative_slope - 1.0) + 1.0` has the default dtype, "
-              "and so has log|det| in a float64 net"),
+              why="planar.py: `(x < 0) * (self.h.negative_slope - 1.0) + 1.0` has the default "
+              "dtype, and so has log|det| in a float64 net"),
         Entry("Radial", 3, lambda: n.flows.Radial((3,))),
         Entry("AffineConstFlow", 4, lambda: shaken(n.flows.AffineConstFlow((4,)))),
         Entry("ActNorm", 4, lambda: n.flows.ActNorm((4,))),
