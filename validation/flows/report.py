@@ -103,9 +103,9 @@ def cost(records: list[dict[str, Any]]) -> str:
         "## Cost\n",
         "A Glow-like net of images in torch (a squeeze, four steps of actnorm, 1x1 convolution and "
         "coupling), two processors.\n",
-        "| model | seconds | limit | verdict |",
-        "|---|---|---|---|",
-        *[f"| {r['name']} | {r['seconds']} | {r['limit']} | {_cell(r['verdict'])} |"
+        "| model | seconds | CPU seconds | limit | verdict |",
+        "|---|---|---|---|---|",
+        *[f"| {r['name']} | {r['seconds']} | {r['cpu']} | {r['limit']} | {_cell(r['verdict'])} |"
           for r in records],
     ]  # fmt: skip
     return "\n".join(lines) + "\n"

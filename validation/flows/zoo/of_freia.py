@@ -75,7 +75,9 @@ def entries() -> list[Entry]:
         Entry("InvAutoAct", 4, block("InvAutoAct")),
         Entry("InvAutoActTwoSided", 4, block("InvAutoActTwoSided")),
         Entry("HaarDownsampling", 16, lambda: Fm.HaarDownsampling([(1, 4, 4)]),
-              given={"shape": (1, 4, 4)}),
+              given={"shape": (1, 4, 4)}, expected="inverse changes its input in place",
+              why="reshapes.py: without a permutation `x_perm = x` and then `x_perm *= "
+              "self.fac_rev` write into the tensor that was passed"),
         Entry("IRevNetDownsampling", 16, lambda: Fm.IRevNetDownsampling([(1, 4, 4)]),
               given={"shape": (1, 4, 4)}),
         Entry("SequenceINN of AllInOneBlock", 6, sequence(6, 3)),
@@ -84,5 +86,7 @@ def entries() -> list[Entry]:
               why="all_in_one_block.py: `torch.FloatTensor(w)` makes the rotation float32; in a "
               "float64 net it is a rotation to 3e-8, and its log|det| isn't 0"),
         Entry("GraphINN of couplings", 4, graph),
-        Entry("SequenceINN of images", 16, image, given={"shape": (1, 4, 4)}),
+        Entry("SequenceINN of images", 16, image, given={"shape": (1, 4, 4)},
+              expected="part 'module_list.0 (HaarDownsampling)': inverse changes its input",
+              why="HaarDownsampling, found in the composed flow"),
     ]  # fmt: skip

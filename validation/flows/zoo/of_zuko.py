@@ -69,6 +69,8 @@ def entries() -> list[Entry]:
               expected="right to", why="transforms.py, UnconstrainedMonotonicTransform: z is the "
               "integral by quadrature, log|det| the integrand: they agree to its error"),
         Entry("BPF", 2, flow("BPF", 2), declared=ITERATED),
-        Entry("GF", 3, gauss, given={"X": normal}, declared=ITERATED),
+        Entry("GF", 3, gauss, given={"X": normal}, declared=ITERATED,
+              expected="FAIL", why="zuko's page warns: it is invertible for features in [-10, 10] "
+              "only. Latents that belong to others come back clipped, and with them samples"),
         Entry("GMM", 3, lambda: shaken(zf.GMM(3, components=3), 0.3)),
     ]  # fmt: skip
