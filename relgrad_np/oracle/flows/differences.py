@@ -25,7 +25,7 @@ OF_LARGE = {"float64": (2.0**-15, 2.0**-19, 2.0**-10), "float32": (2.0**-6, 2.0*
 ENOUGH = {"float64": 1e-8, "float32": 1e-3}  # an error of log|det J| that need not be improved
 LIMIT = {"float64": 1e-2, "float32": 0.2}  # a row whose error is larger is set aside
 NOISE = {"float64": 1e-6, "float32": 1e-3}  # of log|det J|: more is no rounding
-GAIN = 87.7  # median of what elimination leaves, for noise of standard deviation 1
+GAIN, ALONE = 87.7, 262.0  # what elimination leaves of noise 1: the median; twice its deviation
 
 
 class Jacobians(NamedTuple):
@@ -62,16 +62,23 @@ class _Table:
         self.truncation, self.rounding = np.full((2, n, D, D), np.nan)
         self.error = np.full((n, D), np.inf)
         self.noise = np.full(D + 1, np.inf)
+        self.rough = np.zeros((n, D))
+        self.moves = np.zeros((n, D + 1, D), dtype=bool)
 
     def take(self, how: Arithmetic, z: Array, h: Array, pairs: Pairs, made: list[Array]) -> None:
         """Take the columns (row, column) that are better than those there."""
-        (rows, js), (J, apart, rest) = pairs, made
+        (rows, js), (J, apart, rest, hidden, moves) = pairs, made
         with np.errstate(all="ignore"):
             noise = np.nanmedian(np.abs(rest), axis=0) / GAIN  # (D + 1,)
         few = len(rows) < 16 and np.isfinite(self.noise).all()
         self.noise = self.noise if few else np.fmin(self.noise, np.nan_to_num(noise))
         floor = np.maximum(self.noise[:-1], how.eps * np.abs(z[rows]) / 2)  # (m, D)
+        alone = np.abs(rest[:, :-1]) / ALONE
+        floor = np.maximum(np.maximum(floor, alone), self.rough[rows]) + hidden[:, :-1]
         rounding = 32 * floor / h[js][:, None]
+        flat = self.moves[rows, :, js] & ~moves  # a larger step moved it: rounding hides it here
+        rounding[flat[:, :-1]] = np.inf
+        self.moves[rows, :, js] |= moves
         truncation = 4 * np.maximum(apart[:, :-1] - rounding, 0)
         error = (truncation + rounding).sum(axis=1)
         better = np.isfinite(J[:, :-1]).all(axis=1) & (error < self.error[rows, js])
@@ -97,6 +104,8 @@ def jacobians(how: Arithmetic, f: Pair, x: Array, spread: Array) -> Jacobians:
     large = D > LARGE
     z, claimed = f(x)
     table, wanted = _Table(n, D), np.ones((n, D), dtype=bool)
+    if not large:
+        table.rough = _roughness(how, f, x, spread * LADDERS[how.dtype][0])
     enough = (LIMIT if large else ENOUGH)[how.dtype]
     for step in (OF_LARGE if large else LADDERS)[how.dtype]:
         rows, js = np.nonzero(wanted)
@@ -112,14 +121,33 @@ def jacobians(how: Arithmetic, f: Pair, x: Array, spread: Array) -> Jacobians:
     return best
 
 
+def _roughness(how: Arithmetic, f: Pair, x: Array, h: Array) -> Array:
+    """Return the noise of each entry of z at each row (n, D), along a random line through it.
+
+    What nine points within h leave of a polynomial of degree 4. A larger rest than noise can be is
+    a kink, which the differences see themselves.
+    """
+    n, D = x.shape
+    t = np.linspace(-1, 1, 9)
+    line = h * how.rng(28).choice([-1.0, 1.0], (n, D))
+    points = x[:, None] + t[:, None] * line[:, None]  # (n, 9, D)
+    z = f(points.astype(how.dtype).astype(float).reshape(-1, D))[0].reshape(n, 9, D)
+    Q, _ = np.linalg.qr(np.vander(t, 5))
+    rest = z - np.einsum("ab,nbd->nad", Q @ Q.T, z)
+    found = np.sqrt((rest**2).sum(axis=1) / 4)  # four degrees of freedom are left
+    small = found <= (2.0**-20 if how.dtype == "float64" else 2.0**-6) * (1 + np.abs(z[:, 4]))
+    return np.where(small, found, 0.0)
+
+
 def _columns(
     how: Arithmetic, f: Pair, x: Array, z: Array, claimed: Array, h: Array, pairs: Pairs
 ) -> list[Array]:
-    """Return columns by steps h (D,), h/2, h/4: R2, the distance of R1 with kinks, the noise.
+    """Return columns by steps h (D,), h/2, h/4, for m pairs (row, column), each (m, D + 1).
 
-    Each is (m, D + 1), for m pairs (row, column); the last entry is that of log|det J|.
+    R2; the distance of R1, with kinks; the noise; the range of values where there are so few that
+    rounding hides the slope; whether there is more than one. The last entry is of log|det J|.
     """
-    D, found = x.shape[1], list[tuple[Array, Array, Array]]()
+    D, found = x.shape[1], list[tuple[Array, ...]]()
     size = max(1, MOST // (6 * D))
     for start in range(0, len(pairs[0]), size):
         rows, js = (index[start : start + size] for index in pairs)
@@ -137,7 +165,10 @@ def _columns(
         even = values[:, ::2] + values[:, 1::2] - 2 * centre[:, None]
         kink = (8 * even[:, 2] - 2 * even[:, 1]) / h[js][:, None]
         rest = even[:, 0] - 20 * even[:, 1] + 64 * even[:, 2]
-        found.append((second, np.abs(second - first) + np.abs(kink), rest))
+        ordered = np.sort(np.concatenate([values, centre[:, None]], axis=1), axis=1)
+        levels = (np.diff(ordered, axis=1) > 0).sum(axis=1)  # (m, D + 1): 6 where z is resolved
+        range_ = np.where(levels <= 2, ordered[:, -1] - ordered[:, 0], 0.0)
+        found.append((second, np.abs(second - first) + np.abs(kink), rest, range_, levels > 0))
     return [np.concatenate(part) for part in zip(*found, strict=True)]
 
 

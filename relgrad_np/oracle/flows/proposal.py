@@ -128,7 +128,7 @@ def weighted_rows(
 
     >>> normal = lambda x: -0.5 * (x**2).sum(axis=1) - np.log(2 * np.pi)
     >>> rng = np.random.default_rng(0)
-    >>> made = weighted_rows(normal, 3 * rng.standard_normal((50, 2)), 4000, rng)
+    >>> made = weighted_rows(normal, 3 * rng.standard_normal((50, 2)), 1000, rng)
     >>> mass, error = made.mass
     >>> abs(mass - 1) < 4 * error, made.says_something
     (True, True)

@@ -9,7 +9,7 @@ import pytest
 import relgrad_np as rg
 from relgrad_np import oracle
 from relgrad_np.cli.main import main
-from relgrad_np.oracle.flows import proposal, stein
+from relgrad_np.oracle.flows import evidence, proposal, stein
 from relgrad_np.oracle.flows.calls import FlowCalls
 from relgrad_np.oracle.flows.differences import jacobians
 from relgrad_np.oracle.flows.evidence import Evidence
@@ -21,6 +21,13 @@ from .doubles import LAYERS, composed, dense, layers, leaky, right_flow, scale
 pytestmark = pytest.mark.filterwarnings("ignore:.*:RuntimeWarning")
 D = 3
 RIGHT = composed(layers())
+
+
+@pytest.fixture(autouse=True)
+def fewer_draws(monkeypatch):
+    """What a test can afford; `validation.flow_alarms` has as many as a user."""
+    monkeypatch.setattr(proposal, "SECONDS", 0.0)
+    monkeypatch.setattr(evidence, "N_SAMPLES", 300)
 
 
 def claims(*laws, **made):

@@ -126,7 +126,9 @@ def _tests(evidence: Evidence, x: Array) -> tuple[list[SampleTest], str]:
         if np.isfinite(z).all():
             u = to_normal(z, base, calls.rng(14)) if calls.base is not None else z
             if u is not None:
-                return list(_of_latent(u, calls.rng(15))), "sent to the latent"
+                seen = 4 / np.sqrt(2 * u.size)
+                how = f"sent to the latent, where a scale off by {100 * seen:.2g} % shows"
+                return list(_of_latent(u, calls.rng(15))), how
     if calls.log_prob is None:
         return [], "the base's columns are not independent, and log_prob is not given"
     return _of_density(evidence, x)

@@ -84,7 +84,7 @@ def _result(rows: list[tuple[str, float, Estimate]], D: int) -> LawResult:
     }
     seen = [f"its {kind} to +- {size:.2g}" for kind, size in sorted(by_kind.items())]
     text = f"D = {D}: by random projections, log|det J| is seen in {' and '.join(seen)}"
-    notes = [f"log|det J| was estimated, not computed: errors below {', '.join(seen)} are not seen"]
+    notes = ["log|det J| was estimated, not computed: what is smaller than that is not seen"]
     if "value" not in kinds:
         notes.append("a term of log|det J| that does not depend on x can't be seen without vjp")
     worst = int(np.argmax(units))
