@@ -43,7 +43,10 @@ def from_sklearn(
 
 
 class _Draw:
-    """Draws rows with another seed at each call, whatever random_state the estimator has."""
+    """Draws rows with another seed at each call, whatever random_state the estimator has.
+
+    They are shuffled: mixtures return one component after the other.
+    """
 
     def __init__(self, made: Any, seed: int) -> None:
         self.made, self.seed = made, seed
@@ -58,4 +61,5 @@ class _Draw:
             if hasattr(model, "random_state"):
                 model.random_state = np.random.RandomState(self.seed)
             found = model.sample(n)
-        return np.asarray(found[0] if isinstance(found, tuple) else found)
+        rows = np.asarray(found[0] if isinstance(found, tuple) else found)
+        return np.random.default_rng(self.seed).permutation(rows)
