@@ -277,6 +277,27 @@ def test_mass_that_is_not_one():
     assert report.passed
 
 
+def test_a_density_that_jumps_and_one_with_a_spike_are_no_alarm():
+    """Grids can agree on an integral that they all miss."""
+    rng = np.random.default_rng(0)
+    uniform = lambda x: np.where(np.abs(x[:, 0]) < 1, -np.log(2), -np.inf)
+    made = {"D": 1, "log_prob": uniform, "sample": lambda n: rng.uniform(-1, 1, (n, 1))}
+    found, report = claims("mass", "samples", **made)
+    assert found == [], report.text()
+
+    def log_p(x):  # one part in fifty of a width of 1e-4
+        wide = np.log(0.98) - 0.5 * x[:, 0] ** 2
+        narrow = np.log(0.02) - 0.5 * ((x[:, 0] - 3) / 1e-4) ** 2 + np.log(1e4)
+        return np.logaddexp(wide, narrow) - 0.5 * np.log(2 * np.pi)
+
+    def sample(n):
+        z = rng.standard_normal((n, 1))
+        return np.where(rng.random((n, 1)) < 0.02, 3 + 1e-4 * z, z)
+
+    found, report = claims("mass", D=1, log_prob=log_p, sample=sample)
+    assert found == [], report.text()
+
+
 def drawn(change, seed=0):
     rng = np.random.default_rng(seed)
     return lambda n: change(rng.standard_normal((n, D)))

@@ -21,7 +21,7 @@ from ..records import OK, WRONG, Array, FlowClaim, LawResult, not_judged, worst
 from ..sensitivity import sensitivity
 from ..stein import moments, stein
 from .density import normal
-from .mass import POINTS, grid
+from .mass import POINTS, Space
 
 LAW = "samples"
 FEWEST = 200  # effective weighted rows in a cell
@@ -216,7 +216,7 @@ def _of_density(evidence: Evidence, x: Array) -> tuple[list[SampleTest], str]:
 
 def _by_distribution(evidence: Evidence, x: Array) -> list[SampleTest]:
     """Return the Kolmogorov-Smirnov test against the integral of p, in one dimension."""
-    at, weight, _ = grid(evidence.around, POINTS[1][0])
+    at, weight, _ = Space.around(evidence.around).grid(POINTS[1][0])
     order = np.argsort(at[:, 0])
     with np.errstate(all="ignore"):
         p = np.nan_to_num(np.exp(evidence.calls.log_p(at))) * weight
@@ -268,8 +268,7 @@ def _same_mean(mine: Array, theirs: Array, w: Array) -> float:
     """Return the p-value of a z test of a mean against a weighted one."""
     there = float(w @ theirs)
     error = np.sqrt(mine.var() / len(mine) + float((w**2) @ (theirs - there) ** 2))
-    if error == 0:
-        return 1.0
+    error += 64 * np.finfo(float).eps * max(abs(there), 1e-300)  # log p may be constant
     return float(2 * stats.norm.sf(abs(mine.mean() - there) / error))
 
 
