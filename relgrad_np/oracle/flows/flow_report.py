@@ -53,7 +53,7 @@ class FlowReport(NamedTuple):
             return f"FAIL: {_first(claims).words}{more}"
         left = [law.law for law in self.laws if law.verdict == NOT_JUDGED]
         if not _of_values(self):
-            return "FAIL: nothing was judged of its values"
+            return "TOO LITTLE: none of its values could be judged"
         rest = f"; not judged: {', '.join(left)}" if left else ""
         rest += self.rows[self.rows.index(";") :] if ";" in self.rows else ""
         return f"PASS: {', '.join(law.law for law in self.laws if law.verdict == OK)}{rest}"
@@ -63,7 +63,7 @@ class FlowReport(NamedTuple):
 
         >>> print(FlowReport("mine", 2, "float64", (), "").text())
         flow: mine (D = 2, float64)
-        FAIL: nothing was judged of its values
+        TOO LITTLE: none of its values could be judged
         """
         lines = [f"flow: {self.name} (D = {self.D}, {self.dtype}){self.rows and '; '}{self.rows}"]
         if self.laws:

@@ -25,7 +25,7 @@ RIGHT = composed(layers())
 
 @pytest.fixture(autouse=True)
 def fewer_draws(monkeypatch):
-    """What a test can afford; `validation.flow_alarms` has as many as a user."""
+    """What a test can afford; `validation.flows right` has as many as a user."""
     monkeypatch.setattr(proposal, "SECONDS", 0.0)
     monkeypatch.setattr(evidence, "N_SAMPLES", 300)
 
