@@ -200,7 +200,7 @@ def _of_density(evidence: Evidence, x: Array) -> tuple[list[SampleTest], str]:
     else:
         made = stein(calls.log_p, x, calls.rng(16), int(np.clip(6 / calls.level, 1000, 60000)))
         if made is None:
-            reasons.append("log_prob has bounds or jumps")
+            reasons.append("log_prob has bounds, jumps, or changes too fast")
         else:
             tests.append(SampleTest("Stein", made, "the kernel Stein test rejects them"))
             least = moments(calls.log_p, x)
