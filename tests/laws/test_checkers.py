@@ -239,7 +239,7 @@ def test_the_equivariance_law_rejects(name):
 def test_the_exchange_law_rejects(name):
     for problem in PROBLEMS:
         with pytest.raises(AssertionError):
-            laws.of_samples_are_exchangeable(problem, backprop=BACKPROP[name])
+            laws.samples_are_exchangeable(problem, backprop=BACKPROP[name])
 
 
 def wrong_inverse(layers, Z, activation):
@@ -315,7 +315,7 @@ def test_every_law_accepts_the_right_implementation():
             judge(problem, kind="exponential")
         laws.ascent(problem)
         laws.equivariance(problem)
-        laws.of_samples_are_exchangeable(problem)
+        laws.samples_are_exchangeable(problem)
         laws.inverse_undoes_forward(problem)
 
 

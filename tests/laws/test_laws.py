@@ -56,7 +56,7 @@ def test_equivariance_with_the_shift(library, problem, seed):
 
 @in_every_library(problem=problems())
 def test_samples_are_exchangeable(library, problem):
-    laws.of_samples_are_exchangeable(problem, library)
+    laws.samples_are_exchangeable(problem, library)
 
 
 @in_every_library(problem=problems(activations=ONTO))

@@ -119,7 +119,8 @@ def _guesses(
     if len(finite) and max((got == finite.min()).sum(), (got == finite.max()).sum()) > 2:
         low, high = float(finite.min()), float(finite.max())
         text = f"{WHAT} is clipped to [{low:.6g}, {high:.6g}]"
-        yield Guess("clipped", text, np.clip(right, low, high))
+        if low < high:
+            yield Guess("clipped", text, np.clip(right, low, high))
     yield from _of_entries(right, D, diagonal, inner)
     yield from _linear(got, right, rows)
 
