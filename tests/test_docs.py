@@ -120,7 +120,8 @@ def missing(text):
         if name not in (ROOT / "validation" / "__main__.py").read_text():
             found.add(f"validation {name}")
     for module in re.findall(r"`python -m ((?:validation|benchmarks)\.[\w.]+)", text):
-        if not (ROOT / (module.replace(".", "/") + ".py")).exists():
+        path = ROOT / module.replace(".", "/")
+        if not (path.with_suffix(".py").exists() or (path / "__main__.py").exists()):
             found.add(module)
     return found
 
