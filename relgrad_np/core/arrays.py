@@ -42,9 +42,11 @@ def check(layers: Sequence[Any], **batches: Array) -> Namespace:
     first = layers[0].W
     xp = namespace(first, "W of layer 0")
     D = first.shape[0] if first.ndim == 2 else 0
+    wide = getattr(layers[0].b, "ndim", 1) == 2 and layers[0].b.shape[1]
+    bias = (D, wide) if wide else (D,)  # of a context of wide - 1 variables, or of none
     for k, layer in enumerate(layers):
         _fits(layer.W, f"W of layer {k}", first, (D, D) if D else "(D, D) with D >= 1")
-        _fits(layer.b, f"b of layer {k}", first, (D,))
+        _fits(layer.b, f"b of layer {k}", first, bias)
     N = next((x.shape[0] for x in batches.values() if getattr(x, "ndim", 0) == 2), 0)
     for name, x in batches.items():
         _fits(x, name, first, (N, D) if N and x.ndim == 2 else f"(N, {D}) with N >= 1")

@@ -9,6 +9,7 @@ import numpy as np
 from .activations import Activation
 from .arguments import generator, whole
 from .arrays import Array, check, from_numpy
+from .context import design, times
 from .densities import Density
 from .network import Layers, Tape
 from .objective import data_terms, log_abs_det
@@ -17,7 +18,11 @@ from .tracking import Tracked
 
 
 def unwind(
-    layers: Layers, Z: Array, activation: Activation, tracked: Tracked | None = None
+    layers: Layers,
+    Z: Array,
+    activation: Activation,
+    tracked: Tracked | None = None,
+    context: Array | None = None,
 ) -> Tape:
     """Return the tape that ends at the latent Z (N, D): `forward`, line by line from the last.
 
@@ -28,28 +33,36 @@ def unwind(
     Vs = None if tracked is None else tracked.inverse
     if tracked is not None and (Vs is None or len(Vs) != len(layers)):
         raise ValueError(f"`tracked` must hold the inverses of {len(layers)} layers")
+    one = design(layers, context, Z)
     Zs, Ys = [Z], [Z]
     for k in reversed(range(len(layers))):
         W, b = layers[k]
         # forward: Ys[k] = Zs[k] @ W.T + b
         V = checked_inverse(W, f"W of layer {k}") if Vs is None else Vs[k]
-        Zs.insert(0, (Ys[0] - b) @ V.T)  # (N, D)
+        Zs.insert(0, (Ys[0] - times(b, one)) @ V.T)  # (N, D)
         if k > 0:  # forward: Zs[k] = sigma(Ys[k-1])
             Ys.insert(0, activation.inverse(Zs[0]))  # (N, D)
-    return Tape(tuple(Zs), tuple(Ys))
+    return Tape(tuple(Zs), tuple(Ys), one=one)
 
 
 def inverse(
-    layers: Layers, Z: Array, activation: Activation, *, tracked: Tracked | None = None
+    layers: Layers,
+    Z: Array,
+    activation: Activation,
+    *,
+    tracked: Tracked | None = None,
+    context: Array | None = None,
 ) -> Array:
-    """Return the samples X (N, D) whose latent is Z (N, D); cost and errors: `unwind`.
+    """Return the samples X (N, D) whose latent is Z (N, D), given their context (N, c).
+
+    Cost and errors: `unwind`.
 
     >>> import numpy as np, relgrad_np as rg
     >>> layers = (rg.Layer(2 * np.eye(1), np.ones(1)),)
     >>> rg.inverse(layers, np.array([[5.0]]), rg.activation("identity"))
     array([[2.]])
     """
-    return unwind(layers, Z, activation, tracked).Zs[0]
+    return unwind(layers, Z, activation, tracked, context).Zs[0]
 
 
 def sample(
@@ -60,8 +73,11 @@ def sample(
     density: Density,
     *,
     tracked: Tracked | None = None,
+    context: Array | None = None,
 ) -> tuple[Array, Array]:
     """Draw X (n, D) from the model, and log p (n,) of each draw from the same pass.
+
+    With context (n, c) each row is drawn given its own.
 
     Cost: L inverses and L determinants, unless they are tracked. ValueError if the activation is
     not onto R.
@@ -78,7 +94,7 @@ def sample(
     generator(rng)
     check(layers)
     Z = from_numpy(density.sample(rng, (n, layers[0].W.shape[0])), layers[0].W)
-    tape = unwind(layers, Z, activation, tracked)
+    tape = unwind(layers, Z, activation, tracked, context)
     L_p, L_J1 = data_terms(layers, tape, activation, density)
     L_J2 = log_abs_det(layers) if tracked is None else float(sum(tracked.logdet))
     return tape.Zs[0], L_p + L_J1 + L_J2

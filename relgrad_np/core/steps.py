@@ -12,16 +12,18 @@ from typing import Any, NamedTuple
 
 from .arguments import each_layer, one_of
 from .arrays import Array, check, check_parts, namespace
+from .context import require_one, scaled, times
 from .full_rank import FullRank, exp_step
 from .network import Deltas, Layer, Layers, Tape
 from .numerics import eye, phi1, phi1_times
 
 
 class Factors(NamedTuple):
-    """One layer's step: Delta, Y, A = Y @ W, all (N, D), u = Y @ b + 1 (N,), and K (see above).
+    """One layer's step: Delta, Y, A = Y @ W, all (N, D), u = Y @ b + one (N,), and K (see above).
 
     `m` (D,): what a chart takes from b during the step, u = Y @ (b - m) + 1; else 0. `gain` (D,):
     how much of the step each unit takes, Delta has it already and the identity in xi too; else 1.
+    With context `one` is U~ (N, c + 1), else 1; u has its shape, and m that of b.
 
     >>> Factors("Delta", "Y", "A", "u", "K").A
     'A'
@@ -34,6 +36,7 @@ class Factors(NamedTuple):
     K: Array = None
     m: Array = 0.0
     gain: Array = 1.0
+    one: Array = 1.0
 
 
 Steps = tuple[Factors, ...]
@@ -42,7 +45,7 @@ KINDS = {Factors: ("plain", "exponential"), FullRank: ("exponential",), Layer: (
 
 
 class Chart(NamedTuple):
-    """A chart S (y - m) of a layer's output in which its step is taken: S > 0 and m, both (D,).
+    """A chart S (y - m) of a layer's output in which its step is taken: S > 0 (D,), and m as b.
 
     >>> Chart(S=1.0, m=0.0).S
     1.0
@@ -64,9 +67,10 @@ def factors(layers: Layers, tape: Tape, deltas: Deltas) -> Steps:
     """
     check_parts(layers, Ys=tape.Ys, deltas=deltas)
     YWs = tape.YWs or tuple(Y @ W for (W, _), Y in zip(layers, tape.Ys, strict=True))
-    parts = zip(layers, tape.Ys, deltas, YWs, strict=True)
+    one = require_one(layers, tape.one)
     bare = (
-        Factors(Delta, Y, A, Y @ b + 1, None, 0 * b, 0 * b + 1) for (_, b), Y, Delta, A in parts
+        Factors(Delta, Y, A, Y @ b + one, None, 0 * b, 0 * W[:, 0] + 1, one)
+        for (W, b), Y, Delta, A in zip(layers, tape.Ys, deltas, YWs, strict=True)
     )
     return tuple(with_K(f) for f in bare)
 
@@ -96,8 +100,9 @@ def in_charts(layers: Layers, factors: Steps, charts: tuple[Chart, ...]) -> Step
     """
     made = []
     for (W, b), f, (S, m) in zip(layers, factors, charts, strict=True):
-        Y = (f.Y - m) * (S * S)  # (N, D)
-        made.append(Factors(f.Delta / (S * S), Y, Y @ W, Y @ (b - m) + 1, None, m, f.gain))
+        Y = (f.Y - times(m, f.one)) * (S * S)  # (N, D)
+        u = Y @ (b - m) + f.one
+        made.append(Factors(f.Delta / (S * S), Y, Y @ W, u, None, m, f.gain, f.one))
     return tuple(with_K(f) for f in made)
 
 
@@ -151,13 +156,14 @@ def _low_rank_step(layer: Layer, f: Factors, e: Array, kind: str, bound: float |
     (W, b), (c, scale) = layer, scales(f, e, kind)
     if kind == "plain":
         W_1 = scale[:, None] * (W + f.Delta.T @ (c * f.A))  # (D, D)
-        b_1 = scale * (b - f.m + f.Delta.T @ (c * f.u))  # (D,)
+        b_1 = scaled(scale, b - f.m + f.Delta.T @ (c * f.u))  # (D,)
     else:
-        K, one = e * with_K(f).K, e + 0 * f.u  # (N,)
+        K, one = e * with_K(f).K, e * (f.one + 0 * f.u)  # (N,)
         I = eye(namespace(K, "K"), K)  # noqa: E741
         P, P_1 = phi1(K, bound).__matmul__, partial(phi1_times, K + e * I, bound)
         W_1 = scale[:, None] * (W + _through(P, f, e * f.A))  # (D, D)
-        b_1 = scale * (b - f.m + _through(P, f, e * (f.u - 1))) + _through(P_1, f, one)
+        b_1 = b - f.m + _through(P, f, e * (f.u - f.one))  # (D,)
+        b_1 = scaled(scale, b_1) + _through(P_1, f, one)
     return Layer(W_1, b_1 + f.m)
 
 
@@ -182,8 +188,12 @@ def check_directions(layers: Layers, directions: Directions, parts: Sequence[str
     for name in parts:
         check_parts(layers, **{name: [getattr(f, name, layers[0].W[:1, :]) for f in directions]})
     for k, f in enumerate(directions):
-        if isinstance(f, FullRank) and f.d.shape != (shape := (f.S.shape[0], f.S.shape[0] + 1)):
+        (D, _), wide = layers[k].W.shape, layers[k].b[:1, ...]
+        one = 1 if wide.ndim == 1 else wide.shape[1]
+        if isinstance(f, FullRank) and f.d.shape != (shape := (D, D + one)):
             raise ValueError(f"`d` of layer {k} must have shape {shape}, got {tuple(f.d.shape)}")
+        if isinstance(f, Factors):
+            require_one(layers, f.one)
 
 
 def scales(f: Factors, eta: Array, kind: str) -> tuple[Array, Array]:

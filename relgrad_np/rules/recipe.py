@@ -32,6 +32,7 @@ import numpy as np
 
 from ..core.arguments import one_of, store, whole
 from ..core.arrays import Array, check, namespace
+from ..core.context import against, as_bias, scaled
 from ..core.network import Deltas, Layers, Tape
 from ..core.numerics import norm_bound
 from ..core.steps import Chart, Factors, in_charts
@@ -159,8 +160,8 @@ class Recipe:
         charts, bare, rows = [], [], []
         for k, (Y, Delta) in enumerate(zip(tape.Ys, deltas, strict=True)):
             chart, gain, row = self.look(xp, Y, Delta, record, k)
-            charts.append(chart)
-            bare.append(Factors(Delta * gain, Y, None, None, gain=gain))
+            charts.append(Chart(chart.S, as_bias(chart.m, state.layers[k].b)))
+            bare.append(Factors(Delta * gain, Y, None, None, gain=gain, one=tape.one))
             rows.append(row)
         fs = in_charts(state.layers, tuple(bare), tuple(charts))
         pairs = list(zip(fs, charts, strict=True))
@@ -261,8 +262,8 @@ class Recipe:
     def measured(self, f: Factors, S: Array) -> Array:
         """Return (|xi|_F^2 + |G_b|^2) / D in the chart S, each row weighted by its gain, ()."""
         xp = namespace(S, "S")
-        G_b = xp.sum(f.Delta, axis=0) * S  # gain Delta_u
-        return (squared_norm(f, S) + xp.sum(G_b * G_b / f.gain)) / S.shape[0]
+        G_b = scaled(S, against(f.Delta, f.one))  # gain Delta_u
+        return (squared_norm(f, S) + xp.sum(scaled(1 / f.gain, G_b * G_b))) / S.shape[0]
 
     def rate(self, xp: Any, use: Constants, seen: Seen, x: Array, N: int, L: int) -> Array:
         """Return eta of each layer, (L,), before the cap by its own |K|.
@@ -302,7 +303,7 @@ def information(xp: Any, score: Array, square: Array, product: Array) -> Array:
 def nothing(layers: Layers) -> Seen:
     """Return what is seen in no batch, all 0."""
     xp = check(layers)
-    rows = xp.stack([xp.zeros_like(b) for _, b in layers])  # (L, D)
+    rows = xp.stack([xp.zeros_like(W[:, 0]) for W, _ in layers])  # (L, D)
     each = rows[:, 0]
     return Seen(rows, rows, rows, rows, rows, each, each, each, xp.sum(each))
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from ..core.arguments import store
 from ..core.arrays import Array, check
+from ..core.context import against
 from ..core.network import Deltas, Layers, Tape
 from ..core.numerics import norm_bound
 from ..core.steps import Steps, factors
@@ -63,7 +64,7 @@ class Scalar:
         """Return eta of each layer before the cap, (L,), and what is remembered."""
         one, squares = xp.ones_like(fs[0].Delta[0, :]), []
         for f in fs:
-            G_b = xp.sum(f.Delta, axis=0)
+            G_b = against(f.Delta, f.one)
             squares.append((squared_norm(f, one) + xp.sum(G_b * G_b)) / G_b.shape[0])
         v = SLOW * old.v + (1 - SLOW) * xp.stack(squares)
         hat = v / (1 - SLOW ** (old.batches + 1))
