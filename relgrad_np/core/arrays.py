@@ -45,11 +45,22 @@ def check(layers: Sequence[Any], **batches: Array) -> Namespace:
     wide = getattr(layers[0].b, "ndim", 1) == 2 and layers[0].b.shape[1]
     bias = (D, wide) if wide else (D,)  # of a context of wide - 1 variables, or of none
     for k, layer in enumerate(layers):
-        _fits(layer.W, f"W of layer {k}", first, (D, D) if D else "(D, D) with D >= 1")
-        _fits(layer.b, f"b of layer {k}", first, bias)
+        fits(layer.W, f"W of layer {k}", first, (D, D) if D else "(D, D) with D >= 1")
+        fits(layer.b, f"b of layer {k}", first, bias)
     N = next((x.shape[0] for x in batches.values() if getattr(x, "ndim", 0) == 2), 0)
     for name, x in batches.items():
-        _fits(x, name, first, (N, D) if N and x.ndim == 2 else f"(N, {D}) with N >= 1")
+        fits(x, name, first, (N, D) if N and x.ndim == 2 else f"(N, {D}) with N >= 1")
+    return xp
+
+
+def check_rows(layers: Sequence[Any], **rows: Array) -> Namespace:
+    """Check `layers` and rows (x, u) of data, (N, D + c) for biases (D, c + 1); see `context`."""
+    xp, (W, b) = check(layers), layers[0]
+    D, c = W.shape[0], 0 if b.ndim == 1 else b.shape[1] - 1
+    for name, x in rows.items():
+        N = x.shape[0] if getattr(x, "ndim", 0) == 2 else 0
+        expected = f"(N, {D + c}) with N >= 1" + f": {D} columns and {c} of context" * (c > 0)
+        fits(x, name, W, (N, D + c) if N else expected)
     return xp
 
 
@@ -62,7 +73,7 @@ def check_parts(layers: Sequence[Any], **parts: Sequence[Array]) -> Namespace:
     return check(layers, **dict(named))
 
 
-def _fits(x: Array, name: str, first: Array, shape: tuple[int, ...] | str) -> None:
+def fits(x: Array, name: str, first: Array, shape: tuple[int, ...] | str) -> None:
     """Fail by name unless `x` has this shape and the library, device and dtype of `first`."""
     if type(x) is not type(first) or x.device != first.device or x.dtype != first.dtype:
         mine, theirs = namespace(x, name), namespace(first, "W of layer 0")

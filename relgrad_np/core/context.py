@@ -9,41 +9,62 @@ of 1:
 
 log|det W|, its tracking, caps and the N x N matrices do not know of u. The path of the outputs
 depends neither on how x is mixed nor on what the context adds to it, x -> M x + C u + a. Derived in
-docs/mathematics.md. A layer says by its bias which of the two it is: b (D,) knows no context. In
-the formulas of the core stands `b`, and `one`, which is 1 or U~.
+docs/mathematics.md. A row of X is (x, u), D + c columns: W~ maps (z, u, 1) to (y, u, 1). A layer
+says by its bias which of the two it is: b (D,) knows no context. In the formulas of the core stands
+`b`, and `one`, which is 1 or U~.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-from .arrays import Array, check, namespace
+from .arrays import Array, check, check_rows, fits, namespace
 
 
-def design(layers: Sequence[Any], context: Array | None, X: Array) -> Array:
-    """Return U~ = [U, 1] (N, c + 1) of the context U (N, c), or 1.0 for layers that know of none.
+def split(layers: Sequence[Any], X: Array, name: str = "X") -> tuple[Array, Array]:
+    """Return x (N, D) and `one`, 1.0 or U~ (N, c + 1), of rows X (N, D + c) that are (x, u).
 
-    ValueError, by name, where context and layers do not belong together.
+    Raises: see `arrays.check`.
 
     >>> import numpy as np, relgrad_np as rg
-    >>> layers = (rg.Layer(np.eye(1), np.zeros((1, 2))),)
-    >>> design(layers, np.array([[5.0]]), np.array([[0.0]]))
-    array([[5., 1.]])
+    >>> split((rg.Layer(np.eye(1), np.zeros((1, 2))),), np.array([[0.0, 5.0]]))
+    (array([[0.]]), array([[5., 1.]]))
     """
-    xp, b = check(layers), layers[0].b
+    xp, b = check_rows(layers, **{name: X}), layers[0].b
+    if b.ndim == 1:
+        return X, 1.0
+    D = b.shape[0]
+    return X[:, :D], xp.concat([X[:, D:], xp.ones_like(X[:, :1])], axis=1)
+
+
+def joined(layers: Sequence[Any], x: Array, context: Array | None) -> Array:
+    """Return rows (x, u) of x (N, D) and its context (N, c); x where layers know of none.
+
+    ValueError or TypeError, by name, for a context that does not fit.
+
+    >>> import numpy as np, relgrad_np as rg
+    >>> joined((rg.Layer(np.eye(1), np.zeros((1, 2))),), np.zeros((1, 1)), np.ones((1, 1)))
+    array([[0., 1.]])
+    """
+    xp, b = check(layers, x=x), layers[0].b
     if b.ndim == 1:
         if context is not None:
             raise ValueError(f"`context` needs layers with b (D, c + 1), got b {tuple(b.shape)}")
-        return 1.0
+        return x
     if context is None:
         raise ValueError(f"`context` (N, {b.shape[1] - 1}) is needed: b is {tuple(b.shape)}")
-    N, c = X.shape[0], b.shape[1] - 1
-    if namespace(context, "context") is not xp or context.device != b.device:
-        raise TypeError("`context` must be of the library and device of the layers")
-    if context.dtype != b.dtype:
-        raise ValueError(f"`context` is {context.dtype}, `b of layer 0` is {b.dtype}")
-    if context.shape != (N, c):
-        raise ValueError(f"`context` must have shape {(N, c)}, got {tuple(context.shape)}")
-    return xp.concat([context, xp.ones_like(X[:, :1])], axis=1)
+    fits(context, "context", layers[0].W, (x.shape[0], b.shape[1] - 1))
+    return xp.concat([x, context], axis=1)
+
+
+def context_of(layers: Sequence[Any]) -> int:
+    """Return c, of how many variables of context the biases know.
+
+    >>> import numpy as np, relgrad_np as rg
+    >>> context_of((rg.Layer(np.eye(1), np.zeros((1, 3))),))
+    2
+    """
+    b = layers[0].b
+    return 0 if b.ndim == 1 else int(b.shape[1]) - 1
 
 
 def require_one(layers: Sequence[Any], one: Array) -> Array:

@@ -1,15 +1,15 @@
 """The model: an invertible fully connected net with square weights.
 
 Zs[0] = X;   Ys[k] = Zs[k] @ W_k.T + b_k;   Zs[k+1] = sigma(Ys[k]), but the last layer is affine.
-Samples are rows; rows of W are outputs, y = W z + b, as in `torch.nn.Linear`. With context, b is
-B (D, c + 1) and meets (u, 1): see `context`.
+Samples are rows; rows of W are outputs, y = W z + b, as in `torch.nn.Linear`. With context u,
+a row of X is (x, u), and b is B (D, c + 1), which meets (u, 1): see `context`.
 """
 
 from typing import NamedTuple
 
 from .activations import Activation
-from .arrays import Array, check
-from .context import design, times
+from .arrays import Array
+from .context import split, times
 
 Layers = tuple["Layer", ...]
 Deltas = tuple[Array, ...]  # of backpropagation, L arrays (N, D)
@@ -41,10 +41,8 @@ class Tape(NamedTuple):
     one: Array = 1.0
 
 
-def forward(
-    layers: Layers, X: Array, activation: Activation, context: Array | None = None
-) -> Tape:
-    """Push samples X (N, D), with their context (N, c), through the net; return what they met.
+def forward(layers: Layers, X: Array, activation: Activation) -> Tape:
+    """Push samples X (N, D) through the net; return all that they met on the way.
 
     Cost: L products (N, D) x (D, D). Raises: see `arrays.check`.
 
@@ -53,9 +51,8 @@ def forward(
     >>> rg.forward((layer,), np.array([[1.0, 1.0]]), rg.activation("identity")).Zs[-1]
     array([[ 3.5, -1. ]])
     """
-    check(layers, X=X)
-    one = design(layers, context, X)
-    Zs, Ys = [X], []
+    Z, one = split(layers, X)
+    Zs, Ys = [Z], []
     for k, (W, b) in enumerate(layers):
         Ys.append(Zs[k] @ W.T + times(b, one))  # (N, D)
         Zs.append(activation.sigma(Ys[k]) if k < len(layers) - 1 else Ys[k])  # (N, D)

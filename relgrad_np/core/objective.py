@@ -33,13 +33,9 @@ class LogLikelihood(NamedTuple):
 
 
 def log_likelihood(
-    layers: Layers,
-    X: Array,
-    activation: Activation,
-    density: Density,
-    context: Array | None = None,
+    layers: Layers, X: Array, activation: Activation, density: Density
 ) -> LogLikelihood:
-    """Return the log-likelihood of X (N, D), given its context (N, c), in nats, in three terms.
+    """Return the log-likelihood of X (N, D), in nats, in its three terms.
 
     L_p  = sum_i log p(Zs[L])
     L_J1 = sum_{k<L-1} sum_i log sigma'(Ys[k])
@@ -55,7 +51,7 @@ def log_likelihood(
     >>> terms.L_p, terms.L_J2  # -2 log 2, log 6
     (array([-1.38629436]), np.float64(1.791759469228055))
     """
-    tape = forward(layers, X, activation, context)
+    tape = forward(layers, X, activation)
     xp, (L_p, L_J1) = check(layers), data_terms(layers, tape, activation, density)
     # inf - inf between two layers is NaN; such a row is so far out that its density is 0
     far = xp.isnan(L_p + L_J1) & xp.all(xp.isfinite(X), axis=1)  # (N,)

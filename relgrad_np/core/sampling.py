@@ -9,7 +9,7 @@ import numpy as np
 from .activations import Activation
 from .arguments import generator, whole
 from .arrays import Array, check, from_numpy
-from .context import design, times
+from .context import joined, split, times
 from .densities import Density
 from .network import Layers, Tape
 from .objective import data_terms, log_abs_det
@@ -18,22 +18,17 @@ from .tracking import Tracked
 
 
 def unwind(
-    layers: Layers,
-    Z: Array,
-    activation: Activation,
-    tracked: Tracked | None = None,
-    context: Array | None = None,
+    layers: Layers, Z: Array, activation: Activation, tracked: Tracked | None = None
 ) -> Tape:
     """Return the tape that ends at the latent Z (N, D): `forward`, line by line from the last.
 
     Cost: L inverses, cubic in D, unless they are tracked. LinAlgError names a layer of reciprocal
     condition below eps; ValueError if `tracked` holds no inverses, or of other layers.
     """
-    check(layers, Z=Z)
     Vs = None if tracked is None else tracked.inverse
     if tracked is not None and (Vs is None or len(Vs) != len(layers)):
         raise ValueError(f"`tracked` must hold the inverses of {len(layers)} layers")
-    one = design(layers, context, Z)
+    Z, one = split(layers, Z, "Z")
     Zs, Ys = [Z], [Z]
     for k in reversed(range(len(layers))):
         W, b = layers[k]
@@ -46,23 +41,18 @@ def unwind(
 
 
 def inverse(
-    layers: Layers,
-    Z: Array,
-    activation: Activation,
-    *,
-    tracked: Tracked | None = None,
-    context: Array | None = None,
+    layers: Layers, Z: Array, activation: Activation, *, tracked: Tracked | None = None
 ) -> Array:
-    """Return the samples X (N, D) whose latent is Z (N, D), given their context (N, c).
+    """Return the samples X (N, D) whose latent is Z (N, D); cost and errors: `unwind`.
 
-    Cost and errors: `unwind`.
+    With context the rows of Z are (z, u), D + c columns.
 
     >>> import numpy as np, relgrad_np as rg
     >>> layers = (rg.Layer(2 * np.eye(1), np.ones(1)),)
     >>> rg.inverse(layers, np.array([[5.0]]), rg.activation("identity"))
     array([[2.]])
     """
-    return unwind(layers, Z, activation, tracked, context).Zs[0]
+    return unwind(layers, Z, activation, tracked).Zs[0]
 
 
 def sample(
@@ -77,7 +67,7 @@ def sample(
 ) -> tuple[Array, Array]:
     """Draw X (n, D) from the model, and log p (n,) of each draw from the same pass.
 
-    With context (n, c) each row is drawn given its own.
+    With layers that know of context, each row is drawn given its own, `context` (n, c).
 
     Cost: L inverses and L determinants, unless they are tracked. ValueError if the activation is
     not onto R.
@@ -94,7 +84,7 @@ def sample(
     generator(rng)
     check(layers)
     Z = from_numpy(density.sample(rng, (n, layers[0].W.shape[0])), layers[0].W)
-    tape = unwind(layers, Z, activation, tracked, context)
+    tape = unwind(layers, joined(layers, Z, context), activation, tracked)
     L_p, L_J1 = data_terms(layers, tape, activation, density)
     L_J2 = log_abs_det(layers) if tracked is None else float(sum(tracked.logdet))
     return tape.Zs[0], L_p + L_J1 + L_J2

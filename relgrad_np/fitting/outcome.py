@@ -11,11 +11,13 @@ import numpy as np
 
 from ..core.activations import Activation
 from ..core.arrays import Array, from_numpy
+from ..core.context import context_of
 from ..core.network import Layer, Layers
 from .factorization import factorized
 from .gaussian import gaussian_layers, gaussian_log_likelihood
 from .newton.asked import Asked
 from .options import Options
+from .regression import regressed
 from .records import FitDivergedError, FitResult, FitWarning, NotConvergedWarning
 from .survey import MOST, Rows
 
@@ -55,8 +57,11 @@ def best_of(result: FitResult, start: Layers, rows: Rows) -> tuple[FitResult, st
     end = max(values.values())
     candidates = {**fitted, "start": start}
     values["start"] = value_of(start, rows)
-    together = rows.all()
-    gaussian = -math.inf if together is None else gaussian_log_likelihood(*together)
+    together, c = rows.all(), context_of(start)
+    gaussian = -math.inf
+    if together is not None:
+        X, weights = together
+        gaussian = gaussian_log_likelihood(regressed(X, c, weights)[0], weights)
     if gaussian == math.inf:  # rows without full rank have none
         gaussian = -math.inf
     if rows.density.name == "normal" and gaussian > max(values.values()) + SLACK:
@@ -85,7 +90,7 @@ def best_of(result: FitResult, start: Layers, rows: Rows) -> tuple[FitResult, st
 def gaussian_of(X: Array, start: Layers, activation: Activation) -> Layers | None:
     """Return layers that are the Gaussian of X, alike the start; None where there are none."""
     try:
-        layers = gaussian_layers(X, len(start), activation)
+        layers = gaussian_layers(X, len(start), activation, context_of(start))
     except ValueError:  # rows of deficient rank
         return None
     if layers is None:

@@ -15,6 +15,7 @@ import numpy as np
 from ..core.activations import Activation
 from ..core.arrays import Array, check, from_numpy, to_numpy
 from ..core.backprop import backprop
+from ..core.context import context_of
 from ..core.densities import Density
 from ..core.network import Layers, Tape, forward
 from ..core.objective import data_terms
@@ -98,6 +99,7 @@ class Rows:
         L, D = len(layers), layers[0].b.shape[0]
         combined: Any = np.zeros((6, L, D))
         sums: Any = np.zeros((L, D, D))  # of delta y', about the mean of the first part
+        of_context: Any = np.zeros((L, D, context_of(layers)))  # of delta u'
         middle: Any = None
         for tape, deltas, n in self._passes(layers):
             moments = _moments(tape, deltas, n)
@@ -106,18 +108,20 @@ class Rows:
             for k, (Y, Delta) in enumerate(zip(tape.Ys, deltas, strict=True)):
                 Y, Delta = to_numpy(Y), to_numpy(Delta)
                 sums[k] += n * (Delta.T @ (Y - middle[k].astype(Y.dtype)))
+                if of_context.size:
+                    of_context[k] += n * (Delta.T @ to_numpy(tape.one)[:, :-1])
         # about 0 again, as the parts of all ranks are, then about the mean of all rows
         sums += combined[0, :, :, None] * combined[3][:, :, None] * middle[:, None, :]
-        combined, sums = (
-            self._of_all_ranks(combined),
-            self.team.gather(sums.reshape(-1)).sum(axis=0),
-        )
+        combined = self._of_all_ranks(combined)
+        sums, of_context = (self.team.gather(x.reshape(-1)).sum(axis=0) for x in (sums, of_context))
         n, mean, variance, score = combined[:4]
         std = np.sqrt(variance + np.finfo(float).tiny)  # (L, D)
         xi = sums.reshape(L, D, D) / n[:, :, None] - score[:, :, None] * mean[:, None, :]
         xi *= std[:, :, None] / std[:, None, :]
         xi[:, range(D), range(D)] += 1
+        G = of_context.reshape(L, D, -1) / n[:, :, None] * std[:, :, None]
         squares = (xi * xi).sum(axis=(1, 2)) + ((score * std) ** 2).sum(axis=1)
+        squares += (G * G).sum(axis=(1, 2))
         return tuple(float(x) for x in np.sqrt(squares))
 
     def _of_all_ranks(self, combined: Any) -> Any:

@@ -118,11 +118,8 @@ def train_step(
     density: Density,
     rule: Rule,
     weights: Array = None,
-    context: Array = None,
 ) -> tuple[State, StepInfo]:
     """Take one step on the batch X (N, D), with `weights` (N,) of mean 1 if given; pure.
-
-    `context` (N, c): what each row is given, for layers whose bias knows of it.
 
     Cost: 4 L - 1 products of (N, D) by (D, D) size for the multiplicative rules; no determinant,
     inverse or product of (D, D) matrices while N < D. Raises: see `arrays.check`. torch tensors are
@@ -135,8 +132,8 @@ def train_step(
     >>> state.layers[0].b, state.t
     (array([-0.1, -0.1]), 1)
     """
-    state, X, weights, context = each_array(detached, (state, X, weights, context))
-    tape = forward(state.layers, X, activation, context)
+    state, X, weights = each_array(detached, (state, X, weights))
+    tape = forward(state.layers, X, activation)
     deltas = backprop(state.layers, tape, activation, density, weights)
     xp = check(state.layers)
     terms = data_terms(state.layers, tape, activation, density)
