@@ -9,6 +9,7 @@ import numpy as np
 from ..core.objective import log_likelihood
 from ..datasets import Dataset, bits_per_dim
 from ..datasets.files.own import raw_rows
+from ..datasets.files.reading import Reading
 from ..datasets.transforms import Dequantise
 from .model import Model, in_float64
 from .report import two_errors
@@ -27,6 +28,7 @@ class Evaluation(NamedTuple):
     data_space: float
     bits_per_dim: float | None
     gaussian: float | None
+    notes: tuple[str, ...] = ()
 
     def text(self) -> str:
         """Return the evaluation in a few lines."""
@@ -72,12 +74,16 @@ def evaluate_set(model: Model, data: Dataset) -> tuple[Evaluation, Any]:
     return _judge(model, data.name, _raw_parts(model, data.transforms.inverse(data.test)), None)
 
 
-def evaluate_file(model: Model, path: Path) -> tuple[Evaluation, Any]:
+def evaluate_file(
+    model: Model, path: Path, reading: Reading | None = None
+) -> tuple[Evaluation, Any]:
     """Judge a model on all rows of a file, in the file's order.
 
-    Returns the evaluation and log p (N,) of each row in model space, in nats. The file holds rows
-    as the model's data did, raw; what is random in the way to model space is drawn from seed 0.
-    ValueError for other columns than the model's. Read and scored 8,192 rows at a time.
+    Returns the evaluation and log p (N,) of each row in model space, in nats: NaN for a row with a
+    missing value, which `reading.missing` "drop" leaves out of the means. The file holds rows as
+    the model's data did, raw; what is random in the way to model space is drawn from seed 0. Of a
+    file that names its columns those of the model are taken, in the model's order. ValueError for
+    a column that is not there. Read and scored 8,192 rows at a time.
 
     >>> from relgrad_np.datasets import load
     >>> from relgrad_np.runs.settings import Settings
@@ -90,13 +96,23 @@ def evaluate_file(model: Model, path: Path) -> tuple[Evaluation, Any]:
     >>> found.rows, scores.shape
     (3, (3,))
     """
-    rows, columns = raw_rows(path)
-    own = model.config.get("columns")
-    if own is not None and columns is not None and list(own) != list(columns):
-        raise ValueError(
-            f"`data` has columns {', '.join(columns)}, the model {', '.join(own)}, in this order"
-        )
-    return _judge(model, str(path), _raw_parts(model, rows), None)
+    reading = reading or Reading()
+    if reading.missing == "median":
+        raise ValueError("a row with a missing value has no density: --missing drop leaves it out")
+    columns = model.config.get("columns")
+    rows, notes = raw_rows(path, reading, None if columns is None else tuple(columns))
+    if reading.missing != "drop":
+        found, log_p = _judge(model, str(path), _raw_parts(model, rows), None)
+        return found._replace(notes=notes), log_p
+    whole = ~np.isnan(rows).any(axis=1)
+    if not whole.any():
+        raise ValueError(f"`{path}` has no row without missing values")
+    found, log_p = _judge(model, str(path), _raw_parts(model, rows[whole]), None)
+    scores = np.full(len(rows), np.nan)
+    scores[whole] = log_p
+    if not whole.all():
+        notes = (*notes, f"{int((~whole).sum())} of {len(rows)} rows have missing values: no score")
+    return found._replace(notes=notes), scores
 
 
 def _raw_parts(model: Model, raw: Any) -> Iterator[tuple[Any, Any]]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..core.arguments import one_of
+from ..datasets import Reading
+from ..datasets.files.reading import MISSING
 from ..fitting.declared import among, check_settings, declared, optional, setting, shared
 from ..fitting.newton.asked import OF_STEPS
 from ..fitting.options import PASSES_OF_NEWTON, Options
@@ -75,6 +77,42 @@ class Settings:
         5
         """
         return {name: getattr(self, name) for name in declared(Options) if hasattr(self, name)}
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """How data of one's own are read: the flags that become a `Reading`.
+
+    >>> DataSettings(drop="id,when").reading().drop
+    ('id', 'when')
+    """
+
+    columns: str | None = setting(
+        None, "columns to read, by name or by number from 0, with commas between", unset="all"
+    )
+    drop: str | None = setting(None, "columns to leave out", unset="none")
+    sep: str | None = setting(
+        None, "mark between the fields of a text: a character, tab or space", unset="found out"
+    )
+    decimal: str | None = setting(
+        None, "decimal mark of a text", unset="found out", choices=(".", ",")
+    )
+    encoding: str | None = setting(
+        None, "encoding of a text, such as cp1252", unset="UTF-8, unless it is found to be another"
+    )
+    missing: str = setting(
+        "error", "missing values: refuse, drop their rows, or fill them", choices=MISSING
+    )
+    missing_marks: str | None = setting(
+        None, "more marks of a missing value, as in --missing-marks=-9999,tba", unset="the usual"
+    )
+    dequantise: bool = setting(
+        False, "add noise as wide as their step to columns of whole numbers or few values"
+    )
+
+    def reading(self) -> Reading:
+        """Return what a reader is asked for; ValueError for what can't be."""
+        return Reading(**vars(self))
 
 
 # Chosen on validation rows. On the digits (seed 0) three layers, the Gaussianising start and the

@@ -1,0 +1,117 @@
+"""A table too large for memory, laid out once in a temporary file from which batches are drawn.
+
+A batch of a fit takes rows from all over the table. A compressed file can give no row without
+unpacking its neighbours, so each run of rows is unpacked once and written as plain numbers. The
+file has no name and is gone when the process ends, whatever ends it. Held-out rows are drawn at
+random on the way, so that the order of the file has no part in the split.
+"""
+
+import shutil
+import tempfile
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..record import Dataset, forward
+from ..rows import LEAST_ROWS
+from ..transforms import Chain, Standardise
+from .arrow import Streamed
+from .missing import marked, missing_counts, place_in, require_no_infinity, suspects
+from .reading import Reading
+
+HELD_OUT = 10_000  # rows of validation, and of test, at most
+
+
+def split_copied(
+    name: str, table: Streamed, rng: np.random.Generator, n: int | None, reading: Reading
+) -> Dataset:
+    """Return the lazy Dataset of a streamed table: 80 % of the rows train, or all but 20,000.
+
+    OSError where the temporary folder has not the room, before anything is written.
+
+    >>> X = np.random.default_rng(0).normal(size=(50, 2))
+    >>> table = Streamed(50, ("a", "b"), X.dtype, iter(np.split(X, 5)), ())
+    >>> data = split_copied("X", table, np.random.default_rng(0), None, Reading())
+    >>> data.lazy, len(data.train) + len(data.validation) + len(data.test)
+    (True, 50)
+    """
+    N, D = table.N, len(table.columns or ())
+    if reading.missing == "median":
+        raise ValueError(f"`{name}` is too large for --missing median: --missing drop")
+    if N < LEAST_ROWS:
+        raise ValueError(f"`{name}` must have at least {LEAST_ROWS} rows to split, got {N}")
+    share = min(0.1, HELD_OUT / N)
+    need, folder = N * D * table.dtype.itemsize, tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if need > free:
+        raise OSError(
+            f"`{name}` needs {need / 2**30:.1f} GiB in {folder}, which has {free / 2**30:.1f}: set"
+            " TMPDIR to a folder on a larger disk, or read fewer --columns"
+        )
+    held: tuple[list[Any], list[Any]] = ([], [])
+    counts, dropped, seen, kept = np.zeros(D, int), 0, 0, 0
+    notes = list(table.notes)
+    with tempfile.TemporaryFile() as file:  # the map of it lives on
+        for X in table.runs:
+            X = marked(X, reading)
+            lost = np.isnan(X)
+            place = place_in(table.columns)
+            require_no_infinity(
+                name,
+                X,
+                ~np.isfinite(X) & ~lost,
+                lambda row, j, at=seen, place=place: place(at + row, j),
+            )
+            gone = lost.any(axis=1)
+            counts += lost.sum(axis=0)
+            dropped += int(gone.sum())
+            if not seen:
+                notes += suspects(X[~gone], table.columns)
+            seen += len(X)
+            where = rng.random(len(X))  # below share: validation; below twice that: test
+            X = X[~gone] if gone.any() else X
+            where = where[~gone]
+            held[0].append(X[where < share])
+            held[1].append(X[(share <= where) & (where < 2 * share)])
+            train = X[where >= 2 * share]
+            train = train if n is None else train[: n - kept]
+            kept += len(train)
+            if reading.missing == "drop" or not dropped:
+                train.tofile(file)
+        if dropped and reading.missing == "error":
+            raise ValueError(
+                f"`{name}` must be finite; missing values by column:"
+                f" {missing_counts(counts, table.columns)}, in {dropped} of {N} rows: --missing"
+                " drop leaves out these rows"
+            )
+        if dropped:
+            notes.append(f"{dropped} of {N} rows have missing values: left out")
+        if not kept or not all(map(sum, (map(len, part) for part in held))):
+            raise ValueError(f"`{name}` has too few rows without missing values to split")
+        file.flush()
+        train = np.memmap(file, table.dtype, "r", shape=(kept, D))  # type: ignore[call-overload]
+    notes.append(
+        f"{kept * D * table.dtype.itemsize / 2**30:.2f} GiB of numbers were laid out in {folder}"
+        " for the time of this command"
+    )
+    chain = Chain((Standardise.fit(train, name, table.columns),))
+    done = [forward(chain, np.concatenate(part)) for part in held]
+    (validation, log_det), (test, log_det_test) = done
+    log_dets = {"train": np.empty(0), "validation": log_det, "test": log_det_test}
+    return Dataset(
+        name, train, validation, test, log_dets, chain, lazy=True, notes=tuple(notes),
+        columns=table.columns,
+    )  # fmt: skip
+
+
+def runs_of(X: NDArray[Any], places: list[int]) -> Any:
+    """Yield runs of the rows of a memory-mapped array (N, D), these columns only, as floats.
+
+    >>> [run.tolist() for run in runs_of(np.arange(4).reshape(2, 2), [1])]
+    [[[1.0], [3.0]]]
+    """
+    dtype = np.float32 if X.dtype == np.float32 else np.float64
+    step = max(1, 2**20 // X.shape[1])
+    for start in range(0, len(X), step):
+        yield np.asarray(X[start : start + step][:, places], dtype)
