@@ -79,7 +79,11 @@ def test_the_parser_is_made_from_the_settings(monkeypatch):
     from relgrad_np.cli import arguments
 
     other = {"epochs": OF_RUN["epochs"]._replace(default=7, help="rounds")}
-    monkeypatch.setattr(arguments, "declared", lambda record: OF_RUN | other)
+    monkeypatch.setattr(
+        arguments,
+        "declared",
+        lambda record: OF_RUN | other if record is Settings else declared(record),
+    )
     assert flags()["epochs"].help == "rounds; default 7"
     assert flags_that_differ(flags()) == ["epochs"]
 

@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, sample, demo, verify, info, vectors, check.
+"""The command line: train, evaluate, sample, demo, verify, info, completion, vectors, check.
 
 Exit status: 0 success; 1 an honest negative (a check failed, the fit diverged); 2 unusable input,
 one line on stderr; 130 and 143 for signals.
@@ -51,9 +51,22 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (ValueError, TypeError, OSError, ImportError, np.linalg.LinAlgError) as error:
-        line = " ".join(str(error).split())
-        print(f"{PROGRAM}: error: {line}", file=sys.stderr)
+        print(f"{PROGRAM}: error: {line_of(error)}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(f"{PROGRAM}: error: not enough memory: {line_of(error)}", file=sys.stderr)
+        return 2
+
+
+def line_of(error: Exception) -> str:
+    """Return what an error says, in one line; of a file's the name and what is wrong with it.
+
+    >>> line_of(PermissionError(13, "Permission denied", "runs/my"))
+    'runs/my: Permission denied'
+    """
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def show_note(message: Warning | str, *where: Any, **more: Any) -> None:
@@ -77,11 +90,17 @@ def parser() -> Parser:
     commands = made.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
 
     def command(
-        name: str, run: Callable[[argparse.Namespace], int], text: str
+        name: str, run: Callable[[argparse.Namespace], int], text: str, examples: str = ""
     ) -> argparse.ArgumentParser:
-        one = commands.add_parser(name, help=text, description=text)
+        one = commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog=examples or None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         one.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        one.set_defaults(run=run)
+        one.set_defaults(run=run, parser=one, root=made)
         return one
 
     for register in (register_train, register_use, register_tools, register_oracle):

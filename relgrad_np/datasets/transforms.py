@@ -115,7 +115,8 @@ class DequantiseColumns(Transform):
         Z, step = batch("Z", Z, len(self.step)), np.asarray(self.step)
         offset = np.asarray(self.offset)
         k = np.floor((Z - offset) / np.where(step > 0, step, 1) + 1e-9)
-        return np.where(step > 0, offset + k * step, Z)
+        X: Batch = np.where(step > 0, offset + k * step, Z)
+        return X
 
     def log_det(self, X: Any) -> Batch:
         """Return 0 for each row."""

@@ -7,7 +7,7 @@ The options of `fit` among them are declared in `fitting.options`, the others he
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..core.arguments import one_of
+from ..core.arguments import one_of, whole
 from ..datasets import Reading
 from ..datasets.files.reading import MISSING
 from ..fitting.declared import among, check_settings, declared, optional, setting, shared
@@ -33,7 +33,7 @@ class Settings:
     (3, 3)
     """
 
-    layers: int = setting(3, "number of layers L")
+    layers: int = setting(3, "number of layers L", check=whole)
     activation: str = setting(
         "smooth_leaky_relu", "what acts between the layers", choices=ACTIVATIONS
     )
@@ -115,6 +115,16 @@ class DataSettings:
         return Reading(**vars(self))
 
 
+GROUPS = {  # how help lists the settings of a run
+    "model": ("layers", "activation", "alpha", "beta", "density", "init"),
+    "fit": (
+        *("rule", "learning_rate", "schedule", "warmup", "batch_size", "epochs", "patience"),
+        *("tol", "n_iter_no_change", "average", "fresh_noise", "preset", "seed"),
+    ),
+    "machine": ("dtype", "device", "implementation"),
+}
+
+
 # Chosen on validation rows. On the digits (seed 0) three layers, the Gaussianising start and the
 # recipe end above two layers, the whitening start and a plain step of 0.03. The toys and POWER gain
 # by the natural gradient in deep nets, BSDS300 by depth, leaky_tanh, a base with one scale for the
@@ -169,11 +179,14 @@ def all_rows_at_once(base: Settings) -> Settings:
 def settings_for(data: str, **chosen: Any) -> Settings:
     """Return the defaults for this data set, then the preset's choices, then those in `chosen`.
 
+    None in `chosen` is what was not chosen; "none" stands for None.
+
     >>> settings_for("digits", preset="published").init, settings_for("toy:moons", layers=3).layers
     ('orthogonal', 3)
     """
     base = TOY if data.startswith("toy:") else BY_NAME.get(data, Settings())
-    chosen = {key: value for key, value in chosen.items() if value is not None}
+    given = {key: value for key, value in chosen.items() if value is not None}
+    chosen = {key: None if value == "none" else value for key, value in given.items()}
     if "preset" in chosen:
         preset = PRESETS[one_of("preset", chosen["preset"], PRESETS)]
         base = replace(

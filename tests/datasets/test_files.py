@@ -428,9 +428,7 @@ def test_what_is_no_name(wrong):
 
 @pytest.mark.parametrize("wrong", ["my", "mnist2"])
 def test_unknown_names_list_what_is_known(wrong):
-    with pytest.raises(
-        ValueError, match=r"^unknown data '.*'; .*mnist, .* a file such as my.csv"
-    ):
+    with pytest.raises(ValueError, match=r"^unknown data '.*'; .*mnist, .* a file such as my.csv"):
         load(wrong)
 
 

@@ -29,7 +29,9 @@ def comma(sep=";", header="a,b,c"):
 def with_column(cells, name="d", quote=""):
     lines = text().splitlines()
     cells = [f"{quote}{cell}{quote}" for cell in cells]
-    return "\n".join(f"{line},{cell}" for line, cell in zip(lines, [name, *cells], strict=True)) + "\n"
+    return (
+        "\n".join(f"{line},{cell}" for line, cell in zip(lines, [name, *cells], strict=True)) + "\n"
+    )
 
 
 def with_cell(cell, line=4, column=1):
@@ -137,7 +139,7 @@ RIGHT = {  # file, contents, what is asked for, rows, columns, part of a note
     "parquet": ("a.parquet", lambda: arrow("parquet", FRAME), {}, X, NAMES, ""),
     "parquet with an index": ("a.parquet", lambda: arrow("parquet", FRAME.set_index(pd.Index([*range(3, 14), 1]))), {}, X, NAMES, "an index, left out"),
     "parquet, some columns": ("a.parquet", lambda: arrow("parquet", FRAME.assign(d=WORDS)), {"columns": "b"}, X[:, [1]], ("b",), ""),
-    "parquet, nulls": ("a.parquet", lambda: arrow("parquet", FRAME.mask(FRAME == X[2, 1])), {"missing": "drop"}, np.delete(X, 2, 0), NAMES, "1 of 12"),
+    "parquet, nulls": ("a.parquet", lambda: arrow("parquet", FRAME.mask(FRAME.eq(X[2, 1]))), {"missing": "drop"}, np.delete(X, 2, 0), NAMES, "1 of 12"),
     "feather": ("a.feather", lambda: arrow("feather", FRAME), {}, X, NAMES, ""),
     "hdf5": ("a.h5", lambda: hdf5(X=X, y=np.zeros(N)), {}, X, None, ""),
     "mat": ("a.mat", lambda: mat(X=X, info="text"), {}, X, None, ""),
@@ -161,7 +163,9 @@ def test_read_right(tmp_path, case):
     rows = np.reshape(rows, (-1, found.shape[1]))
     scale = np.abs(rows).max(axis=0)
     order = [np.lexsort((Y / scale).round(9).T) for Y in (found, rows)]
-    np.testing.assert_allclose(found[order[0]], rows[order[1]], rtol=1e-12, atol=1e-12 * scale.max())
+    np.testing.assert_allclose(
+        found[order[0]], rows[order[1]], rtol=1e-12, atol=1e-12 * scale.max()
+    )
     assert note in " ".join(data.notes)
 
 
@@ -207,7 +211,7 @@ REFUSED = {  # file, contents, what is asked for, parts of the line
     "an empty parquet": ("a.parquet", b"", {}, "is not a sound .parquet file"),
     "parquet of dates": ("a.parquet", lambda: arrow("parquet", FRAME.assign(t=pd.to_datetime(DATES))), {}, "column 4 ('t') holds dates, not numbers: --drop 't'"),
     "parquet of categories": ("a.parquet", lambda: arrow("parquet", FRAME.assign(k=pd.Categorical(WORDS), w=WORDS)), {}, "column 4 ('k') holds categories, not numbers (as do 'w')"),
-    "parquet, missing": ("a.parquet", lambda: arrow("parquet", FRAME.mask(FRAME == X[2, 1])), {}, "got nan at row 2, column 'b'; missing values by column: 'b' 1"),
+    "parquet, missing": ("a.parquet", lambda: arrow("parquet", FRAME.mask(FRAME.eq(X[2, 1]))), {}, "got nan at row 2, column 'b'; missing values by column: 'b' 1"),
     "half an hdf5": ("a.h5", lambda: hdf5(X=X)[:900], {}, "is not an HDF5 file"),
     "hdf5 of two tables": ("a.h5", lambda: hdf5(u=X, v=X), {}, "its tables: u (12, 3), v (12, 3)"),
     "half a mat": ("a.mat", lambda: mat(X=X)[:300], {}, "is not a .mat file"),

@@ -1,6 +1,5 @@
 """Which columns of a table are read: those that are asked for, less an index that has no name."""
 
-import difflib
 import re
 from collections import Counter
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.arguments import nearest
 from ..rows import Columns
 from .reading import Reading
 
@@ -71,9 +71,8 @@ def _place(name: str, one: str, columns: Columns, D: int) -> int:
     if columns is None:
         raise ValueError(f"{name} has no column {one}: its {D} columns have numbers, from 0")
     listed = ", ".join(columns[:20]) + ", ..." * (len(columns) > 20)
-    by_case = {other.lower(): other for other in reversed(columns)}
-    near = difflib.get_close_matches(one.lower(), by_case, 1)
-    meant = f"; did you mean {by_case[near[0]]!r}? Its" if near else "; its"
+    near = nearest(one, columns)
+    meant = f"; did you mean {near!r}? Its" if near else "; its"
     raise ValueError(f"{name} has no column {one!r}{meant} columns: {listed}")
 
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..record import Dataset, forward
-from ..rows import LEAST_ROWS
+from ..rows import LEAST_ROWS, Columns
 from ..transforms import Chain, Standardise
 from .arrow import Streamed
-from .missing import marked, missing_counts, place_in, require_no_infinity, suspects
+from .missing import Where, marked, missing_counts, place_in, require_no_infinity, suspects
 from .reading import Reading
 
 HELD_OUT = 10_000  # rows of validation, and of test, at most
@@ -56,13 +56,7 @@ def split_copied(
         for X in table.runs:
             X = marked(X, reading)
             lost = np.isnan(X)
-            place = place_in(table.columns)
-            require_no_infinity(
-                name,
-                X,
-                ~np.isfinite(X) & ~lost,
-                lambda row, j, at=seen, place=place: place(at + row, j),
-            )
+            require_no_infinity(name, X, ~np.isfinite(X) & ~lost, _from_row(seen, table.columns))
             gone = lost.any(axis=1)
             counts += lost.sum(axis=0)
             dropped += int(gone.sum())
@@ -90,7 +84,7 @@ def split_copied(
         if not kept or not all(map(sum, (map(len, part) for part in held))):
             raise ValueError(f"`{name}` has too few rows without missing values to split")
         file.flush()
-        train = np.memmap(file, table.dtype, "r", shape=(kept, D))  # type: ignore[call-overload]
+        train = np.memmap(file, table.dtype, "r", shape=(kept, D))
     notes.append(
         f"{kept * D * table.dtype.itemsize / 2**30:.2f} GiB of numbers were laid out in {folder}"
         " for the time of this command"
@@ -103,6 +97,11 @@ def split_copied(
         name, train, validation, test, log_dets, chain, lazy=True, notes=tuple(notes),
         columns=table.columns,
     )  # fmt: skip
+
+
+def _from_row(first: int, columns: Columns) -> Where:
+    place = place_in(columns)
+    return lambda row, j: place(first + row, j)
 
 
 def runs_of(X: NDArray[Any], places: list[int]) -> Any:

@@ -27,8 +27,12 @@ def settled(name: str, raw: RawTable, reading: Reading) -> RawTable:
     array([[1., 2.]])
     """
     notes = list(raw.notes)
-    parts = [None if part is None else _part(name, part, raw, reading, notes) for part in raw[:3]]
-    return raw._replace(train=parts[0], validation=parts[1], test=parts[2], notes=tuple(notes))
+    train = _part(name, raw.train, raw, reading, notes)
+    validation, test = (
+        None if part is None else _part(name, part, raw, reading, notes)
+        for part in (raw.validation, raw.test)
+    )
+    return RawTable(train, validation, test, raw.columns, tuple(notes), raw.where)
 
 
 def _part(
@@ -69,7 +73,7 @@ def _filled(
 ) -> NDArray[Any]:
     """Return X with the median of its column in each missing cell."""
     X = np.array(X)
-    for j in np.flatnonzero(lost.any(axis=0)):
+    for j in map(int, np.flatnonzero(lost.any(axis=0))):
         rest = X[~lost[:, j], j]
         if not len(rest):
             raise ValueError(f"`{name}` has no value at all in column {column_list([j], columns)}")

@@ -137,17 +137,20 @@ def read_raw(path: Path, reading: Reading, wanted: Columns = None) -> RawTable:
     return read_text(path, reading, wanted)
 
 
-def _columns_of(
-    name: str, raw: RawTable, reading: Reading, wanted: Columns = None
-) -> RawTable:
+def _columns_of(name: str, raw: RawTable, reading: Reading, wanted: Columns = None) -> RawTable:
     """Return an array's columns that are asked for, by their numbers."""
     if (reading.columns or reading.drop or wanted) and raw.train.ndim == 2:
         places = chosen(name, raw.columns, raw.train.shape[1], reading, wanted)
         if places == list(range(raw.train.shape[1])):
             return raw
-        parts = [None if part is None else part[:, places] for part in raw[:3]]
+        validation, test = (
+            None if part is None else part[:, places] for part in (raw.validation, raw.test)
+        )
         return raw._replace(
-            train=parts[0], validation=parts[1], test=parts[2], columns=named(raw.columns, places)
+            train=raw.train[:, places],
+            validation=validation,
+            test=test,
+            columns=named(raw.columns, places),
         )
     return raw
 
