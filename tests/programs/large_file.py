@@ -1,9 +1,11 @@
-"""Train on a memory-mapped float32 file larger than what the run may keep in memory (Linux).
+"""Train on a float32 file larger than what the run may keep in memory (Linux).
 
     python tests/programs/large_file.py --gib 3
+    python tests/programs/large_file.py --gib 3 --kind parquet
 
-Writes the file, trains one epoch on it by the command line, and watches RssAnon, the memory that
-is the process's own and no mapped file's. Ends with the peak; status 1 at 1 GiB or above.
+Writes the file (a .npy, which is memory-mapped, or a .parquet by row groups), trains one epoch on
+it by the command line, and watches RssAnon, the memory that is the process's own and no mapped
+file's. Ends with the peak; status 1 at 1 GiB or above.
 """
 
 import argparse
@@ -18,14 +20,30 @@ import numpy as np
 LIMIT = 2**30
 
 
-def write(path, gib, D=64):
-    rows = int(gib * 2**30 / (4 * D))
+def parts(rows, D):
+    """Runs of rows that are mixed, in order: from their first row on."""
     rng = np.random.default_rng(0)
     M = rng.standard_normal((D, D)).astype("f4")
-    file = np.lib.format.open_memmap(path, mode="w+", dtype="f4", shape=(rows, D))
     for start in range(0, rows, 2**17):
-        part = file[start : start + 2**17]
-        part[:] = rng.laplace(size=part.shape).astype("f4") @ M
+        size = min(2**17, rows - start)
+        yield start, rng.laplace(size=(size, D)).astype("f4") @ M
+
+
+def write(path, gib, D=64):
+    rows = int(gib * 2**30 / (4 * D))
+    if path.suffix == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet
+
+        schema = pa.schema([(f"x{j}", pa.float32()) for j in range(D)])
+        with pyarrow.parquet.ParquetWriter(path, schema) as file:
+            for _, X in parts(rows, D):
+                columns = [pa.array(np.ascontiguousarray(x)) for x in X.T]
+                file.write_table(pa.Table.from_arrays(columns, schema=schema))
+        return rows
+    file = np.lib.format.open_memmap(path, mode="w+", dtype="f4", shape=(rows, D))
+    for start, X in parts(rows, D):
+        file[start : start + len(X)] = X
     file.flush()
     return rows
 
@@ -41,12 +59,20 @@ def anonymous(pid):
     return 0
 
 
-def run(gib, report=print):
+def run(gib, kind="npy", report=print):
     with tempfile.TemporaryDirectory() as base:
-        path = Path(base) / "large.npy"
+        path = Path(base) / f"large.{kind}"
         rows = write(path, gib)
         command = [sys.executable, "-m", "relgrad_np", "train", str(path), "--epochs", "1"]
-        command += ["--batch-size", "1000", "--dtype", "float32", "--out", str(Path(base) / "run")]
+        command += [
+            "--no-pictures",
+            "--batch-size",
+            "1000",
+            "--dtype",
+            "float32",
+            "--out",
+            str(Path(base) / "run"),
+        ]
         peak, started = 0, time.monotonic()
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             while process.poll() is None:
@@ -64,4 +90,6 @@ def run(gib, report=print):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gib", type=float, default=3.0)
-    sys.exit(run(parser.parse_args().gib))
+    parser.add_argument("--kind", choices=["npy", "parquet"], default="npy")
+    options = parser.parse_args()
+    sys.exit(run(options.gib, options.kind))
