@@ -1,4 +1,4 @@
-"""The pictures of a run: its learning curve, and its samples beside the data."""
+"""The pictures of a run: its learning curve, samples beside the data, and how well they fit."""
 
 import warnings
 from collections.abc import Callable
@@ -6,15 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.network import forward
 from ..core.objective import log_likelihood
 from ..core.sampling import sample
 from ..datasets import Dataset
 from ..datasets.files.limits import one_line
-from . import plots
+from . import panels, plots
 from .model import in_float64
 from .report import shown, space_of
 from .rows import baseline
 from .training import Run
+
+ROWS = 2000  # of the test rows, at most, that the last two pictures show
 
 
 def draw(
@@ -24,7 +27,7 @@ def draw(
     prefix: str = "",
     say: Callable[[str], None] = warnings.warn,
 ) -> list[Path]:
-    """Draw the learning curve and the samples; returns the files, none without matplotlib.
+    """Draw the pictures of a run; returns the files, none without matplotlib.
 
     A picture that can't be drawn is said, and no reason for the others not to be.
     """
@@ -33,7 +36,7 @@ def draw(
     except ModuleNotFoundError:
         return []
     drawn: list[Path] = []
-    for name, one in (("curve", draw_curve), ("samples", draw_samples)):
+    for name, one in PICTURES.items():
         path = folder / f"{prefix}{name}.png"
         try:
             drawn += one(path, data, run)
@@ -80,3 +83,50 @@ def draw_samples(path: Path, data: Dataset, run: Run, seed: int = 0) -> list[Pat
             shown(data.name),
         )
     return [path]
+
+
+def draw_columns(path: Path, data: Dataset, run: Run, seed: int = 0) -> list[Path]:
+    """Draw the columns that fit worst, six at most, of data and samples; nothing of images."""
+    if data.image_shape is not None:
+        return []
+    model, test = run.model, data.test[:ROWS]
+    layers, rng = in_float64(model.layers), np.random.default_rng(seed)
+    Z, _ = sample(layers, rng, max(len(test), 500), model.activation, model.density)
+    X, S = model.transforms.inverse(test), model.transforms.inverse(Z)
+    S = S[np.isfinite(S).all(axis=1)]
+    which = panels.worst_columns(X, S)
+    names = data.columns or tuple(f"column {j}" for j in range(X.shape[1]))
+    more = f", the {len(which)} of {X.shape[1]} columns that fit worst" * (len(which) < X.shape[1])
+    panels.pairs(
+        path,
+        X[:, which],
+        S[:, which],
+        [names[j] for j in which],
+        f"{shown(data.name)}: held-out data and samples{more}",
+    )
+    return [path]
+
+
+def draw_calibration(path: Path, data: Dataset, run: Run, seed: int = 0) -> list[Path]:
+    """Draw how the latents of held-out rows are distributed, and their log-likelihood."""
+    model, test = run.model, data.test[:ROWS]
+    layers, rng = in_float64(model.layers), np.random.default_rng(seed)
+    latents = forward(layers, test, model.activation).Zs[-1]  # (n, D)
+    base = model.density.sample(rng, (max(200, 100_000 // test.shape[1]), test.shape[1]))
+    panels.calibration(
+        path,
+        panels.integral_transforms(latents, base),
+        log_likelihood(layers, test, model.activation, model.density).per_sample,
+        sample(layers, rng, ROWS, model.activation, model.density)[1],
+        latents,
+        f"{shown(data.name)}: calibration on {len(test)} held-out rows",
+    )
+    return [path]
+
+
+PICTURES: dict[str, Callable[[Path, Dataset, Run], list[Path]]] = {
+    "curve": draw_curve,
+    "samples": draw_samples,
+    "columns": draw_columns,
+    "calibration": draw_calibration,
+}
