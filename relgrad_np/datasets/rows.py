@@ -3,6 +3,7 @@
 Every message names the array, what it must be, and the first row and column where it is not.
 """
 
+import mmap
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -60,6 +61,19 @@ def chunks(N: int, D: int) -> Iterator[tuple[int, slice]]:
     rows = max(1, CHUNK // (8 * D))
     for start in range(0, N, rows):
         yield start, slice(start, min(start + rows, N))
+
+
+def release(X: Any) -> None:
+    """Let go of the pages of a memory-mapped array that is only read; they come back when needed.
+
+    Otherwise all that was ever looked at counts as memory of the process.
+
+    >>> release(np.ones(3))
+    """
+    while isinstance(X, np.ndarray) and not isinstance(X, np.memmap):
+        X = X.base
+    if isinstance(X, np.memmap) and X.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
+        X._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 def refuse(

@@ -236,3 +236,93 @@ def test_refused_in_one_line(tmp_path, case):
     assert line.startswith(f"`{path}`")
     assert "\n" not in line
     assert len(line) < 500
+
+
+# What stays on disk
+
+
+def test_a_large_parquet_is_laid_out_and_split_at_random(tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow")
+    from relgrad_np.datasets.files import arrow, copied
+
+    monkeypatch.setattr(arrow, "RUN", 100)
+    monkeypatch.setattr(copied, "HELD_OUT", 30)
+    rows = np.c_[np.arange(900.0), np.random.default_rng(0).normal(size=(900, 2))]
+    rows[5, 1] = np.nan
+    frame = pd.DataFrame(rows, columns=list("abc"))
+    frame.to_parquet(tmp_path / "a.parquet", row_group_size=250)
+    with pytest.raises(ValueError, match="missing values by column: 'b' 1, in 1 of 900 rows"):
+        load(tmp_path / "a.parquet", lazy_above=100)
+    reading = Reading(missing="drop")
+    data = load(tmp_path / "a.parquet", 3, lazy_above=100, reading=reading)
+    assert data.lazy
+    assert data.columns == ("a", "b", "c")
+    held = [data.transforms.inverse(Z) for Z in (data.validation, data.test)]
+    found = np.concatenate([data.train, *held])
+    expected = np.delete(rows, 5, 0)
+    np.testing.assert_allclose(found[np.argsort(found[:, 0])], expected, atol=1e-9)
+    for part in held:
+        assert 15 < len(part) < 50
+        assert part[:, 0].min() < 250
+        assert part[:, 0].max() > 650  # from all over the file
+    again = load(tmp_path / "a.parquet", 3, lazy_above=100, reading=reading)
+    np.testing.assert_array_equal(again.train, data.train)
+    few = load(tmp_path / "a.parquet", 3, n=50, lazy_above=100, reading=reading)
+    np.testing.assert_array_equal(few.train, data.train[:50])
+    assert len(few.test) == len(data.test)
+    frame.astype("float32").fillna(0).to_parquet(tmp_path / "b.parquet")
+    assert load(tmp_path / "b.parquet", lazy_above=100).train.dtype == np.float32
+    monkeypatch.setattr(copied.shutil, "disk_usage", lambda path: type("", (), {"free": 99}))
+    with pytest.raises(OSError, match="set TMPDIR to a folder on a larger disk"):
+        load(tmp_path / "b.parquet", lazy_above=100)
+
+
+def test_part_of_a_large_npy_is_laid_out_too(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(200, 3)).astype("f4")
+    rows[3, 1] = -9999
+    np.save(tmp_path / "a.npy", rows)
+    reading = Reading(drop="0", missing_marks="-9999", missing="drop")
+    data = load(tmp_path / "a.npy", lazy_above=100, reading=reading)
+    assert data.lazy
+    assert data.columns == ("1", "2")
+    assert data.train.dtype == np.float32
+    assert sum(map(len, data[1:4])) == 199
+    for more, text in (({"missing": "median"}, "too large for --missing median"), ({"dequantise": True}, "too large for --deq")):  # fmt: skip
+        with pytest.raises(ValueError, match=text):
+            load(tmp_path / "a.npy", lazy_above=100, reading=Reading(**more))
+
+
+# Discrete columns
+
+
+def test_discrete_columns_get_noise_as_wide_as_their_step():
+    rng = np.random.default_rng(0)
+    rows = np.c_[rng.integers(0, 9, 400), rng.integers(0, 9, 400) * 0.5 + 3, rng.normal(size=400)]
+    data = load(rows, reading=Reading(dequantise=True))
+    first, standardise = data.transforms.transforms
+    assert first.step == (1.0, 0.5, 0.0)
+    assert "columns 0, 1" in " ".join(data.notes)
+    assert len(np.unique(data.train[:, 0])) == len(data.train)
+    order = load(rows)  # split alike, without noise
+    for part in ("train", "validation", "test"):
+        back = data.transforms.inverse(getattr(data, part))
+        plain = order.transforms.inverse(getattr(order, part))
+        np.testing.assert_allclose(back, plain, atol=1e-12)
+    np.testing.assert_allclose(data.log_det["test"], -np.log(standardise.std).sum())
+    noise = standardise.inverse(data.train) - back_of(data)
+    assert noise.min() > -1e-9
+    np.testing.assert_allclose(noise[:, :2].max(axis=0), first.step[:2], rtol=0.02)
+
+
+def back_of(data):
+    return data.transforms.inverse(data.train)
+
+
+def test_values_that_only_lie_far_out_are_no_marks():
+    from relgrad_np.datasets.files.missing import suspects
+
+    x = np.random.default_rng(0).standard_cauchy(size=(500, 1))
+    assert suspects(x, None) == []
+    assert suspects(np.r_[x.clip(-5, 5), [[999.0]]], None) == []  # once
+    assert suspects(np.r_[np.arange(1000.0)[:, None], [[999.0]]], None) == []  # not far
+    assert "9.96921e+36 2 times" in suspects(np.r_[x, np.full((2, 1), 9.96921e36)], None)[0]

@@ -15,6 +15,7 @@ from .packed import needs
 from .reading import Reading
 
 RUN = 2**20  # numbers of a run of rows that is read at a time
+BUFFER = 2**20  # bytes of a column that are read ahead
 
 
 class Streamed(NamedTuple):
@@ -61,7 +62,7 @@ def stream_arrow(path: Path, reading: Reading, wanted: Columns = None) -> Stream
         if suffix in (".parquet", ".pq"):
             import pyarrow.parquet
 
-            file = pyarrow.parquet.ParquetFile(path, memory_map=True, pre_buffer=False)
+            file = pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER)
             schema, N = file.schema_arrow, file.metadata.num_rows
         else:
             import pyarrow.feather

@@ -37,7 +37,7 @@ def read_mat(path: Path) -> RawTable:
         }
         names, others = _selected(path, tables)
         found = scipy.io.loadmat(path, variable_names=names)
-    except (*BROKEN, IndexError) as error:
+    except Exception as error:  # SciPy raises many kinds where a file is damaged
         line = one_line(error)
         raise ValueError(
             line if line.startswith("`") else f"`{path}` is not a .mat file: {line}"

@@ -92,7 +92,8 @@ def _frame(pd: Any, path: Path, found: Dialect, used: list[int]) -> Any:
     """Return the cells as pandas reads them: numbers, or texts where it finds anything else."""
     with unpacked(path) as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what it warns of is looked at
-        text = io.TextIOWrapper(stream, found.encoding, newline="")
+        odd = "replace" if found.encoding == "cp1252" else "strict"  # its last resort: no number
+        text = io.TextIOWrapper(stream, found.encoding, odd, newline="")
         for _ in range(found.lead):
             text.readline()
         return pd.read_csv(
