@@ -93,12 +93,12 @@ def arrow(X):
         import pyarrow.parquet
     except ModuleNotFoundError:
         return {}
-    table, found = pa.table({f"x{j}": x for j, x in enumerate(np.ascontiguousarray(X.T))}), {}
+    table, files = pa.table({f"x{j}": x for j, x in enumerate(np.ascontiguousarray(X.T))}), {}
     for kind, write in (("parquet", pa.parquet.write_table), ("feather", pa.feather.write_feather)):
         stream = io.BytesIO()
         write(table, stream)
-        found[kind] = stream.getvalue()
-    return found
+        files[kind] = stream.getvalue()
+    return files
 
 
 def seeds(proof):
