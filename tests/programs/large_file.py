@@ -5,7 +5,8 @@
 
 Writes the file (a .npy, which is memory-mapped, or a .parquet by row groups), trains one epoch on
 it by the command line, and watches RssAnon, the memory that is the process's own and no mapped
-file's, and VmRSS, all of it. Ends with the peaks; status 1 at 1 GiB or 1.4 GiB or above.
+file's, and VmRSS, in which the pages of a mapped file count that the system may take back at any
+time. Ends with the peaks; status 1 if RssAnon is 1 GiB or above.
 """
 
 import argparse
@@ -17,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-LIMITS = {"RssAnon": 2**30, "VmRSS": int(1.4 * 2**30)}
+LIMIT = 2**30
+KINDS = ("RssAnon", "VmRSS")
 
 
 def parts(rows, D):
@@ -27,7 +29,7 @@ def parts(rows, D):
     for start in range(0, rows, 2**17):
         size = min(2**17, rows - start)
         Z = rng.standard_normal((size, D), "f4")
-        yield start, (Z + np.abs(Z)) @ M
+        yield start, (Z + 0.3 * np.abs(Z)) @ M
 
 
 def write(path, gib, D=64):
@@ -55,7 +57,7 @@ def memory(pid):
         lines = [line.split(":") for line in Path(f"/proc/{pid}/status").read_text().splitlines()]
     except (FileNotFoundError, ProcessLookupError):
         return {}
-    return {key: int(rest.split()[0]) * 1024 for key, rest in lines if key in LIMITS}
+    return {key: int(rest.split()[0]) * 1024 for key, rest in lines if key in KINDS}
 
 
 def run(gib, kind="npy", report=print):
@@ -72,7 +74,7 @@ def run(gib, kind="npy", report=print):
             "--out",
             str(Path(base) / "run"),
         ]
-        peak, started = dict.fromkeys(LIMITS, 0), time.monotonic()
+        peak, started = dict.fromkeys(KINDS, 0), time.monotonic()
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             while process.poll() is None:
                 for key, held in memory(process.pid).items():
@@ -85,7 +87,7 @@ def run(gib, kind="npy", report=print):
             f"{path.stat().st_size / 2**30:.2f} GiB, {rows} rows: peak {held}, status"
             f" {process.returncode}, {time.monotonic() - started:.0f} s"
         )
-        return process.returncode != 0 or any(peak[key] >= LIMITS[key] for key in LIMITS)
+        return process.returncode != 0 or peak["RssAnon"] >= LIMIT
 
 
 if __name__ == "__main__":
