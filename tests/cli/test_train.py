@@ -18,7 +18,7 @@ def test_train_writes_a_run_folder_that_can_be_used(capsys, tmp_path):
     for text in ("Gaussian of the same training rows", "bits/dim", "in data space", "next, to"):
         assert text in out
     files = {path.name for path in folder.iterdir()}
-    pictures = {"curve.png", "samples.png"}
+    pictures = {"curve.png", "samples.png", "calibration.png"}
     others = {".lock", "checkpoints", "config.json", "history.jsonl", "report.json", "model.npz"}
     assert files == pictures | others
     history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
@@ -48,7 +48,7 @@ def test_newton_takes_the_settings_of_all_rows_at_once(capsys, tmp_path):
     train = [entry["train"] for entry in history]
     assert train == sorted(train)
     assert json.loads((out / "report.json").read_text())["best_epoch"] == len(history) - 20
-    for more, name in ((["--fresh-noise"], "--fresh-noise"), (["--batch-size", "7"], "--batch-size"),
+    for more, name in ((["--fresh-noise"], "--fresh-noise"), (["--batch-size", "7"], "batch_size"),
                        (["--distributed"], "--distributed")):  # fmt: skip
         again = ["train", "toy:moons", *FEW, "--rule", "newton", *more, "--out", tmp_path / "x"]
         if name == "--distributed":

@@ -208,7 +208,7 @@ REFUSED = {  # file, contents, what is asked for, parts of the line
     "half a gzip": ("a.csv.gz", gzip.compress(text().encode())[:-12], {}, "is not a sound .gz file, or is cut short"),
     "no gzip at all": ("a.csv.gz", text(), {}, "is not a sound .gz file"),
     "half a parquet": ("a.parquet", lambda: arrow("parquet", FRAME)[:-20], {}, "is not a sound .parquet file, or is cut short"),
-    "an empty parquet": ("a.parquet", b"", {}, "is not a sound .parquet file"),
+    "an empty parquet": ("a.parquet", lambda: arrow("parquet", FRAME)[:0], {}, "is not a sound .parquet file"),
     "parquet of dates": ("a.parquet", lambda: arrow("parquet", FRAME.assign(t=pd.to_datetime(DATES))), {}, "column 4 ('t') holds dates, not numbers: --drop 't'"),
     "parquet of categories": ("a.parquet", lambda: arrow("parquet", FRAME.assign(k=pd.Categorical(WORDS), w=WORDS)), {}, "column 4 ('k') holds categories, not numbers (as do 'w')"),
     "parquet, missing": ("a.parquet", lambda: arrow("parquet", FRAME.mask(FRAME.eq(X[2, 1]))), {}, "got nan at row 2, column 'b'; missing values by column: 'b' 1"),
