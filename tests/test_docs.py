@@ -125,7 +125,14 @@ def missing(text):
     return found
 
 
-BESIDE = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SUPPORT.md")
+BESIDE = (
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SUPPORT.md",
+    "SECURITY.md",
+)
 
 
 @pytest.mark.parametrize("page", [*PAGES, *(f"../{name}" for name in BESIDE)])

@@ -1,6 +1,5 @@
 """Mistakes planted in NumPy, torch and JAX candidates: each detected, and called by its name."""
 
-import itertools
 import random
 from typing import Any
 
@@ -10,6 +9,7 @@ from relgrad_np.oracle import Candidate, check, mistakes
 from relgrad_np.oracle.diagnosis.outcome import EPS, Outcome
 from relgrad_np.oracle.mistakes import formulas
 from relgrad_np.oracle.truths.records import Case, Problem, Suite
+from relgrad_np.oracle.truths.stages import STAGES
 
 
 def numpy_candidate(lines: Any = None, only: int | None = None) -> Candidate:
@@ -81,28 +81,28 @@ def catalogue_table(library: str, dtype: str, suite: Suite) -> list[tuple[str, b
 
 def distinguishable(suite: Suite, eps: float = 2.0**-23) -> list[tuple[str, str]]:
     """Pairs of mistakes that no case tells apart, by 100 times what float32 may err."""
-    made: dict[str, list[dict[str, Any]]] = {}
+    rows = []
     with np.errstate(all="ignore"):
-        for name, mistake in mistakes.items():
-            made[name] = [formulas.run(case.problem, mistake.lines) for case in suite.cases]
-    return [
-        (one, two)
-        for one, two in itertools.combinations(mistakes, 2)
-        if not any(
-            _differ(a, b, case, eps)
-            for a, b, case in zip(made[one], made[two], suite.cases, strict=True)
-        )
-    ]
+        for mistake in mistakes.values():
+            made = ((c, formulas.run(c.problem, mistake.lines)) for c in suite.cases)
+            rows.append(np.concatenate([_in_units(case, found, eps) for case, found in made]))
+    table, names = np.array(rows), list(mistakes)  # (mistakes, entries)
+    same = []
+    for i, row in enumerate(table):
+        finite = np.isfinite(table[i + 1 :]) == np.isfinite(row)
+        gap = np.abs(table[i + 1 :] - row)
+        near = finite & ~(np.isfinite(gap) & (gap > 1))
+        same += [(names[i], names[i + 1 + j]) for j in np.flatnonzero(near.all(axis=1))]
+    return same
 
 
-def _differ(a: dict[str, Any], b: dict[str, Any], case: Case, eps: float) -> bool:
+def _in_units(case: Case, found: dict[str, Any], eps: float) -> Any:
+    """All entries of a case, in units of 100 times what each array may err."""
+    parts = []
     for name, tolerance in case.tolerances.items():
-        finite = np.isfinite(a[name]) == np.isfinite(b[name])
-        with np.errstate(all="ignore"):
-            apart = np.max(np.abs(np.where(np.isfinite(a[name] - b[name]), a[name] - b[name], 0)))
-        if not np.all(finite) or apart > 100 * tolerance.allowed(eps):
-            return True
-    return False
+        allowed = 100 * tolerance.allowed(eps)
+        parts.append(np.ravel(found[name]) / (allowed or np.finfo(float).tiny))
+    return np.concatenate(parts)
 
 
 def pairs(count: int, seed: int = 0) -> list[tuple[str, str]]:
@@ -175,10 +175,14 @@ def hidden_at(name: str, problems: list[Easy]) -> tuple[str, ...]:
 
     What changes nothing at all in them, whose |y| is moderate, is hidden there.
     """
+    # the exponential step and the way back show only what is wrong in their own lines, or before
+    needed = set(STAGES) - {"W_exp", "b_exp", "X_back"}
+    needed |= {"W_exp", "b_exp"} if "exp" in mistakes[name].lines else set()
+    needed |= {"X_back"} if {"unline", "X_back"} & set(mistakes[name].lines) else set()
 
     def same(problem: Problem, right: dict[str, Any]) -> bool:
-        wrong = formulas.run(problem, mistakes[name].lines)
-        return all(np.allclose(wrong[k], right[k], 1e-9, 1e-9) for k in right)
+        wrong = formulas.run(problem, mistakes[name].lines, wanted=needed)
+        return all(np.allclose(wrong[k], right[k], 1e-9, 1e-9) for k in wrong)
 
     with np.errstate(all="ignore"):
         kinds = tuple(kind for kind in problems[0] if all(same(*p[kind]) for p in problems))

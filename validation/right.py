@@ -113,11 +113,13 @@ def alarms(
 ) -> tuple[int, int, int, float, list[str]]:
     """Cases judged, arrays checked, false alarms, worst error of what is allowed, and which.
 
-    A verdict other than a pass is an alarm, whatever the arrays.
+    A verdict other than a pass is an alarm, whatever the arrays; so is anything that is said of a
+    right candidate: an error, a relation, a convention, a note.
     """
     report = check(candidates()[name](), suite, dtype=dtype, twice=twice)
     checked = [entry for entry in report.entries if entry.checked]
     wrong = [f"{entry.case} {entry.name}" for entry in checked if entry.wrong]
     wrong += [] if report.passed else [report.verdict]
+    wrong += [*map(str, report.claims), *report.notes]
     worst = max((entry.units for entry in checked), default=0.0)
     return len({entry.case for entry in checked}), len(checked), len(wrong), worst, wrong

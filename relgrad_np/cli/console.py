@@ -20,6 +20,22 @@ def note(text: str) -> None:
     print(f"{PROGRAM}: note: {text}", file=sys.stderr)
 
 
+def one_line(error: BaseException) -> str:
+    """Return what an error says, in one line; what it is called, if it says nothing.
+
+    Of a file: its name, and what is wrong with it.
+
+    >>> one_line(OSError(28, "No space", "runs/my")), one_line(MemoryError())
+    ('runs/my: No space', 'not enough memory')
+    """
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return f"not enough memory: {text}" if text else "not enough memory"
+    return text or type(error).__name__
+
+
 def rich_console(stream: Any) -> Any:
     """Return rich's console for a stream that is a terminal; None elsewhere, or without rich.
 

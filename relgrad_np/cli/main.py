@@ -15,16 +15,19 @@ from typing import Any
 import numpy as np
 
 from ..core.version import __version__
+from ..datasets.memory import require_reserve
 from ..fitting.records import FitDivergedError
 from ..oracle.commands import register as register_oracle
 from .arguments import Parser
-from .console import PROGRAM, SIGNALS, end
+from .console import PROGRAM, SIGNALS, end, one_line
 from .tools import register as register_tools
 from .train import register as register_train
 from .use import register as register_use
 
 STATUS = """exit status: 0 success; 1 a check failed or the fit diverged; 2 unusable input;
 130, 143: stopped by a signal, with a checkpoint to go on from (train --resume)"""
+
+UNUSABLE = (ValueError, TypeError, OSError, ImportError, MemoryError, np.linalg.LinAlgError)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = show_note
+            require_reserve()
             return int(options.run(options))
     except FitDivergedError as error:
         print(f"{PROGRAM}: the fit diverged: {error}", file=sys.stderr)
@@ -50,23 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except (ValueError, TypeError, OSError, ImportError, np.linalg.LinAlgError) as error:
-        print(f"{PROGRAM}: error: {line_of(error)}", file=sys.stderr)
+    except UNUSABLE as error:
+        print(f"{PROGRAM}: error: {one_line(error)}", file=sys.stderr)
         return 2
-    except MemoryError as error:
-        print(f"{PROGRAM}: error: not enough memory: {line_of(error)}", file=sys.stderr)
-        return 2
-
-
-def line_of(error: Exception) -> str:
-    """Return what an error says, in one line; of a file's the name and what is wrong with it.
-
-    >>> line_of(PermissionError(13, "Permission denied", "runs/my"))
-    'runs/my: Permission denied'
-    """
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def show_note(message: Warning | str, *where: Any, **more: Any) -> None:

@@ -12,6 +12,7 @@ from ..datasets import NAMES, STANDARD, Dataset
 from ..distributed.keepers import SilentKeeper
 from ..distributed.ranks import Ranks
 from ..distributed.together import fit, together, world
+from ..distributed.waiting import SECONDS
 from ..fitting.records import Epoch, FitDivergedError
 from ..fitting.snapshots import Snapshot
 from ..rules.base import State
@@ -85,15 +86,23 @@ def register(command: Command) -> None:
     group.add_argument(
         "--exchange", metavar="NAME", help="what the ranks send: auto, factors, products, sums"
     )
+    group.add_argument(
+        "--watchdog",
+        metavar="S",
+        type=int,
+        help=f"end the job if a rank is missing for S seconds; default {SECONDS:g}, 0 for never",
+    )
 
 
 def run_train(options: argparse.Namespace) -> int:
     """Train alone, or as one of the ranks that mpiexec started."""
     if not options.distributed:
-        if options.exchange is not None:
-            raise ValueError("`--exchange` is for --distributed")
+        for name in ("exchange", "watchdog"):
+            if getattr(options, name) is not None:
+                raise ValueError(f"`--{name}` is for --distributed")
         return train_on(options)
-    ranks = world(exchange=options.exchange or "auto")
+    seconds = SECONDS if options.watchdog is None else options.watchdog or None
+    ranks = world(exchange=options.exchange or "auto", watchdog=seconds)
     if ranks.rank > 0:  # only rank 0 speaks; an error that ends the job is printed all the same
         sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     return train_on(options, comm=ranks)
@@ -108,6 +117,7 @@ def train_on(options: argparse.Namespace, comm: Ranks | None = None) -> int:
     for text in prepared.notes:
         note(text)
     if comm is not None:
+        note(comm.processes())
         same = ("version", "fingerprint", "settings")
         comm.agreement.require_same({key: str(job.config[key]) for key in same})
         prepared = prepared._replace(start=comm.agreement.share(prepared.start))
@@ -122,8 +132,16 @@ def train_on(options: argparse.Namespace, comm: Ranks | None = None) -> int:
     if not options.json:
         show_pairs([*outline(job.data, job.settings, prepared), ("folder", str(folder))])
     with run_folder.locked(folder):
-        status = train_in(folder, job, prepared, options, comm)
-    return status if comm is None else int(comm.agreement.share(status))
+        try:
+            status, run = train_in(folder, job, prepared, options, comm)
+        except Exception:
+            if not options.resume:  # nobody needs a run that has no checkpoint yet
+                run_folder.discard(folder)
+            raise
+    status = status if comm is None else int(comm.agreement.share(status))
+    if run is not None:
+        show(folder, job.data, run, options)  # which takes seconds: no other rank waits for it
+    return status
 
 
 def follow(prepared: Prepared, comm: Ranks) -> int:
@@ -137,8 +155,11 @@ def follow(prepared: Prepared, comm: Ranks) -> int:
 
 def train_in(
     folder: Path, job: Job, prepared: Prepared, options: argparse.Namespace, comm: Ranks | None
-) -> int:
-    """Train in a locked run folder, from its newest checkpoint if it has one."""
+) -> tuple[int, Run | None]:
+    """Train in a locked run folder, from its newest checkpoint if it has one.
+
+    Returns the exit status, and the run if it has come to its end.
+    """
     writer = CheckpointWriter(
         folder / "checkpoints",
         job.config["run"],
@@ -180,9 +201,9 @@ def train_in(
             f"{PROGRAM} train --resume --out {shlex.quote(str(folder))}",
             file=sys.stderr,
         )
-        return 128 + stop
-    finish(folder, job.data, run, options)
-    return 0
+        return 128 + stop, None
+    finish(folder, run, options.json)
+    return 0, run
 
 
 def say_time(say: Callable[[str], None], epochs: int | None) -> Callable[[Epoch, State], None]:
@@ -219,7 +240,7 @@ def last_checkpoint(folder: Path, writer: CheckpointWriter, resume: bool) -> Sna
         note(f"{text}; going on from the one before")
     if resume and snapshot is None:
         history = folder / "history.jsonl"
-        if (folder / "model.npz").exists() or (history.exists() and history.read_text()):
+        if (folder / "model.npz").exists() or (history.exists() and history.stat().st_size):
             raise ValueError(
                 f"the checkpoints of {str(folder)!r} are gone, and the run has been further than "
                 "its start: begin another one"
@@ -228,19 +249,24 @@ def last_checkpoint(folder: Path, writer: CheckpointWriter, resume: bool) -> Sna
     return snapshot
 
 
-def finish(folder: Path, data: Dataset, run: Run, options: argparse.Namespace) -> None:
-    """Write the model and the report, print the report, draw, and say what may be next."""
+def finish(folder: Path, run: Run, as_json: bool) -> None:
+    """Write the model and the report, and print the report."""
     run_folder.finish(folder, run)
-    if options.json:
+    if as_json:
         print(run_folder.strict_json({**run.report._asdict(), "folder": str(folder)}))
     else:
         print(run.report.text())
+
+
+def show(folder: Path, data: Dataset, run: Run, options: argparse.Namespace) -> None:
+    """Draw the pictures of a run that has been written, and say what may be next."""
     pictures = draw(folder, data, run, say=note) if options.pictures else []
-    if not options.json:
-        names = ", ".join(path.name for path in pictures)
-        print(f"written: {folder}" + (f", with pictures {names}" if names else ""))
-        quoted = shlex.quote(str(folder))
-        show_next(
-            ("score other rows", f"{PROGRAM} evaluate {quoted} FILE --scores scores.csv"),
-            ("draw new rows", f"{PROGRAM} sample {quoted} -n 1000 --out new.csv"),
-        )
+    if options.json:
+        return
+    names = ", ".join(path.name for path in pictures)
+    print(f"written: {folder}" + (f", with pictures {names}" if names else ""))
+    quoted = shlex.quote(str(folder))
+    show_next(
+        ("score other rows", f"{PROGRAM} evaluate {quoted} FILE --scores scores.csv"),
+        ("draw new rows", f"{PROGRAM} sample {quoted} -n 1000 --out new.csv"),
+    )

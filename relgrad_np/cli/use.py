@@ -13,6 +13,7 @@ import numpy as np
 from ..core.sampling import sample
 from ..datasets import NAMES, STANDARD
 from ..datasets import load as load_data
+from ..datasets.memory import require_memory
 from ..runs.evaluation import Evaluation, evaluate_file, evaluate_own, evaluate_set
 from ..runs.folder import read_config, strict_json
 from ..runs.model import Model, in_float64, load
@@ -110,8 +111,13 @@ def run_sample(options: argparse.Namespace) -> int:
     config = read_config(options.folder)
     model = model_in(options.folder, config, options)
     require_new(options.out)
-    D = model.layers[0].b.shape[0]
+    D, L = model.layers[0].b.shape[0], len(model.layers)
     require_room(options.out, options.n, D)
+    require_memory(  # Zs and Ys of the pass back, and what solves for them, of a part
+        8.0 * min(options.n, part_of(D)) * D * (4 * L + 8),
+        f"`-n` {options.n} rows of {D} columns, of which {part_of(D)} are drawn at a time,",
+        "draw fewer",
+    )
     columns = tuple(model.config.get("columns") or (f"x{j}" for j in range(D)))
     drawn = draws(model, options.n, np.random.default_rng(options.seed))
     write_rows(options.out, drawn, columns)
@@ -122,11 +128,20 @@ def run_sample(options: argparse.Namespace) -> int:
 def draws(model: Model, n: int, rng: np.random.Generator) -> Iterator[Any]:
     """Yield n rows of data space, in parts that need little memory."""
     layers = in_float64(model.layers)
-    part = max(1, PART // layers[0].b.shape[0])
+    part = part_of(layers[0].b.shape[0])
     for start in range(0, n, part):
         size = min(part, n - start)
         Z, _ = sample(layers, rng, size, model.activation, model.density)
         yield model.transforms.inverse(Z)
+
+
+def part_of(D: int) -> int:
+    """Return how many rows of D columns are drawn at a time.
+
+    >>> part_of(1024)
+    1024
+    """
+    return max(1, PART // D)
 
 
 def require_room(path: Path, n: int, D: int) -> None:

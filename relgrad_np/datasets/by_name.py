@@ -26,6 +26,7 @@ def load(
     *,
     lazy_above: int = LAZY_ABOVE,
     reading: Reading | None = None,
+    limit: int | None = None,
 ) -> Dataset:
     """Return a data set: a name, a file of one's own, or an array or DataFrame.
 
@@ -41,10 +42,12 @@ def load(
     array or DataFrame (pandas, polars)
                as a file
 
-    A .npy file (or np.memmap) of more than `lazy_above` bytes is memory-mapped, a .parquet file of
-    as much laid out in a temporary file. Then `lazy` is True, `train` holds its rows as they are,
-    and `transforms.forward(batch)` brings them to model space. `reading` says which columns of a
-    file, array or DataFrame are read, and what becomes of missing values (`Reading`).
+    The rows of a .npy file (or np.memmap) of more than `lazy_above` bytes stay in the file; those
+    of a .parquet file of as much are laid out in a temporary file. Then `lazy` is True, `train` has
+    them as they are there, and `transforms.forward(batch)` brings them to model space. `reading`
+    says which columns of a file, array or DataFrame are read, and what becomes of missing values
+    (`Reading`). `limit`: bytes to which a compressed file of your own may unpack; None: 64 MiB, or
+    100 times the size of the file if that is more.
 
     `n` caps the training rows: the first n after the set's own shuffle are kept. All randomness
     comes from `numpy.random.default_rng(seed)`; moments are those of the training rows.
@@ -65,7 +68,7 @@ def load(
         return own_array(name, rng, n, lazy_above, reading)
     name = os.fspath(name)
     if name not in NAMES and name not in STANDARD and is_own_file(name):
-        return own_file(name, rng, n, lazy_above, reading)
+        return own_file(name, rng, n, lazy_above, reading, limit)
     one_of("data", name, (*NAMES, *STANDARD, "a file such as my.csv"))
     if reading is not None and reading != Reading():
         raise ValueError(f"`reading` is for data of your own; {name!r} is read as published")

@@ -30,10 +30,10 @@ class Dataset(NamedTuple):
     """Three splits (N, D) in model space, with the transforms that brought them there.
 
     `log_det[split]` (N,) is log |d model space / d data| at each row. `levels` and `image_shape`
-    are None unless the rows are images. If `lazy`, `train` is a memory-mapped (N, D) array of the
-    file's own rows and dtype, `transforms.forward(batch)` brings a batch of them to model space,
-    and log_det["train"] is empty. `notes` say what a reader of the results should know; `columns`
-    are the names of the columns, None where they have none.
+    are None unless the rows are images. If `lazy`, `train` is `FileRows` or a memory-mapped array
+    (N, D) of the file's own rows and dtype, `transforms.forward(batch)` brings a batch of them to
+    model space, and log_det["train"] is empty. `notes` say what a reader of the results should
+    know; `columns` are the names of the columns, None where they have none.
 
     >>> from relgrad_np.datasets import load
     >>> load("toy:sine", n=50).train.shape

@@ -3,7 +3,6 @@
 Every message names the array, what it must be, and the first row and column where it is not.
 """
 
-import mmap
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -22,12 +21,14 @@ def table(name: str, X: Any, D: int | None = None) -> NDArray[Any]:
     >>> table("X", [[1, 2]])
     array([[1, 2]])
     """
-    rows: NDArray[Any] = np.asarray(X)  # of a memory-mapped file this is a view
+    # of a memory-mapped file this is a view, and `FileRows` are not read
+    rows: Any = X if getattr(X, "in_file", False) else np.asarray(X)
     if rows.dtype.kind not in "iuf":
         raise ValueError(f"`{name}` must hold real numbers, got {rows.dtype}")
     if rows.ndim != 2 or not rows.size or (D is not None and rows.shape[1] != D):
         raise ValueError(f"`{name}` must have shape (N, {D or 'D'}), N >= 1, got {rows.shape}")
-    return rows
+    found: NDArray[Any] = rows
+    return found
 
 
 def floats(X: NDArray[Any]) -> Batch:
@@ -47,7 +48,7 @@ def batch(name: str, X: Any, D: int | None = None) -> Batch:
     >>> batch("X", [[1, 2]])
     array([[1., 2.]])
     """
-    Y = floats(table(name, X, D))
+    Y = floats(np.asarray(table(name, X, D)))
     refuse(name, Y, ~np.isfinite(Y), "finite")
     return Y
 
@@ -61,19 +62,6 @@ def chunks(N: int, D: int) -> Iterator[tuple[int, slice]]:
     rows = max(1, CHUNK // (8 * D))
     for start in range(0, N, rows):
         yield start, slice(start, min(start + rows, N))
-
-
-def release(X: Any) -> None:
-    """Let go of the pages of a memory-mapped array that is only read; they come back when needed.
-
-    Otherwise all that was ever looked at counts as memory of the process.
-
-    >>> release(np.ones(3))
-    """
-    while isinstance(X, np.ndarray) and not isinstance(X, np.memmap):
-        X = X.base
-    if isinstance(X, np.memmap) and X.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
-        X._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 def refuse(

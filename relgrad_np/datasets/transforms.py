@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..core.arguments import build, generator, number, whole
-from .rows import Batch, Columns, batch, chunks, column_list, floats, refuse, release, table
+from .rows import Batch, Columns, batch, chunks, column_list, floats, refuse, table
 
 
 class Transform(abc.ABC):
@@ -217,7 +217,6 @@ class Standardise(Transform):
                 Y = Y - m
                 squares += (Y**2).sum(axis=0) + shift**2 * (start * n / (start + n))
                 mean = mean + shift * (n / (start + n))
-                release(X)
             std = np.sqrt(squares / N)
         if constant.any():
             listed = column_list(np.flatnonzero(constant), columns)

@@ -2,6 +2,7 @@
 
 Read `ranks` first: it is the team that the loop of `fitting` asks. `agree` compares what the ranks
 have (`facts`) and lets an error on one rank end all, `together` makes a whole function end so.
-`train_step` takes a step together, `exchange` says what that sends and costs, `messages` sends it.
+`train_step` takes a step together, `exchange` says what that sends and costs, `messages` sends it,
+and `waiting` ends the job where a rank does not come.
 `keepers` stops all ranks when one gets a signal.
 """

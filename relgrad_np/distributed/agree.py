@@ -1,6 +1,5 @@
 """How ranks agree outside of a step: they compare what they have, and share their errors."""
 
-import time
 from typing import Any, NoReturn
 
 import numpy as np
@@ -27,11 +26,11 @@ class Agreement:
     """
 
     def __init__(self, messages: Messages) -> None:
-        self.messages, self.comm, self.listening = messages, messages.comm, True
+        self.messages, self.listening = messages, True
 
     def gather(self, value: Any) -> list[Any]:
         """Return the value of each rank; RanksDifferError if one of them has met an error."""
-        answers = self._allgather((None, value))
+        answers = self.messages.objects((None, value))
         _raise_first([error for error, _ in answers])
         return [value for _, value in answers]
 
@@ -51,7 +50,7 @@ class Agreement:
 
         If all ranks have met the same error, each raises its own.
         """
-        lines = [line for line, _ in self._allgather((one_line(error), None))]
+        lines = [line for line, _ in self.messages.objects((one_line(error), None))]
         if len(set(lines)) > 1:
             _raise_first(lines)
         raise error
@@ -85,14 +84,6 @@ class Agreement:
                 f"{what} of rank {rank} is not that of rank 0 at step {state.t}: the ranks have "
                 "drifted apart, or did not start alike"
             )
-
-    def _allgather(self, value: Any) -> list[Any]:
-        """Gather, without keeping a processor busy while others are at work."""
-        arrived, pause = self.comm.Ibarrier(), 1e-5
-        while not arrived.Test():
-            time.sleep(pause)
-            pause = min(0.02, 1.5 * pause)
-        return list(self.comm.allgather(value))
 
 
 def one_line(error: BaseException) -> str:

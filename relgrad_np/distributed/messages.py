@@ -7,6 +7,7 @@ it can read device memory; otherwise they go through the host, as arrays of othe
 """
 
 import os
+import pickle
 import time
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import array_api_compat as compat
 import numpy as np
 
 from ..core.arrays import Array, from_numpy, to_numpy
+from .waiting import SECONDS, Watchdog, end_job
 
 # an MPI that reads device memory sets one of these variables to this value
 CUDA_AWARE = {
@@ -21,7 +23,6 @@ CUDA_AWARE = {
     "MV2_USE_CUDA": "1",  # MVAPICH2-GDR
     "OMPI_MCA_opal_cuda_support": "true",  # Open MPI, set by its mpiexec
 }
-SPINS = 200  # a waiting rank asks MPI so many times before it sleeps
 
 
 class Wait(NamedTuple):
@@ -50,10 +51,14 @@ class Messages:
     `cuda_aware` says whether MPI reads device memory; None asks the environment. `sent` is the
     number of bytes so far. In a gather each rank sends its rows to n - 1 others. In a sum it sends
     each of n - 1 parts twice: as it is, and summed. `waits` is a log if it is set to a list.
+    `seconds`: how long a rank may be missing, see `waiting`.
     """
 
-    def __init__(self, comm: Any, cuda_aware: bool | None = None) -> None:
+    def __init__(
+        self, comm: Any, cuda_aware: bool | None = None, seconds: float | None = SECONDS
+    ) -> None:
         self.comm, self.rank, self.n = comm, int(comm.Get_rank()), int(comm.Get_size())
+        self.watchdog = Watchdog(comm, seconds)
         self.cuda_aware = reads_devices() if cuda_aware is None else cuda_aware
         self.sent = 0
         self.waits: list[Wait] | None = None
@@ -77,6 +82,23 @@ class Messages:
         parts.reshape(-1)[: x.size] = to_numpy(x).reshape(-1)
         self.sent += 2 * (self.n - 1) * size * x.dtype.itemsize
         return PendingSum(self, self.comm.Ialltoall(parts, received), parts, received)
+
+    def objects(self, value: Any) -> list[Any]:
+        """Return the value of each rank, any Python object; the ranks are known to each other.
+
+        An error before the ranks meet is raised. After that, it ends the job: the others have gone
+        on, and don't come back to hear of it.
+        """
+        data = np.frombuffer(pickle.dumps(value), np.uint8)
+        size, sent = np.array([len(data)]), self.sent
+        try:
+            sizes = tuple(map(int, self.gather(size, (1,) * self.n).result(size)))
+            everything = self.gather(data, sizes).result(data)
+            self.sent, ends = sent, np.cumsum(sizes)  # only arrays are counted
+            parts = zip(ends - sizes, ends, strict=True)
+            return [pickle.loads(everything[begin:end].data) for begin, end in parts]
+        except Exception as error:
+            end_job(self.comm, f"rank {self.rank}: {type(error).__name__} in a message: {error}")
 
     def progress(self) -> None:
         """Let MPI make progress: without a thread of its own it moves bytes only when asked."""
@@ -112,13 +134,8 @@ class Pending:
         self.messages.under_way.append(self)
 
     def _wait(self) -> None:
-        began, tries = time.perf_counter(), 0
-        while not self.request.Test():
-            tries += 1
-            if tries < SPINS:
-                os.sched_yield()
-            else:  # there may be more ranks than processors
-                time.sleep(2e-5)
+        began = time.perf_counter()
+        self.messages.watchdog.wait(self.request)
         if self.messages.waits is not None:
             self.messages.waits.append(Wait(self.posted, began, time.perf_counter()))
         self.messages.under_way.remove(self)

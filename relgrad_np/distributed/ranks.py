@@ -5,14 +5,14 @@ then on an error on one rank ends the job: the others wait for its arrays, and c
 """
 
 import os
-import sys
+import platform
 import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
 
-from ..core.arguments import one_of, whole
+from ..core.arguments import number, one_of, whole
 from ..core.arrays import Array, to_numpy
 from ..fitting.snapshots import Keeper, Snapshot
 from ..fitting.team import Counts, Team
@@ -23,6 +23,7 @@ from .facts import shapes, summary, versions
 from .keepers import SharedKeeper
 from .messages import Messages
 from .train_step import train_step
+from .waiting import SECONDS, end_job
 
 
 class Ranks(Team):
@@ -44,6 +45,9 @@ class Ranks(Team):
         The constants of the model; None: those of `exchange.Machine`.
     cuda_aware : bool
         Whether MPI reads CuPy's arrays; None: as the environment says.
+    watchdog : float
+        Seconds for which a rank that does not come is waited for; then the job ends with a line
+        that names it. None: for ever. Take more than your slowest callback or keeper needs.
 
     Raises
     ------
@@ -60,13 +64,16 @@ class Ranks(Team):
         check_every: int = 100,
         machine: Machine | None = None,
         cuda_aware: bool | None = None,
+        watchdog: float | None = SECONDS,
     ) -> None:
         if not hasattr(comm, "Iallgatherv"):
             raise TypeError(f"`comm` must be an mpi4py communicator, got {type(comm).__name__}")
         self.exchange = one_of("exchange", exchange, ("auto", *EXCHANGES))
         self.shards = one_of("shards", shards, ("shared", "own"))
         self.check_every, self.machine = whole("check_every", check_every), machine
-        self.messages = Messages(comm, cuda_aware)
+        if watchdog is not None:
+            number("watchdog", watchdog, 0.0, float("inf"), "positive")
+        self.messages = Messages(comm, cuda_aware, watchdog)
         self.rank, self.n = self.messages.rank, self.messages.n
         self.agreement = Agreement(self.messages)
         self.sizes: Counts = ()  # rows of each rank, if they have rows of their own
@@ -74,6 +81,14 @@ class Ranks(Team):
         self.shared_keeper = SharedKeeper(None, self.rank)
 
     # before the first step
+
+    def processes(self) -> str:
+        """Return which process each rank is; every rank must ask. `mpiexec` names a dead process.
+
+        As "rank 0 is process 4711 on host, rank 1 ...".
+        """
+        mine = f"rank {self.rank} is process {os.getpid()} on {platform.node()}"
+        return ", ".join(self.agreement.gather(mine))
 
     def implementation(self, name: Any) -> str:
         """Return "reference": the only one whose steps can be shared."""
@@ -202,6 +217,7 @@ class Ranks(Team):
         **options: Any,
     ) -> tuple[State, StepInfo]:
         """Take a step together, hear of signals, and compare hashes of the layers now and then."""
+        self.messages.watchdog.place = f"step {state.t + 1}"
         after, info, asked = train_step(
             state,
             X,
@@ -212,6 +228,7 @@ class Ranks(Team):
             **options,
         )
         self.shared_keeper.hear(asked)
+        self.messages.watchdog.place = f"a comparison after step {after.t}"
         if after.t % self.check_every == 0:
             self.agreement.require_same_state(after)
         return after, info
@@ -253,12 +270,9 @@ class Ranks(Team):
         """Print one line and end the job: the others wait for this rank and can't be told."""
         where = traceback.extract_tb(error.__traceback__)[-1:]
         at = f" ({where[0].filename}:{where[0].lineno})" if where else ""
-        line = f"relgrad-np: rank {self.rank}: {type(error).__name__}: {one_line(error)}{at}"
-        print(line, file=sys.__stderr__, flush=True)
+        line = f"rank {self.rank}: {type(error).__name__}: {one_line(error)}{at}"
         code = getattr(error, "code", 1)  # SystemExit has one
-        code = code if isinstance(code, int) and code else 1
-        self.messages.comm.Abort(code)
-        os._exit(code)  # Abort may return before the job has ended
+        end_job(self.messages.comm, line, code if isinstance(code, int) and code else 1)
 
 
 def even(N: int, n: int) -> Counts:

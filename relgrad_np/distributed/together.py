@@ -13,6 +13,16 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class CallbackError(RuntimeError):
+    """A function of the caller's raised on one rank what a fit raises on all of them.
+
+    Such as a callback that fits something itself, by a fit that diverges.
+
+    >>> issubclass(CallbackError, RuntimeError)
+    True
+    """
+
+
 def world(**options: Any) -> Ranks:
     """Return the ranks that mpiexec started; ModuleNotFoundError without mpi4py."""
     try:
@@ -36,11 +46,16 @@ def together(function: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(function)
     def run(*args: P.args, **options: P.kwargs) -> T:
-        comm: Any = options.get("comm")
+        given: dict[str, Any] = options
+        comm = given.get("comm")
         if comm is None:
             return function(*args, **options)
         ranks = comm if isinstance(comm, Ranks) else Ranks(comm)
-        options["comm"] = ranks
+        given["comm"] = ranks
+        if given.get("transform") is not None:
+            given["transform"] = _own(given["transform"])
+        if given.get("callbacks"):
+            given["callbacks"] = tuple(map(_own, given["callbacks"]))
         ranks.agreement.listening = True  # all ranks begin here, whatever has happened before
         try:
             result = function(*args, **options)
@@ -55,6 +70,19 @@ def together(function: Callable[P, T]) -> Callable[P, T]:
         return result
 
     return run
+
+
+def _own(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the caller's function, whose errors are never taken for one that all ranks share."""
+
+    @functools.wraps(function)
+    def call(*args: Any) -> Any:
+        try:
+            return function(*args)
+        except (RanksDifferError, FitDivergedError) as error:
+            raise CallbackError(f"{type(error).__name__}: {error}") from error
+
+    return call
 
 
 fit = together(loop.fit)

@@ -11,12 +11,13 @@ import array_api_compat as compat
 import numpy as np
 
 from ..core.arrays import Array, from_numpy, namespace
+from ..datasets.file_rows import FileRows
 from .options import weighted
 from .team import Counts, Cut, Team
 
 
 class Staged:
-    """Rows (N, D) on the host, NumPy or memory-mapped, whose batches go where `like` is.
+    """Rows (N, D) on the host, NumPy's or left in their file, whose batches go where `like` is.
 
     For data larger than a device's memory. With CuPy a batch is gathered in pinned memory and
     copied on a stream of its own, while the step before it is still at work; two buffers take
@@ -30,7 +31,8 @@ class Staged:
     """
 
     def __init__(self, rows: Any, like: Array) -> None:
-        if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype.kind not in "biuf":
+        on_host = isinstance(rows, (np.ndarray, FileRows))
+        if not on_host or rows.ndim != 2 or rows.dtype.kind not in "biuf":
             what = getattr(rows, "shape", type(rows).__name__)
             raise ValueError(f"`rows` must be a NumPy array (N, D) of numbers, got {what}")
         namespace(like, "like")
@@ -135,6 +137,8 @@ class Feed:
         if isinstance(X, np.ndarray):  # a memory-mapped file is read no further
             whole = X.flags.c_contiguous and X.flags.aligned  # else all of it would be copied
             batch = np.asarray(X).take(rows, axis=0) if whole else np.asarray(X[rows])
+        elif isinstance(X, FileRows):
+            batch = X[rows]
         else:
             xp = compat.array_namespace(X)
             index = xp.asarray(np.asarray(rows, np.int32), device=compat.device(X))

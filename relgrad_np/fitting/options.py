@@ -16,7 +16,6 @@ import numpy as np
 
 from ..core.arguments import nearest, one_of, whole
 from ..core.arrays import Array, to_numpy
-from ..datasets.rows import release
 from ..kernels.choose import TABLE, known
 from ..rules.base import Rule
 from ..rules.by_name import NAMES, NEWTON
@@ -222,4 +221,3 @@ def require_finite(name: str, X: Array) -> None:
             row, column = np.argwhere(~np.isfinite(to_numpy(part)))[0]
             value, row = to_numpy(part)[row, column], start + row
             raise ValueError(f"`{name}` must be finite, got {value} in row {row}, column {column}")
-        release(X)

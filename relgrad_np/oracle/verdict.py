@@ -25,7 +25,7 @@ from .diagnosis.inverse import inverse_note, only_ill_conditioned
 from .diagnosis.outcome import EPS, Outcome, first_wrong
 from .diagnosis.precision import Digits, diagnose
 from .diagnosis.relations import relation
-from .diagnosis.trial import Again, Trial, Trials, converted
+from .diagnosis.trial import Again, Trial, Trials, converted, related
 from .diagnosis.wording import diagnosis, undeclared
 from .mistakes.power import ENOUGH, lacking, share
 from .report import Report
@@ -174,9 +174,9 @@ def judge(
     )  # fmt: skip
     best = trials.best()
     if best is not None:
-        best = best._replace(explanation=full(best.results))
+        best = best._replace(explanation=related(best.explanation, best.results, full))
         return _with_convention(report, best, trials.plain)
-    plain = trials.plain if len(trials.plain.roots) <= 2 else full(results)
+    plain = trials.plain if len(trials.plain.roots) <= 2 else related(trials.plain, results, full)
     if digits is not None and not all(map(_explained, plain.roots)):
         return _imprecise(report, digits, first.where)
     return _with_errors(report, plain)

@@ -86,7 +86,9 @@ class Natural:
     def start(self, layers: Layers) -> Curvature:
         """Return the curvature before the first batch, all 0; ValueError where F is too large."""
         xp, L, D = check(layers), len(layers), layers[0].b.shape[0]
-        P = required_size(L, D, 8 if layers[0].b.dtype == xp.float64 else 4)
+        itemsize = 8 if layers[0].b.dtype == xp.float64 else 4
+        P = required_size(L, D, itemsize)
+        tell_cost(P, itemsize)
         zero = xp.stack([xp.zeros_like(b) for _, b in layers])
         F = xp.zeros((P, P), dtype=zero.dtype, device=zero.device)
         none = xp.asarray(xp.sum(zero))
@@ -142,7 +144,7 @@ class Natural:
 
 
 def required_size(L: int, D: int, itemsize: int) -> int:
-    """Return P; say what a step costs where P is large, and refuse an F of more than 1 GiB.
+    """Return P; ValueError where F has more than 1 GiB.
 
     >>> required_size(32, 6, 8)
     1344
@@ -151,22 +153,30 @@ def required_size(L: int, D: int, itemsize: int) -> int:
     ValueError: `rule` 'natural' needs F of P x P numbers, P = L (D^2 + D) = 270,900: 546.8 GiB, ...
     """
     P = L * D * (D + 1)
-    size = P * P * itemsize
-    cost = f"P = L (D^2 + D) = {P:,}: {size / 2**30:.1f} GiB"
-    if size > LIMIT:
+    if P * P * itemsize > LIMIT:
         raise ValueError(
-            f"`rule` 'natural' needs F of P x P numbers, {cost}, and {LIMIT / 2**30:.0f} GiB is "
-            "allowed; 'recipe', 'group_adam' and 'newton' need none"
+            f"`rule` 'natural' needs F of P x P numbers, {_cost(P, itemsize)}, and "
+            f"{LIMIT / 2**30:.0f} GiB is allowed; 'recipe', 'group_adam' and 'newton' need none"
         )
+    return P
+
+
+def tell_cost(P: int, itemsize: int) -> None:
+    """Say what a step costs where P is large, by a line of `logging`.
+
+    >>> tell_cost(1344, 8)
+    """
     if P > LARGE:
-        seconds = 4 / 3 * P**3 / 2e10
         LOG.warning(
             "relgrad-np: rule 'natural' keeps F of P x P numbers, %s, thrice; a step on P rows "
             "takes about %.0f s on one core",
-            cost,
-            seconds,
+            _cost(P, itemsize),
+            4 / 3 * P**3 / 2e10,
         )
-    return P
+
+
+def _cost(P: int, itemsize: int) -> str:
+    return f"P = L (D^2 + D) = {P:,}: {P * P * itemsize / 2**30:.1f} GiB"
 
 
 def mean_scores(U: Array, Delta: Array, squares: bool = True) -> tuple[Array, Array | None]:

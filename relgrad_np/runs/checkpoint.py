@@ -19,6 +19,7 @@ from ..core.full_rank import FullRank
 from ..core.network import Layer
 from ..core.steps import Factors
 from ..core.tracking import Tracked
+from ..datasets.files.limits import one_line
 from ..fitting.average import Average
 from ..fitting.falls import Best
 from ..fitting.records import Epoch
@@ -30,6 +31,7 @@ from ..rules.recipe import Constants, Record, Seen
 from ..rules.scalar import RunningSize
 from . import store
 from .model import require_kind
+from .writing import own_subfolder
 
 FORMAT = 3
 KEPT = 2  # checkpoints of a run
@@ -109,8 +111,8 @@ def read_snapshot(path: Path, run: str) -> Snapshot:
         check(snapshot.state.layers)
         seen = tuple((float(a), float(b), float(c)) for a, b, c in arrays["seen"])
         return snapshot._replace(seen=seen)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from None
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{type(error).__name__}: {one_line(error)}") from None
 
 
 def newest_snapshot(folder: Path, run: str) -> tuple[Snapshot | None, list[str]]:
@@ -151,7 +153,7 @@ class CheckpointWriter:
         self.seconds, self.steps = seconds, steps
         self.stop: int | None = None
         self.written = time.monotonic()
-        folder.mkdir(exist_ok=True)
+        own_subfolder(folder)
 
     def due(self, t: int, end: bool) -> bool:
         """Say whether a checkpoint should be written after step t, `end` of an epoch or fit."""

@@ -13,6 +13,7 @@ A folder has one writer: it is locked while a run works in it, and the lock dies
 import contextlib
 import json
 import math
+import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -20,11 +21,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from ..datasets.files.opening import read_small
 from ..fitting.records import Epoch
 from .model import save
 from .settings import Settings
-from .store import atomic
 from .training import Run
+from .writing import atomic, claim, new_folder, open_safely, remove_leftovers
 
 
 def create(path: Path, config: dict[str, Any]) -> dict[str, Any]:
@@ -47,21 +49,14 @@ def create(path: Path, config: dict[str, Any]) -> dict[str, Any]:
         raise taken
     config = {**config, "run": secrets.token_hex(8)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.parent / f".{path.name}.{config['run']}.partial"
     try:
-        partial.mkdir()
-    except OSError as error:  # it is the folder that is named, not a name nobody knows
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    try:
-        write_text(partial / "config.json", json.dumps(config, indent=2) + "\n")
-        try:
-            partial.rename(path)
-        except OSError:
-            if path.exists():
-                raise taken from None
-            raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        with new_folder(path) as partial:
+            write_text(partial / "config.json", json.dumps(config, indent=2) + "\n")
+    except OSError as error:
+        if path.exists():
+            raise taken from None
+        # it is the folder that is named, not a name beside it that nobody knows
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
     return config
 
 
@@ -76,7 +71,7 @@ def create_next(path: Path, config: dict[str, Any]) -> tuple[Path, dict[str, Any
     number = 1
     while True:
         one = path if number == 1 else path.with_name(f"{path.name}-{number}")
-        if not one.exists():
+        if not os.path.lexists(one):
             try:
                 return one, create(one, config)
             except FileExistsError:  # another process was faster
@@ -96,6 +91,20 @@ def write_config(path: Path, config: dict[str, Any]) -> None:
     write_text(path / "config.json", json.dumps(config, indent=2) + "\n")
 
 
+def discard(path: Path) -> None:
+    """Remove the folder of a run that has got nowhere: without a checkpoint and without a model.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "run"
+    >>> _ = create(path, {"data": "digits"})
+    >>> discard(path)
+    >>> path.exists()
+    False
+    """
+    if not (path / "model.npz").exists() and not any((path / "checkpoints").glob("step-*.npz")):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """Return the config.json of a run folder; FileNotFoundError, ValueError by name.
 
@@ -104,7 +113,7 @@ def read_config(path: Path) -> dict[str, Any]:
     FileNotFoundError: 'nowhere' is not a run folder: it has no config.json
     """
     try:
-        config = json.loads((path / "config.json").read_text())
+        config = json.loads(read_small(path / "config.json"))
         needed = {"run", "data", "rows", "fingerprint", "settings"}
         if not isinstance(config, dict) or not needed <= config.keys():
             raise ValueError(f"it must hold {', '.join(sorted(needed))}")
@@ -115,7 +124,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(
             f"{str(path)!r} is not a run folder: it has no config.json"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{str(path / 'config.json')!r} can't be read: {error}") from None
     return config
 
@@ -128,18 +137,16 @@ def locked(path: Path) -> Iterator[None]:
     >>> with locked(Path(tempfile.mkdtemp())):
     ...     pass
     """
-    with (path / ".lock").open("w") as file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ModuleNotFoundError:  # no flock on this system
-            pass
-        except BlockingIOError:
-            raise BlockingIOError(
-                f"the run folder {str(path)!r} is in use by another process"
-            ) from None
+    number = open_safely(path / ".lock", os.O_RDWR | os.O_CREAT)
+    try:
+        claim(number)
         yield
+    except BlockingIOError:
+        raise BlockingIOError(
+            f"the run folder {str(path)!r} is in use by another process"
+        ) from None
+    finally:
+        os.close(number)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -192,8 +199,7 @@ def clear_partials(folder: Path) -> None:
     []
     """
     for part in (folder, folder / "checkpoints"):
-        for partial in part.glob(".*.partial"):
-            partial.unlink(missing_ok=True)
+        remove_leftovers(part / "x", ".")
 
 
 def json_line(entry: Epoch) -> str:
@@ -214,7 +220,7 @@ def append_history(path: Path, entry: Epoch) -> None:
     >>> json.loads(path.read_text())["t"]
     10
     """
-    with path.open("a") as file:
+    with open(open_safely(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "a") as file:
         file.write(json_line(entry))
 
 

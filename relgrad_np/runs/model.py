@@ -10,10 +10,12 @@ from ..core.activations import Activation, activation
 from ..core.arrays import check, to_numpy
 from ..core.densities import Density, density
 from ..core.network import Layer, Layers
+from ..datasets.files.limits import one_line
 from ..datasets.transforms import Chain
 from . import store
 
 FORMAT = 1
+LIMIT = 16 * 2**30  # bytes of a model's arrays
 
 
 class Model(NamedTuple):
@@ -65,10 +67,12 @@ def save(path: str | os.PathLike[str], model: Model) -> None:
     store.write(Path(path), header, arrays)
 
 
-def load(path: str | os.PathLike[str]) -> Model:
+def load(path: str | os.PathLike[str], *, limit: int = LIMIT) -> Model:
     """Read a model that `save` wrote, as NumPy arrays.
 
-    FileNotFoundError; ValueError, naming the file, where it is damaged or not such a model.
+    What the file declares is compared with its size, and with `limit` bytes, before anything is
+    read, and its checksum before anything is used. FileNotFoundError; ValueError, naming the file,
+    where it is damaged or not such a model.
 
     >>> import relgrad_np as rg
     >>> rg.load("no such file")
@@ -76,7 +80,7 @@ def load(path: str | os.PathLike[str]) -> Model:
     FileNotFoundError: [Errno 2] No such file or directory: 'no such file'
     """
     try:
-        header, arrays = store.read(Path(path))
+        header, arrays = store.read(Path(path), limit)
         require_kind(header, "model", FORMAT)
         layers = tuple(
             Layer(arrays[f"layer_{k}_W"], arrays[f"layer_{k}_b"]) for k in range(header["layers"])
@@ -89,8 +93,10 @@ def load(path: str | os.PathLike[str]) -> Model:
             Chain.from_list(header["transforms"]),
             header["config"],
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"`{os.fspath(path)}` is not a relgrad_np model: {error}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"`{os.fspath(path)}` is not a relgrad_np model: {one_line(error)}"
+        ) from None
 
 
 def in_float64(layers: Layers) -> Layers:

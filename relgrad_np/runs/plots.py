@@ -5,12 +5,15 @@ Needs matplotlib, imported when a picture is asked for; no display and no global
 
 import math
 import os
+import pathlib
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from .writing import atomic
 
 Path = str | os.PathLike[str]
 Numbers = Sequence[float | None] | NDArray[Any]
@@ -245,22 +248,28 @@ FONTS = (  # with letters beyond those of matplotlib's own font, where they are 
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write a figure to a file; letters that no font here has are boxes, without a warning.
+    """Write a figure, completely or not at all; a link of this name is replaced, not followed.
 
-    >>> import os, tempfile
-    >>> path = os.path.join(tempfile.mkdtemp(), "a.png")
-    >>> save(canvas((2.0, 1.0)), path)
-    >>> os.path.exists(path)
-    True
+    Letters that no font here has are boxes, without a warning.
+
+    >>> import tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "empty.svg"
+    >>> save(canvas((1.0, 1.0)), file)
+    >>> file.read_bytes()[:5]
+    b'<?xml'
     """
     import matplotlib
     from matplotlib import font_manager
 
+    file = pathlib.Path(path)
+    if not file.suffix:
+        file = file.with_name(f"{file.name}.png")
     there = {font.name for font in font_manager.fontManager.ttflist}
     family = [*matplotlib.rcParams["font.sans-serif"], *(name for name in FONTS if name in there)]
     with matplotlib.rc_context({"font.sans-serif": family}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(path)
+        with atomic(file) as stream:
+            figure.savefig(stream, format=file.suffix[1:])
 
 
 def labelled(ax: Any, title: str, x: str, y: str) -> Any:

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from ..datasets import Dataset, gaussian_log_likelihood
-from ..datasets.rows import release
 
 
 def rows_of(data: Dataset, dtype: str, fresh_noise: bool) -> tuple[Any, Any]:
@@ -32,32 +31,8 @@ def rows_of(data: Dataset, dtype: str, fresh_noise: bool) -> tuple[Any, Any]:
         )
         return pixels, lambda rows, rng: data.transforms.forward(rows, rng).astype(dtype)
     if data.lazy:
-        return data.train, Unmapped(data, dtype)
+        return data.train, lambda rows, rng: to_model(data, rows, dtype)
     return data.train.astype(dtype), None
-
-
-AROUND = 2**16  # bytes that the system maps around a row that is read
-KEPT = 2**28  # bytes of a file that may stay mapped
-
-
-class Unmapped:
-    """Brings batches of a lazy set to model space, and now and then lets go of what was mapped.
-
-    >>> from relgrad_np.datasets import load
-    >>> Unmapped(load("toy:rings", n=50), "float32")(np.ones((3, 2)), None).dtype
-    dtype('float32')
-    """
-
-    def __init__(self, data: Dataset, dtype: str) -> None:
-        self.data, self.dtype, self.mapped = data, dtype, 0
-
-    def __call__(self, rows: Any, rng: Any) -> Any:
-        """Return the rows of a batch in model space."""
-        self.mapped += len(rows) * AROUND
-        if self.mapped > KEPT:
-            release(self.data.train)
-            self.mapped = 0
-        return to_model(self.data, rows, self.dtype)
 
 
 def to_model(data: Dataset, rows: Any, dtype: str) -> Any:
@@ -87,7 +62,6 @@ def baseline(data: Dataset, X: Any) -> Any:
         rows = to_model(data, data.train[begin : begin + 2**16], "float64")
         total += rows.sum(axis=0)
         square += rows.T @ rows
-        release(data.train)
     mean = total / N
     K = np.linalg.cholesky(square / N - np.outer(mean, mean))
     return gaussian_log_likelihood(mean + math.sqrt(D) * np.concatenate([K.T, -K.T]), X)

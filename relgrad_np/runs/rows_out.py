@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .store import atomic
+from .writing import atomic
 
 ENDINGS = (".npy", ".csv", ".tsv", ".parquet", ".csv.gz")
 

@@ -23,10 +23,10 @@ from ..fitting.snapshots import Keeper, Snapshot
 from ..fitting.starts import init_layers
 from ..rules.base import Rule, State
 from ..rules.by_name import NEWTON, make_rule
-from ..rules.natural import LIMIT, required_size
 from ..rules.presets import PRESETS
 from .devices import array_on, moved, placed
 from .model import Model
+from .needs import require_room
 from .report import RunReport, judge, shown, space_of
 from .rows import baseline, rows_of, to_model
 from .settings import Settings
@@ -70,6 +70,8 @@ def prepare(settings: Settings, data: Dataset) -> Prepared:
         raise ValueError(
             f"`fresh_noise` needs a rule of minibatches: {NEWTON!r} sees the same rows"
         )
+    rule = rule if rule == NEWTON else make_rule(rule, settings.learning_rate)
+    require_room(settings, rule, data, START_ROWS)
     X, transform = rows_of(data, dtype, settings.fresh_noise)
     if rule == NEWTON and transform is not None:  # a lazy set: all rows at once, now
         X, transform = to_model(data, X, dtype), None
@@ -79,12 +81,10 @@ def prepare(settings: Settings, data: Dataset) -> Prepared:
         first = first.astype(dtype)
         require_full_rank(first, data.columns)
     D, L = first.shape[1], settings.layers
-    if rule == "natural" and (L * D * (D + 1)) ** 2 * np.dtype(dtype).itemsize > LIMIT:
-        required_size(L, D, np.dtype(dtype).itemsize)  # refuses it before anything is written
     like = array_on(settings.device, dtype)
     start = moved(init_layers(rng, D, L, kind=settings.init, X=first, activation=act), like)
     options = settings.of_fit() | {
-        "rule": rule if rule == NEWTON else make_rule(rule, settings.learning_rate),
+        "rule": rule,
         "learning_rate": settings.learning_rate if rule == NEWTON else None,  # else in the rule
         "X": placed(X, like, transform),
         "transform": transform,

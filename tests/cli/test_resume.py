@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import relgrad_np as rg
-from relgrad_np.runs.folder import locked
+from relgrad_np.runs.folder import create, locked
+from relgrad_np.runs.writing import claim
 
 from .commands import run, small_run
 
@@ -170,13 +171,64 @@ def test_what_killed_writers_left_is_removed(capsys, finished):
     left = [folder / ".model.npz.1.partial", folder / "checkpoints" / ".step-1.npz.2.partial"]
     for path in left:
         path.write_bytes(b"half")
+    (folder / ".x.partial").mkdir()
+    (folder / ".x.partial" / "y").write_bytes(b"half")
+    (folder / ".link.partial").symlink_to(folder / "model.npz")
     assert run(capsys, "train", "--resume", "--out", folder)[0] == 0
-    assert not any(path.exists() for path in left)
+    assert not list(folder.rglob(".*.partial"))
+    assert (folder / "model.npz").exists()
+
+
+def test_what_a_killed_train_left_beside_its_folder_is_removed(capsys, tmp_path):
+    (tmp_path / ".run.0123.partial").mkdir()
+    alive = tmp_path / ".run.4567.partial"
+    alive.mkdir()
+    number = os.open(alive, os.O_RDONLY)
+    claim(number)  # as another process that is making it
+    config = create(tmp_path / "run", {})
+    os.close(number)
+    assert {path.name for path in tmp_path.iterdir()} == {"run", alive.name}
+    assert len(config["run"]) == 16
+
+
+def test_links_are_not_followed_where_a_run_writes(capsys, finished, tmp_path):
+    """The mistake: to open the lock with "w", which empties what a link of this name leads to."""
+    victim, elsewhere = tmp_path / "victim", tmp_path / "elsewhere"
+    victim.write_text("precious")
+    elsewhere.mkdir()
+    for name in ("history.jsonl", "curve.png", "model.npz", "report.json"):
+        (finished / name).unlink(missing_ok=True)
+        (finished / name).symlink_to(victim)
+    assert run(capsys, "train", "--resume", "--out", finished)[0] == 0
+    assert not any(path.is_symlink() for path in finished.iterdir())
+    (finished / ".lock").unlink()
+    (finished / ".lock").symlink_to(victim)
+    status, _, err = run(capsys, "train", "--resume", "--out", finished)
+    assert (status, err.count("\n")) == (2, 1)
+    (finished / ".lock").unlink()
+    os.mkfifo(finished / ".lock")  # which would be waited for
+    assert run(capsys, "train", "--resume", "--out", finished)[0] == 2
+    (finished / ".lock").unlink()
+    (finished / "checkpoints").rename(elsewhere / "checkpoints")
+    (finished / "checkpoints").symlink_to(elsewhere / "checkpoints")
+    before = sorted((elsewhere / "checkpoints").iterdir())
+    status, _, err = run(capsys, "train", "--resume", "--out", finished)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "is a link" in err
+    assert sorted((elsewhere / "checkpoints").iterdir()) == before
+    assert victim.read_text() == "precious"
 
 
 @pytest.mark.parametrize(
     "damage",
-    ["{}", "[]", "nonsense", '{"run": 1, "data": 2, "rows": 3, "fingerprint": 4, "settings": []}'],
+    [
+        "{}",
+        "[]",
+        "[" * 100_000,
+        " " * (2**20 + 1),
+        "nonsense",
+        '{"run": 1, "data": 2, "rows": 3, "fingerprint": 4, "settings": []}',
+    ],
 )
 def test_a_damaged_config_is_refused_by_name(capsys, finished, damage):
     folder = finished

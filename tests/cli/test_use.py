@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import relgrad_np as rg
+from relgrad_np.datasets import memory
+from relgrad_np.runs import training
 
-from .commands import run
+from .commands import FEW, run
 
 
 def test_evaluate_and_sample(capsys, tmp_path):
@@ -73,3 +75,42 @@ def test_scores_are_in_the_order_of_the_file(capsys, tmp_path):
     both = np.array([line.split(",") for line in lines], float)
     np.testing.assert_allclose(both, np.stack([log_p, log_p + log_det], axis=1), rtol=1e-12)
     assert json.loads(out)["data_space"] == pytest.approx((log_p + log_det).mean(), rel=1e-12)
+
+
+def test_what_does_not_fit_into_memory_is_refused_before_it_is_begun(
+    capsys, finished, tmp_path, monkeypatch
+):
+    many = ["sample", finished, "-n", 10**15, "--out", tmp_path / "x.npy"]
+    assert "x.npy` would take 16,000,000 GB or more" in run(capsys, *many)[2]
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "available", lambda: 2**20)
+        status, _, err = run(capsys, "sample", finished, "--out", tmp_path / "x.npy", "-n", 10**5)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "`-n` 100000 rows of 2 columns, of which 524288 are drawn at a time, needs about" in err
+    assert "free: draw fewer" in err
+    np.save(tmp_path / "wide.npy", np.random.default_rng(0).normal(size=(400, 300)))
+    new = tmp_path / "new"
+    wide = ["train", tmp_path / "wide.npy", "--out", new, "--layers", "3"]
+    status, _, err = run(capsys, *wide, "--rule", "natural")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "546.8 GiB" in err
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "available", lambda: 2**20)
+        status, _, err = run(capsys, *wide)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "a fit of 320 x 300 numbers by 3 layers needs about" in err
+    assert not new.exists()
+
+
+def test_no_memory_is_one_line_and_leaves_nothing_half_written(capsys, tmp_path, monkeypatch):
+    def fit(*args, **options):
+        raise MemoryError("Unable to allocate 9 GiB")
+
+    monkeypatch.setattr(training, "fit", fit)
+    new = tmp_path / "new"
+    status, _, err = run(capsys, "train", "toy:rings", *FEW, "--out", new)
+    assert (status, err) == (
+        2, "relgrad-np: error: not enough memory: Unable to allocate 9 GiB\n",
+    )  # fmt: skip
+    assert not new.exists()
+    assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,7 @@
 """Data of one's own: every form that people have it in, memory mapping, and what is refused."""
 
+import os
+import stat
 import time
 import tracemalloc
 import zipfile
@@ -11,7 +13,8 @@ import pytest
 
 from relgrad_np import datasets
 from relgrad_np.datasets import Chain, Standardise, load, record, rows, transforms
-from relgrad_np.datasets.files import npz, split
+from relgrad_np.datasets.file_rows import FileRows
+from relgrad_np.datasets.files import limits, npy, opening, split
 
 from ..programs import fuzz_loaders
 
@@ -172,7 +175,7 @@ def test_a_large_file_is_mapped_and_split_by_position(tmp_path, monkeypatch):
     np.save(tmp_path / "my.npy", X)
     data = load(tmp_path / "my.npy", lazy_above=100)
     assert data.lazy
-    assert isinstance(data.train, np.memmap)
+    assert isinstance(data.train, FileRows)
     assert data.train.dtype == np.float32
     np.testing.assert_array_equal(data.train, X[:80])
     expected = Standardise.fit(X[:80].astype(np.float64))
@@ -205,13 +208,12 @@ def test_mapping_copies_no_more_than_a_few_chunks(tmp_path, monkeypatch):
     tracemalloc.stop()
     assert data.lazy
     assert data.train.shape == (80_000, D)
-    assert not data.train.flags.owndata
+    assert isinstance(data.train, FileRows)
     assert peak < 4 * 2**20, peak
     assert sum(part.nbytes for part in (data.validation, data.test)) == 2 * 1000 * D * 8
     (standardise,) = data.transforms.transforms
-    np.testing.assert_allclose(standardise.mean, data.train.mean(axis=0, dtype=np.float64))
-    np.testing.assert_allclose(standardise.std, data.train.std(axis=0, dtype=np.float64))
-    data.train._mmap.close()
+    np.testing.assert_allclose(standardise.mean, data.train[:].mean(axis=0, dtype=np.float64))
+    np.testing.assert_allclose(standardise.std, data.train[:].std(axis=0, dtype=np.float64))
 
 
 def test_moments_are_pooled_over_chunks(monkeypatch):
@@ -355,7 +357,7 @@ NPY = fuzz_loaders.npy(table())
         (lambda p: zip_of(p / "a.npz", {"notes.txt": b""}), "its arrays: none"),
         (lambda p: zip_of(p / "a.npz", {"X.npy": NPY[:-1]}), "a.npz: X.npy` has 1439 bytes of data"),
         (lambda p: zip_of(p / "a.npz", {"X.npy": NPY}, zipfile.ZIP_BZIP2), "not by deflate"),
-        (lambda p: lying_zip(p / "a.npz", 2**32 - 2), "can't unpack to the 4294967294 bytes it declares"),
+        (lambda p: lying_zip(p / "a.npz", 2**32 - 2), "a.npz` unpacks to 4294967294 bytes, more than 67108864: give more"),
         (
             lambda p: zip_of(p / "a.npz", {"x_train.npy": NPY, "x_test.npy": fuzz_loaders.npy(np.eye(12))}),
             "a.npz` has 3 columns in x_train but 12 in its x_test",
@@ -378,10 +380,80 @@ def test_a_checksum_is_compared(tmp_path):
         load(tmp_path / "a.npz")
 
 
-def test_a_member_beyond_the_limit_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(npz, "ARRAY_LIMIT", 1000)
-    with pytest.raises(ValueError, match="it unpacks to 1568 bytes, more than 1000"):
-        load(zip_of(tmp_path / "a.npz", {"X.npy": NPY}))
+def test_a_file_that_unpacks_to_too_much_is_not_unpacked(tmp_path, monkeypatch):
+    small = zip_of(tmp_path / "a.npz", {"X.npy": fuzz_loaders.npy(np.round(table()))})
+    stored = zip_of(tmp_path / "b.npz", {"X.npy": NPY}, zipfile.ZIP_STORED)
+    monkeypatch.setattr(limits, "FREE", 1000)
+    monkeypatch.setattr(limits, "RATIO", 2)
+    with pytest.raises(
+        ValueError, match=r"a.npz` unpacks to 1568 bytes, more than 1[0-9]{3}: give"
+    ):
+        load(small)
+    with pytest.raises(ValueError, match="more than 1567: give more as `limit`"):
+        load(small, limit=1567)
+    assert load(small, limit=1568).train.shape == (48, 3)
+    assert load(stored).train.shape == (48, 3)  # what is not packed has no ratio
+
+
+def test_a_header_that_declares_gigabytes_is_not_read(tmp_path):
+    """The mistake: to read as many bytes as a .npy of version 2 says that its header has."""
+    start = b"\x93NUMPY\x02\x00" + (2**30).to_bytes(4, "little")
+    path = zip_of(tmp_path / "a.npz", {"X.npy": start + bytes(2**26 - 12)})
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="its header has 1073741824 bytes, more than 10000"):
+        load(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**23
+    tracemalloc.stop()
+
+
+def test_archives_with_links_or_twice_the_same_name_are_refused(tmp_path):
+    link = zipfile.ZipInfo("X.npy")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    twice = "has two members of one name"
+    cases = [(link, None, "has a link among"), ("X.npy", "x.npy", twice)]
+    cases += [(name, None, "has a member outside") for name in ("/X.npy", "a/../../X.npy")]
+    for first, second, words in cases:
+        with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
+            for name in filter(None, (first, second)):
+                file.writestr(name, NPY)
+        with pytest.raises(ValueError, match=f"a.npz` {words}"):
+            load(tmp_path / "a.npz")
+
+
+def test_a_directory_of_millions_of_members_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(opening, "DIRECTORY_LIMIT", 200)
+    path = zip_of(tmp_path / "a.npz", {f"{i}.npy": b"" for i in range(9)})
+    with pytest.raises(ValueError, match=r"its directory has \d+ bytes, more than 200"):
+        load(path)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_rows_in_a_file_are_those_of_the_array(tmp_path, order):
+    X = np.asarray(np.arange(35).reshape(7, 5), order=order).astype(">i2", order=order)
+    rows = npy.rows_of_npy(save_npy(tmp_path / "a.npy", X))
+    part = rows.part(2, 6)
+    slices = slice(None), slice(1, 4), slice(None, None, 3)
+    for index in (*slices, [3, 0, 3], X[:, 0] > 9, -2, np.array([], int)):
+        np.testing.assert_array_equal(rows[index], X[index])
+        np.testing.assert_array_equal(rows[index, :], X[index, :])
+    for index in (slice(1, 4), slice(None, None, 2), [3, 0, -1]):
+        np.testing.assert_array_equal(part[index], X[2:6][index])
+    np.testing.assert_array_equal(part, X[2:6])
+    assert (part.shape, part.nbytes, len(rows.view("u2"))) == ((4, 5), 40, 7)
+    with pytest.raises(IndexError):
+        part[[4]]
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_file_that_becomes_shorter_is_one_line(tmp_path, order):
+    """A memory-mapped file would end the process by SIGBUS."""
+    X = np.asarray(np.random.default_rng(0).normal(size=(4000, 3)), order=order)
+    path = save_npy(tmp_path / "a.npy", X)
+    data = load(path, lazy_above=1)
+    os.truncate(path, 50_000)
+    for read in (lambda: data.train[:], lambda: data.train[[3, 3000]]):
+        with pytest.raises(ValueError, match=r"a.npy` has become shorter while it was read"):
+            read()
 
 
 def test_no_pickle_is_opened(tmp_path):

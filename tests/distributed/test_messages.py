@@ -47,8 +47,8 @@ def test_sums_are_taken_in_the_order_of_ranks():
 def test_ranks_that_listen_hear_of_an_error_wherever_they_meet():
     """The mistake: to send arrays while a rank may be telling an error; then both sides wait."""
 
-    class OneFails(Alike):
-        def allgather(self, value):
+    class OneFails(Messages):
+        def objects(self, value):
             return [value, ("no memory", None)]
 
     def calls(agreement):
@@ -62,7 +62,7 @@ def test_ranks_that_listen_hear_of_an_error_wherever_they_meet():
         ]
 
     for i in range(6):
-        agreement = Agreement(Messages(OneFails(2)))
+        agreement = Agreement(OneFails(Alike(2)))
         with pytest.raises(
             RanksDifferError, match="rank 0: of this" if i == 5 else "rank 1: no memory"
         ):

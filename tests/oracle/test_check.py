@@ -105,7 +105,8 @@ def test_easy_inputs_hide_what_the_catalogue_says():
 
 
 def test_of_two_mistakes_the_first_is_named():
-    rows = planted.pair_table(8, FEW)
+    kinds = ["generic-leaky_tanh-normal", "generic-softplus-laplace", "depth-3-2", "one-sample"]
+    rows = planted.pair_table(8, SUITE.where(id=kinds))
     assert not any(row["passed"] for row in rows)
     kept = [row for row in rows if not row["cancels"] and len(row["firsts"]) == 1]
     assert len(kept) >= 6
@@ -113,7 +114,7 @@ def test_of_two_mistakes_the_first_is_named():
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("name", list(right.candidates()))
+@pytest.mark.parametrize("name", [name for name in right.candidates() if "kernels" not in name])
 def test_right_candidates_pass(name, dtype):
     if "torch" in name or "JAX" in name:
         needs(name.split()[0] if "JAX" in name else "torch")

@@ -82,6 +82,28 @@ def test_an_untrue_claim_is_seen():
     assert len(list(false_claims(report, two, shown(two.lines, FEW)))) >= 2
 
 
+def test_an_untrue_amount_is_seen():
+    from validation.claims import false_claims
+    from validation.claims import planted as shown
+
+    (decay,) = (i for i in INVENTIONS if i.title == "weight decay of 0.003 in G_W")
+    other = {"G_W": lambda m, k: formulas.LINES["G_W"](m, k) - 0.0031 * m.W[k]}
+    report = check(planted.numpy_candidate(decay.lines), FEW, dtype="float32")
+    assert not list(false_claims(report, decay, shown(decay.lines, FEW)))
+    (said,) = false_claims(report, decay, shown(other, FEW))
+    assert "'factor': -0.003" in said
+
+
+def test_a_factor_that_is_eta_is_called_that():
+    for line, words in (
+        (lambda m, k: m.eta * formulas.LINES["R_W"](m, k), "it is eta times the right one"),
+        (lambda m, k: m.W[k] + m.eta / 2 * m.R_W[k], "minus eta/2 times R_W"),
+    ):
+        stage = "R_W" if "right one" in words else "W_plus"
+        report = check(planted.numpy_candidate({stage: line}), FEW)
+        assert words in report.diagnosis
+
+
 def test_two_errors_are_both_named():
     both = {**mistakes["score_negative"].lines, **mistakes["R_b_without_b"].lines}
     report = check(planted.numpy_candidate(both), FEW)
@@ -101,6 +123,11 @@ def test_an_error_of_the_last_layer_is_placed_there():
 def test_a_multiple_of_the_transpose_is_called_that():
     report = check({"R_W": lambda R_W: -1000 * R_W.T}, FEW)
     assert "it is -1000 times the transpose of the right one" in report.verdict
+
+
+def test_a_factor_that_is_nearly_one_is_not_called_one():
+    report = check({"R_W": lambda R_W: (1 + 1e-9) * R_W}, FEW)
+    assert "it is 1.000000001 times the right one" in report.verdict
 
 
 def test_what_was_not_supplied_is_not_called_right():
@@ -188,6 +215,12 @@ def test_advice_says_what_remains():
     wrong = sum(entry.wrong for entry in after.entries)
     assert f"with that declared, {wrong} of " in report.diagnosis
     assert report.mistake == after.mistake == "R_b_without_b"
+
+
+def test_a_convention_is_tried_beside_a_mistake_that_makes_two_stages_wrong():
+    lines = mistakes["G_reversed"].lines  # G_W and G_b
+    report = check(diagnosis.with_convention("base", "unnormalised", lines), FEW)
+    assert (report.undeclared, report.mistake) == ({"base": "unnormalised"}, "G_reversed")
 
 
 def test_files_are_converted_again_and_where_W_was_misread_this_is_said():

@@ -6,13 +6,17 @@ file has no name and is gone when the process ends, whatever ends it. Held-out r
 random on the way, so that the order of the file has no part in the split.
 """
 
+import os
 import shutil
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..file_rows import Descriptor, FileRows
+from ..memory import gib, lies_in_memory, require_memory
 from ..record import Dataset, forward
 from ..rows import LEAST_ROWS, Columns
 from ..transforms import Chain, Standardise
@@ -42,17 +46,12 @@ def split_copied(
     if N < LEAST_ROWS:
         raise ValueError(f"`{name}` must have at least {LEAST_ROWS} rows to split, got {N}")
     share = min(0.1, HELD_OUT / N)
-    need, folder = N * D * table.dtype.itemsize, tempfile.gettempdir()
-    free = shutil.disk_usage(folder).free
-    if need > free:
-        raise OSError(
-            f"`{name}` needs {need / 2**30:.1f} GiB in {folder}, which has {free / 2**30:.1f}: set"
-            " TMPDIR to a folder on a larger disk, or read fewer --columns"
-        )
+    require_space(name, N * D * table.dtype.itemsize)
+    folder = tempfile.gettempdir()
     held: tuple[list[Any], list[Any]] = ([], [])
     counts, dropped, seen, kept = np.zeros(D, int), 0, 0, 0
     notes = list(table.notes)
-    with tempfile.TemporaryFile() as file:  # the map of it lives on
+    with tempfile.TemporaryFile() as file:  # its rows are read by a descriptor that lives on
         for X in table.runs:
             X = marked(X, reading)
             lost = np.isnan(X)
@@ -72,7 +71,7 @@ def split_copied(
             train = train if n is None else train[: n - kept]
             kept += len(train)
             if reading.missing == "drop" or not dropped:
-                train.tofile(file)
+                file.write(np.ascontiguousarray(train).data)
         if dropped and reading.missing == "error":
             raise ValueError(
                 f"`{name}` must be finite; missing values by column:"
@@ -84,19 +83,37 @@ def split_copied(
         if not kept or not all(map(sum, (map(len, part) for part in held))):
             raise ValueError(f"`{name}` has too few rows without missing values to split")
         file.flush()
-        train = np.memmap(file, table.dtype, "r", shape=(kept, D))
+        rows = FileRows(Descriptor(os.dup(file.fileno())), Path(name), table.dtype, (kept, D), 0)
     notes.append(
         f"{kept * D * table.dtype.itemsize / 2**30:.2f} GiB of numbers were laid out in {folder}"
         " for the time of this command"
     )
-    chain = Chain((Standardise.fit(train, name, table.columns),))
+    chain = Chain((Standardise.fit(rows, name, table.columns),))
     done = [forward(chain, np.concatenate(part)) for part in held]
     (validation, log_det), (test, log_det_test) = done
     log_dets = {"train": np.empty(0), "validation": log_det, "test": log_det_test}
     return Dataset(
-        name, train, validation, test, log_dets, chain, lazy=True, notes=tuple(notes),
+        name, rows, validation, test, log_dets, chain, lazy=True, notes=tuple(notes),
         columns=table.columns,
     )  # fmt: skip
+
+
+def require_space(name: str, need: int) -> None:
+    """Refuse what the temporary folder has not the room for; where that is memory, ValueError.
+
+    >>> require_space("it", 10**16)
+    Traceback (most recent call last):
+    OSError: `it` needs 9,313,226 GiB in ..., which has ...: set TMPDIR to a folder on a larger ...
+    """
+    folder = tempfile.gettempdir()
+    free, other = shutil.disk_usage(folder).free, "set TMPDIR to a folder on a larger disk"
+    if need > free:
+        raise OSError(
+            f"`{name}` needs {gib(need)} in {folder}, which has {gib(free)}: {other}, or read fewer"
+            " --columns"
+        )
+    if lies_in_memory(Path(folder)):
+        require_memory(need, f"`{name}`, laid out in {folder}, which is memory,", other)
 
 
 def _from_row(first: int, columns: Columns) -> Where:
@@ -104,8 +121,8 @@ def _from_row(first: int, columns: Columns) -> Where:
     return lambda row, j: place(first + row, j)
 
 
-def runs_of(X: NDArray[Any], places: list[int]) -> Any:
-    """Yield runs of the rows of a memory-mapped array (N, D), these columns only, as floats.
+def runs_of(X: NDArray[Any] | FileRows, places: list[int]) -> Any:
+    """Yield runs of the rows of an array or a file (N, D), these columns only, as floats.
 
     >>> [run.tolist() for run in runs_of(np.arange(4).reshape(2, 2), [1])]
     [[[1.0], [3.0]]]

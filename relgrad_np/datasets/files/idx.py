@@ -2,12 +2,16 @@
 
 import gzip
 import math
+import os
 import struct
 import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .limits import most_unpacked
+from .opening import open_regular
 
 SIZE_LIMIT = 2**30  # bytes, unpacked; MNIST has 47 million
 UNSIGNED_BYTES = 0x08
@@ -26,10 +30,11 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     >>> read_idx(path)
     array([[ 17, 255]], dtype=uint8)
     """
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
+    with open_regular(path) as file:
+        packed, length = file.read(2) == b"\x1f\x8b", os.fstat(file.fileno()).st_size
+    most = min(SIZE_LIMIT, most_unpacked(length, None)) if packed else SIZE_LIMIT
     try:
-        with gzip.open(path, "rb") if packed else path.open("rb") as stream:
+        with gzip.open(path, "rb") if packed else open_regular(path) as stream:
             head = stream.read(4)
             if len(head) < 4 or head[:3] != bytes([0, 0, UNSIGNED_BYTES]) or not 1 <= head[3] <= 4:
                 raise ValueError(f"`{path}` is not an IDX file of unsigned bytes: it has {head!r}")
@@ -38,8 +43,8 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
                 raise ValueError(f"`{path}` ends in its header")
             shape = struct.unpack(f">{head[3]}I", lengths)
             size = math.prod(shape)
-            if size > SIZE_LIMIT:
-                raise ValueError(f"`{path}` says that it has {size} bytes, more than {SIZE_LIMIT}")
+            if size > most:
+                raise ValueError(f"`{path}` says that it has {size} bytes, more than {most}")
             data = bytearray()
             while len(data) <= size and (chunk := stream.read(min(size + 1, 2**24))):
                 data += chunk

@@ -5,7 +5,9 @@ import tokenize
 import zipfile
 import zlib
 
-ARRAY_LIMIT = 16 * 2**30  # bytes that one array of a compressed file may unpack to
+FREE = 64 * 2**20  # bytes that a compressed file may unpack to, however small it is
+RATIO = 100  # times its own size that a larger one may unpack to; MNIST's has 5
+HEADER_LIMIT = 10_000  # bytes of the header of a .npy
 BROKEN = (  # what NumPy and zipfile raise when a file is not what it says it is
     EOFError,
     KeyError,
@@ -22,6 +24,33 @@ BROKEN = (  # what NumPy and zipfile raise when a file is not what it says it is
     zipfile.BadZipFile,
     zlib.error,
 )
+
+
+def most_unpacked(size: int, limit: int | None) -> int:
+    """Return the bytes that a compressed file of this size may unpack to; `limit` if it is given.
+
+    >>> most_unpacked(1000, None) == FREE, most_unpacked(2**20, None) == 100 * 2**20
+    (True, True)
+    """
+    return max(FREE, RATIO * size) if limit is None else limit
+
+
+def require_modest(
+    name: str, declared: int, size: int, limit: int | None, way_out: str = ""
+) -> None:
+    """Refuse, before it is unpacked, what says that it unpacks to more than is allowed.
+
+    `size`: bytes of the file; `way_out`: what else can be done.
+
+    >>> require_modest("it", 10**9, 1000, None)
+    Traceback (most recent call last):
+    ValueError: it unpacks to 1000000000 bytes, more than 67108864: give more as `limit`
+    """
+    most = most_unpacked(size, limit)
+    if declared > most:
+        raise ValueError(
+            f"{name} unpacks to {declared} bytes, more than {most}: give more as `limit`{way_out}"
+        )
 
 
 def one_line(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..file_rows import FileRows
 from ..record import Dataset, RawTable
 from ..rows import Columns
 from . import containers
@@ -21,7 +22,7 @@ from .choice import chosen, named, without_index
 from .copied import runs_of, split_copied
 from .frame import is_frame, read_frame
 from .missing import marked, settled
-from .npy import map_npy, read_npy
+from .npy import read_npy, rows_of_npy
 from .npz import read_npz
 from .packed import SUFFIXES, inner_suffix
 from .reading import Reading
@@ -31,8 +32,8 @@ from .text import read_text
 LAZY_ABOVE = 512 * 2**20  # bytes of numbers beyond which a .npy or .parquet file stays on disk
 TEXTS = (".csv", ".tsv", ".txt", ".dat", ".data", ".asc", ".tab", ".psv")
 ARROW = (".parquet", ".pq", ".feather", ".arrow")
-ARRAYS: dict[str, Callable[[Path], RawTable]] = {
-    ".npy": lambda path: RawTable(read_npy(path)),
+ARRAYS: dict[str, Callable[[Path, int | None], RawTable]] = {
+    ".npy": lambda path, _: RawTable(read_npy(path)),
     ".npz": read_npz,
     **containers.READERS,
 }
@@ -64,6 +65,7 @@ def own_file(
     n: int | None = None,
     lazy_above: int = LAZY_ABOVE,
     reading: Reading | None = None,
+    limit: int | None = None,
 ) -> Dataset:
     r"""Return the Dataset of a file of your own.
 
@@ -73,7 +75,8 @@ def own_file(
     (x_valid, x_val) and x_test has been split already; a split that is missing is cut from the end
     of the shuffled x_train, 10 % of it. A .npy of more than `lazy_above` bytes is not shuffled, but
     split by position. A .parquet of more numbers than that, or such a .npy of which a part is read,
-    is laid out in a temporary file (`copied`).
+    is laid out in a temporary file (`copied`). What is compressed may unpack to `limit` bytes
+    (`limits`).
 
     FileNotFoundError, or ValueError for what can't be read as finite real numbers (N, D).
 
@@ -87,7 +90,7 @@ def own_file(
     path, reading = _existing(path), reading or Reading()
     suffix, name = path.suffix.lower(), str(path)
     if suffix == ".npy" and path.stat().st_size > lazy_above:
-        X = map_npy(path)
+        X = rows_of_npy(path)
         if not reading.selects and not reading.dequantise:
             return split_by_position(name, X, n)
         places = chosen(f"`{name}`", None, X.shape[1], reading)
@@ -99,8 +102,8 @@ def own_file(
     if suffix in (".parquet", ".pq"):
         N, D = size_of(path)
         if 8 * N * len(reading.columns or range(D)) > lazy_above:
-            return _copied(name, stream_arrow(path, reading), rng, n, reading)
-    raw = settled(name, read_raw(path, reading), reading)
+            return _copied(name, stream_arrow(path, reading, limit=limit), rng, n, reading)
+    raw = settled(name, read_raw(path, reading, limit=limit), reading)
     return split_shuffled(name, raw, rng, n, reading.dequantise)
 
 
@@ -114,7 +117,9 @@ def _copied(
     return split_copied(name, table, rng, n, reading)
 
 
-def read_raw(path: Path, reading: Reading, wanted: Columns = None) -> RawTable:
+def read_raw(
+    path: Path, reading: Reading, wanted: Columns = None, limit: int | None = None
+) -> RawTable:
     """Return the rows of a file as it holds them, with the columns that are asked for.
 
     `wanted` are the names of a model's columns: these are taken, where the file has names.
@@ -131,10 +136,10 @@ def read_raw(path: Path, reading: Reading, wanted: Columns = None) -> RawTable:
     if path.suffix.lower() in SUFFIXES and ending in (*ARROW, *ARRAYS):
         raise ValueError(f"{name} is compressed: unpack it first, or compress text instead")
     if ending in ARROW:
-        return read_arrow(path, reading, wanted)
+        return read_arrow(path, reading, wanted, limit)
     if ending in ARRAYS:
-        return _columns_of(name, ARRAYS[ending](path), reading, wanted)
-    return read_text(path, reading, wanted)
+        return _columns_of(name, ARRAYS[ending](path, limit), reading, wanted)
+    return read_text(path, reading, wanted, limit)
 
 
 def _columns_of(name: str, raw: RawTable, reading: Reading, wanted: Columns = None) -> RawTable:
@@ -191,22 +196,23 @@ def own_array(
 
 def raw_rows(
     path: str | os.PathLike[str], reading: Reading | None = None, wanted: Columns = None
-) -> tuple[NDArray[Any], tuple[str, ...]]:
+) -> tuple[NDArray[Any] | FileRows, tuple[str, ...]]:
     """Return all rows of a file, in their order, and notes.
 
-    A .npy is memory-mapped; the splits of an .npz follow one another. `wanted` are the names of a
-    model's columns, which are taken where the file has names. With `reading.missing` "drop" rows
-    with missing values stay, with NaN in them. ValueError for missing values otherwise.
+    A .npy is read when its rows are asked for; the splits of an .npz follow one another. `wanted`
+    are the names of a model's columns, which are taken where the file has names. With
+    `reading.missing` "drop" rows with missing values stay, with NaN in them. ValueError for missing
+    values otherwise.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "my.npy"
     >>> np.save(path, np.arange(4).reshape(2, 2))
-    >>> raw_rows(path)[0].tolist()
+    >>> raw_rows(path)[0][:].tolist()
     [[0, 1], [2, 3]]
     """
     path, reading = _existing(path), reading or Reading()
     if path.suffix.lower() == ".npy" and not reading.selects:
-        X = map_npy(path)
+        X = rows_of_npy(path)
         if wanted is None or X.shape[1] == len(wanted):
             return X, ()
     found = read_raw(path, reading, wanted)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..columns import few_values, grid_step, whole_numbers
+from ..file_rows import FileRows, rows_of
 from ..record import Dataset, RawTable, forward, in_model_space
 from ..rows import LEAST_ROWS, Columns, chunks, column_list, floats, refuse
 from ..transforms import Chain, DequantiseColumns, Standardise, Transform
@@ -90,14 +91,14 @@ def _noise_for(
     return ()
 
 
-def split_by_position(name: str, X: NDArray[Any], n: int | None) -> Dataset:
+def split_by_position(name: str, X: NDArray[Any] | FileRows, n: int | None) -> Dataset:
     """Return the same shares of rows that stay in their file; only held-out rows are read.
 
     The training rows are read once, in chunks, for their moments.
     """
     notes = [
-        "memory-mapped: not shuffled before it is split by position into 80 % train, then 10 %"
-        " validation and 10 % test; shuffle the file's rows if they are in an order",
+        "left in its file: not shuffled before it is split by position into 80 % train, then"
+        " 10 % validation and 10 % test; shuffle the file's rows if they are in an order",
     ]
     converted: list[str] = []
     mapped = _real(name, X, converted)
@@ -106,7 +107,7 @@ def split_by_position(name: str, X: NDArray[Any], n: int | None) -> Dataset:
     _require_rows(name, N)
     held_out = N // 10
     first, last = N - 2 * held_out, N - held_out  # rows at which validation and test begin
-    train = mapped[:first][:n]
+    train = rows_of(rows_of(mapped, 0, first), 0, n)
     kept = min(held_out, HELD_OUT)
     if kept < held_out:
         notes.append(
@@ -123,7 +124,7 @@ def split_by_position(name: str, X: NDArray[Any], n: int | None) -> Dataset:
     return Dataset(name, train, validation, test, log_dets, chain, lazy=True, notes=tuple(notes))
 
 
-def _real(name: str, X: NDArray[Any], notes: list[str]) -> NDArray[Any]:
+def _real(name: str, X: Any, notes: list[str]) -> Any:
     """Return X if it is an (N, D) array of real numbers, bool as uint8; note a conversion."""
     if X.dtype.kind not in "biuf":
         raise ValueError(f"`{name}` must hold real numbers, got {X.dtype}")

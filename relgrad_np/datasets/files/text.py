@@ -23,7 +23,9 @@ from .reading import Reading
 LARGEST = 2.0**53  # beyond it float64 does not hold every whole number
 
 
-def read_text(path: Path, reading: Reading, wanted: Columns = None) -> RawTable:
+def read_text(
+    path: Path, reading: Reading, wanted: Columns = None, limit: int | None = None
+) -> RawTable:
     r"""Return the numbers of a text file: .csv, .tsv and others, perhaps compressed.
 
     Encoding, separator, decimal mark and header are found by looking, where `reading` does not say
@@ -41,20 +43,21 @@ def read_text(path: Path, reading: Reading, wanted: Columns = None) -> RawTable:
         import pandas as pd
     except ModuleNotFoundError:
         raise needs("pandas", path.suffix.lower()) from None
-    with unpacked(path) as stream:
+    with unpacked(path, limit) as stream:
         sample = stream.read(LOOKED_AT)
         found = dialect_of(sample, len(sample) < LOOKED_AT, path, reading)
     name, width = f"`{path}`", found.fields - found.trailing
     columns = None if found.columns is None else found.columns[:width]
     places = chosen(name, columns, width, reading, wanted)
-    file = TextTable(path, found)
+    file = TextTable(path, found, limit)
     try:
-        frame = _frame(pd, path, found, sorted({*places, width - 1}))
+        frame = _frame(pd, file, sorted({*places, width - 1}))
     except UnicodeDecodeError:
         if reading.encoding is not None:
             raise ValueError(f"{name} is not text in {found.encoding}") from None
         found = found._replace(encoding="cp1252")
-        frame = _frame(pd, path, found, sorted({*places, width - 1}))
+        file = TextTable(path, found, limit)
+        frame = _frame(pd, file, sorted({*places, width - 1}))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error) as error:
         file.require_fields(name)
         line = re.sub("Error tokenizing data. C error: ", "", one_line(error))
@@ -88,9 +91,10 @@ def read_text(path: Path, reading: Reading, wanted: Columns = None) -> RawTable:
     return RawTable(X, columns=named(columns, places), notes=tuple(notes), where=where)
 
 
-def _frame(pd: Any, path: Path, found: Dialect, used: list[int]) -> Any:
+def _frame(pd: Any, file: "TextTable", used: list[int]) -> Any:
     """Return the cells as pandas reads them: numbers, or texts where it finds anything else."""
-    with unpacked(path) as stream, warnings.catch_warnings():
+    found = file.found
+    with unpacked(file.path, file.limit) as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what it warns of is looked at
         odd = "replace" if found.encoding == "cp1252" else "strict"  # its last resort: no number
         text = io.TextIOWrapper(stream, found.encoding, odd, newline="")
@@ -208,13 +212,13 @@ def _is_row_names(cells: Any, columns: Columns, j: int, found: Dialect, reading:
 class TextTable:
     """The lines of a table in a text file, read again only to say where something is."""
 
-    def __init__(self, path: Path, found: Dialect) -> None:
-        self.path, self.found = path, found
+    def __init__(self, path: Path, found: Dialect, limit: int | None) -> None:
+        self.path, self.found, self.limit = path, found, limit
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the line at which each row ends, and its fields; blank lines are no rows."""
         lead, sep = self.found.lead, self.found.sep
-        with unpacked(self.path) as stream:
+        with unpacked(self.path, self.limit) as stream:
             lines = io.TextIOWrapper(stream, self.found.encoding, "replace", newline="")
             for _ in range(lead):
                 lines.readline()

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from ..files.limits import ARRAY_LIMIT, one_line
+from ..files.limits import most_unpacked, one_line
 from ..record import Dataset, in_model_space
 from ..rows import Batch, chunks, floats
 from ..transforms import Chain
@@ -134,8 +134,8 @@ def read_hdf5(path: Path) -> dict[str, NDArray[Any]]:
                         f"its `{key}` must hold floats (N, {COLUMNS}), got {data.dtype}"
                         f" {data.shape}"
                     )
-                if data.nbytes > ARRAY_LIMIT:
-                    raise ValueError(f"its `{key}` unpacks to more than {ARRAY_LIMIT} bytes")
+                if data.nbytes > (most := most_unpacked(path.stat().st_size, None)):
+                    raise ValueError(f"its `{key}` unpacks to more than {most} bytes")
                 found[key] = data[:]
     except Exception as error:  # a decoder raises errors of every kind
         raise ValueError(f"`{path}` is not a sound BSDS300.hdf5: {one_line(error)}") from None

@@ -105,9 +105,9 @@ def take_step(
         inner = times(M, b)
         for i in range(D):
             inner[i] += eta * ds[k, i, D]
-        moved_b[k] = times(F, inner)
+        turned = times(F, inner)
         for i in range(D):
-            moved_b[k, i] += b[i]
+            moved_b[k, i] = turned[i] + b[i]
             check = add(check, moved_b[k, i] * zero)
             for j in range(D):
                 moved_W[k, i, j] += W[i, j]
@@ -116,9 +116,10 @@ def take_step(
         return L_p, L_J1, L_J2, False
     for k in range(L):
         W, trace = matrix(net.W[k], M, D, D), 0.0
-        W[:] = moved_W[k]
-        net.b[k] = moved_b[k]
-        for i in range(D):
+        for i in range(D):  # by entries: for a whole array Numba compiles messages on shapes, 5 s
+            net.b[k, i] = moved_b[k, i]
+            for j in range(D):
+                W[i, j] = moved_W[k, i, j]
             trace += np.float64(ds[k, i, i])
         logdet[k] += np.float64(sizes[0, k]) * trace
     return L_p, L_J1, L_J2, True

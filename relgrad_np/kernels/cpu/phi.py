@@ -82,7 +82,7 @@ def _phi1_small(blas: Any, M: Any, tiny: Any) -> Any:
             for j in range(n):
                 left[i, j] = a * M[i, j] + c * M2[i, j]
             left[i, i] += number(1 / 6)
-        high[:] = M2
+        high = M2
     else:
         x0, x1, x3, x4 = number(X[0]), number(X[1]), number(X[3]), number(X[4])
         a, square = number(1 / 362880), number(1 / 6 - X[1] * X[2])

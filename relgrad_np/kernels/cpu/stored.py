@@ -1,8 +1,9 @@
 """Machine code on disk: what was compiled once is loaded, as long as it was made of this source.
 
 Numba tells whether code is stale by the file of its function alone, but the kernels copy each
-other's code, across files. So a hash of all their files is part of the name of what is stored, and
-what other sources have left under such names is removed. Where to, is Numba's choice:
+other's code, across files. So a hash of all their files, and of the versions of what compiles them,
+is part of the name of what is stored, and what other sources have left under such names is removed.
+Numba itself keeps code apart by the processor's name and features. Where to, is Numba's choice:
 NUMBA_CACHE_DIR, the package's folder, or, if that can't be written to, the user's cache folder.
 """
 
@@ -14,6 +15,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import llvmlite
+import numba
 import numpy as np
 from numba import from_dtype, njit
 
@@ -145,4 +148,14 @@ def has_code(dispatcher: Any, dtype: Any) -> bool:
     return fits(dispatcher.overloads) or fits(dispatcher._cache.signatures(dispatcher.targetctx))
 
 
-SOURCE = hashed(PACKAGE)
+def with_versions(source: str) -> str:
+    """Return a hash of a hash and the versions of Numba, LLVM's binding and NumPy; "" of "".
+
+    >>> with_versions(""), len(with_versions("0123"))
+    ('', 12)
+    """
+    versions = " ".join((source, numba.__version__, llvmlite.__version__, np.__version__))
+    return hashlib.sha256(versions.encode()).hexdigest()[:12] if source else ""
+
+
+SOURCE = with_versions(hashed(PACKAGE))

@@ -248,7 +248,7 @@ def _explains(roots: Sequence[Wrong], change: Change) -> bool:
     for w in roots:
         try:
             with np.errstate(all="ignore"):
-                made = evaluate(w.problem, w.inputs, [w.name], change=change)
+                made = evaluate(w.problem, w.bounded_inputs, [w.name], change=change)
         except (IndexError, ValueError, KeyError):
             return False
         if w.name not in made or not w.agrees(made[w.name]):

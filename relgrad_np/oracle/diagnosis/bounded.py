@@ -48,7 +48,7 @@ class Bounded:
     @property
     def T(self) -> Bounded:
         """Transposed."""
-        return Bounded(self.value.T, self.size.T)
+        return _made(self.value.T, self.size.T)
 
     def allowed(self, eps: float) -> float:
         """Return how far off any entry may be: 64 eps of the largest size."""
@@ -68,30 +68,30 @@ class Bounded:
         return float(self.value)
 
     def __neg__(self) -> Bounded:
-        return Bounded(-self.value, self.size)
+        return _made(-self.value, self.size)
 
     def __add__(self, other: Any) -> Bounded:
         o = bounded(other)
-        return Bounded(self.value + o.value, self.size + o.size)
+        return _made(self.value + o.value, self.size + o.size)
 
     def __sub__(self, other: Any) -> Bounded:
         o = bounded(other)
-        return Bounded(self.value - o.value, self.size + o.size)
+        return _made(self.value - o.value, self.size + o.size)
 
     def __mul__(self, other: Any) -> Bounded:
         o = bounded(other)
         size = self.size * np.abs(o.value) + np.abs(self.value) * o.size
-        return Bounded(self.value * o.value, size)
+        return _made(self.value * o.value, size)
 
     def __truediv__(self, other: Any) -> Bounded:
         o = bounded(other)
         value, below = self.value / o.value, np.abs(o.value)
-        return Bounded(value, self.size / below + np.abs(value) * o.size / below)
+        return _made(value, self.size / below + np.abs(value) * o.size / below)
 
     def __matmul__(self, other: Any) -> Bounded:
         o = bounded(other)
         size = self.size @ np.abs(o.value) + np.abs(self.value) @ o.size
-        return Bounded(self.value @ o.value, size)
+        return _made(self.value @ o.value, size)
 
     def __rsub__(self, other: Any) -> Bounded:
         return bounded(other) - self
@@ -119,6 +119,13 @@ class Bounded:
 
     def __le__(self, other: Any) -> Array:
         return self.value <= bounded(other).value
+
+
+def _made(value: Any, size: Any) -> Bounded:
+    """Return what an operation makes, whose size is no less than the value's modulus."""
+    x = object.__new__(Bounded)
+    x.value, x.size = np.asarray(value), np.asarray(size)
+    return x
 
 
 def bounded(x: Any) -> Bounded:

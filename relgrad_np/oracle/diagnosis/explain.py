@@ -12,7 +12,7 @@ from .conditions import Compared, Condition, Entries, condition, of_entries
 from .named import makes, named, shows
 from .outcome import Entry, Outcome, first_wrong, supplied_stages
 from .reads import supplied_inputs
-from .roots import VALUES, by_stage, origin, without_roots, wrong_arrays
+from .roots import VALUES, by_stage, origins, without_roots, wrong_arrays
 from .wrong import Wrong, hidden_layers, right_value
 
 Relate = Callable[[Sequence[Wrong], Sequence[Outcome]], Relation | None]
@@ -212,11 +212,12 @@ def _values(cases: Sequence[Sequence[Wrong]]) -> tuple[str, ...]:
 
 def _follows(cases: Sequence[Sequence[Wrong]]) -> dict[str, tuple[str, ...]]:
     """Return, for each stage with arrays that only follow, the stages that they follow from."""
-    found: dict[str, dict[str, None]] = {}
+    found: dict[str, set[str]] = {}
     for case in cases:
+        made = origins(case)
         for w in case:
-            if not w.root:
-                for name in origin(case, w.name):
-                    found.setdefault(w.stage, {})[split(name)[0]] = None
-    ordered = sorted(found, key=lambda stage: STAGES[stage].phase)
-    return {stage: tuple(found[stage]) for stage in ordered}
+            if not w.root and made[w.name]:
+                found.setdefault(w.stage, set()).update(split(name)[0] for name in made[w.name])
+    return {
+        stage: tuple(s for s in STAGES if s in found[stage]) for stage in STAGES if stage in found
+    }

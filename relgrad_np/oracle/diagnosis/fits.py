@@ -78,15 +78,15 @@ def common(fits: Sequence[Interval]) -> float | None:
 def number(roots: Sequence[Wrong], fits: Sequence[Interval]) -> tuple[str, float | None] | None:
     """Return the factor that fits every array, in words and as a number, or None.
 
-    It is a constant, or else a number of the case such as 1/N.
+    It is a round constant, a number of the case such as 1/N or eta, or else any constant.
     """
     c = common(fits)
-    if c is not None:
-        return f"{c:.9g}", c
+    if c is not None and float(f"{c:.3g}") == c:
+        return f"{c:.12g}", c
     tables = [numbers(w.problem, w.layer or 0) for w in roots]
     for name in tables[0]:
         if all(name in table for table in tables):
             pairs = [(table[name], f) for table, f in zip(tables, fits, strict=True)]
             if all(f.low - 1e-13 * abs(x) <= x <= f.high + 1e-13 * abs(x) for x, f in pairs):
                 return name, None
-    return None
+    return None if c is None else (f"{c:.12g}", c)

@@ -56,7 +56,7 @@ def predicted(name: str, w: Wrong, only: int | None = None) -> Bounded:
             size = w.outcome.case.tolerances["X_back"].allowed(1 / C)
             largest = np.max(np.abs(guess), initial=0.0) * max(w.outcome.conditions)
             return Bounded(guess, np.full(guess.shape, max(size, float(largest))))
-        return evaluate(w.problem, w.inputs, [w.name], lines, only=only)[w.name]
+        return evaluate(w.problem, w.bounded_inputs, [w.name], lines, only=only)[w.name]
 
 
 def shows(name: str, w: Wrong) -> bool:

@@ -28,7 +28,7 @@ def numbers(p: Problem, k: int) -> dict[str, float]:
         "sign(det W)": sign, "det W": sign * math.exp(log), "|det W|": math.exp(log),
         "-2 [det W < 0]": -2.0 if sign < 0 else 0.0, "log|det W|": log,
         "eta": eta, "1/eta": 1 / eta, "-eta": -eta, "1 + eta": 1 + eta,
-        "1/(1 + eta)": 1 / (1 + eta),
+        "1/(1 + eta)": 1 / (1 + eta), "eta/2": eta / 2, "-eta/2": -eta / 2,
         "1 - eta": 1 - eta, "eta^2": eta**2, "eta^2 - eta": eta**2 - eta,
         "eta/N - eta": eta / N - eta, "eta N - eta": eta * N - eta, "D - N": D - N,
         "eta/(k + 1) - eta": eta / (k + 1) - eta, "eta/L - eta": eta / L - eta,

@@ -1,5 +1,6 @@
 """Candidate against truth, array by array: how far off, in units of what is allowed."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -101,8 +102,8 @@ def worst(x: Array, right: Array) -> float:
     """
     with np.errstate(all="ignore"):
         error = np.abs(np.asarray(x, dtype=float) - right)
-    largest = float(np.max(error, initial=0.0))
-    if np.isfinite(largest):
+    largest = float(error.max(initial=0.0))
+    if math.isfinite(largest):
         return largest
     same = (x == right) | (np.isnan(x) & np.isnan(right))
     error = np.where(same, 0.0, np.where(np.isfinite(error), error, np.inf))

@@ -71,7 +71,7 @@ def _bounded(spec: Spec) -> Spec:
 
 def evaluate(
     problem: Problem,
-    own: Mapping[str, Array],
+    own: Mapping[str, Array | Bounded],
     wanted: Collection[str],
     wrong: Mapping[str, Line] | None = None,
     *,
@@ -95,7 +95,7 @@ def evaluate(
     """
     m, found = Own(problem, wrong, only), {}
     for name, x in own.items():
-        m.set(name, Bounded(x))
+        m.set(name, bounded(x))
     last = max((STAGES[split(name)[0]].phase for name in wanted), default=-1)
     for name in _in_order(m.L, problem.last_layer == "activated"):
         stage = split(name)[0]

@@ -138,7 +138,9 @@ def _plus_a_term(roots: Sequence[Wrong]) -> Iterator[Relation]:
 
 def _plus(text: str, c: float | None, name: str) -> str:
     if c is None:
-        return f"plus ({text}) times {name}"
+        alone = text.removeprefix("-")
+        number = f"({alone})" if " " in alone else alone
+        return f"{'minus' if text != alone else 'plus'} {number} times {name}"
     sign = "plus" if c > 0 else "minus"
     if name == "1":
         return f"{sign} {abs(c):.9g} in every entry"

@@ -11,12 +11,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..truths.stages import layer_of, split
+from ..truths.stages import split
 from .outcome import Outcome
 from .own import evaluate
 from .reads import supplied_inputs
 from .routes import ROUTES
-from .wrong import Wrong, hidden_layers, right_value
+from .wrong import Wrong, hidden_layers, own_arrays, right_value
 
 VALUES = ("Y", "Z", "log_dsigma", "dlog_dsigma", "L_p", "L_J1", "L_J2", "log_prob")
 
@@ -36,7 +36,7 @@ def wrong_arrays(
         ]
     bad, supplied = {entry.name for entry in entries}, frozenset(outcome.arrays)
     values = tuple(name for name in bad if split(name)[0] in VALUES)
-    made = evaluate(p, outcome.arrays, [entry.name for entry in entries])
+    made = evaluate(p, own_arrays(outcome), [entry.name for entry in entries])
     found = []
     for entry in entries:
         near, through = supplied_inputs(entry.name, supplied, p.L, hidden_layers(p))
@@ -85,7 +85,7 @@ def _by_other_routes(
                 wrong = tuple(name for name in names if name in bad)
                 if wrong and all(name in outcome.arrays for name in names):
                     sources[w.name] = wrong
-        made = evaluate(outcome.problem, outcome.arrays, sources, lines) if sources else {}
+        made = evaluate(outcome.problem, own_arrays(outcome), sources, lines) if sources else {}
         found |= {
             w.name: sources[w.name] for w in roots if w.name in made and w.agrees(made[w.name])
         }
@@ -101,21 +101,21 @@ def by_stage(found: Sequence[Wrong]) -> dict[str, list[Wrong]]:
     return stages
 
 
-def origin(found: Sequence[Wrong], name: str) -> tuple[str, ...]:
-    """Return the roots of one case from which an array follows, by name.
+def origins(found: Sequence[Wrong]) -> dict[str, frozenset[str]]:
+    """Return, for each wrong array of a case, the roots that it follows from, by name.
 
-    >>> origin([], "Y_0")
-    ()
+    >>> origins([])
+    {}
     """
-    known, roots, seen = {wrong.name: wrong for wrong in found}, [], set()
-    todo = [name]
-    while todo:
-        wrong = known.get(todo.pop(0))
-        if wrong is None or wrong.name in seen:
-            continue
-        seen.add(wrong.name)
-        if wrong.root and wrong.name != name:
-            roots.append(wrong.name)
-        else:
-            todo += wrong.sources
-    return tuple(sorted(roots, key=lambda root: (layer_of(root) is not None, root)))
+    known, made = {wrong.name: wrong for wrong in found}, dict[str, frozenset[str]]()
+
+    def of(name: str) -> frozenset[str]:
+        if name not in made:
+            made[name], wrong = frozenset(), known.get(name)
+            if wrong is not None and wrong.root:
+                made[name] = frozenset([name])
+            elif wrong is not None:
+                made[name] = frozenset().union(*map(of, wrong.sources))
+        return made[name]
+
+    return {name: of(name) for name in known}

@@ -74,7 +74,7 @@ class Trials:
         self.from_files, self.isolated, self.autodiff = from_files, isolated, autodiff
         self.plain = explain(results)
         if len(self.plain.roots) <= 2:  # of many, most owe something to a convention
-            self.plain = relate(results)
+            self.plain = related(self.plain, results, relate)
         few = [o for o in probes(results) if o.problem.N > 1 and o.problem.D < 5]
         self.few = few[:3] or list(results[:3])
 
@@ -125,7 +125,8 @@ class Trials:
             return not any(entry.wrong for o in found for entry in o.entries)
         few = {outcome.problem.id for outcome in self.few}
         left = self._errors([o for o in found if o.problem.id in few])
-        return len(changes) + left <= self.plain.cost
+        # one mistake can make several stages wrong: stages are compared with stages
+        return len(changes) + left <= max(self.plain.cost, self._errors(self.few))
 
     def _run(self, changes: Mapping[str, str], ids: Collection[str] | None) -> list[Outcome]:
         how = self.declared._replace(**changes)
@@ -192,12 +193,24 @@ class Trials:
 
     def _misread(self, changes: Mapping[str, str]) -> Iterator[Trial]:
         """Yield what comes out if W was read as transposed, as far as files can tell."""
-        found = []
-        for outcome in self._run(changes, None):
-            p = outcome.problem._replace(W=tuple(W.T for W in outcome.problem.W))
-            found.append(_with_truths_of(outcome, outcome.case._replace(problem=p)))
-        if found:
-            yield Trial(changes, found, self.explain(found), tried=False)
+        made = self._run(changes, None)
+        ids = {outcome.problem.id for outcome in self.few}
+        few = [_transposed(outcome) for outcome in made if outcome.problem.id in ids]
+        if few and self._may_be_better(changes, few):
+            found = [_transposed(outcome) for outcome in made]
+            if self._may_be_better(changes, found):
+                yield Trial(changes, found, self.explain(found), tried=False)
+
+
+def related(found: Explanation, results: Sequence[Outcome], relate: Explain) -> Explanation:
+    """Return errors with what their arrays are in terms of right ones, where no mistake says it."""
+    return found if all(root.mistake for root in found.roots) else relate(results)
+
+
+def _transposed(outcome: Outcome) -> Outcome:
+    """Return an outcome beside the right arrays for the transposed W."""
+    p = outcome.problem._replace(W=tuple(W.T for W in outcome.problem.W))
+    return _with_truths_of(outcome, outcome.case._replace(problem=p))
 
 
 def _with_truths_of(outcome: Outcome, case: Case) -> Outcome:

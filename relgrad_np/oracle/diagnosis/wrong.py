@@ -59,6 +59,11 @@ class Wrong:
         """The arrays that its formula is evaluated at."""
         return inputs_of(self.outcome, self.isolated)
 
+    @property
+    def bounded_inputs(self) -> dict[str, Bounded]:
+        """The same with their sizes."""
+        return own_arrays(self.outcome, self.isolated)
+
     @cached_property
     def allowed(self) -> float:
         """How far a candidate that computes exactly this may be off `base`."""
@@ -107,6 +112,15 @@ def allowed_beside(outcome: Outcome, name: str, guess: Bounded) -> float:
 def inputs_of(outcome: Outcome, isolated: bool) -> dict[str, Array]:
     """Return what formulas are evaluated at: a part's true inputs, else the candidate's arrays."""
     return outcome.case.expected if isolated else outcome.arrays
+
+
+def own_arrays(outcome: Outcome, isolated: bool = False) -> dict[str, Bounded]:
+    """Return the same with their sizes, which are made once."""
+    key = own_arrays, isolated
+    if key not in outcome.known:
+        outcome.known[key] = {name: Bounded(x) for name, x in inputs_of(outcome, isolated).items()}
+    found: dict[str, Bounded] = outcome.known[key]
+    return found
 
 
 def hidden_layers(problem: Problem) -> int:

@@ -7,6 +7,7 @@ can be planted in each. They share no code with the core, which is one more cand
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -127,9 +128,12 @@ def _exp(m: Execution, k: int) -> tuple[Array, Array]:
     halvings = min(60, max(0, int(np.ceil(np.log2(size + 1e-30))) + 1)) if np.isfinite(size) else 0
     M, shift = m.eta * xi / 2**halvings, m.eta * m.xp.sum(m.Delta[k], 0)
     E, P, term = m.eye(), m.eye(), m.eye()  # exp(M), and phi1(M) = (exp(M) - 1) / M
+    small = size / 2.0**halvings  # the norm of M
     for j in range(1, 18):
         term = term @ M / j
         E, P = E + term, P + term / (j + 1)
+        if small**j < 2.0**-64 * math.factorial(j):  # what follows changes no digit
+            break
     for _ in range(halvings):
         P, E = (P + E @ P) / 2, E @ E
     return E @ m.W[k], E @ m.b[k] + P @ shift.reshape(D)

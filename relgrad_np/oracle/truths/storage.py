@@ -27,6 +27,7 @@ HEADER = re.compile(
     rb"'shape': \(([0-9, ]*)\), \} *\n",
     re.DOTALL,
 )
+MEMBERS = 10_000  # of one archive
 
 
 def npy_bytes(x: Any) -> bytes:
@@ -146,6 +147,8 @@ def parse_npz(raw: bytes, name: str) -> Arrays:
     {'x': array([1.5])}
     """
     found: Arrays = {}
+    if raw.count(b"PK\x01\x02") > MEMBERS:  # each of which costs memory before it is read
+        raise ValueError(f"{name}: more than {MEMBERS} members")
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as file:
             if sum(info.file_size for info in file.infolist()) > LIMIT:
