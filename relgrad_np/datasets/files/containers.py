@@ -94,7 +94,7 @@ def _read(path: Path, transposed: bool, limit: int | None) -> RawTable:
             require_modest(f"`{path}`", declared, os.fstat(stream.fileno()).st_size, limit)
             require_memory(3 * declared, f"reading `{path}`", "write it as .npy or .parquet")
             for key in names:
-                _require_own(file[key], key)
+                _require_own(file[key], f"`{path}`, table {key!r}")
             arrays = [file[key][()] for key in names]
     except (*BROKEN, RuntimeError) as error:
         line = one_line(error)
@@ -104,21 +104,21 @@ def _read(path: Path, transposed: bool, limit: int | None) -> RawTable:
     return _table([X.T for X in arrays] if transposed else arrays, names, others)
 
 
-def _require_own(table: Any, key: str) -> None:
+def _require_own(table: Any, name: str) -> None:
     """Refuse a table whose numbers are in other files, or that unpacks to more than its shape.
 
     HDF5 inflates a chunk to whatever comes: so each is inflated here, no further than its size.
     """
     if table.is_virtual or table.external:
-        raise ValueError(f"its table {key!r} is in other files: write it into one")
+        raise ValueError(f"{name} is in other files: write it into one")
     plan = table.id.get_create_plist()
     filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
     if unknown := [one for one in filters if one not in FILTERS]:
-        raise ValueError(f"its table {key!r} is packed by filter {unknown[0]}: pack it by gzip")
+        raise ValueError(f"{name} is packed by filter {unknown[0]}: pack it by gzip")
     if GZIP not in filters:
         return
     if filters[-1] not in (GZIP, FLETCHER) or filters.count(GZIP) > 1:
-        raise ValueError(f"its table {key!r} is packed twice: pack it by gzip alone")
+        raise ValueError(f"{name} is packed twice: pack it by gzip alone")
     size = math.prod(table.chunks) * table.dtype.itemsize + CHECKSUM
     for i in range(table.id.get_num_chunks()):
         about = table.id.get_chunk_info(i)
@@ -126,7 +126,7 @@ def _require_own(table: Any, key: str) -> None:
             continue
         _, packed = table.id.read_direct_chunk(about.chunk_offset)
         if len(zlib.decompressobj().decompress(packed, size + 1)) > size:
-            raise ValueError(f"its table {key!r} has a chunk of more than {size} bytes")
+            raise ValueError(f"{name} has a chunk of more than {size} bytes")
 
 
 def _selected(path: Path, tables: dict[str, Any]) -> tuple[list[str], list[str]]:

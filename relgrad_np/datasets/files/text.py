@@ -17,7 +17,7 @@ from .cells import MARKS, convert, what_is
 from .choice import chosen, is_unnamed, named, without_index
 from .dialect import LOOKED_AT, SPACE, Dialect, dialect_of
 from .limits import one_line
-from .packed import needs, unpacked
+from .packed import SUFFIXES, needs, unpacked
 from .reading import Reading
 
 LARGEST = 2.0**53  # beyond it float64 does not hold every whole number
@@ -45,6 +45,8 @@ def read_text(
         raise needs("pandas", path.suffix.lower()) from None
     with unpacked(path, limit) as stream:
         sample = stream.read(LOOKED_AT)
+        while path.suffix.lower() in SUFFIXES and stream.read(2**20):
+            pass  # all of it is counted before pandas keeps any
         found = dialect_of(sample, len(sample) < LOOKED_AT, path, reading)
     name, width = f"`{path}`", found.fields - found.trailing
     columns = None if found.columns is None else found.columns[:width]
