@@ -120,7 +120,8 @@ def missing(text):
         if name not in (ROOT / "validation" / "__main__.py").read_text():
             found.add(f"validation {name}")
     for module in re.findall(r"`python -m ((?:validation|benchmarks)\.[\w.]+)", text):
-        if not (ROOT / (module.replace(".", "/") + ".py")).exists():
+        path = ROOT / module.replace(".", "/")
+        if not (path.with_suffix(".py").exists() or (path / "__main__.py").exists()):
             found.add(module)
     return found
 
@@ -216,12 +217,14 @@ EXAMPLES = {
     "unmix.py": ("Amari distance", ("unmix.png",)),
     "own_csv.py": ("the least likely rows:\n", ("people.csv", "new_rows.csv")),
     "judge_torch.py": ("the term of log|det W| (+ b) is missing", ()),
+    "check_torch_flow.py": ("FAIL: part 'layers.1 (WrongMixing)': log|det J| ", ()),
     "judge_ica.py": ("amica: PASS: ", ()),
     "recording.py": ("heart: one source beats ", ("recording.png",)),
     "mne_style.py": ("correlation of the two sources of the blinks: ", ()),
 }
 NEEDS = {
     "judge_torch.py": "torch",
+    "check_torch_flow.py": "torch",
     "judge_ica.py": "mpmath",
     "recording.py": "alice_ml",
     "mne_style.py": "alice_ml",

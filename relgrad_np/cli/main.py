@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, sample, demo, verify, info, completion, vectors, check.
+"""The command line: `train`, `evaluate`, `sample`, `check`, `check-flow` and what helps with them.
 
 Exit status: 0 success; 1 an honest negative (a check failed, the fit diverged); 2 unusable input,
 one line on stderr; 130 and 143 for signals.
@@ -18,6 +18,7 @@ from ..core.version import __version__
 from ..datasets.memory import require_reserve
 from ..fitting.records import FitDivergedError
 from ..oracle.commands import register as register_oracle
+from ..oracle.flows.command import register as register_flows
 from .arguments import Parser
 from .console import PROGRAM, SIGNALS, end, one_line
 from .tools import register as register_tools
@@ -93,7 +94,7 @@ def parser() -> Parser:
         one.set_defaults(run=run, parser=one, root=made)
         return one
 
-    for register in (register_train, register_use, register_tools, register_oracle):
+    for register in (register_train, register_use, register_tools, register_oracle, register_flows):
         register(command)
     return made
 

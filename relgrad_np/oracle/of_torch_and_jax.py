@@ -1,5 +1,8 @@
 """PyTorch modules and JAX functions as candidates: log-likelihood, and gradients by autodiff.
 
+With a size D each returns the arguments of `check_flow` instead, for an invertible model of any
+kind; `flows/adapters` makes them.
+
 Judged are `log_prob`, `G_W_k`, `G_b_k`, and whatever other arrays of the case the function returns
 by name beside its log_prob. In torch, if `Y_k` is among them, `Delta_k` is taken by autodiff too.
 """
@@ -8,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, overload
 
 from .candidate import Candidate, UnusableCandidate, name_of
 from .conventions import Conventions
@@ -16,14 +19,37 @@ from .truths.records import Array, Problem
 from .truths.stages import split
 
 
+@overload
 def from_torch(
     made: Any,
     *,
     conventions: Conventions | None = None,
     name: str | None = None,
     device: str = "cpu",
-) -> Candidate:
-    """Return a candidate of PyTorch code.
+) -> Candidate: ...
+@overload
+def from_torch(
+    made: Any,
+    *,
+    D: int,
+    context: Any = None,
+    X: Array | None = None,
+    base: Any = None,
+    shape: tuple[int, ...] | None = None,
+    name: str | None = None,
+    born: str | None = None,
+    seed: int = 0,
+) -> dict[str, Any]: ...
+def from_torch(
+    made: Any,
+    *,
+    D: int | None = None,
+    conventions: Conventions | None = None,
+    name: str | None = None,
+    device: str = "cpu",
+    **of_flow: Any,
+) -> Any:
+    """Return a candidate of PyTorch code; with D, the arguments of `check_flow`.
 
     `made` is a `torch.nn.Module` with `log_prob(X)`, or whose call returns it, (N,). Its matrices
     and vectors of parameters are W_0, b_0, W_1, ..., in the order in which the submodules that have
@@ -32,7 +58,16 @@ def from_torch(
     with layers [(W, b), ...]. Instead of log_prob any of them may return a mapping with "log_prob"
     and other arrays of the case.
 
+    With D, `made` is any invertible model with rows of D numbers: a module or function that returns
+    (z, log|det J|), a mapping of such functions by name (forward, inverse, log_prob, sample, base),
+    a Transform or Distribution of torch.distributions, or a model of nflows, zuko, normflows or
+    FrEIA, which are known by what they have. `context` (C,) is one row that a conditional model
+    gets; `X` (N, D) are rows of its domain; `base` has the latent's log density; `shape` is that of
+    a row, where the model takes images, say. A float64 copy is judged, on the CPU.
+
     >>> import pytest; torch = pytest.importorskip("torch")
+    >>> sorted(from_torch(torch.distributions.ExpTransform(), D=2))[:4]
+    ['D', 'dense', 'forward', 'in_float32']
     >>> from relgrad_np import oracle
     >>> def log_prob(layers, X, problem):  # one layer, sech
     ...     (W, b), = layers
@@ -43,6 +78,12 @@ def from_torch(
     >>> oracle.check(oracle.from_torch(log_prob), where={"L": 1, "density": "sech"}).passed
     True
     """
+    if D is not None:
+        from .flows.adapters.torch_flow import torch_flow
+
+        return torch_flow(made, D=D, name=name, **of_flow)
+    if of_flow:
+        raise TypeError(f"`D` is missing: {', '.join(of_flow)} are of a model for check_flow")
     how, notes, by_autodiff = conventions or Conventions(), list[str](), set[str]()
 
     def run(problem: Problem) -> dict[str, Array]:
@@ -148,10 +189,37 @@ def _load(
     return matrices, vectors
 
 
+@overload
 def from_jax(
     made: Callable[..., Any], *, conventions: Conventions | None = None, name: str | None = None
-) -> Candidate:
+) -> Candidate: ...
+@overload
+def from_jax(
+    made: Any,
+    *,
+    D: int,
+    parameters: Any = None,
+    context: Any = None,
+    X: Array | None = None,
+    base: Any = None,
+    name: str | None = None,
+    born: str | None = None,
+    seed: int = 0,
+) -> dict[str, Any]: ...
+def from_jax(
+    made: Any,
+    *,
+    D: int | None = None,
+    conventions: Conventions | None = None,
+    name: str | None = None,
+    **of_flow: Any,
+) -> Any:
     """Return a candidate of a JAX function (layers, X, problem) -> log_prob, (N,).
+
+    With D, return the arguments of `check_flow`. `made` is then a function of rows, (N, D) or (D,),
+    that returns (z, log|det J|); or one of (parameters, rows), with `parameters` a pytree; or a
+    mapping of functions of rows by name (forward, inverse, log_prob, base); or a bijector or
+    distribution in the style of distrax or flowjax. `context`, `X` and `base` are as in torch.
 
     layers is [(W, b), ...]; instead of log_prob it may return a mapping with "log_prob" and other
     arrays of the case. float64 is enabled for float64 cases.
@@ -167,6 +235,12 @@ def from_jax(
     >>> oracle.check(oracle.from_jax(log_prob), where=where).passed
     True
     """
+    if D is not None:
+        from .flows.adapters.jax_flow import jax_flow
+
+        return jax_flow(made, D=D, name=name, **of_flow)
+    if of_flow:
+        raise TypeError(f"`D` is missing: {', '.join(of_flow)} are of a model for check_flow")
     how, by_autodiff = conventions or Conventions(), set[str]()
 
     def run(problem: Problem) -> dict[str, Array]:

@@ -336,9 +336,10 @@ def run(count, seed, report=print):
             faults = [] if status is not None else ["hangs"]
             faults += ["ended with 0"] if status == 0 else []
             # at times mpiexec kills all ranks at once all the same, before any can speak
-            dumb = kind == "kill" and "relgrad-np" not in said and "Killed (signal 9)" in said
+            by_name = named(said, fault)
+            dumb = kind == "kill" and not by_name and "Killed (signal 9)" in said
             unspoken += dumb
-            if not (status is None or dumb or named(said, fault)):
+            if not (status is None or dumb or by_name):
                 faults.append("rank and cause not named")
             there = sorted(folder.glob("step-*.npz"))
             snapshot, notes = newest_snapshot(folder, "run")

@@ -1,0 +1,178 @@
+"""The law of the density: log p(x) = base(z) + log|det J|.
+
+Allowed: `64 eps` times the size of the terms, and the rounding of z carried through the base. Where
+the base is not given, a standard normal is tried. Where the law of the Jacobian fails, its
+log|det J| by differences stands in, so that one mistake is named once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from ..evidence import Evidence
+from ..records import OK, WRONG, Array, FlowClaim, LawResult, not_judged, worst
+from ..relations import Guess, explains, only_where
+from ..sensitivity import sensitivity
+
+LAW = "density"
+WHAT = "log_prob"
+
+
+def normal(z: Array) -> Array:
+    """Return the log density of a standard normal (N,).
+
+    >>> float(np.round(normal(np.zeros((1, 2)))[0], 6))
+    -1.837877
+    """
+    return np.asarray(-0.5 * (z**2).sum(axis=1) - 0.5 * z.shape[1] * np.log(2 * np.pi))
+
+
+def density(evidence: Evidence) -> LawResult:
+    """Compare log_prob with base(z) + log|det J|."""
+    calls = evidence.calls
+    missing = [n for n in ("log_prob", "forward") if getattr(calls, n) is None]
+    if missing:
+        return not_judged(
+            LAW, f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not given"
+        )
+    z, log_det = evidence.forward
+    got = evidence.log_p
+    at = base_of(evidence)
+    base = at(z)
+    own = sensitivity(calls, lambda x: calls.log_p(x), evidence.X, 7, 0.0)
+    slope = sensitivity(calls, at, z, 8, 0.0) + np.where(np.isfinite(own), own, 0.0)
+    with np.errstate(all="ignore"):
+        right = base + log_det
+    size = np.abs(base) + np.abs(log_det) + calls.D + (z**2).sum(axis=1) / 2
+    allowed = 64 * calls.eps * (size + np.where(np.isfinite(slope), slope, size))
+    kept = np.isfinite(right) | np.isnan(right)
+    same = (got == right) & np.isinf(right)
+    error = np.where(same, 0.0, np.where(np.isnan(got - right), np.inf, np.abs(got - right)))
+    bad = ~(error <= allowed)
+    note = (
+        "" if calls.base is not None else "; the base is a standard normal (assumed, and found so)"
+    )
+    if not bad.any():
+        lost = evidence.wrong_log_det
+        text = f"log_prob = base + log|det J| at {len(got)} rows{note}"
+        if lost and _sensible(evidence):
+            return _follows(text, worst(error, allowed))
+        return LawResult(LAW, OK, text, worst(error, allowed))
+    if _is_true(evidence, got, base, allowed):
+        return LawResult(
+            LAW, OK, "log_prob is right: base + the log|det J| by differences, not that of forward",
+            1.0, (), ("log_prob does not use the log|det J| that forward returns",),
+        )  # fmt: skip
+    units = worst(error[kept], allowed[kept])
+    claim = _claim(evidence, got, base, log_det, right, allowed, bad)
+    if claim.relation == "unnamed" and calls.base is None:
+        return not_judged(LAW, "base is not given, and it is no standard normal")
+    return LawResult(LAW, WRONG, f"wrong at {int(bad.sum())} of {len(bad)} rows", units, (claim,))
+
+
+def base_of(evidence: Evidence) -> Callable[[Array], Array]:
+    """Return the base's log density, that of a standard normal where it is not given."""
+    return evidence.calls.log_base if evidence.calls.base is not None else normal
+
+
+def _sensible(evidence: Evidence) -> bool:
+    return bool(np.isfinite(evidence.true_log_det).any())
+
+
+def _follows(text: str, units: float) -> LawResult:
+    return LawResult(
+        LAW, OK, f"{text}; it is wrong wherever log|det J| is", units, (),
+        ("log_prob follows from the wrong log|det J|",),
+    )  # fmt: skip
+
+
+def _is_true(evidence: Evidence, got: Array, base: Array, allowed: Array) -> bool:
+    """Say whether log p is right with log|det J| by differences, where forward's is wrong."""
+    if not evidence.wrong_log_det:
+        return False
+    true = evidence.true_log_det
+    n = len(true)
+    kept = np.isfinite(true)
+    off = np.abs(got[:n] - base[:n] - true)
+    return bool((off <= allowed[:n] + evidence.jacobians.allowed)[kept].all())
+
+
+def _claim(
+    evidence: Evidence, got: Array, base: Array, log_det: Array, right: Array, allowed: Array,
+    bad: Array,
+) -> FlowClaim:  # fmt: skip
+    z, _ = evidence.forward
+    sign = np.ones(len(got))
+    where = only_where(evidence.X, z, sign, bad)
+    lost = ~np.isfinite(got) & np.isfinite(right)
+    if lost.any():
+        values = " or ".join(sorted({str(v) for v in got[lost]}))
+        where = only_where(evidence.X, z, sign, lost) or where
+        text = f"{WHAT} is {values} where base + log|det J| is finite"
+        return FlowClaim(LAW, "not finite", text, where=where)
+    allowed = allowed * 8
+    for chosen, there in ((np.ones_like(bad), ""), (bad, where)):
+        rows = np.flatnonzero(chosen)
+        for guess in _guesses(evidence, got, base, log_det, z, rows):
+            if explains(guess, got, right, allowed, rows):
+                return FlowClaim(LAW, guess.relation, guess.text, where=there)
+    by = np.abs(got - right)[bad]
+    if float(np.max(by / (1 + np.abs(right[bad])))) < 2e-6:
+        text = f"{WHAT} is right to {by.max():.0e} only: float32 digits, or an epsilon"
+        return FlowClaim(LAW, "float32 digits", text, where=where)
+    text = f"{WHAT} is not base(z) + log|det J|: off by {by.min():.3g} to {by.max():.3g}"
+    return FlowClaim(LAW, "unnamed", text, where=where)
+
+
+def _guesses(
+    evidence: Evidence, got: Array, base: Array, log_det: Array, z: Array, rows: Array
+) -> Iterable[Guess]:
+    """Yield hypotheses on log p, the specific ones first."""
+    D, zero = z.shape[1], np.zeros_like(base)
+    right = base + log_det
+    yield Guess("log det missing", f"{WHAT} is the base alone: log|det J| is missing", base)
+    yield Guess("log det subtracted", f"{WHAT} subtracts log|det J|", base - log_det)
+    yield Guess("base missing", f"{WHAT} is log|det J| alone: the base is missing", log_det)
+    yield Guess("negative", f"{WHAT} is -log p", -right)
+    yield Guess("probability", f"{WHAT} is p, not log p", np.exp(right), float(np.exp(right).max()))
+    yield Guess("half log det", f"{WHAT} adds 1/2 log|det J|", base + log_det / 2)
+    yield Guess("double log det", f"{WHAT} adds log|det J| twice", base + 2 * log_det)
+    yield Guess("log det averaged over D", f"{WHAT} averages log|det J| over D", base + log_det / D)
+    yield Guess("log det summed over the batch", f"{WHAT} adds log|det J| summed over the batch",
+                base + log_det.sum(), len(base))  # fmt: skip
+    yield Guess("log det averaged over the batch", f"{WHAT} adds the batch's mean of log|det J|",
+                base + log_det.mean())  # fmt: skip
+    at_x = base_of(evidence)(evidence.X)
+    yield Guess("base at x", f"{WHAT} takes the base at x, not at z", at_x + log_det)
+    yield Guess("log2", f"{WHAT} is in bits, not in nats", right / np.log(2), 2)
+    yield Guess("log10", f"{WHAT} is in base 10", right / np.log(10))
+    low, high = float(np.nanmin(got)), float(np.nanmax(got))
+    if max((got == low).sum(), (got == high).sum()) > 2:
+        text = f"{WHAT} is clipped to [{low:.6g}, {high:.6g}]"
+        yield Guess("clipped", text, np.clip(right, low, high))
+    yield Guess("base averaged over D", f"{WHAT} averages the base over D", base / D + log_det)
+    yield Guess("averaged over D", f"{WHAT} is averaged over the {D} dimensions", right / D)
+    yield Guess("batch sum", f"{WHAT} is summed over the batch", zero + right.sum(), len(base))
+    yield Guess("batch mean", f"{WHAT} is averaged over the batch", zero + right.mean())
+    for k in range(min(D, 64)):
+        one = normal(z[:, k : k + 1])
+        text = f"{WHAT} misses the base of column {k}"
+        yield Guess(f"base misses dimension {k}", text, right - one)
+    yield Guess("constant of the base", f"{WHAT} misses D/2 log 2 pi, the constant of the base",
+                right + D / 2 * np.log(2 * np.pi))  # fmt: skip
+    yield Guess("constant of the base", f"{WHAT} has the constant of the base once, not {D} times",
+                right + (D - 1) / 2 * np.log(2 * np.pi))  # fmt: skip
+    yield Guess("constant of the base", f"{WHAT} has D log 2 pi in the place of D/2 log 2 pi",
+                right - D / 2 * np.log(2 * np.pi))  # fmt: skip
+    yield Guess("half missing", f"{WHAT} has z'z in the place of z'z / 2",
+                right - 0.5 * (z**2).sum(axis=1), 2)  # fmt: skip
+    if len(rows) > 2:
+        shift = float(np.median((got - right)[rows]))
+        text = f"{WHAT} is off by the constant {shift:+.6g}: a constant of the base"
+        yield Guess("constant", text, right + shift)
+    r = right[rows]
+    if len(rows) > 3 and np.ptp(r) > 1e-3 * (1 + np.abs(r).max()):
+        a = float((got[rows] @ r) / (r @ r))
+        yield Guess("factor", f"{WHAT} is {a:.6g} times the right one", a * right, abs(a))
