@@ -217,7 +217,10 @@ EXAMPLES = {
     "unmix.py": ("Amari distance", ("unmix.png",)),
     "own_csv.py": ("the least likely rows:\n", ("people.csv", "new_rows.csv")),
     "judge_torch.py": ("the term of log|det W| (+ b) is missing", ()),
-    "check_torch_flow.py": ("FAIL: part 'layers.1 (WrongMixing)': log|det J| ", ()),
+    "check_torch_flow.py": (
+        "FAIL: part 'layers.1 (WrongMixing)': log|det J| misses the last dimension (column 3)",
+        (),
+    ),
     "judge_ica.py": ("amica: PASS: ", ()),
     "recording.py": ("heart: one source beats ", ("recording.png",)),
     "mne_style.py": ("correlation of the two sources of the blinks: ", ()),

@@ -117,7 +117,6 @@ def train_on(options: argparse.Namespace, comm: Ranks | None = None) -> int:
     for text in prepared.notes:
         note(text)
     if comm is not None:
-        note(comm.processes())
         same = ("version", "fingerprint", "settings")
         comm.agreement.require_same({key: str(job.config[key]) for key in same})
         prepared = prepared._replace(start=comm.agreement.share(prepared.start))

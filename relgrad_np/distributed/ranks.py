@@ -4,8 +4,6 @@ Before the first batch the ranks compare what they have, and an error on one is 
 then on an error on one rank ends the job: the others wait for its arrays, and can't go on without.
 """
 
-import os
-import platform
 import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -81,14 +79,6 @@ class Ranks(Team):
         self.shared_keeper = SharedKeeper(None, self.rank)
 
     # before the first step
-
-    def processes(self) -> str:
-        """Return which process each rank is; every rank must ask. `mpiexec` names a dead process.
-
-        As "rank 0 is process 4711 on host, rank 1 ...".
-        """
-        mine = f"rank {self.rank} is process {os.getpid()} on {platform.node()}"
-        return ", ".join(self.agreement.gather(mine))
 
     def implementation(self, name: Any) -> str:
         """Return "reference": the only one whose steps can be shared."""

@@ -67,7 +67,7 @@ def from_torch(
 
     >>> import pytest; torch = pytest.importorskip("torch")
     >>> sorted(from_torch(torch.distributions.ExpTransform(), D=2))[:4]
-    ['D', 'dense', 'forward', 'in_float32']
+    ['D', 'born', 'dense', 'forward']
     >>> from relgrad_np import oracle
     >>> def log_prob(layers, X, problem):  # one layer, sech
     ...     (W, b), = layers

@@ -85,7 +85,9 @@ def right(records: list[dict[str, Any]]) -> str:
     models = Counter(r["library"] for r in records if r["library"] != "all")
     for r in records:
         if r["library"] == "all":
-            total.update(models=r["models"], wrong=r["wrong"], rejected=r["samples_rejected"])
+            total.update(
+                models=sum(r["models"].values()), wrong=r["wrong"], rejected=r["samples_rejected"]
+            )
             total.update(samples=r["judged"].get("samples", 0))
     lines = [
         "## Random right models\n",

@@ -13,6 +13,7 @@ from relgrad_np.oracle.flows import evidence, proposal, stein
 from relgrad_np.oracle.flows.calls import FlowCalls
 from relgrad_np.oracle.flows.differences import jacobians
 from relgrad_np.oracle.flows.evidence import Evidence
+from relgrad_np.oracle.flows.laws.mass import quadrature
 from relgrad_np.oracle.flows.laws.of_samples import samples
 from relgrad_np.oracle.flows.records import Arithmetic
 
@@ -275,6 +276,18 @@ def test_mass_that_is_not_one():
     found, report = claims("mass", D=1, log_prob=right)
     assert found == []
     assert report.passed
+
+
+def test_the_error_of_an_integral_covers_jumps():
+    """By chance three grids agree on a value that is off."""
+    rng = np.random.default_rng(0)
+    for _ in range(240):  # in one of forty they do
+        low, high = np.sort(rng.uniform(-2, 2, 2))
+        p = lambda x, a=low, b=high: np.where(
+            (x[:, 0] > a) & (x[:, 0] < b), -np.log(b - a), -np.inf
+        )
+        value, error, _ = quadrature(p, rng.uniform(low, high, (50, 1)), 2**12)
+        assert abs(value - 1) <= 16 * error
 
 
 def test_a_density_that_jumps_and_one_with_a_spike_are_no_alarm():
