@@ -1,7 +1,8 @@
 """Put the settings into the documentation, as it is built (a mkdocs hook).
 
 A line `<!-- settings -->` of a page becomes the table of all settings, `<!-- settings by data -->`
-the table of what differs for data sets known by name. Both are made from the declarations of the
+the table of what differs for data sets known by name, and `<!-- settings of data -->` the table of
+how files are read. All are made from the declarations of the
 package, so that a page can't say otherwise.
 """
 
@@ -9,7 +10,7 @@ from typing import Any
 
 from relgrad_np.fitting.declared import Setting, declared
 from relgrad_np.fitting.options import Options
-from relgrad_np.runs.settings import BY_NAME, TOY, Settings
+from relgrad_np.runs.settings import BY_NAME, TOY, DataSettings, Settings
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -19,6 +20,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     '| `toy:NAME` | layers 48, init principal, rule natural, batch_size 250 |'
     """
     markdown = markdown.replace("<!-- settings -->", all_settings())
+    markdown = markdown.replace("<!-- settings of data -->", settings_of_data())
     return markdown.replace("<!-- settings by data -->", settings_by_data())
 
 
@@ -40,6 +42,19 @@ def all_settings() -> str:
         for name, setting in (of_fit | of_train).items()
     ]
     return _table(("setting", "what it is", "choices", "`fit`", "`relgrad-np train`"), rows)
+
+
+def settings_of_data() -> str:
+    """Return a row for each flag by which a file of one's own is read.
+
+    >>> settings_of_data().splitlines()[2].split("|")[1]
+    ' `--columns` '
+    """
+    rows = [
+        (f"`--{name.replace('_', '-')}`", one.help, ", ".join(one.choices), one.default_text())
+        for name, one in declared(DataSettings).items()
+    ]
+    return _table(("flag", "what it is", "choices", "default"), rows)
 
 
 def settings_by_data() -> str:

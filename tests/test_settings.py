@@ -3,7 +3,7 @@
 import inspect
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from relgrad_np.cli.main import main, parser
 from relgrad_np.fitting.declared import declared
 from relgrad_np.fitting.options import Options
 from relgrad_np.fitting.starts import KINDS
-from relgrad_np.runs.settings import BY_NAME, TOY, Settings
+from relgrad_np.runs.settings import BY_NAME, GROUPS, TOY, DataSettings, Settings
 
 DOCS = Path(__file__).parents[1] / "docs"
 OF_FIT, OF_RUN = declared(Options), declared(Settings)
@@ -59,6 +59,17 @@ def words_that_differ(doc, settings):
 
 def test_every_setting_of_a_run_is_a_flag():
     assert flags_that_differ(flags()) == []
+    assert sorted(sum(GROUPS.values(), ())) == sorted(OF_RUN)  # none stands in two groups of help
+
+
+def test_every_setting_of_data_is_a_flag_and_what_a_reader_takes():
+    from relgrad_np.datasets import Reading
+
+    found, of_data = flags(), declared(DataSettings)
+    for name, setting in of_data.items():
+        assert found[name].help.replace("%%", "%") == setting.text()
+    assert DataSettings().reading() == Reading()
+    assert [field.name for field in fields(Reading)] == list(of_data)
 
 
 @pytest.mark.parametrize("drift", ["missing", "default", "help", "type", "name"])
@@ -79,7 +90,11 @@ def test_the_parser_is_made_from_the_settings(monkeypatch):
     from relgrad_np.cli import arguments
 
     other = {"epochs": OF_RUN["epochs"]._replace(default=7, help="rounds")}
-    monkeypatch.setattr(arguments, "declared", lambda record: OF_RUN | other)
+    monkeypatch.setattr(
+        arguments,
+        "declared",
+        lambda record: OF_RUN | other if record is Settings else declared(record),
+    )
     assert flags()["epochs"].help == "rounds; default 7"
     assert flags_that_differ(flags()) == ["epochs"]
 

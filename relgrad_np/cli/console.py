@@ -1,10 +1,14 @@
-"""What passes between a command and the person at the terminal: notes, a bar, signals."""
+"""What passes between a command and the person at the terminal: notes, tables, a bar, signals.
+
+At a terminal, and where rich is installed, tables have colour and fit its width; elsewhere they
+are plain text.
+"""
 
 import contextlib
 import importlib.util
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 PROGRAM = "relgrad-np"
@@ -19,13 +23,72 @@ def note(text: str) -> None:
 def one_line(error: BaseException) -> str:
     """Return what an error says, in one line; what it is called, if it says nothing.
 
-    >>> one_line(OSError(28, "No space")), one_line(MemoryError())
-    ('[Errno 28] No space', 'not enough memory')
+    Of a file: its name, and what is wrong with it.
+
+    >>> one_line(OSError(28, "No space", "runs/my")), one_line(MemoryError())
+    ('runs/my: No space', 'not enough memory')
     """
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError):
         return f"not enough memory: {text}" if text else "not enough memory"
     return text or type(error).__name__
+
+
+def rich_console(stream: Any) -> Any:
+    """Return rich's console for a stream that is a terminal; None elsewhere, or without rich.
+
+    >>> import io
+    >>> rich_console(io.StringIO()) is None
+    True
+    """
+    if not stream.isatty() or importlib.util.find_spec("rich") is None:
+        return None
+    from rich.console import Console
+
+    return Console(file=stream, highlight=False)
+
+
+def show_pairs(pairs: Sequence[tuple[str, str]], stream: Any = None) -> None:
+    """Print names and values in two columns.
+
+    >>> show_pairs([("rows", "80"), ("columns", "3")], sys.stdout)
+    rows     80
+    columns  3
+    """
+    stream = stream or sys.stdout
+    console = rich_console(stream)
+    width = max(len(name) for name, _ in pairs)
+    if console is None:
+        print("\n".join(f"{name:<{width}}  {value}" for name, value in pairs), file=stream)
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in pairs:
+        table.add_row(name, Text(value))
+    console.print(table)
+
+
+def show_next(*commands: tuple[str, str]) -> None:
+    """Print the commands that may follow, each with what it is for.
+
+    >>> show_next(("sample", "relgrad-np sample r --out s.csv"))
+    next, to sample: relgrad-np sample r --out s.csv
+    """
+    console = rich_console(sys.stdout)
+    for purpose, command in commands:
+        if console is None:
+            print(f"next, to {purpose}: {command}")
+        else:
+            from rich.text import Text
+
+            line = Text(f"next, to {purpose}: ")
+            console.print(line.append(command, style="bold"), soft_wrap=True)
 
 
 def wants_bar() -> bool:

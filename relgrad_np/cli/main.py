@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, sample, demo, verify, info, vectors, check, check-flow.
+"""The command line: `train`, `evaluate`, `sample`, `check`, `check-flow` and what helps with them.
 
 Exit status: 0 success; 1 an honest negative (a check failed, the fit diverged); 2 unusable input,
 one line on stderr; 130 and 143 for signals.
@@ -81,11 +81,17 @@ def parser() -> Parser:
     commands = made.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
 
     def command(
-        name: str, run: Callable[[argparse.Namespace], int], text: str
+        name: str, run: Callable[[argparse.Namespace], int], text: str, examples: str = ""
     ) -> argparse.ArgumentParser:
-        one = commands.add_parser(name, help=text, description=text)
+        one = commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog=examples or None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         one.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        one.set_defaults(run=run)
+        one.set_defaults(run=run, parser=one, root=made)
         return one
 
     for register in (register_train, register_use, register_tools, register_oracle, register_flows):

@@ -12,7 +12,11 @@ import numpy as np
 
 from ..core.version import __version__
 from .arguments import Command, seed_number
-from .console import wants_bar
+from .console import show_pairs, wants_bar
+
+COMPLETION = """examples:
+  relgrad-np completion bash > ~/.local/share/bash-completion/completions/relgrad-np
+  relgrad-np completion zsh > ~/.zfunc/_relgrad-np"""
 
 
 def register(command: Command) -> None:
@@ -26,6 +30,9 @@ def register(command: Command) -> None:
     verify.add_argument("--json", action="store_true", help="one JSON object a line")
     info = command("info", run_info, "versions, BLAS, threads, devices")
     info.add_argument("--json", action="store_true")
+    words = "print what lets a shell complete commands and options"
+    completion = command("completion", run_completion, words, COMPLETION)
+    completion.add_argument("shell", metavar="SHELL", choices=("bash", "zsh", "tcsh"))
 
 
 def run_demo(options: argparse.Namespace) -> int:
@@ -48,14 +55,23 @@ def run_verify(options: argparse.Namespace) -> int:
     return 0 if all(check.passed for check in checks) else 1
 
 
+def run_completion(options: argparse.Namespace) -> int:
+    """Print a shell's completion, made by shtab from the parser."""
+    try:
+        import shtab
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("completion needs shtab: pip install shtab") from None
+    print(shtab.complete(options.root, shell=options.shell))
+    return 0
+
+
 def run_info(options: argparse.Namespace) -> int:
     """Print what is installed here."""
     facts = information()
     if options.json:
         print(json.dumps(facts))
     else:
-        width = max(map(len, facts))
-        print("\n".join(f"{key:<{width}}  {value}" for key, value in facts.items()))
+        show_pairs([(key, str(value)) for key, value in facts.items()])
     return 0
 
 
@@ -70,7 +86,16 @@ def information() -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} processors",
     }
-    extras = ("numpy", "scipy", "array-api-compat", "numba", "scikit-learn", "matplotlib", "tqdm")
+    extras: tuple[str, ...] = (
+        "numpy",
+        "scipy",
+        "array-api-compat",
+        "numba",
+        "scikit-learn",
+        "matplotlib",
+        "tqdm",
+    )
+    extras += ("pandas", "pyarrow", "h5py", "rich")
     for package in (*extras, "mpi4py", "cupy-cuda13x", "torch", "jax"):
         try:
             facts[package] = importlib.metadata.version(package)

@@ -5,70 +5,88 @@ import os
 import shlex
 import signal
 import sys
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from ..core.version import __version__
-from ..datasets import NAMES, STANDARD, Dataset, load
+from ..datasets import NAMES, STANDARD, Dataset
 from ..distributed.keepers import SilentKeeper
 from ..distributed.ranks import Ranks
 from ..distributed.together import fit, together, world
 from ..distributed.waiting import SECONDS
-from ..fitting.declared import declared
-from ..fitting.records import FitDivergedError
+from ..fitting.records import Epoch, FitDivergedError
 from ..fitting.snapshots import Snapshot
-from ..rules.by_name import NEWTON
+from ..rules.base import State
 from ..runs import folder as run_folder
 from ..runs.checkpoint import CheckpointWriter, newest_snapshot
 from ..runs.model import save
 from ..runs.pictures import draw
-from ..runs.settings import Settings, settings_for
-from ..runs.training import Prepared, Run, model_of, prepare, train, watch_condition
-from .arguments import Command, add_settings, positive
-from .console import PROGRAM, asked_to_stop, note, one_line, wants_bar
-from .data import absolute, data_dir, fingerprint_of, folder_looked_in
+from ..runs.settings import GROUPS, DataSettings, Settings
+from ..runs.training import Prepared, Run, model_of, outline, prepare, train, watch_condition
+from .arguments import Command, add_settings, in_flags, positive
+from .console import PROGRAM, asked_to_stop, note, show_next, show_pairs, wants_bar
+from .job import Job, folder_for, longer, new_job, resumed_job
 
-
-class Job(NamedTuple):
-    """A run that is to be made: its settings, its data, and the config.json of its folder."""
-
-    settings: Settings
-    data: Dataset
-    config: dict[str, Any]
+EXAMPLES = """examples:
+  relgrad-np train my.csv                          every column, a run folder runs/my
+  relgrad-np train my.csv --drop id,date --missing drop --epochs 100 --patience 10
+  relgrad-np train toy:moons --layers 16 --rule natural
+  relgrad-np train --resume --out runs/my          go on where it stopped
+  relgrad-np train --resume --out runs/my --epochs 200   go on beyond its end"""
 
 
 def register(command: Command) -> None:
-    """Add the command; `command(name, run, text)` makes a parser."""
-    parser = command("train", run_train, "fit a model to a data set and write a run folder")
+    """Add the command; `command(name, run, text, examples)` makes a parser."""
+    text = "fit a model to a data set and write a run folder"
+    parser = command("train", run_train, text, EXAMPLES)
     names = ", ".join((NAMES[0], *STANDARD, *NAMES[1:]))
-    parser.add_argument("data", nargs="?", help=f"{names}; or FILE.npy, .npz, .csv")
-    text = "the defaults are those for data of your own; a data set known by name may have others"
-    add_settings(parser.add_argument_group("settings", text), Settings)
-    parser.add_argument("--rows", metavar="N", type=positive, help="use N training rows only")
     parser.add_argument(
+        "data",
+        metavar="DATA",
+        nargs="?",
+        help=f"a file (.csv and other text, .parquet, .npy, .h5, .mat, ...), or {names}",
+    )
+    group = parser.add_argument_group("data")
+    group.add_argument("--rows", metavar="N", type=positive, help="use N training rows only")
+    group.add_argument(
         "--data-dir", metavar="DIR", type=Path, help="where the standard files are (RELGRAD_DATA)"
     )
-    parser.add_argument(
-        "--out", metavar="RUN", type=Path, help="run folder, new; default runs/DATA"
+    add_settings(group, DataSettings)
+    words = "defaults are those for data of your own; a set known by name may have others"
+    for title, settings in GROUPS.items():
+        add_settings(parser.add_argument_group(title, words), Settings, settings)
+    group = parser.add_argument_group("run")
+    group.add_argument(
+        "--out",
+        metavar="RUN",
+        type=Path,
+        help="run folder, new; default runs/DATA, or runs/DATA-2, ... if that exists",
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument(
+    group.add_argument(
+        "--resume", action="store_true", help="go on with the run in --out; DATA if it has moved"
+    )
+    group.add_argument(
         "--checkpoint-seconds",
         metavar="S",
         type=positive,
         default=60,
         help="write a checkpoint every S seconds, beside each epoch's; default 60",
     )
-    parser.add_argument("--checkpoint-steps", metavar="N", type=positive, help="and every N steps")
-    parser.add_argument("--json", action="store_true", help="the report as one JSON object")
-    parser.add_argument(
+    group.add_argument("--checkpoint-steps", metavar="N", type=positive, help="and every N steps")
+    group.add_argument(
+        "--pictures",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="draw the curve, samples and others; default yes, where matplotlib is installed",
+    )
+    group.add_argument("--json", action="store_true", help="the report as one JSON object")
+    group = parser.add_argument_group("several processes")
+    group.add_argument(
         "--distributed", action="store_true", help="share the batches: mpiexec -n 4 relgrad-np ..."
     )
-    parser.add_argument(
+    group.add_argument(
         "--exchange", metavar="NAME", help="what the ranks send: auto, factors, products, sums"
     )
-    parser.add_argument(
+    group.add_argument(
         "--watchdog",
         metavar="S",
         type=int,
@@ -94,18 +112,24 @@ def run_train(options: argparse.Namespace) -> int:
 def train_on(options: argparse.Namespace, comm: Ranks | None = None) -> int:
     """Train, alone or as one of several ranks; rank 0 has the run folder."""
     job = resumed_job(options, comm) if options.resume else new_job(options)
-    prepared = prepare(job.settings, job.data)  # an error shows before anything is written
+    with in_flags(Settings):
+        prepared = prepare(job.settings, job.data)  # an error shows before anything is written
     for text in prepared.notes:
         note(text)
-    folder: Path = options.out or Path("runs") / Path((options.data or "").replace(":", "-")).stem
     if comm is not None:
         same = ("version", "fingerprint", "settings")
         comm.agreement.require_same({key: str(job.config[key]) for key in same})
         prepared = prepared._replace(start=comm.agreement.share(prepared.start))
         if comm.rank > 0:
             return follow(prepared, comm)
-    if not options.resume:
+    folder: Path = options.out or Path()
+    if not options.resume and options.out is not None:
         job = job._replace(config=run_folder.create(folder, job.config))
+    elif not options.resume:
+        folder, config = run_folder.create_next(folder_for(options.data), job.config)
+        job = job._replace(config=config)
+    if not options.json:
+        show_pairs([*outline(job.data, job.settings, prepared), ("folder", str(folder))])
     with run_folder.locked(folder):
         try:
             status, run = train_in(folder, job, prepared, options, comm)
@@ -115,67 +139,8 @@ def train_on(options: argparse.Namespace, comm: Ranks | None = None) -> int:
             raise
     status = status if comm is None else int(comm.agreement.share(status))
     if run is not None:
-        pictures(folder, job.data, run)  # which takes seconds: no other rank waits for it
+        show(folder, job.data, run, options)  # which takes seconds: no other rank waits for it
     return status
-
-
-def pictures(folder: Path, data: Dataset, run: Run) -> None:
-    """Draw; a picture that can't be drawn is a note, for the model has been written."""
-    try:
-        draw(folder, data, run)
-    except (OSError, ValueError, RuntimeError, MemoryError) as error:
-        note(f"not all pictures are drawn: {one_line(error)}")
-
-
-def new_job(options: argparse.Namespace) -> Job:
-    """Return the run that the command line asks for."""
-    if options.data is None:
-        raise ValueError("`DATA` is required: a name or a file (see relgrad-np train --help)")
-    chosen = {name: getattr(options, name) for name in declared(Settings)}
-    settings = settings_for(options.data, **chosen)
-    if settings.rule == NEWTON and options.distributed:
-        raise ValueError(f"`--distributed` needs a rule of minibatches, not {NEWTON!r}")
-    name = absolute(options.data)
-    data = load(name, settings.seed, options.rows, options.data_dir)
-    config = {
-        "version": __version__,
-        "data": name,
-        "rows": options.rows,
-        "data_dir": folder_looked_in(options),
-        "fingerprint": fingerprint_of(data),
-        "settings": asdict(settings),
-    }
-    return Job(settings, data, config)
-
-
-def resumed_job(options: argparse.Namespace, comm: Ranks | None) -> Job:
-    """Return the run that is in --out; ValueError if its data are not those it began with."""
-    if options.out is None:
-        raise ValueError("`--resume` needs --out RUN, the run folder to go on with")
-    config: Any = None
-    if comm is None or comm.rank == 0:
-        config = run_folder.read_config(options.out)
-    config = config if comm is None else comm.agreement.share(config)
-    settings = unchanged_settings(options, config)
-    data = load(config["data"], settings.seed, config["rows"], data_dir(options, config))
-    if fingerprint_of(data) != config["fingerprint"]:
-        raise ValueError(f"the data {config['data']!r} are not those the run began with")
-    return Job(settings, data, config)
-
-
-def unchanged_settings(options: argparse.Namespace, config: dict[str, Any]) -> Settings:
-    """Return the settings of the run; ValueError if the command line asks for others."""
-    kept = config["settings"]
-    device = options.device or kept["device"]  # checkpoints move between devices
-    given = {name: getattr(options, name) for name in kept if name != "device"}
-    given |= {"data": options.data and absolute(options.data), "rows": options.rows}
-    for name, value in given.items():
-        before = kept.get(name, config.get(name))
-        if value is not None and value != before:
-            raise ValueError(
-                f"`--{name.replace('_', '-')}` can't change on --resume: it is {before}"
-            )
-    return Settings(**(kept | {"device": device}))
 
 
 def follow(prepared: Prepared, comm: Ranks) -> int:
@@ -202,17 +167,23 @@ def train_in(
     )
     run_folder.clear_partials(folder)
     resume, history = last_checkpoint(folder, writer, options.resume), folder / "history.jsonl"
+    if options.resume:
+        if resume is not None and job.extended:
+            resume = longer(resume, job.settings)
+        run_folder.write_config(folder, job.config)
     run_folder.write_history(history, resume.history if resume else ())
+    bar = wants_bar() and not options.json
     with asked_to_stop(writer):
         try:
             run = train(
                 job.data,
                 job.settings,
                 prepared=prepared,
-                progress=wants_bar() and not options.json,
+                progress=bar,
                 callbacks=(
                     lambda epoch, state: run_folder.append_history(history, epoch),
                     watch_condition(note, job.settings.dtype),
+                    *(() if bar or options.json else (say_time(print, job.settings.epochs),)),
                 ),
                 keeper=writer,
                 resume=resume if comm is None else comm.agreement.share(resume),
@@ -232,6 +203,30 @@ def train_in(
         return 128 + stop, None
     finish(folder, run, options.json)
     return 0, run
+
+
+def say_time(say: Callable[[str], None], epochs: int | None) -> Callable[[Epoch, State], None]:
+    """Return a callback that says after the first epoch how long the rest takes, if that is long.
+
+    >>> said = []
+    >>> say_time(said.append, 61)(Epoch(1, 9, 0.1, 0.1, None, None, None, 2.0), None)
+    >>> said
+    ['an epoch takes 2.0 s: at most 2 minutes for the other 60']
+    """
+    began: list[Epoch] = []
+
+    def tell(epoch: Epoch, state: State) -> None:
+        if not began and epochs is not None:
+            rest = (epochs - epoch.epoch) * epoch.seconds
+            if rest > 20 and epoch.epoch == 1:
+                words = f"{rest:.0f} s" if rest < 100 else f"{rest / 60:.0f} minutes"
+                say(
+                    f"an epoch takes {epoch.seconds:.1f} s: at most {words} for the other"
+                    f" {epochs - epoch.epoch}"
+                )
+        began.append(epoch)
+
+    return tell
 
 
 def last_checkpoint(folder: Path, writer: CheckpointWriter, resume: bool) -> Snapshot | None:
@@ -260,4 +255,17 @@ def finish(folder: Path, run: Run, as_json: bool) -> None:
         print(run_folder.strict_json({**run.report._asdict(), "folder": str(folder)}))
     else:
         print(run.report.text())
-        print(f"written: {folder}")
+
+
+def show(folder: Path, data: Dataset, run: Run, options: argparse.Namespace) -> None:
+    """Draw the pictures of a run that has been written, and say what may be next."""
+    pictures = draw(folder, data, run, say=note) if options.pictures else []
+    if options.json:
+        return
+    names = ", ".join(path.name for path in pictures)
+    print(f"written: {folder}" + (f", with pictures {names}" if names else ""))
+    quoted = shlex.quote(str(folder))
+    show_next(
+        ("score other rows", f"{PROGRAM} evaluate {quoted} FILE --scores scores.csv"),
+        ("draw new rows", f"{PROGRAM} sample {quoted} -n 1000 --out new.csv"),
+    )

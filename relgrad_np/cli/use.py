@@ -1,116 +1,191 @@
 """Commands that use a trained model: `evaluate`, `sample`."""
 
 import argparse
+import math
 import shlex
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..core.sampling import sample
+from ..datasets import NAMES, STANDARD
 from ..datasets import load as load_data
-from ..datasets.files.own import is_own_file
 from ..datasets.memory import require_memory
 from ..runs.evaluation import Evaluation, evaluate_file, evaluate_own, evaluate_set
 from ..runs.folder import read_config, strict_json
 from ..runs.model import Model, in_float64, load
-from ..runs.writing import atomic
-from .arguments import Command, positive, seed_number
-from .console import PROGRAM
-from .data import absolute, data_dir, fingerprint_of
+from ..runs.rows_out import ENDINGS, write_rows
+from ..runs.settings import DataSettings
+from ..runs.unfinished import model_so_far
+from .arguments import Command, add_settings, in_flags, positive, seed_number
+from .console import PROGRAM, note, show_next
+from .data import absolute, asked_of_data, data_dir, data_of_run
+
+PART = 2**20  # numbers that are drawn at a time
+OF_FILE = ("sep", "decimal", "encoding", "missing", "missing_marks")
+SCORE = """examples:
+  relgrad-np evaluate runs/my                      its own test rows
+  relgrad-np evaluate runs/my new.csv --scores scores.csv
+  relgrad-np evaluate runs/my new.csv --missing drop"""
+DRAW = """examples:
+  relgrad-np sample runs/my -n 1000 --out new.csv
+  relgrad-np sample runs/my -n 1000000 --out new.parquet --seed 3"""
 
 
 def register(command: Command) -> None:
-    """Add the commands; `command(name, run, text)` makes a parser."""
-    use = command("evaluate", run_evaluate, "log-likelihood of data under a trained model")
+    """Add the commands; `command(name, run, text, examples)` makes a parser."""
+    text = "log-likelihood of data under a trained model"
+    use = command("evaluate", run_evaluate, text, SCORE)
     use.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
-    use.add_argument("data", nargs="?", help="default: the run's own test rows")
-    use.add_argument("--data-dir", metavar="DIR", type=Path, help="as of train")
     use.add_argument(
-        "--scores", metavar="FILE", type=Path, help="write log p of each row to this .npy or .csv"
+        "data",
+        nargs="?",
+        metavar="DATA",
+        help="a file, all rows of which are scored in their order, or a name; default: the run's "
+        "own test rows",
     )
-    use.add_argument("--json", action="store_true")
-    use = command("sample", run_sample, "draw from a trained model, in data space")
+    use.add_argument("--data-dir", metavar="DIR", type=Path, help="as of train")
+    add_settings(use.add_argument_group("file"), DataSettings, OF_FILE)
+    endings = ", ".join(ENDINGS)
+    use.add_argument(
+        "--scores", metavar="FILE", type=Path, help=f"write log p of each row: {endings}"
+    )
+    use.add_argument("--json", action="store_true", help="the result as one JSON object")
+    use = command("sample", run_sample, "draw from a trained model, in data space", DRAW)
     use.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
     use.add_argument("-n", metavar="N", type=positive, default=1000, help="how many; default 1000")
     use.add_argument(
-        "--out", metavar="FILE", type=Path, required=True, help="a new .npy or .csv file"
+        "--out", metavar="FILE", type=Path, required=True, help=f"a new file: {endings}"
     )
-    use.add_argument("--seed", metavar="N", type=seed_number, default=0)
+    use.add_argument("--seed", metavar="N", type=seed_number, default=0, help="default 0")
 
 
 def run_evaluate(options: argparse.Namespace) -> int:
     """Judge the model of a run on rows, and write the score of each if asked to."""
     config = read_config(options.folder)
-    model = finished(options.folder)
+    model = model_in(options.folder, config, options)
     if options.scores is not None:
         require_new(options.scores)
-    result, scores = evaluated(model, config, options)
+    result, scores, log_det = evaluated(model, config, options)
     if options.scores is not None:
-        write_rows(options.scores, scores[:, None])
-    print(strict_json(result._asdict()) if options.json else result.text())
+        columns = ("log_p_model_space", "log_p_data_space")
+        both = np.stack([scores, scores + log_det], axis=1)
+        write_rows(options.scores, [both], columns)
+    for text in result.notes:
+        note(text)
+    if options.json:
+        print(strict_json(result._asdict()))
+        return 0
+    print(result.text())
+    if options.scores is not None:
+        print(f"written: {options.scores}, {len(scores)} rows of {', '.join(columns)}")
+    elif options.data is not None:
+        command = f"{PROGRAM} evaluate {_quoted(options.folder)} {_quoted(options.data)}"
+        show_next(("keep the score of each row", f"{command} --scores scores.csv"))
     return 0
 
 
 def evaluated(
     model: Model, config: dict[str, Any], options: argparse.Namespace
-) -> tuple[Evaluation, Any]:
-    """Return the judgement on the run's own test rows, a file, or another set, and the scores."""
-    name = config["data"] if options.data is None else absolute(options.data)
-    if name == config["data"]:
-        seed = config["settings"]["seed"]
-        data = load_data(name, seed, config["rows"], data_dir(options, config))
-        if fingerprint_of(data) != config["fingerprint"]:
-            raise ValueError(f"the data {name!r} are not those the run was fitted to")
-        return evaluate_own(model, data)
-    if is_own_file(name):
-        return evaluate_file(model, Path(name))
+) -> tuple[Evaluation, Any, Any]:
+    """Return the judgement on the run's own test rows, a file, or another set; scores, log|det|."""
+    if options.data is None or options.data == config["data"] in (*NAMES, *STANDARD):
+        return evaluate_own(model, data_of_run(config, options))
+    name = absolute(options.data)
+    if Path(name).is_absolute():
+        given = asked_of_data(options)
+        kept = {
+            key: config.get("reading", {}).get(key) for key in ("missing_marks", "columns", "drop")
+        }
+        with in_flags(DataSettings):
+            reading = DataSettings(**(kept | given)).reading()
+        return evaluate_file(model, Path(name), reading)
     return evaluate_set(model, load_data(name, 0, None, data_dir(options, config)))
 
 
 def run_sample(options: argparse.Namespace) -> int:
-    """Draw from the model of a run into a new file."""
-    read_config(options.folder)
-    model = finished(options.folder)
+    """Draw from the model of a run into a new file, part by part."""
+    config = read_config(options.folder)
+    model = model_in(options.folder, config, options)
     require_new(options.out)
-    layers, rng = in_float64(model.layers), np.random.default_rng(options.seed)
-    D, L = layers[0].b.shape[0], len(layers)
-    require_memory(  # Zs and Ys of the pass back, and what solves for them
-        8.0 * options.n * D * (4 * L + 8), f"`-n` {options.n} rows of {D} columns", "draw fewer"
+    D, L = model.layers[0].b.shape[0], len(model.layers)
+    require_room(options.out, options.n, D)
+    require_memory(  # Zs and Ys of the pass back, and what solves for them, of a part
+        8.0 * min(options.n, part_of(D)) * D * (4 * L + 8),
+        f"`-n` {options.n} rows of {D} columns, of which {part_of(D)} are drawn at a time,",
+        "draw fewer",
     )
-    Z, _ = sample(layers, rng, options.n, model.activation, model.density)
-    write_rows(options.out, model.transforms.inverse(Z))
-    print(f"written: {options.out}, {options.n} rows of {Z.shape[1]} columns in data space")
+    columns = tuple(model.config.get("columns") or (f"x{j}" for j in range(D)))
+    drawn = draws(model, options.n, np.random.default_rng(options.seed))
+    write_rows(options.out, drawn, columns)
+    print(f"written: {options.out}, {options.n} rows of {D} columns in data space")
     return 0
 
 
-def finished(folder: Path) -> Model:
-    """Load the model of a run folder, which is there once the run has ended."""
-    if not (folder / "model.npz").exists():
-        raise FileNotFoundError(
-            f"the run in {str(folder)!r} has no model yet: end it with "
-            f"{PROGRAM} train --resume --out {shlex.quote(str(folder))}"
+def draws(model: Model, n: int, rng: np.random.Generator) -> Iterator[Any]:
+    """Yield n rows of data space, in parts that need little memory."""
+    layers = in_float64(model.layers)
+    part = part_of(layers[0].b.shape[0])
+    for start in range(0, n, part):
+        size = min(part, n - start)
+        Z, _ = sample(layers, rng, size, model.activation, model.density)
+        yield model.transforms.inverse(Z)
+
+
+def part_of(D: int) -> int:
+    """Return how many rows of D columns are drawn at a time.
+
+    >>> part_of(1024)
+    1024
+    """
+    return max(1, PART // D)
+
+
+def require_room(path: Path, n: int, D: int) -> None:
+    """Refuse to begin a file that the disk has not the room for.
+
+    >>> require_room(Path("x.npy"), 10**15, 3)
+    Traceback (most recent call last):
+    OSError: `x.npy` would take 24,000,000 GB or more, and its disk has ... GB free: draw fewer rows
+    """
+    need, free = 8 * n * D, shutil.disk_usage(path.absolute().parent).free
+    if need > free:
+        raise OSError(
+            f"`{path}` would take {math.ceil(need / 1e9):,} GB or more, and its disk has"
+            f" {free // 10**9:,} GB free: draw fewer rows"
         )
-    return load(folder / "model.npz")
+
+
+def model_in(folder: Path, config: dict[str, Any], options: argparse.Namespace) -> Model:
+    """Load the model of a run folder; of a run that has not ended, the best so far."""
+    if (folder / "model.npz").exists():
+        return load(folder / "model.npz")
+    model, epoch = model_so_far(folder, config, lambda: data_of_run(config, options))
+    note(
+        f"the run has not ended: its best model so far, of epoch {epoch}; go on with"
+        f" {PROGRAM} train --resume --out {_quoted(folder)}"
+    )
+    return model
 
 
 def require_new(path: Path) -> None:
-    """Refuse a file that is there, or of another kind than .npy and .csv.
+    """Refuse a file that is there, whose folder is not, or of a kind that can't be written.
 
     >>> require_new(Path("x.txt"))
     Traceback (most recent call last):
-    ValueError: `x.txt` must end in .npy or .csv
+    ValueError: `x.txt` must end in .npy, .csv, .tsv, .parquet or .csv.gz
     """
-    if path.suffix not in (".npy", ".csv"):
-        raise ValueError(f"`{path}` must end in .npy or .csv")
+    if not path.name.lower().endswith(ENDINGS):
+        listed = f"{', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}"
+        raise ValueError(f"`{path}` must end in {listed}")
     if path.exists():
         raise FileExistsError(f"`{path}` exists: name another file")
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"the folder {str(path.parent)!r} of {path.name!r} is not there")
 
 
-def write_rows(path: Path, rows: Any) -> None:
-    """Write rows (N, D) to a .npy or .csv file, atomically."""
-    with atomic(path) as file:
-        if path.suffix == ".npy":
-            np.save(file, rows)
-        else:
-            np.savetxt(file, rows, delimiter=",", fmt="%.17g")
+def _quoted(value: Any) -> str:
+    return shlex.quote(str(value))

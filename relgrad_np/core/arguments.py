@@ -1,7 +1,10 @@
 """Plain arguments, checked at the public boundary: one line that names what is wrong."""
 
 import dataclasses
+import difflib
+import inspect
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -53,6 +56,11 @@ def build(kind: str, name: str, makers: Any, params: Any) -> Any:
     try:
         return makers[name](**params)
     except TypeError as error:
+        taken = list(inspect.signature(makers[name]).parameters)
+        for key in params:
+            if key not in taken:
+                only = f", only {', '.join(taken)}" if taken else ""
+                raise ValueError(f"{kind} {name!r} has no parameter {key!r}{only}") from None
         raise ValueError(f"{kind} {name!r}: {error}") from None
 
 
@@ -92,10 +100,32 @@ def whole(name: str, value: Any) -> int:
 
 
 def one_of(name: str, value: Any, choices: Any) -> Any:
-    """Return `value` if it is among `choices`, else list them."""
+    """Return `value` if it is among `choices`, else list them, and say which one is like it.
+
+    >>> one_of("rule", "Adam", ("plain", "adam"))
+    Traceback (most recent call last):
+    ValueError: unknown rule 'Adam'; choose from plain, adam; did you mean 'adam'?
+    """
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(choices)}")
+        near = nearest(value, choices) if isinstance(value, str) else None
+        meant = "" if near is None else f"; did you mean {near!r}?"
+        raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(choices)}{meant}")
     return value
+
+
+def nearest(name: str, choices: Iterable[str]) -> str | None:
+    """Return the choice that was probably meant, None if there is no such.
+
+    >>> nearest("moons", ["toy:moons", "digits"]), nearest("Digit", ["toy:moons", "digits"])
+    ('toy:moons', 'digits')
+    >>> nearest("cauchy", ["normal"]) is None
+    True
+    """
+    plain = {choice.lower().replace("-", "_"): choice for choice in choices}
+    key = name.lower().replace("-", "_")
+    ends = [choice for low, choice in plain.items() if low.endswith(f":{key}")]
+    near = [plain[low] for low in difflib.get_close_matches(key, plain, 1, 0.7)]
+    return next(iter([*ends, *near]), None)
 
 
 def generator(rng: Any) -> np.random.Generator:

@@ -11,6 +11,7 @@ from .baseline import gaussian_log_likelihood
 from .by_name import NAMES, load
 from .digits import digits
 from .files.own import LAZY_ABOVE
+from .files.reading import Reading
 from .findings import Findings, examine, require_full_rank
 from .record import SPLITS, Dataset
 from .standard.sources import STANDARD
@@ -18,6 +19,7 @@ from .toy import TOYS, toy
 from .transforms import (
     Chain,
     Dequantise,
+    DequantiseColumns,
     Logit,
     Standardise,
     Transform,
@@ -34,8 +36,10 @@ __all__ = [
     "Chain",
     "Dataset",
     "Dequantise",
+    "DequantiseColumns",
     "Findings",
     "Logit",
+    "Reading",
     "Standardise",
     "Transform",
     "bits_per_dim",

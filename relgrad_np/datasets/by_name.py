@@ -8,6 +8,7 @@ import numpy as np
 from ..core.arguments import one_of, whole
 from .digits import IMAGE_SHAPE, LEVELS, digits
 from .files.own import LAZY_ABOVE, is_own_file, own_array, own_file
+from .files.reading import Reading
 from .record import SPLITS, Dataset
 from .rows import Batch
 from .standard.sources import STANDARD, load_standard
@@ -24,9 +25,10 @@ def load(
     data_dir: str | os.PathLike[str] | None = None,
     *,
     lazy_above: int = LAZY_ABOVE,
+    reading: Reading | None = None,
     limit: int | None = None,
 ) -> Dataset:
-    """Return a data set: a name, a file of one's own, or an array or pandas DataFrame.
+    """Return a data set: a name, a file of one's own, or an array or DataFrame.
 
     digits     shuffled; 1,257 train, 270 validation, 270 test; Dequantise, Logit, Standardise
     toy:NAME   n train (10,000), n // 5 validation and as many test; Standardise
@@ -34,15 +36,18 @@ def load(
                standard files, looked for in `data_dir`, else in RELGRAD_DATA and the cache folder
                (`datasets.standard`); splits and model space are the published ones, so that
                log-likelihoods compare with published ones
-    FILE       .npy, .npz or .csv: rows shuffled, 80 % train, 10 % validation, 10 % test, unless
-               the .npz has x_train, x_validation, x_test; Standardise (`datasets.files`)
-    array or DataFrame
+    FILE       text such as .csv, perhaps compressed; .parquet, .feather, .h5, .mat, .npy, .npz:
+               rows shuffled, 80 % train, 10 % validation, 10 % test, unless the file has x_train,
+               x_validation, x_test; Standardise (`datasets.files`)
+    array or DataFrame (pandas, polars)
                as a file
 
-    The rows of a .npy file (or np.memmap) of more than `lazy_above` bytes stay in the file. Then
-    `lazy` is True, `train` has them as they are there, and `transforms.forward(batch)` brings them
-    to model space. `limit`: bytes to which an .npz of your own may unpack; None: 64 MiB, or 100
-    times the size of the file if that is more.
+    The rows of a .npy file (or np.memmap) of more than `lazy_above` bytes stay in the file; those
+    of a .parquet file of as much are laid out in a temporary file. Then `lazy` is True, `train` has
+    them as they are there, and `transforms.forward(batch)` brings them to model space. `reading`
+    says which columns of a file, array or DataFrame are read, and what becomes of missing values
+    (`Reading`). `limit`: bytes to which a compressed file of your own may unpack; None: 64 MiB, or
+    100 times the size of the file if that is more.
 
     `n` caps the training rows: the first n after the set's own shuffle are kept. All randomness
     comes from `numpy.random.default_rng(seed)`; moments are those of the training rows.
@@ -60,11 +65,13 @@ def load(
     rng = np.random.default_rng(seed)
     n = n if n is None else whole("n", n)
     if not isinstance(name, (str, os.PathLike)):
-        return own_array(name, rng, n, lazy_above)
+        return own_array(name, rng, n, lazy_above, reading)
     name = os.fspath(name)
-    if is_own_file(name):
-        return own_file(name, rng, n, lazy_above, limit)
-    one_of("data", name, (*NAMES, *STANDARD, "a file .npy, .npz or .csv"))
+    if name not in NAMES and name not in STANDARD and is_own_file(name):
+        return own_file(name, rng, n, lazy_above, reading, limit)
+    one_of("data", name, (*NAMES, *STANDARD, "a file such as my.csv"))
+    if reading is not None and reading != Reading():
+        raise ValueError(f"`reading` is for data of your own; {name!r} is read as published")
     if name in STANDARD:
         return load_standard(name, rng, n, data_dir)
     if name != "digits":

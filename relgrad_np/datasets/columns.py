@@ -83,3 +83,28 @@ def few_values(Y: Batch) -> NDArray[np.intp]:
     Y = np.sort(Y[:: -(-len(Y) // VALUES_LOOKED_AT)], axis=0)
     distinct = 1 + (Y[1:] != Y[:-1]).sum(axis=0)
     return np.flatnonzero(distinct <= FEW_VALUES * len(Y))
+
+
+def grid_step(x: Batch) -> float:
+    """Return the step of the coarsest grid that holds all numbers of a column, 0 if there is none.
+
+    >>> grid_step(np.array([3.0, 9.0, 5.0])), grid_step(np.array([0.5, 0.6, 0.8]))
+    (2.0, 0.1)
+    >>> grid_step(np.array([0.0, 1.0, np.pi]))
+    0.0
+    """
+    values = np.unique(x)
+    gaps = np.diff(values)
+    if not len(gaps):
+        return 0.0
+    step, rest = float(gaps.min()), gaps
+    if (np.floor(x) == x).all() and np.abs(x).max() < 2.0**53:
+        return float(np.gcd.reduce(gaps.astype(np.int64)))
+    for _ in range(20):  # Euclid, up to the rounding of decimal fractions
+        rest = np.abs(gaps - step * np.round(gaps / step))
+        if rest.max() <= 1e-6 * gaps.min():
+            return float(f"{step:.12g}")
+        step = float(rest[rest > 1e-6 * gaps.min()].min())
+        if step < 1e-4 * gaps.min():
+            break
+    return 0.0

@@ -43,6 +43,22 @@ def require_memory(needed: float, what: str, way_out: str) -> None:
         )
 
 
+def lies_in_memory(folder: Path) -> bool:
+    """Say whether the files of a folder are in memory, and not on a disk, as far as Linux tells.
+
+    >>> lies_in_memory(Path("/proc"))
+    False
+    """
+    place, kind = "", ""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        here = folder.resolve()
+        for line in Path("/proc/mounts").read_text().splitlines():
+            at, what = line.split()[1:3]
+            if here.is_relative_to(at) and len(at) >= len(place):
+                place, kind = at, what
+    return kind in ("tmpfs", "ramfs")
+
+
 def gib(size: float) -> str:
     """Return a number of bytes in GiB, or in MiB.
 

@@ -1,5 +1,6 @@
 """The two records of the wing: raw rows as a source holds them, and the data set made of them."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,13 +13,17 @@ SPLITS = ("train", "validation", "test")
 
 
 class RawTable(NamedTuple):
-    """Rows as a file holds them: `train` (N, D), with the other splits if the file has them."""
+    """Rows as a file holds them: `train` (N, D), with the other splits if the file has them.
+
+    `where(row, column)` says in words where an entry of `train` stands in the file.
+    """
 
     train: NDArray[Any]
     validation: NDArray[Any] | None = None
     test: NDArray[Any] | None = None
     columns: Columns = None
     notes: tuple[str, ...] = ()
+    where: Callable[[int, int], str] | None = None
 
 
 class Dataset(NamedTuple):

@@ -25,7 +25,7 @@ class Transform(abc.ABC):
 
     @abc.abstractmethod
     def forward(self, X: Any, rng: np.random.Generator | None = None) -> Batch:
-        """Return Z (N, D); only Dequantise draws from `rng`."""
+        """Return Z (N, D); only those that dequantise draw from `rng`."""
 
     @abc.abstractmethod
     def inverse(self, Z: Any) -> Batch:
@@ -76,6 +76,51 @@ class Dequantise(Transform):
         """Return -D log(levels) for each row."""
         N, D = batch("X", X).shape
         return np.full(N, -D * math.log(self.levels))
+
+
+@dataclass(frozen=True)
+class DequantiseColumns(Transform):
+    """Z = X + step U by column, U uniform on [0, 1)^D; a step of 0 leaves a column as it is.
+
+    X is on the grid offset + k step. log_det = 0: noise widens, it does not stretch.
+
+    >>> import numpy as np
+    >>> t = DequantiseColumns((1.0, 0.0), (2.0, 0.0))
+    >>> Z = t.forward(np.array([[3.0, 0.7]]), np.random.default_rng(0))
+    >>> bool(3 <= Z[0, 0] < 5), t.inverse(Z)
+    (True, array([[3. , 0.7]]))
+    """
+
+    offset: tuple[float, ...]
+    step: tuple[float, ...]
+    name: ClassVar[str] = "dequantise_columns"
+
+    def __post_init__(self) -> None:
+        for key in ("offset", "step"):
+            value = np.asarray(getattr(self, key), dtype=np.float64)
+            if value.ndim != 1 or value.size != np.size(self.offset) or not value.size:
+                raise ValueError(f"`{key}` must have shape (D,), D >= 1, got {value.shape}")
+            if not np.isfinite(value).all() or (key == "step" and (value < 0).any()):
+                raise ValueError(f"`{key}` must be finite{' and not negative' * (key == 'step')}")
+            object.__setattr__(self, key, tuple(value.tolist()))
+
+    def forward(self, X: Any, rng: np.random.Generator | None = None) -> Batch:
+        """Return X + step U."""
+        X = batch("X", X, len(self.step))
+        Z: Batch = X + generator(rng).random(X.shape) * self.step
+        return Z
+
+    def inverse(self, Z: Any) -> Batch:
+        """Return the point of the grid at or below Z, where the step is not 0."""
+        Z, step = batch("Z", Z, len(self.step)), np.asarray(self.step)
+        offset = np.asarray(self.offset)
+        k = np.floor((Z - offset) / np.where(step > 0, step, 1) + 1e-9)
+        X: Batch = np.where(step > 0, offset + k * step, Z)
+        return X
+
+    def log_det(self, X: Any) -> Batch:
+        """Return 0 for each row."""
+        return np.zeros(len(batch("X", X, len(self.step))))
 
 
 @dataclass(frozen=True)
@@ -201,7 +246,9 @@ class Standardise(Transform):
         return np.full(len(batch("X", X, len(self.mean))), -np.log(self.std).sum())
 
 
-TRANSFORMS: dict[str, type[Transform]] = {t.name: t for t in (Dequantise, Logit, Standardise)}
+TRANSFORMS: dict[str, type[Transform]] = {
+    t.name: t for t in (Dequantise, DequantiseColumns, Logit, Standardise)
+}
 
 
 def from_dict(record: dict[str, Any]) -> Transform:

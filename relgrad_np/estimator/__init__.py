@@ -1,8 +1,15 @@
 """How does scikit-learn use it? Estimators, which only translate; they need scikit-learn.
 
 `flow` is a density and a transformer of any number of layers, `ica` unmixes sources with the
-interface of scikit-learn's FastICA.
+interface of scikit-learn's FastICA. `inputs` looks at the tables that they are given.
 """
+
+try:
+    import sklearn  # noqa: F401
+except ModuleNotFoundError:
+    raise ModuleNotFoundError(
+        "relgrad_np.estimator needs scikit-learn: pip install scikit-learn", name="sklearn"
+    ) from None
 
 from .flow import RelativeGradientFlow
 from .ica import RelativeICA

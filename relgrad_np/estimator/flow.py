@@ -36,6 +36,7 @@ from ..fitting.starts import KINDS, init_layers
 from ..fitting.stream import Stream
 from ..kernels.choose import Workload, choose, resolve
 from ..rules.by_name import NEWTON, make_rule
+from .inputs import missing_by_column, numeric
 
 Array = Any
 
@@ -403,9 +404,11 @@ class RelativeGradientFlow(
         dtypes = [np.float64, np.float32]
         if not reset:
             dtypes = [self.layers_[0].b.dtype]
-        return validate_data(
-            self, X, reset=reset, dtype=dtypes, ensure_min_samples=ensure_min_samples
-        )
+        X = numeric(X)
+        with missing_by_column(X):
+            return validate_data(
+                self, X, reset=reset, dtype=dtypes, ensure_min_samples=ensure_min_samples
+            )
 
     def _latent(self, Z: Array) -> Array:
         """Return Z as an array (N, D) of the model's dtype; its columns have other names."""

@@ -27,6 +27,7 @@ from ..fitting.ica.unmix import Unmixed, unmix
 from ..fitting.ica.whitening import Whitening, whitening
 from ..fitting.rank import require_full_rank
 from ..fitting.records import FitWarning
+from .inputs import missing_by_column, numeric
 
 Array = Any
 ADAPTIVE = "auto", "extended"
@@ -218,7 +219,12 @@ class RelativeICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """Return the sources (N, n) of X (N, D); without `copy` X may be overwritten."""
         check_is_fitted(self)
         X = validate_data(
-            self, X, reset=False, copy=copy, dtype=[np.float64, np.float32], force_writeable=True
+            self,
+            numeric(X),
+            reset=False,
+            copy=copy,
+            dtype=[np.float64, np.float32],
+            force_writeable=True,
         )
         X -= self.mean_
         return X @ self.components_.T
@@ -279,9 +285,11 @@ class RelativeICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def _validated(self, X: Array, *, reset: bool, ensure_min_samples: int = 1) -> Array:
         """Return X as a finite array (N, D), float32 or float64."""
         dtypes = [np.float64, np.float32] if reset else [self.components_.dtype]
-        return validate_data(
-            self, X, reset=reset, dtype=dtypes, ensure_min_samples=ensure_min_samples
-        )
+        X = numeric(X)
+        with missing_by_column(X):
+            return validate_data(
+                self, X, reset=reset, dtype=dtypes, ensure_min_samples=ensure_min_samples
+            )
 
     def _weighted(
         self, X: Array, sample_weight: Any, relative: bool = True

@@ -7,9 +7,9 @@ from typing import Any
 def progress_bar(total: int, done: int) -> Any:
     """Return a bar of this many steps; ModuleNotFoundError without tqdm."""
     try:
-        from tqdm import tqdm
+        from tqdm.auto import tqdm  # in a notebook it is a widget
     except ModuleNotFoundError:
-        raise ModuleNotFoundError("progress needs tqdm: pip install 'relgrad-np[demo]'") from None
+        raise ModuleNotFoundError("progress needs tqdm: pip install tqdm") from None
     return tqdm(total=total, initial=done, unit="step", dynamic_ncols=True)
 
 

@@ -16,7 +16,8 @@ Check = Callable[[str, Any], Any]  # (name, value) -> the value to keep; ValueEr
 class Setting(NamedTuple):
     """One setting as it was declared.
 
-    `kind` is what a text is read as: int, float, bool or str; `unset` says what None stands for.
+    `kind` is what a text is read as: int, float, bool or str; `unset` says what None stands for,
+    which the setting may be if it is `optional`.
 
     >>> Setting("epochs", int, 15, "passes over the rows", (), "").text()
     'passes over the rows; default 15'
@@ -30,6 +31,7 @@ class Setting(NamedTuple):
     help: str
     choices: tuple[str, ...]
     unset: str
+    optional: bool = False
 
     def default_text(self) -> str:
         """Return the default in words.
@@ -99,8 +101,9 @@ def declared(record: Any) -> dict[str, Setting]:
     for field in dataclasses.fields(record):
         types = get_args(field.type) or (field.type,)
         kind = next((kind for kind in (bool, int, float) if kind in types), str)
-        words = (field.metadata[key] for key in ("help", "choices", "unset"))
-        found[field.name] = Setting(field.name, kind, field.default, *words)
+        help, choices, unset = (field.metadata[key] for key in ("help", "choices", "unset"))
+        optional = type(None) in types
+        found[field.name] = Setting(field.name, kind, field.default, help, choices, unset, optional)
     return found
 
 

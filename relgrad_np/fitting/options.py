@@ -6,7 +6,6 @@ documentation are made from it, or are compared with it by a test.
 """
 
 import dataclasses
-import difflib
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ from typing import Any, TypeVar
 import array_api_compat as compat
 import numpy as np
 
-from ..core.arguments import one_of, whole
+from ..core.arguments import nearest, one_of, whole
 from ..core.arrays import Array, to_numpy
 from ..kernels.choose import TABLE, known
 from ..rules.base import Rule
@@ -161,8 +160,8 @@ def options_from(given: Mapping[str, Any]) -> Options:
     names = list(declared(Options))
     for name in given:
         if name not in names:
-            near = difflib.get_close_matches(name, names, 1)
-            meant = f", did you mean `{near[0]}`?" if near else "."
+            near = nearest(name, names)
+            meant = f", did you mean `{near}`?" if near else "."
             raise TypeError(f"`fit` has no option `{name}`{meant} It has {', '.join(names)}")
     return Options(**given)
 

@@ -73,6 +73,8 @@ class FitResult(NamedTuple):
     Frobenius, in the chart of standardised outputs: dimensionless, 0 at a stationary point; None if
     not asked. `rule_state`: what the rule has learned of `layers`.
 
+    `print` shows a summary of five lines.
+
     >>> FitResult((), (), 0, (), None, "epochs", 0).stop_reason
     'epochs'
     """
@@ -89,6 +91,41 @@ class FitResult(NamedTuple):
     n_falls: int = 0
     xi: tuple[float, ...] | None = None
     rule_state: Any = None
+
+    def __str__(self) -> str:
+        """Return a summary of five lines; log-likelihoods are in the space of the rows fitted.
+
+        >>> epoch = Epoch(1, 10, 0.1, 0.1, -3.0, -3.1, 1e-15, 0.2)
+        >>> print(FitResult((), (), 1, (epoch,), None, "epochs", 0, 2, 0.2))
+        fit of 0 layers, stopped by epochs: 1 epoch, 10 steps, 0.2 s
+        train: -3.000 nats a row in the last epoch
+        validation: -3.100 nats a row in epoch 1, the best
+        steps: 0 rejected, 2 undone; 0 epochs fell
+        log|det W|: tracked to 1.0e-15 nats
+        """
+        n, last = len(self.history), self.history[-1] if self.history else None
+        by_epoch = {entry.epoch: entry for entry in self.history}
+        best = by_epoch.get(self.best_epoch)
+        values = [] if best is None else [best.validation, best.averaged]
+        known = [value for value in values if value is not None]
+        where = f"in epoch {self.best_epoch}, the best" if self.best_epoch else "at the start"
+        train = "unknown" if last is None or last.train is None else f"{last.train:.3f} nats a row"
+        validation = f"{max(known):.3f} nats a row" if known else "unknown"
+        drift = None if last is None else last.drift
+        tracked = "not tracked" if drift is None else f"tracked to {abs(drift):.1e} nats"
+        size = f", D = {self.layers[0].b.shape[0]}" if self.layers else ""
+        steps = 0 if last is None else last.t
+        return "\n".join(
+            [
+                f"fit of {len(self.layers)} layers{size}, stopped by {self.stop_reason}: "
+                f"{n} epoch{'s' * (n != 1)}, {steps} steps, {self.seconds:.1f} s",
+                f"train: {train} in the last epoch",
+                f"validation: {validation} {where}",
+                f"steps: {self.n_rejected} rejected, {self.n_undone} undone; "
+                f"{self.n_falls} epochs fell",
+                f"log|det W|: {tracked}",
+            ]
+        )
 
 
 class FitWarning(UserWarning):

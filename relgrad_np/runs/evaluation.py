@@ -9,9 +9,10 @@ import numpy as np
 from ..core.objective import log_likelihood
 from ..datasets import Dataset, bits_per_dim
 from ..datasets.files.own import raw_rows
+from ..datasets.files.reading import Reading
 from ..datasets.transforms import Dequantise
 from .model import Model, in_float64
-from .report import two_errors
+from .report import shown, two_errors
 from .rows import baseline
 
 CHUNK = 8192  # rows scored at a time
@@ -27,21 +28,30 @@ class Evaluation(NamedTuple):
     data_space: float
     bits_per_dim: float | None
     gaussian: float | None
+    gaussian_data_space: float | None = None
+    notes: tuple[str, ...] = ()
 
     def text(self) -> str:
         """Return the evaluation in a few lines."""
         lines = [
-            f"{self.data}: {self.rows} rows, log-likelihood {self.model_space:.3f} +- "
+            f"{shown(self.data)}: {self.rows} rows, log-likelihood {self.model_space:.3f} +- "
             f"{self.se2:.3f} nats in model space (2 s.e.), {self.data_space:.3f} in data space"
         ]
         if self.bits_per_dim is not None:
             lines.append(f"pixel space: {self.bits_per_dim:.3f} bits/dim")
         if self.gaussian is not None:
-            lines.append(f"Gaussian of the training rows: {self.gaussian:.3f} nats in model space")
+            lines.append(
+                f"Gaussian of the training rows: {self.gaussian:.3f} nats in model space, "
+                f"{self.gaussian_data_space:.3f} in data space"
+            )
         return "\n".join(lines)
 
+    def __str__(self) -> str:
+        """Return the text."""
+        return self.text()
 
-def evaluate_own(model: Model, data: Dataset) -> tuple[Evaluation, Any]:
+
+def evaluate_own(model: Model, data: Dataset) -> tuple[Evaluation, Any, Any]:
     """Judge a model on the test rows of the set it was fitted to; see `evaluate_file`.
 
     >>> from relgrad_np.datasets import load
@@ -54,12 +64,12 @@ def evaluate_own(model: Model, data: Dataset) -> tuple[Evaluation, Any]:
     """
     if data.transforms != model.transforms:
         raise ValueError("`data` are not prepared as the model's own were: have they changed?")
-    gaussian = float(baseline(data, data.test).mean())
+    gaussian = baseline(data, data.test)
     parts = ((data.test[rows], data.log_det["test"][rows]) for rows in _chunks(len(data.test)))
     return _judge(model, data.name, parts, gaussian)
 
 
-def evaluate_set(model: Model, data: Dataset) -> tuple[Evaluation, Any]:
+def evaluate_set(model: Model, data: Dataset) -> tuple[Evaluation, Any, Any]:
     """Judge a model on the test rows of another set.
 
     >>> from relgrad_np.datasets import load
@@ -72,12 +82,17 @@ def evaluate_set(model: Model, data: Dataset) -> tuple[Evaluation, Any]:
     return _judge(model, data.name, _raw_parts(model, data.transforms.inverse(data.test)), None)
 
 
-def evaluate_file(model: Model, path: Path) -> tuple[Evaluation, Any]:
+def evaluate_file(
+    model: Model, path: Path, reading: Reading | None = None
+) -> tuple[Evaluation, Any, Any]:
     """Judge a model on all rows of a file, in the file's order.
 
-    Returns the evaluation and log p (N,) of each row in model space, in nats. The file holds rows
-    as the model's data did, raw; what is random in the way to model space is drawn from seed 0.
-    ValueError for other columns than the model's. Read and scored 8,192 rows at a time.
+    Returns the evaluation, log p (N,) of each row in model space, in nats, and what to add to it in
+    data space: the log|det| (N,) of the transforms. Both are NaN for a row with a missing value,
+    which `reading.missing` "drop" leaves out of the means. The file holds rows as the model's data
+    did, raw; what is random in the way to model space is drawn from seed 0. Of a file that names
+    its columns those of the model are taken, in the model's order. ValueError for a column that is
+    not there. Scored 8,192 rows at a time.
 
     >>> from relgrad_np.datasets import load
     >>> from relgrad_np.runs.settings import Settings
@@ -86,17 +101,27 @@ def evaluate_file(model: Model, path: Path) -> tuple[Evaluation, Any]:
     >>> model = train(load("toy:sine", n=200), Settings(epochs=2)).model
     >>> path = Path(tempfile.mkdtemp()) / "x.npy"
     >>> np.save(path, np.zeros((3, 2)))
-    >>> found, scores = evaluate_file(model, path)
+    >>> found, scores, _ = evaluate_file(model, path)
     >>> found.rows, scores.shape
     (3, (3,))
     """
-    rows, columns = raw_rows(path)
-    own = model.config.get("columns")
-    if own is not None and columns is not None and list(own) != list(columns):
-        raise ValueError(
-            f"`data` has columns {', '.join(columns)}, the model {', '.join(own)}, in this order"
-        )
-    return _judge(model, str(path), _raw_parts(model, rows), None)
+    reading = reading or Reading()
+    if reading.missing == "median":
+        raise ValueError("a row with a missing value has no density: --missing drop leaves it out")
+    columns = model.config.get("columns")
+    rows, notes = raw_rows(path, reading, None if columns is None else tuple(columns))
+    if reading.missing != "drop":
+        found, *terms = _judge(model, str(path), _raw_parts(model, rows), None)
+        return found._replace(notes=notes), *terms
+    whole = ~np.isnan(rows).any(axis=1)
+    if not whole.any():
+        raise ValueError(f"`{path}` has no row without missing values")
+    found, *terms = _judge(model, str(path), _raw_parts(model, rows[whole]), None)
+    scores = np.full((2, len(rows)), np.nan)
+    scores[:, whole] = terms
+    if not whole.all():
+        notes = (*notes, f"{int((~whole).sum())} of {len(rows)} rows have missing values: no score")
+    return found._replace(notes=notes), *scores
 
 
 def _raw_parts(model: Model, raw: Any) -> Iterator[tuple[Any, Any]]:
@@ -113,8 +138,8 @@ def _chunks(N: int) -> Iterator[slice]:
 
 
 def _judge(
-    model: Model, name: str, parts: Iterator[tuple[Any, Any]], gaussian: float | None
-) -> tuple[Evaluation, Any]:
+    model: Model, name: str, parts: Iterator[tuple[Any, Any]], gaussian: Any
+) -> tuple[Evaluation, Any, Any]:
     layers, scores, log_dets = in_float64(model.layers), [], []
     for X, log_det in parts:
         terms = log_likelihood(layers, X, model.activation, model.density)
@@ -130,6 +155,7 @@ def _judge(
         se2=two_errors(log_p),
         data_space=float((log_p + log_det).mean()),
         bits_per_dim=float(bits_per_dim(log_p, log_det, D).mean()) if image else None,
-        gaussian=gaussian,
+        gaussian=None if gaussian is None else float(gaussian.mean()),
+        gaussian_data_space=None if gaussian is None else float((gaussian + log_det).mean()),
     )
-    return found, log_p
+    return found, log_p, log_det

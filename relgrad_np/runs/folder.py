@@ -52,11 +52,43 @@ def create(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     try:
         with new_folder(path) as partial:
             write_text(partial / "config.json", json.dumps(config, indent=2) + "\n")
-    except OSError:
+    except OSError as error:
         if path.exists():
             raise taken from None
-        raise
+        # it is the folder that is named, not a name beside it that nobody knows
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
     return config
+
+
+def create_next(path: Path, config: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """Make a run folder of this name, or with -2, -3, ... where it exists; return path and config.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "run"
+    >>> [create_next(path, {})[0].name for _ in range(2)]
+    ['run', 'run-2']
+    """
+    number = 1
+    while True:
+        one = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        if not os.path.lexists(one):
+            try:
+                return one, create(one, config)
+            except FileExistsError:  # another process was faster
+                pass
+        number += 1
+
+
+def write_config(path: Path, config: dict[str, Any]) -> None:
+    """Write the config.json of a run folder anew.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> write_config(folder, {"data": "digits"})
+    >>> (folder / "config.json").read_text().split()
+    ['{', '"data":', '"digits"', '}']
+    """
+    write_text(path / "config.json", json.dumps(config, indent=2) + "\n")
 
 
 def discard(path: Path) -> None:

@@ -1,46 +1,70 @@
-"""The pictures of a run: its learning curve, and its samples beside the data."""
+"""The pictures of a run: its learning curve, samples beside the data, and how well they fit."""
 
+import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from ..core.network import forward
 from ..core.objective import log_likelihood
 from ..core.sampling import sample
 from ..datasets import Dataset
-from . import plots
-from .model import Model, in_float64
+from ..datasets.files.limits import one_line
+from . import panels, plots
+from .model import in_float64
+from .report import shown, space_of
 from .rows import baseline
 from .training import Run
 
+ROWS = 2000  # of the test rows, at most, that the last two pictures show
 
-def draw(folder: Path, data: Dataset, run: Run, prefix: str = "") -> list[Path]:
-    """Draw the learning curve and the samples; returns the files, none without matplotlib."""
+
+def draw(
+    folder: Path,
+    data: Dataset,
+    run: Run,
+    prefix: str = "",
+    say: Callable[[str], None] = warnings.warn,
+) -> list[Path]:
+    """Draw the pictures of a run; returns the files, none without matplotlib.
+
+    A picture that can't be drawn is said, and no reason for the others not to be.
+    """
     try:
         import matplotlib  # noqa: F401
     except ModuleNotFoundError:
         return []
-    files = [folder / f"{prefix}curve.png"]
+    drawn: list[Path] = []
+    for name, one in PICTURES.items():
+        path = folder / f"{prefix}{name}.png"
+        try:
+            drawn += one(path, data, run)
+        except Exception as error:  # of any kind: the run itself is whole
+            say(f"the picture {path.name} could not be drawn: {one_line(error)}")
+    return drawn
+
+
+def draw_curve(path: Path, data: Dataset, run: Run) -> list[Path]:
+    """Draw log-likelihood by epoch, and the epoch that was chosen."""
     history, model = run.result.history, run.model
     plots.learning_curve(
-        files[0],
+        path,
         [e.epoch for e in history],
         [e.train for e in history],
         [e.validation for e in history],
         float(baseline(data, data.validation).mean()),
-        f"{data.name}: {len(model.layers)} layers, {run.model.config['rule']} rule",
+        f"{shown(data.name)}: {len(model.layers)} layers, {model.config['rule']} rule",
+        averaged=[e.averaged for e in history],
+        chosen=run.result.best_epoch,
+        space=space_of(data),
     )
-    name = folder / f"{prefix}samples.png"
-    return files + draw_samples(name, model, data.test, data.image_shape)
+    return [path]
 
 
-def draw_samples(
-    path: Path, model: Model, test: Any, image_shape: tuple[int, int] | None, seed: int = 0
-) -> list[Path]:
-    """Draw samples beside the data: images as a grid, two dimensions as a density; else nothing.
-
-    `test` holds rows in model space.
-    """
+def draw_samples(path: Path, data: Dataset, run: Run, seed: int = 0) -> list[Path]:
+    """Draw samples beside the data: images as a grid, two dimensions as a density; else nothing."""
+    test, image_shape, model = data.test, data.image_shape, run.model
     D = test.shape[1]
     if image_shape is None and D != 2:
         return []
@@ -56,6 +80,53 @@ def draw_samples(
             test,
             X,
             lambda x: log_likelihood(layers, x, model.activation, model.density).per_sample,
-            str(model.config.get("data", "")),
+            shown(data.name),
         )
     return [path]
+
+
+def draw_columns(path: Path, data: Dataset, run: Run, seed: int = 0) -> list[Path]:
+    """Draw the columns that fit worst, six at most, of data and samples; nothing of images."""
+    if data.image_shape is not None:
+        return []
+    model, test = run.model, data.test[:ROWS]
+    layers, rng = in_float64(model.layers), np.random.default_rng(seed)
+    Z, _ = sample(layers, rng, max(len(test), 500), model.activation, model.density)
+    X, S = model.transforms.inverse(test), model.transforms.inverse(Z)
+    S = S[np.isfinite(S).all(axis=1)]
+    which = panels.worst_columns(X, S)
+    names = data.columns or tuple(f"column {j}" for j in range(X.shape[1]))
+    more = f", the {len(which)} of {X.shape[1]} columns that fit worst" * (len(which) < X.shape[1])
+    panels.pairs(
+        path,
+        X[:, which],
+        S[:, which],
+        [names[j] for j in which],
+        f"{shown(data.name)}: held-out data and samples{more}",
+    )
+    return [path]
+
+
+def draw_calibration(path: Path, data: Dataset, run: Run, seed: int = 0) -> list[Path]:
+    """Draw how the latents of held-out rows are distributed, and their log-likelihood."""
+    model, test = run.model, data.test[:ROWS]
+    layers, rng = in_float64(model.layers), np.random.default_rng(seed)
+    latents = forward(layers, test, model.activation).Zs[-1]  # (n, D)
+    base = model.density.sample(rng, (max(200, 100_000 // test.shape[1]), test.shape[1]))
+    panels.calibration(
+        path,
+        panels.integral_transforms(latents, base),
+        log_likelihood(layers, test, model.activation, model.density).per_sample,
+        sample(layers, rng, ROWS, model.activation, model.density)[1],
+        latents,
+        f"{shown(data.name)}: calibration on {len(test)} held-out rows",
+    )
+    return [path]
+
+
+PICTURES: dict[str, Callable[[Path, Dataset, Run], list[Path]]] = {
+    "curve": draw_curve,
+    "samples": draw_samples,
+    "columns": draw_columns,
+    "calibration": draw_calibration,
+}

@@ -6,6 +6,7 @@ Needs matplotlib, imported when a picture is asked for; no display and no global
 import math
 import os
 import pathlib
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,7 +17,12 @@ from .writing import atomic
 
 Path = str | os.PathLike[str]
 Numbers = Sequence[float | None] | NDArray[Any]
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#555555"  # Okabe & Ito: safe for colour-blind readers
+BLUE, ORANGE, GREEN, GREY = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#555555",
+)  # Okabe & Ito: safe for colour-blind readers
 ROWS = 6  # of images, and as many columns
 
 
@@ -27,8 +33,14 @@ def learning_curve(
     validation: Numbers | None,
     gaussian: float | None,
     title: str,
+    *,
+    averaged: Numbers | None = None,
+    chosen: int | None = None,
+    space: str = "",
 ) -> None:
     """Plot log-likelihood (nats) by epoch, and the level of the best Gaussian.
+
+    `averaged` is the validation of the averaged layers; `chosen` the epoch whose layers are kept.
 
     None and non-finite values are skipped. The axis holds the Gaussian and the better nine tenths
     of the values; if it leaves out others, far below, a note says how low they go.
@@ -41,18 +53,22 @@ def learning_curve(
     True
     """
     figure = canvas((7.0, 4.2))
-    ax = labelled(figure.add_subplot(), title, "epoch", "log-likelihood (nats)")
+    words = f"log-likelihood (nats{', ' * bool(space)}{space})"
+    ax = labelled(figure.add_subplot(), title, "epoch", words)
     ax.grid(axis="y", color="0.9")
     values = []
     for label, series, colour, dash in (
         ("training", train, BLUE, "-"),
         ("validation", validation, ORANGE, "--"),
+        ("validation, averaged layers", averaged, GREEN, "-."),
     ):
         x, y = _present(epochs, [None] * len(epochs) if series is None else series, label)
         if y.size:
             mark = "o" if y.size < 30 else ""
             ax.plot(x, y, dash, color=colour, label=label, lw=1.8, marker=mark, ms=4)
             values.append(y)
+    if chosen and len(epochs):
+        ax.axvline(chosen, color="0.75", lw=1, zorder=0, label=f"chosen: epoch {chosen}")
     if gaussian is not None:
         ax.axhline(gaussian, color=GREY, ls=":", lw=1.6, label="Gaussian")
     if values:
@@ -90,7 +106,7 @@ def image_grid(
     figure.get_layout_engine().set(wspace=0.06)
     for ax, tile, title in zip(figure.subplots(1, 2), tiles, titles, strict=True):
         ax.imshow(tile, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
-        ax.set_title(title)
+        ax.set_title(plain(title))
         ax.set_axis_off()
     save(figure, path)
 
@@ -120,7 +136,7 @@ def density_2d(
     low, high = np.array(extent[::2]), np.array(extent[1::2])
     aspect = float(np.clip((high - low)[1] / (high - low)[0], 0.2, 2.0))
     figure = canvas((10.0, 0.9 + 3.0 * aspect))
-    figure.suptitle(title)
+    figure.suptitle(plain(title))
     for ax, panel, name in zip(
         figure.subplots(1, 3), panels, ("data", "samples", "density"), strict=True
     ):
@@ -195,22 +211,6 @@ def times(path: Path, D: Sequence[int], relative: Numbers, ordinary: Numbers) ->
     save(figure, path)
 
 
-def save(figure: Any, path: Path) -> None:
-    """Write a figure, completely or not at all; a link of this name is replaced, not followed.
-
-    >>> import tempfile
-    >>> file = pathlib.Path(tempfile.mkdtemp()) / "empty.svg"
-    >>> save(canvas((1.0, 1.0)), file)
-    >>> file.read_bytes()[:5]
-    b'<?xml'
-    """
-    file = pathlib.Path(path)
-    if not file.suffix:
-        file = file.with_name(f"{file.name}.png")
-    with atomic(file) as stream:
-        figure.savefig(stream, format=file.suffix[1:])
-
-
 def canvas(size: tuple[float, float]) -> Any:
     """Return an empty figure of this size in inches, which draws without a display.
 
@@ -231,13 +231,54 @@ def canvas(size: tuple[float, float]) -> Any:
     return figure
 
 
+def plain(text: str, length: int = 60) -> str:
+    r"""Return a text as matplotlib shows it as it stands, shortened: $ does not begin a formula.
+
+    >>> plain("a$^$b"), plain("abc", 2)
+    ('a\\$^\\$b', 'a…')
+    """
+    text = text if len(text) <= length else text[: length - 1] + "…"
+    return text.replace("$", r"\$")
+
+
+FONTS = (  # with letters beyond those of matplotlib's own font, where they are installed
+    *("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Micro Hei", "Droid Sans Fallback"),
+    *("IPAGothic", "Hiragino Sans", "Microsoft YaHei", "Malgun Gothic", "Arial Unicode MS"),
+)
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure, completely or not at all; a link of this name is replaced, not followed.
+
+    Letters that no font here has are boxes, without a warning.
+
+    >>> import tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "empty.svg"
+    >>> save(canvas((1.0, 1.0)), file)
+    >>> file.read_bytes()[:5]
+    b'<?xml'
+    """
+    import matplotlib
+    from matplotlib import font_manager
+
+    file = pathlib.Path(path)
+    if not file.suffix:
+        file = file.with_name(f"{file.name}.png")
+    there = {font.name for font in font_manager.fontManager.ttflist}
+    family = [*matplotlib.rcParams["font.sans-serif"], *(name for name in FONTS if name in there)]
+    with matplotlib.rc_context({"font.sans-serif": family}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        with atomic(file) as stream:
+            figure.savefig(stream, format=file.suffix[1:])
+
+
 def labelled(ax: Any, title: str, x: str, y: str) -> Any:
     """Give axes a title and labels, take the box away; returns them.
 
     >>> labelled(canvas((4.0, 3.0)).add_subplot(), "t", "x", "y").get_xlabel()
     'x'
     """
-    ax.set_title(title)
+    ax.set_title(plain(title))
     ax.set_xlabel(x)
     ax.set_ylabel(y)
     ax.spines[["top", "right"]].set_visible(False)

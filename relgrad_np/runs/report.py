@@ -1,6 +1,7 @@
 """The judgement of a fit on the test rows, beside the Gaussian of the training rows."""
 
 import math
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from ..core.objective import log_likelihood
@@ -13,11 +14,12 @@ from .model import in_float64
 class RunReport(NamedTuple):
     """The result of a run, in nats per sample and in model space unless named otherwise.
 
-    `test_se2` is two standard errors of the mean over test rows; bits/dim are of pixel space, None
-    where the data are not images; `fell`: how far below its best the validation ended, if more
+    `test_se2` is two standard errors of the mean over test rows; `test_data_space` and
+    `gaussian_data_space` are the same means in the data's own units; bits/dim are of pixel space,
+    None where the data are not images; `fell`: how far below its best the validation ended, if more
     than a tenth of a nat and a tenth of what the model gained over the Gaussian (None with the
-    rule "newton", which passes the best on its way); `xi`: the largest
-    |xi| / sqrt(D) of a layer, 0 at a stationary point.
+    rule "newton", which passes the best on its way); `overfits`: the training rows gained
+    meanwhile; `xi`: the largest |xi| / sqrt(D) of a layer, 0 at a stationary point.
 
     >>> RunReport("digits", -1.0, 0.1, -2.0, None, None, 3, "epochs", 0, 1.0, 2, 10).test
     -1.0
@@ -39,38 +41,79 @@ class RunReport(NamedTuple):
     space: str = "standardised space"
     n_undone: int = 0
     xi: float | None = None
+    test_data_space: float | None = None
+    gaussian_data_space: float | None = None
+    overfits: bool = False
 
     def text(self) -> str:
         """Return the report in a few lines.
 
-        >>> print(RunReport("toy", -1.0, 0.1, -2.0, None, None, 3, "epochs", 0, 1.0, 2, 9).text())
-        toy: test log-likelihood -1.000 +- 0.100 nats (2 s.e., 9 rows, standardised space, D = 2)
-        Gaussian of the same training rows: -2.000 nats; the model is 1.000 nats above it
+        >>> about = ("toy", -1.0, 0.1, -2.0, None, None, 3, "epochs", 0, 1.0, 2, 9)
+        >>> print(RunReport(*about, test_data_space=-4.0, gaussian_data_space=-5.0).text())
+        toy: 9 test rows, D = 2
+        test log-likelihood: -1.000 +- 0.100 nats in standardised space, -4.000 in data space
+        Gaussian of the same training rows: -2.000 in standardised space, -5.000 in data space
+        the model is 1.000 nats above it (+- is two standard errors)
         best epoch 3; 1.0 s of fitting
         """
         gap = self.test - self.gaussian
+        own = ["", ""]
+        if self.test_data_space is not None:
+            pair = self.test_data_space, self.gaussian_data_space
+            own = [f", {value:.3f} in data space" for value in pair]
         lines = [
-            f"{self.data}: test log-likelihood {self.test:.3f} +- {self.test_se2:.3f} nats "
-            f"(2 s.e., {self.n_test} rows, {self.space}, D = {self.D})",
-            f"Gaussian of the same training rows: {self.gaussian:.3f} nats; the model is "
-            f"{abs(gap):.3f} nats {'above' if gap > 0 else 'BELOW'} it",
+            f"{shown(self.data)}: {self.n_test} test rows, D = {self.D}",
+            f"test log-likelihood: {self.test:.3f} +- {self.test_se2:.3f} nats in "
+            f"{self.space}{own[0]}",
+            f"Gaussian of the same training rows: {self.gaussian:.3f} in {self.space}{own[1]}",
+            f"the model is {abs(gap):.3f} nats {'above' if gap > 0 else 'BELOW'} it (+- is two"
+            " standard errors)"
+            if abs(gap) >= 5e-4
+            else "the model is that Gaussian",
         ]
         if self.test_bits_per_dim is not None:
             lines.append(
                 f"pixel space: {self.test_bits_per_dim:.3f} bits/dim, Gaussian "
                 f"{self.gaussian_bits_per_dim:.3f}"
             )
-        if self.fell:
-            lines.append(
-                f"validation fell by {self.fell:.3f} nats from the best epoch to the last: "
-                "a smaller learning rate may go further"
-            )
-        if self.n_undone:
-            lines.append(f"{self.n_undone} steps were undone: a smaller learning rate is calmer")
         best = f"best epoch {self.best_epoch}" if self.best_epoch else "no epoch beat the start"
         if self.xi is not None:
             best += f"; |xi| / sqrt(D) {self.xi:.2g}, 0 at an optimum"
-        return "\n".join([*lines, f"{best}; {self.seconds:.1f} s of fitting"])
+        return "\n".join([*lines, f"{best}; {self.seconds:.1f} s of fitting", *self.advice()])
+
+    def advice(self) -> list[str]:
+        """Return what may go better another time, by what was seen in this one.
+
+        >>> about = ("toy", -1.0, 0.1, -2.0, None, None, 3, "epochs", 0, 1.0, 2, 9)
+        >>> RunReport(*about, fell=0.5, overfits=True).advice()[0].split(":")[1]
+        ' --patience stops there, and fewer --layers or more rows overfit less'
+        """
+        found = []
+        if self.fell:
+            words = (
+                "--patience stops there, and fewer --layers or more rows overfit less"
+                if self.overfits
+                else "a smaller --learning-rate may go further"
+            )
+            found.append(
+                f"validation fell by {self.fell:.3f} nats from the best epoch to the last: {words}"
+            )
+        if self.n_undone:
+            found.append(f"{self.n_undone} steps were undone: a smaller --learning-rate is calmer")
+        return found
+
+    def __str__(self) -> str:
+        """Return the text."""
+        return self.text()
+
+
+def shown(data: str) -> str:
+    """Return what data are called in a text or a title: a file by its name alone.
+
+    >>> shown("/home/me/my.csv"), shown("toy:moons")
+    ('my.csv', 'toy:moons')
+    """
+    return PurePath(data).name or data
 
 
 def judge(
@@ -90,13 +133,9 @@ def judge(
     """
     layers = in_float64(result.best_layers)
     terms = log_likelihood(layers, data.test, options["activation"], options["density"])
-    per_sample, D = terms.per_sample, data.test.shape[1]
+    per_sample, D, log_det = terms.per_sample, data.test.shape[1], data.log_det["test"]
     image = data.image_shape is not None
-    bits = (
-        [bits_per_dim(p, data.log_det["test"], D) for p in (per_sample, gaussian)]
-        if image
-        else None
-    )
+    bits = [bits_per_dim(p, log_det, D) for p in (per_sample, gaussian)] if image else None
     return RunReport(
         data=data.name,
         test=float(per_sample.mean()),
@@ -116,6 +155,9 @@ def judge(
         space=space_of(data),
         n_undone=result.n_undone,
         xi=max(result.xi) / math.sqrt(D) if result.xi else None,
+        test_data_space=float((per_sample + log_det).mean()),
+        gaussian_data_space=float((gaussian + log_det).mean()),
+        overfits=_overfits(result),
     )
 
 
@@ -148,3 +190,10 @@ def _fell(result: FitResult, gain: float) -> float | None:
         return None
     fall = max(values) - values[-1]
     return min(fall, 1e300) if fall > max(0.1, 0.1 * abs(gain)) else None
+
+
+def _overfits(result: FitResult) -> bool:
+    """Say whether the training rows gained after the best epoch of validation."""
+    train = {entry.epoch: entry.train for entry in result.history}
+    best, last = train.get(max(result.best_epoch, 1)), train.get(len(result.history))
+    return best is not None and last is not None and last > best

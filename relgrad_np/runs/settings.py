@@ -7,7 +7,9 @@ The options of `fit` among them are declared in `fitting.options`, the others he
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..core.arguments import one_of
+from ..core.arguments import one_of, whole
+from ..datasets import Reading
+from ..datasets.files.reading import MISSING
 from ..fitting.declared import among, check_settings, declared, optional, setting, shared
 from ..fitting.newton.asked import OF_STEPS
 from ..fitting.options import PASSES_OF_NEWTON, Options
@@ -31,7 +33,7 @@ class Settings:
     (3, 3)
     """
 
-    layers: int = setting(3, "number of layers L")
+    layers: int = setting(3, "number of layers L", check=whole)
     activation: str = setting(
         "smooth_leaky_relu", "what acts between the layers", choices=ACTIVATIONS
     )
@@ -75,6 +77,52 @@ class Settings:
         5
         """
         return {name: getattr(self, name) for name in declared(Options) if hasattr(self, name)}
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """How data of one's own are read: the flags that become a `Reading`.
+
+    >>> DataSettings(drop="id,when").reading().drop
+    ('id', 'when')
+    """
+
+    columns: str | None = setting(
+        None, "columns to read, by name or by number from 0, with commas between", unset="all"
+    )
+    drop: str | None = setting(None, "columns to leave out", unset="none")
+    sep: str | None = setting(
+        None, "mark between the fields of a text: a character, tab or space", unset="found out"
+    )
+    decimal: str | None = setting(
+        None, "decimal mark of a text", unset="found out", choices=(".", ",")
+    )
+    encoding: str | None = setting(
+        None, "encoding of a text, such as cp1252", unset="UTF-8, unless it is found to be another"
+    )
+    missing: str = setting(
+        "error", "missing values: refuse, drop their rows, or fill them", choices=MISSING
+    )
+    missing_marks: str | None = setting(
+        None, "more marks of a missing value, as in --missing-marks=-9999,tba", unset="the usual"
+    )
+    dequantise: bool = setting(
+        False, "add noise as wide as their step to columns of whole numbers or few values"
+    )
+
+    def reading(self) -> Reading:
+        """Return what a reader is asked for; ValueError for what can't be."""
+        return Reading(**vars(self))
+
+
+GROUPS = {  # how help lists the settings of a run
+    "model": ("layers", "activation", "alpha", "beta", "density", "init"),
+    "fit": (
+        *("rule", "learning_rate", "schedule", "warmup", "batch_size", "epochs", "patience"),
+        *("tol", "n_iter_no_change", "average", "fresh_noise", "preset", "seed"),
+    ),
+    "machine": ("dtype", "device", "implementation"),
+}
 
 
 # Chosen on validation rows. On the digits (seed 0) three layers, the Gaussianising start and the
@@ -131,11 +179,14 @@ def all_rows_at_once(base: Settings) -> Settings:
 def settings_for(data: str, **chosen: Any) -> Settings:
     """Return the defaults for this data set, then the preset's choices, then those in `chosen`.
 
+    None in `chosen` is what was not chosen; "none" stands for None.
+
     >>> settings_for("digits", preset="published").init, settings_for("toy:moons", layers=3).layers
     ('orthogonal', 3)
     """
     base = TOY if data.startswith("toy:") else BY_NAME.get(data, Settings())
-    chosen = {key: value for key, value in chosen.items() if value is not None}
+    given = {key: value for key, value in chosen.items() if value is not None}
+    chosen = {key: None if value == "none" else value for key, value in given.items()}
     if "preset" in chosen:
         preset = PRESETS[one_of("preset", chosen["preset"], PRESETS)]
         base = replace(

@@ -4,15 +4,16 @@ The commands `train` and `demo` share it; `folder` writes it down. Every result 
 closed-form Gaussian of the same training rows, and says which space it is in.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.activations import activation
+from ..core.activations import Activation, activation
 from ..core.arrays import from_numpy, to_numpy
-from ..core.densities import density
+from ..core.densities import Density, density
 from ..core.network import Layer, Layers
 from ..core.sampling import require_model
 from ..datasets import Dataset, require_full_rank
@@ -26,7 +27,7 @@ from ..rules.presets import PRESETS
 from .devices import array_on, moved, placed
 from .model import Model
 from .needs import require_room
-from .report import RunReport, judge
+from .report import RunReport, judge, shown, space_of
 from .rows import baseline, rows_of, to_model
 from .settings import Settings
 
@@ -59,11 +60,7 @@ def prepare(settings: Settings, data: Dataset) -> Prepared:
     >>> len(made.start), made.options["batch_size"], made.notes
     (3, 100, ())
     """
-    params = {name: getattr(settings, name) for name in ("alpha", "beta")}
-    params = {name: value for name, value in params.items() if value is not None}
-    act = activation(settings.activation, **params)
-    dens = density(settings.density)
-    require_model(act, dens)
+    act, dens = parts_of(settings)
     rng = np.random.default_rng(settings.seed)
     rule: str | Rule = settings.rule
     if settings.preset is not None and rule == "adam":
@@ -97,6 +94,53 @@ def prepare(settings: Settings, data: Dataset) -> Prepared:
         "rng": rng,
     }
     return Prepared(start, options, notes)
+
+
+def parts_of(settings: Settings) -> tuple[Activation, Density]:
+    """Return activation and base density; ValueError for two that make no density of the data.
+
+    >>> parts_of(Settings(density="sech"))[1].name
+    'sech'
+    """
+    params = {name: getattr(settings, name) for name in ("alpha", "beta")}
+    params = {name: value for name, value in params.items() if value is not None}
+    act, dens = activation(settings.activation, **params), density(settings.density)
+    require_model(act, dens)
+    return act, dens
+
+
+def outline(data: Dataset, settings: Settings, prepared: Prepared) -> list[tuple[str, str]]:
+    """Return what is about to be fitted, as names and values.
+
+    >>> from relgrad_np.datasets import load
+    >>> data, settings = load("toy:rings", n=50), Settings(layers=2, init="identity")
+    >>> dict(outline(data, settings, prepare(settings, data)))["model"]
+    '2 layers of smooth_leaky_relu, normal base, 12 parameters, float64, start identity'
+    """
+    N, D = data.train.shape
+    L, columns = settings.layers, data.columns
+    listed = "" if columns is None else ": " + ", ".join(columns[:8]) + ", ..." * (len(columns) > 8)
+    size = min(settings.batch_size or N, N)
+    epochs = prepared.options["epochs"]
+    if settings.rule == NEWTON:
+        fit_words = f"rule {NEWTON}, all rows at once, at most {epochs} iterations"
+    else:
+        steps = math.ceil(N / size) * (epochs or 1)
+        fit_words = (
+            f"rule {settings.rule}, batches of {size}, "
+            f"{epochs} epoch{'s' * (epochs != 1)}: {steps:,} steps"
+        )
+    return [
+        ("data", shown(data.name)),
+        ("rows", f"{N:,} train, {len(data.validation):,} validation, {len(data.test):,} test"),
+        ("columns", f"{D:,}{listed}; {space_of(data)} in the model"),
+        (
+            "model",
+            f"{L} layer{'s' * (L > 1)} of {settings.activation}, {settings.density} base, "
+            f"{L * D * (D + 1):,} parameters, {settings.dtype}, start {settings.init}",
+        ),
+        ("fit", fit_words),
+    ]
 
 
 def watch_condition(say: Callable[[str], None], dtype: str) -> Callable[[Epoch, State], None]:

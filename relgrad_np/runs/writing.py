@@ -48,7 +48,9 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
         partial.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+        if error.errno is None:  # NumPy's, where the disk is full
+            raise OSError(f"`{path}` can't be written, is the disk full? {error}") from None
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         partial.unlink(missing_ok=True)
 

@@ -2,7 +2,7 @@
 
 from relgrad_np.cli.main import main
 
-SMALL = ["--epochs", "2", "--layers", "2"]
+SMALL = ["--epochs", "2", "--layers", "2", "--no-pictures"]
 FEW = [*SMALL, "--rows", "300"]  # of a toy
 
 
@@ -20,7 +20,17 @@ def small_arguments(folder):
     """A run of 4 epochs of 20 steps on a toy; the reference takes them, so nothing is compiled."""
     return [
         *("train", "toy:smile", "--rows", "1000", "--batch-size", "50", "--epochs", "4"),
-        *("--layers", "2", "--seed", "1", "--rule", "plain", "--implementation", "reference"),
+        *(
+            "--no-pictures",
+            "--layers",
+            "2",
+            "--seed",
+            "1",
+            "--rule",
+            "plain",
+            "--implementation",
+            "reference",
+        ),
         *("--out", str(folder)),
     ]
 

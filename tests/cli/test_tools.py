@@ -59,7 +59,10 @@ def test_the_demo_does_the_main_job(capsys, tmp_path, monkeypatch):
     assert pictures == {
         "digits-curve.png",
         "digits-samples.png",
+        "digits-calibration.png",
         "moons-curve.png",
         "moons-samples.png",
+        "moons-columns.png",
+        "moons-calibration.png",
         "times.png",
     }

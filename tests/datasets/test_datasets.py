@@ -219,9 +219,12 @@ NAN[2, 1] = np.nan
         ),
         (
             lambda: from_dict({"name": "log"}),
-            "unknown transform 'log'; choose from dequantise, logit, standardise",
+            "unknown transform 'log'; choose from dequantise, dequantise_columns, logit, standardise",
         ),
-        (lambda: from_dict({"name": "logit", "lambda": 1}), "transform 'logit': "),
+        (
+            lambda: from_dict({"name": "logit", "lambda": 1}),
+            "transform 'logit' has no parameter 'lambda', only lam",
+        ),
         (lambda: bits_per_dim(0.0, 0.0, 0), "`D` must be a positive integer, got 0"),
     ],
 )

@@ -2,15 +2,20 @@
 
     python -m tests.programs.bombs --count 100 --seed 0
 
-Every one is opened as a model, a checkpoint, a data set of one's own and, where it can be one, a
-standard set, each in a process of its own. Allowed: ValueError or OSError, in one line, below 300 MB
+Every .npz is opened as a model, a checkpoint, a data set of one's own and, where it can be one, a
+standard set; .parquet, .feather, .h5, .mat and compressed text, which need their libraries, as a
+data set. Each in a process of its own. Allowed: ValueError or OSError, in one line, below 300 MB
 of memory (`peak RSS`, of which Python and NumPy take what is printed), within 10 s, and no file that
 was not there before. Status 1 if anything was otherwise.
 """
 
 import argparse
+import bz2
+import contextlib
 import gzip
+import importlib.util
 import io
+import lzma
 import os
 import signal
 import stat
@@ -193,13 +198,153 @@ def packed_idx(path, rng):
     path.write_bytes((folder / "train-images-idx3-ubyte.gz").read_bytes()[:1000])
 
 
-MAKERS = (
+def columns(path, rng):
+    """A .parquet or .feather of gigabytes of zeros, packed or named once in a dictionary."""
+    import pyarrow as pa
+    import pyarrow.feather
+    import pyarrow.parquet
+
+    rows, zero = int(rng.integers(20, 40)) * MIB, np.zeros(MIB)
+    one = pa.table({"x": zero, "y": zero})
+    table = pa.concat_tables([one] * (rows // MIB))  # the same memory again and again
+    if path.suffix == ".feather":
+        pa.feather.write_feather(table, path, str(rng.choice(["zstd", "lz4"])), chunksize=MIB)
+        return
+    dictionary, packed = bool(rng.random() < 0.5), str(rng.choice(["zstd", "gzip"]))
+    pa.parquet.write_table(table, path, compression=packed, use_dictionary=dictionary)
+
+
+def one_page(path, rng):
+    """A .parquet whose only page unpacks to hundreds of megabytes, and whose footer says little."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    rows = int(rng.integers(40, 50)) * MIB
+    table = pa.table({"x": np.zeros(rows)})
+    sizes = {"data_page_size": 2**30, "write_batch_size": rows, "row_group_size": rows}
+    pa.parquet.write_table(table, path, compression="zstd", use_dictionary=False, **sizes)
+    data = path.read_bytes()
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    for declared in (rows, *(8 * rows + extra for extra in range(64))):
+        old, new = varint(2 * declared), varint(2 * int(rng.integers(20, 100)))
+        new = new[:-1] + bytes([new[-1] | 128]) + b"\x80" * (len(old) - len(new) - 1) + b"\0"
+        data = data[:footer] + data[footer:].replace(old, new)
+    path.write_bytes(data)
+
+
+def varint(value):
+    found = bytearray()
+    while value > 127:
+        found.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*found, value])
+
+
+def tables(path, rng):
+    """A .h5 of gigabytes of zeros: packed, or never written, or of a chunk that unpacks to more."""
+    import h5py
+
+    rows = int(rng.integers(20, 40)) * MIB
+    how = int(rng.integers(3))
+    with h5py.File(path, "w") as file:
+        if how == 2:  # HDF5 inflates a chunk until it ends, whatever its shape
+            packer = zlib.compressobj(1)
+            packed = b"".join(packer.compress(bytes(MIB)) for _ in range(600)) + packer.flush()
+            X = file.create_dataset("X", (24, 2), "f8", chunks=(24, 2), compression="gzip")
+            X.id.write_direct_chunk((0, 0), packed)
+            return
+        X = file.create_dataset("X", (rows, 2), "f8", chunks=(MIB, 2), compression="gzip")
+        if how:
+            packed = zlib.compress(bytes(16 * MIB), 1)
+            for start in range(0, rows, MIB):
+                X.id.write_direct_chunk((start, 0), packed)
+
+
+def elsewhere(path, rng):
+    """A .h5 whose table is in another file."""
+    import h5py
+
+    (path.parent / "secret").write_bytes(bytes(8 * 48))
+    with h5py.File(path, "w") as file:
+        if rng.random() < 0.5:
+            place = [(str(path.parent / "secret"), 0, 8 * 48)]
+            file.create_dataset("X", (24, 2), "f8", external=place)
+            return
+        layout = h5py.VirtualLayout((24, 2), "f8")
+        layout[:] = h5py.VirtualSource(str(path.parent / "other.h5"), "X", (24, 2))
+        file.create_virtual_dataset("X", layout)
+
+
+def variables(path, rng):
+    """A .mat whose variable inflates to gigabytes, of the shape that it says or of another."""
+    count = int(rng.integers(100, 250)) * MIB // 8
+    shape = (count, 1) if rng.random() < 0.5 else (24, 2)
+    element = struct.pack("<2I", 6, 8) + struct.pack("<2I", 6, 0)
+    element += struct.pack("<2I2i", 5, 8, *shape) + struct.pack("<2H4s", 1, 1, b"X")
+    element += struct.pack("<2I", 9, 8 * count)
+    packer = zlib.compressobj(1)
+    packed = packer.compress(struct.pack("<2I", 14, len(element) + 8 * count) + element)
+    for _ in range(8 * count // MIB):
+        packed += packer.compress(bytes(MIB))
+    packed += packer.flush()
+    start = b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM"
+    path.write_bytes(start + struct.pack("<2I", 15, len(packed)) + packed)
+
+
+def text(path, rng):
+    """Compressed text of gigabytes: rows, a single line, or a single cell."""
+    unit = [b"1,2.5\n", b"1,", b"1"][int(rng.integers(3))]
+    block, count = unit * (MIB // len(unit)), int(rng.integers(300, 400))
+    if path.suffix == ".gz":
+        packer = zlib.compressobj(1, wbits=31)
+    elif path.suffix == ".bz2":
+        packer, count = bz2.BZ2Compressor(1), 100
+    elif path.suffix == ".xz":
+        packer = lzma.LZMACompressor(preset=0)
+    else:
+        import zstandard
+
+        packer = zstandard.ZstdCompressor(1).compressobj()
+    with path.open("wb") as file:
+        file.write(packer.compress(b"a,b\n1,2\n"))
+        for _ in range(count):
+            file.write(packer.compress(block))
+        file.write(packer.flush())
+
+
+ARCHIVES = (
     zeros, shapes, sizes, nested, overlapping, duplicates, links, paths, headers, directory, packed_idx,
 )  # fmt: skip
+LIBRARIES = {  # what a maker and the reader of its file need, and the endings of its files
+    columns: ("pyarrow", ("parquet", "feather")),
+    one_page: ("pyarrow", ("parquet",)),
+    tables: ("h5py", ("h5",)),
+    elsewhere: ("h5py", ("h5",)),
+    variables: ("scipy", ("mat",)),
+    text: ("pandas", ("csv.gz", "csv.bz2", "csv.xz", "csv.zst")),
+}
+
+
+def installed(package):
+    return importlib.util.find_spec(package) is not None
+
+
+MAKERS = (*ARCHIVES, *(make for make, (package, _) in LIBRARIES.items() if installed(package)))
+
+
+def file_for(make, rng):
+    """Return the name of the file that a maker is to make."""
+    if make in ARCHIVES:
+        return "bomb.npz"
+    endings = LIBRARIES[make][1]
+    endings = [one for one in endings if one != "csv.zst" or installed("zstandard")]
+    return f"bomb.{rng.choice(endings)}"
 
 
 def openers(path):
     """Return what to open a file by."""
+    if path.suffix != ".npz":
+        return {"data": lambda: load(path)}
     found = {
         "model": lambda: rg.load(path),
         "checkpoint": lambda: read_snapshot(path, "run"),
@@ -241,6 +386,24 @@ def opened(action):
     return said, used.ru_maxrss * 1024
 
 
+def made_apart(make, path, rng):
+    """Make a file in a process of its own, whose memory is not that of the one that opens it."""
+    if make in ARCHIVES:
+        make(path, rng)
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pid = os.fork()
+    if pid == 0:
+        status = 1
+        with contextlib.suppress(BaseException):
+            make(path, rng)
+            status = 0
+        os._exit(status)
+    if os.waitpid(pid, 0)[1]:
+        raise RuntimeError(f"{make.__name__} could not make {path.name}")
+
+
 def run(count, seed, report=print):
     """Return how many went wrong."""
     wrong, peak, counts = 0, 0, Counter()
@@ -249,8 +412,8 @@ def run(count, seed, report=print):
     for i in range(count):
         rng, make = np.random.default_rng([seed, i]), MAKERS[i % len(MAKERS)]
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "bomb.npz"
-            make(path, rng)
+            path = Path(folder) / file_for(make, rng)
+            made_apart(make, path, rng)
             there = sorted(Path(folder).rglob("*"))
             for name, action in openers(path).items():
                 said, memory = opened(action)

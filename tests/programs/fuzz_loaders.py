@@ -67,14 +67,38 @@ def jpeg(X):
     return stream.getvalue()
 
 
-def hdf5(arrays):
+def hdf5(arrays, chunks=(10, 63)):
     import h5py
 
     stream = io.BytesIO()
     with h5py.File(stream, "w") as file:
         for name, X in arrays.items():
-            file.create_dataset(name, data=X, compression="gzip", chunks=(10, 63))
+            file.create_dataset(name, data=X, compression="gzip", chunks=chunks)
     return stream.getvalue()
+
+
+def mat(X):
+    import scipy.io
+
+    stream = io.BytesIO()
+    scipy.io.savemat(stream, {"X": X}, do_compression=True)
+    return stream.getvalue()
+
+
+def arrow(X):
+    """A .parquet and a .feather file, where pyarrow is installed."""
+    try:
+        import pyarrow as pa
+        import pyarrow.feather
+        import pyarrow.parquet
+    except ModuleNotFoundError:
+        return {}
+    table, files = pa.table({f"x{j}": x for j, x in enumerate(np.ascontiguousarray(X.T))}), {}
+    for kind, write in (("parquet", pa.parquet.write_table), ("feather", pa.feather.write_feather)):
+        stream = io.BytesIO()
+        write(table, stream)
+        files[kind] = stream.getvalue()
+    return files
 
 
 def seeds(proof):
@@ -93,6 +117,9 @@ def seeds(proof):
         "npz stored": {"my.npz": zipped({"x_train.npy": npy(X), "x_test.npy": npy(X)}, 0)},
         "csv": {"my.csv": "\n".join(["age,height,weight", *lines, ""]).encode()},
         "csv bare": {"my.csv": "\r\n".join(lines).replace(",", ";").encode()},
+        "csv.gz": {"my.csv.gz": gzip.compress("\n".join(lines).encode(), mtime=0)},
+        "mat": {"my.mat": mat(X)},
+        **{kind: {f"my.{kind}": made} for kind, made in arrow(X).items()},
         "mnist.npz": {"mnist.npz": zipped({"x_train.npy": npy(images), "x_test.npy": npy(images)})},
         "idx": {"train-images-idx3-ubyte": idx(images), "t10k-images-idx3-ubyte": idx(images)},
         "idx.gz": {
@@ -134,6 +161,7 @@ def seeds(proof):
     with contextlib.suppress(ModuleNotFoundError):
         patches = {key: rng.normal(size=(20, 63)) for key in ("train", "validation", "test")}
         found["hdf5"] = {"BSDS300.hdf5": hdf5(patches)}
+        found["h5"] = {"my.h5": hdf5({"X": X}, chunks=(10, 3))}
     return found
 
 
@@ -197,7 +225,7 @@ def target(kind, folder):
     for prefix, name in (("mnist", "mnist"), ("idx", "mnist"), ("power", "power"), ("jpg", "bsds300"), ("hdf5", "bsds300"), ("miniboone", "miniboone")):  # fmt: skip
         if kind.startswith(prefix):
             return name, {"data_dir": folder}
-    file = folder / f"my.{kind[:3]}"
+    file = folder / f"my.{kind.split()[0]}"
     return file, {"lazy_above": 10} if kind == "npy mapped" else {}
 
 

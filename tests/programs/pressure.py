@@ -2,7 +2,7 @@
 
     python -m tests.programs.pressure --commands 40 --seed 0       (Linux; the disk needs root)
 
-Each command runs with an address space of a few MB to some hundreds of MB more than it needs to
+Data are of every kind whose library is installed. Each command runs with an address space of a few MB to some hundreds of MB more than it needs to
 start (`ulimit -v`), or on a tmpfs with little room left. Allowed: exit status 0; or 2, with one line
 of error and no traceback. Afterwards the run that was there before has its model and its checkpoints
 and goes on to its end, what was to be written is whole or not there, and no leftover stays
@@ -11,6 +11,8 @@ behind after the next command. Status 1 if anything was otherwise.
 
 import argparse
 import contextlib
+import gzip
+import importlib.util
 import os
 import resource
 import shutil
@@ -21,6 +23,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import scipy.io
 
 import relgrad_np as rg
 from relgrad_np.runs.checkpoint import newest_snapshot
@@ -28,31 +31,36 @@ from relgrad_np.runs.folder import read_config
 from tests.programs.faults import mounted
 
 ROOT = Path(__file__).resolve().parents[2]
+READERS = ("pandas", "pyarrow.parquet", "pyarrow.feather", "h5py", "scipy.io")
 START = """
-import resource, sys
+import contextlib, importlib, resource, sys
 from relgrad_np.cli.main import main
 import numpy.linalg, numpy.random, scipy.linalg, relgrad_np.fitting.loop, relgrad_np.runs.plots
+for name in sys.argv[2].split(","):
+    with contextlib.suppress(ImportError):
+        importlib.import_module(name)
 pages = int(open("/proc/self/statm").read().split()[0])
 limit = pages * resource.getpagesize() + int(sys.argv[1]) * 2**20
 if int(sys.argv[1]):
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-sys.exit(main(sys.argv[2:]))
+sys.exit(main(sys.argv[3:]))
 """
 
 
 def called(*arguments, room=0):
     """Run a command with `room` MB of address space more than it has at its start; 0 for any."""
     done = subprocess.run(
-        [sys.executable, "-c", START, str(room), *map(str, arguments)],
+        [sys.executable, "-c", START, str(room), ",".join(READERS), *map(str, arguments)],
         capture_output=True, text=True, timeout=300, cwd=ROOT,
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     return done.returncode, done.stderr
 
 
-def commands(folder, old, rng):
+def commands(folder, old, rng, kinds):
     """Return a random command, and the new file or folder that it is to write, None for none."""
     data, new = folder / "wide.npy", folder / f"new-{rng.integers(10**9)}"
+    data = (folder / f"wide.{rng.choice(kinds)}") if rng.random() < 0.6 else data
     small = [
         "--epochs",
         "2",
@@ -92,12 +100,36 @@ def commands(folder, old, rng):
     return made[int(rng.integers(len(made)))]
 
 
+def write_kinds(folder, X):
+    """Write rows in every form whose library is installed; return the endings."""
+    kinds = ["csv.gz", "mat"]
+    with gzip.open(folder / "wide.csv.gz", "wt") as file:
+        np.savetxt(file, X, delimiter=",", fmt="%.6f")
+    scipy.io.savemat(folder / "wide.mat", {"X": X}, do_compression=True)
+    if importlib.util.find_spec("h5py"):
+        import h5py
+
+        kinds.append("h5")
+        with h5py.File(folder / "wide.h5", "w") as file:
+            file.create_dataset("X", data=X, compression="gzip")
+    if importlib.util.find_spec("pyarrow"):
+        import pyarrow as pa
+        import pyarrow.feather
+        import pyarrow.parquet
+
+        kinds += ["parquet", "feather"]
+        table = pa.table({f"x{j}": np.ascontiguousarray(x) for j, x in enumerate(X.T)})
+        pa.parquet.write_table(table, folder / "wide.parquet")
+        pa.feather.write_feather(table, folder / "wide.feather")
+    return kinds
+
+
 def whole(path):
     """Say whether what a command has written can be used."""
     if path.suffix == ".npy":
         return len(np.load(path)) > 0
     if path.suffix == ".csv":
-        return len(np.loadtxt(path, delimiter=",", ndmin=2)) > 0
+        return len(np.loadtxt(path, delimiter=",", ndmin=2, skiprows=1)) > 0
     newest_snapshot(path / "checkpoints", read_config(path)["run"])
     return True
 
@@ -126,6 +158,7 @@ def run(count, seed, report=print):
                 can_mount = False
         disk.mkdir(exist_ok=True)
         np.save(disk / "wide.npy", rng.laplace(size=(3000, 40)) @ rng.normal(size=(40, 40)))
+        kinds = write_kinds(disk, np.load(disk / "wide.npy")[:1000])
         np.savetxt(disk / "other.csv", rng.normal(size=(500, 2)), delimiter=",")
         old, filler = disk / "old", disk / "filler"
         status, err = called(
@@ -134,7 +167,7 @@ def run(count, seed, report=print):
         assert status == 0, err
         before = newest_snapshot(old / "checkpoints", read_config(old)["run"])[0].state.t
         for i in range(count):
-            arguments, new = commands(disk, old, rng)
+            arguments, new = commands(disk, old, rng, kinds)
             full, room = bool(can_mount and rng.random() < 0.4), 0
             if full:
                 left = int(10 ** rng.uniform(3, 6.3))

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from relgrad_np.runs import plots
+from relgrad_np.runs import panels, plots
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 X = np.random.default_rng(0).normal(size=(600, 2)) @ np.array([[1.0, 0.6], [0.0, 0.5]])
 IMAGES = np.random.default_rng(1).random((40, 12))
 D = [64, 128, 256]
+RNG = np.random.default_rng(2)
 
 
 def normal(x):
@@ -28,6 +29,10 @@ CALLS = {
         path, IMAGES, IMAGES[::-1], (3, 4), ("real", "samples")
     ),
     "density_2d": lambda path: plots.density_2d(path, X, X[:100], normal, "normal"),
+    "pairs": lambda path: panels.pairs(path, X, X[::-1], ("a", "b"), "normal"),
+    "calibration": lambda path: panels.calibration(
+        path, RNG.random((99, 3)), RNG.normal(size=99), RNG.normal(size=50), IMAGES[:, :3], "t"
+    ),
     "times": lambda path: plots.times(path, D, [0.1, 0.4, 1.6], [0.3, 2.4, 19.0]),
 }
 
@@ -214,3 +219,32 @@ def test_matplotlib_is_imported_late_and_pyplot_never(tmp_path):
     root = Path(plots.__file__).parents[2]
     subprocess.run([sys.executable, "-c", program, tmp_path / "x.png"], check=True, cwd=root)
     pixels(tmp_path / "x.png")
+
+
+def test_the_columns_that_are_drawn_are_those_that_differ_most():
+    rng = np.random.default_rng(0)
+    data, samples = rng.normal(size=(400, 9)), rng.normal(size=(300, 9))
+    samples[:, [1, 5]] *= 3
+    samples[:, 7] += 1
+    assert panels.worst_columns(data, samples, 3) == [1, 5, 7]
+    assert len(panels.worst_columns(data, samples)) == 6
+    assert panels.worst_columns(data[:, :2], samples[:, :2]) == [0, 1]
+
+
+def test_integral_transforms_are_uniform_only_where_the_base_is_right():
+    rng = np.random.default_rng(0)
+    latents, base = rng.normal(size=(500, 2)), rng.normal(size=50_000)
+    assert panels.integral_transforms(latents, base).std() == pytest.approx(12**-0.5, abs=0.01)
+    assert panels.integral_transforms(2 * latents, base).std() > 0.34
+
+
+def test_the_curve_shows_what_was_averaged_and_chosen(tmp_path):
+    values = [-3.0, -2.0, -1.5, -1.4]
+
+    def green(**more):
+        def draw(path):
+            plots.learning_curve(path, range(4), values, None, None, "t", **more)
+
+        return colours(drawn(draw, tmp_path), plots.GREEN)
+
+    assert green(averaged=[v + 0.3 for v in values], chosen=2) > 100 > green()

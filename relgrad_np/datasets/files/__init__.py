@@ -1,5 +1,8 @@
-"""How a .npy, .npz or .csv file of your own, an array or a DataFrame is read and split.
+"""How a file of your own, an array or a DataFrame is read and split.
 
-Read `own` (the entry: the ending of a name decides) and `split`, then the readers: `npy`, `npz`,
-`csv`, `frame` (pandas), and `idx`, the format of MNIST. `limits` says what no file may ask for.
+Read `reading` (what can be asked for) and `own` (the entry: the ending of a name decides), then
+`split` and `missing`. The readers are `text`, which stands on `dialect` and `cells`, `arrow`
+(.parquet, .feather), `containers` (.h5, .mat), `npy`, `npz`, `frame` (pandas, polars) and `idx`,
+the format of MNIST. `choice` picks columns. `copied` lays out what is too large for memory.
+`limits` says what no file may ask for.
 """

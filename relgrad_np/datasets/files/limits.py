@@ -35,6 +35,24 @@ def most_unpacked(size: int, limit: int | None) -> int:
     return max(FREE, RATIO * size) if limit is None else limit
 
 
+def require_modest(
+    name: str, declared: int, size: int, limit: int | None, way_out: str = ""
+) -> None:
+    """Refuse, before it is unpacked, what says that it unpacks to more than is allowed.
+
+    `size`: bytes of the file; `way_out`: what else can be done.
+
+    >>> require_modest("it", 10**9, 1000, None)
+    Traceback (most recent call last):
+    ValueError: it unpacks to 1000000000 bytes, more than 67108864: give more as `limit`
+    """
+    most = most_unpacked(size, limit)
+    if declared > most:
+        raise ValueError(
+            f"{name} unpacks to {declared} bytes, more than {most}: give more as `limit`{way_out}"
+        )
+
+
 def one_line(error: BaseException) -> str:
     r"""Return what an error says, in one line of at most 200 characters; its type if it is silent.
 

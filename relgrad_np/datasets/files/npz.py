@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..record import RawTable
-from .limits import BROKEN, most_unpacked, one_line
+from .limits import BROKEN, one_line, require_modest
 from .npy import read_array
 from .opening import Archive, open_archive
 
@@ -113,12 +113,8 @@ def _require_modest(
 ) -> None:
     """Refuse members that would unpack to more than is allowed, before any is unpacked."""
     declared = sum(info.file_size for info in members if info.file_size > info.compress_size)
-    most = most_unpacked(file.size, limit)
-    if declared > most:
-        raise ValueError(
-            f"{name} unpacks to {declared} bytes, more than {most}: give more as `limit`, or write "
-            "it by np.savez, uncompressed"
-        )
+    way_out = ", or write it by np.savez, uncompressed"
+    require_modest(name, declared, file.size, limit, way_out)
 
 
 def _read_member(file: Archive, info: zipfile.ZipInfo, name: str) -> NDArray[Any]:

@@ -5,19 +5,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..columns import whole_numbers
+from ..columns import few_values, grid_step, whole_numbers
 from ..file_rows import FileRows, rows_of
 from ..record import Dataset, RawTable, forward, in_model_space
 from ..rows import LEAST_ROWS, Columns, chunks, column_list, floats, refuse
-from ..transforms import Chain, Standardise
+from ..transforms import Chain, DequantiseColumns, Standardise, Transform
 
 HELD_OUT = 10_000  # rows of validation, and of test, at most, of a memory-mapped file
 
 
-def split_shuffled(name: str, raw: RawTable, rng: np.random.Generator, n: int | None) -> Dataset:
+def split_shuffled(
+    name: str,
+    raw: RawTable,
+    rng: np.random.Generator,
+    n: int | None,
+    dequantise: bool = False,
+) -> Dataset:
     """Return 80 % train, 10 % validation, 10 % test of the shuffled rows, or the splits given.
 
-    A split that is missing is cut from the end of the shuffled `train`, 10 % of it.
+    A split that is missing is cut from the end of the shuffled `train`, 10 % of it. `dequantise`
+    adds noise to discrete columns; without it a note names them.
 
     >>> raw = RawTable(np.arange(40).reshape(20, 2) ** 2)
     >>> data = split_shuffled("squares", raw, np.random.default_rng(0), None)
@@ -44,15 +51,44 @@ def split_shuffled(name: str, raw: RawTable, rng: np.random.Generator, n: int | 
     train = X[order[: ends[0]][:n]]
     validation = X[order[ends[0] : ends[1]]] if given[0] is None else given[0]
     test = X[order[ends[1] :]] if given[1] is None else given[1]
-    standardise = Standardise.fit(train, name, columns)
-    discrete = whole_numbers(train)
-    if discrete:
+    Standardise.fit(train, name, columns)  # refuses what is constant, before noise hides it
+    fixed = _noise_for(train, columns, dequantise, notes)
+    noised = train if not fixed else Chain(fixed).forward(train, rng)
+    chain = Chain((*fixed, Standardise.fit(noised, name, columns)))
+    parts = (train, validation, test)
+    return in_model_space(name, parts, chain, rng, notes=tuple(notes), columns=columns)
+
+
+def _noise_for(
+    train: NDArray[Any], columns: Columns, dequantise: bool, notes: list[str]
+) -> tuple[Transform, ...]:
+    """Return what dequantises the discrete columns, if it is asked for; name them in a note."""
+    whole = whole_numbers(train)
+    few = [int(j) for j in few_values(floats(train)) if j not in whole]
+    if dequantise:
+        steps = [
+            grid_step(floats(train[:, j])) if j in {*whole, *few} else 0.0
+            for j in range(train.shape[1])
+        ]
+        offsets = [float(train[:, j].min()) if step else 0.0 for j, step in enumerate(steps)]
+        done = [j for j, step in enumerate(steps) if step]
+        left = [j for j in few if not steps[j]]
+        if done:
+            notes.append(
+                f"noise as wide as their step is added to columns {column_list(done, columns)}"
+            )
+        if left:
+            notes.append(
+                f"few values, but on no grid, in columns {column_list(left, columns)}: they are"
+                " left as they are"
+            )
+        return (DequantiseColumns(tuple(offsets), tuple(steps)),) if done else ()
+    if whole:
         notes.append(
-            f"whole numbers only in columns {column_list(discrete, columns)}: their likelihood has"
-            " no upper bound; add uniform noise on [0, 1) to them before you fit"
+            f"whole numbers only in columns {column_list(whole, columns)}: their likelihood has"
+            " no upper bound; --dequantise adds uniform noise as wide as their step"
         )
-    parts, chain = (train, validation, test), Chain((standardise,))
-    return in_model_space(name, parts, chain, notes=tuple(notes), columns=columns)
+    return ()
 
 
 def split_by_position(name: str, X: NDArray[Any] | FileRows, n: int | None) -> Dataset:

@@ -1,0 +1,118 @@
+"""Which columns of a table are read: those that are asked for, less an index that has no name."""
+
+import re
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.arguments import nearest
+from ..rows import Columns
+from .reading import Reading
+
+UNNAMED = re.compile(r"(Unnamed: \d+(_level_\d+)?|__index_level_\d+__|)$")
+
+
+def is_unnamed(name: str) -> bool:
+    """Say whether a column has no name, perhaps one that pandas made up for it.
+
+    >>> is_unnamed(""), is_unnamed("Unnamed: 0"), is_unnamed("a")
+    (True, True, False)
+    """
+    return UNNAMED.match(name) is not None
+
+
+def chosen(
+    name: str, columns: Columns, D: int, reading: Reading, wanted: Columns = None
+) -> list[int]:
+    """Return the indices of the columns to read, in order; ValueError for a name that is not there.
+
+    `wanted` are the names of a model's columns: they are taken, in the model's order, and others
+    are left out.
+
+    >>> chosen("it", ("a", "b", "c"), 3, Reading(drop="b"))
+    [0, 2]
+    >>> chosen("it", ("height", "b"), 2, Reading(columns="hieght"))
+    Traceback (most recent call last):
+    ValueError: it has no column 'hieght'; did you mean 'height'? Its columns: height, b
+    """
+    if columns is not None:
+        twice = [one for one, n in Counter(columns).items() if n > 1 and not is_unnamed(one)]
+        if twice:
+            where = [str(j + 1) for j, one in enumerate(columns) if one == twice[0]]
+            raise ValueError(
+                f"{name} has {len(where)} columns called {twice[0]!r}, columns {', '.join(where)}:"
+                " rename all but one"
+            )
+    if wanted is not None and reading.columns is None:
+        numbers = [int(one) for one in wanted if one.isdecimal() and int(one) < D]
+        if columns is not None:
+            return [_place(name, one, columns, D) for one in wanted]
+        if len(numbers) == len(wanted) < D:
+            return numbers
+    places = list(range(D))
+    if reading.columns is not None:
+        places = [_place(name, one, columns, D) for one in reading.columns]
+        if len(set(places)) < len(places):
+            raise ValueError(f"`columns` names a column of {name} twice")
+    dropped = {_place(name, one, columns, D) for one in reading.drop or ()}
+    places = [j for j in places if j not in dropped]
+    if not places:
+        raise ValueError(f"{name} has no column left: all are dropped")
+    return places
+
+
+def _place(name: str, one: str, columns: Columns, D: int) -> int:
+    if columns is not None and one in columns:
+        return columns.index(one)
+    if one.isdecimal() and int(one) < D and (columns is None or is_unnamed(columns[int(one)])):
+        return int(one)
+    if columns is None:
+        raise ValueError(f"{name} has no column {one}: its {D} columns have numbers, from 0")
+    listed = ", ".join(columns[:20]) + ", ..." * (len(columns) > 20)
+    near = nearest(one, columns)
+    meant = f"; did you mean {near!r}? Its" if near else "; its"
+    raise ValueError(f"{name} has no column {one!r}{meant} columns: {listed}")
+
+
+def named(columns: Columns, places: list[int]) -> Columns:
+    """Return the names of these columns; one without a name is called by its number.
+
+    >>> named(("a", "", "c"), [1, 2])
+    ('column_1', 'c')
+    """
+    if columns is None:
+        return None if places == list(range(len(places))) else tuple(map(str, places))
+    return tuple(f"column_{j}" if is_unnamed(columns[j]) else columns[j] for j in places)
+
+
+def without_index(
+    X: NDArray[Any], columns: Columns, places: list[int], reading: Reading
+) -> tuple[list[int], str]:
+    """Return which columns of X (N, k) stay, and a note on those that were left out as an index.
+
+    `columns` are the names of all columns of the table, `places` those of X among them. An index
+    has no name and holds distinct whole numbers; nothing is one that was asked for.
+
+    >>> X = np.array([[4.0, 0.5], [2.0, 0.25]])
+    >>> without_index(X, ("", "a"), [0, 1], Reading())
+    ([1], 'column 0 has no name and holds distinct whole numbers: an index, left out')
+    """
+    if columns is None or reading.columns is not None or len(places) < 2:
+        return list(range(len(places))), ""
+    index = [i for i, j in enumerate(places) if is_unnamed(columns[j]) and is_index(X[:, i])]
+    if not index or len(index) == len(places):
+        return list(range(len(places))), ""
+    which = ", ".join(str(places[i]) for i in index)
+    note = f"column {which} has no name and holds distinct whole numbers: an index, left out"
+    return [i for i in range(len(places)) if i not in index], note
+
+
+def is_index(x: NDArray[Any]) -> bool:
+    """Say whether numbers are distinct and whole.
+
+    >>> is_index(np.array([3, 1])), is_index(np.array([1.0, 1.0])), is_index(np.array([0.5, 1]))
+    (True, False, False)
+    """
+    return bool(np.isfinite(x).all() and (np.floor(x) == x).all() and len(np.unique(x)) == len(x))

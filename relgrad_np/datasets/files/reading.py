@@ -1,0 +1,80 @@
+"""How a file is read: which columns, which marks, and what becomes of missing values."""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ...core.arguments import one_of
+
+MISSING = ("error", "drop", "median")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a reader is asked for; the defaults find out by looking.
+
+    `columns`: those to read, in this order; `drop`: those to leave out. Each is a text with commas
+    or a sequence; a column without a name goes by its number, from 0. `sep`, `decimal` and
+    `encoding` are those of a text file. `missing`: "error", "drop" (rows) or "median" (fill).
+    `missing_marks`: more cells that stand for a missing value, such as -9999. `dequantise`: add
+    uniform noise as wide as their step to columns of whole numbers or few values.
+
+    >>> Reading(columns="age, height").columns, Reading(drop=[0]).drop
+    (('age', 'height'), ('0',))
+    >>> Reading(missing="ignore")
+    Traceback (most recent call last):
+    ValueError: unknown missing 'ignore'; choose from error, drop, median
+    """
+
+    columns: Any = None
+    drop: Any = None
+    sep: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
+    missing: str = "error"
+    missing_marks: Any = None
+    dequantise: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("columns", "drop", "missing_marks"):
+            object.__setattr__(self, name, listed(getattr(self, name)))
+        if self.columns == ():
+            raise ValueError("`columns` must name one column or more")
+        one_of("missing", self.missing, MISSING)
+        if self.sep is not None:
+            sep = {"tab": "\t", "\\t": "\t", "space": " "}.get(self.sep, self.sep)
+            object.__setattr__(self, "sep", sep)
+            if len(sep) != 1:
+                raise ValueError(f"`sep` must be one character, tab or space, got {self.sep!r}")
+        if self.decimal not in (None, ".", ","):
+            raise ValueError(f"`decimal` must be . or , and is {self.decimal!r}")
+        if self.encoding is not None:
+            try:
+                "".encode(self.encoding)
+            except LookupError:
+                raise ValueError(f"unknown encoding {self.encoding!r}, such as cp1252") from None
+
+    @property
+    def selects(self) -> bool:
+        """Whether anything but all cells as they are is asked for."""
+        asked = self.columns or self.drop or self.missing_marks
+        return bool(asked) or self.missing != "error"
+
+
+def listed(value: Any) -> tuple[str, ...] | None:
+    """Return names as a tuple: of a text with commas, which quotes protect, or of a sequence.
+
+    >>> listed('a, "b,c"'), listed(None)
+    (('a', 'b,c'), None)
+    """
+    if value is None or isinstance(value, tuple):
+        return None if value is None else tuple(str(name) for name in value)
+    if isinstance(value, str):
+        rows = list(csv.reader([value], skipinitialspace=True))
+        return tuple(name.strip() for name in rows[0]) if rows else ()
+    if isinstance(value, (int, float)):
+        return (str(value),)
+    if isinstance(value, Iterable):
+        return tuple(str(name) for name in value)
+    raise TypeError(f"names must be a text with commas or a sequence, got {type(value).__name__}")

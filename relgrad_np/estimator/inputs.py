@@ -1,0 +1,78 @@
+"""Tables that are given to an estimator: taken, or refused by the names of their columns."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..datasets.files.frame import is_frame
+from ..datasets.files.missing import missing_counts
+
+
+def numeric(X: Any) -> Any:
+    """Return X, a sparse DataFrame as a dense one; ValueError naming columns that are no numbers.
+
+    >>> numeric([[1.0]])
+    [[1.0]]
+    """
+    if not is_frame(X):
+        return X
+    wrong = {}
+    for j, name in enumerate(X.columns):
+        column = X.iloc[:, j] if hasattr(X, "iloc") else X.to_series(j)
+        if not _is_numeric(column):
+            wrong[str(name)] = str(column.dtype)
+    if wrong:
+        listed = ", ".join(f"{name!r} ({kind})" for name, kind in list(wrong.items())[:20])
+        raise ValueError(
+            f"`X` must hold numbers, but not so its columns {listed}: drop them, or encode them"
+        )
+    if hasattr(X, "iloc") and any(hasattr(kind, "fill_value") for kind in X.dtypes):
+        kinds = {name: kind for name, kind in X.dtypes.items() if hasattr(kind, "fill_value")}
+        X = X.astype({name: kind.subtype for name, kind in kinds.items()})
+    return X
+
+
+def _is_numeric(column: Any) -> bool:
+    """Say whether a column holds numbers, or texts and objects that are all numbers."""
+    kind = column.dtype
+    try:
+        if hasattr(column, "iloc"):
+            import pandas as pd
+
+            if not pd.api.types.is_numeric_dtype(kind):
+                if pd.api.types.is_datetime64_any_dtype(kind):
+                    return False
+                column.astype(float)
+        elif not kind.is_numeric():
+            import polars as pl
+
+            if kind not in (pl.String, pl.Boolean):
+                return False
+            column.cast(pl.Float64)
+    except Exception:  # each library raises its own
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def missing_by_column(X: Any) -> Iterator[None]:
+    """Let an error about NaN in a DataFrame count the missing values of each column.
+
+    >>> with missing_by_column([[np.nan]]):
+    ...     raise ValueError("Input X contains NaN.")
+    Traceback (most recent call last):
+    ValueError: Input X contains NaN.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "contains NaN" not in str(error) or not is_frame(X):
+            raise
+        counts = X.isna().sum() if hasattr(X, "iloc") else X.fill_nan(None).null_count().row(0)
+        listed = missing_counts(np.asarray(counts), tuple(map(str, X.columns)))
+        raise ValueError(
+            f"Input X contains NaN, missing values by column: {listed}; drop these rows or columns,"
+            " or fill them"
+        ) from None
