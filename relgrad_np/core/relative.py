@@ -1,7 +1,8 @@
 """The relative gradient: the ordinary one times W'W, quadratic in D, exact.
 
 With the bias in the group, W~ = [[W, b], [0, 1]], R~ = G~ W~' W~, the inverse cancels and Y is
-known from the forward pass. With context, 1 is U~: see `context`. Never a (D, D) x (D, D) product, never an inverse.
+known from the forward pass. Never a (D, D) x (D, D) product, never an inverse. With context, U~
+stands in the place of 1: see `context`.
 """
 
 from .arrays import check_parts

@@ -30,7 +30,8 @@ def variant(
 ) -> Layer:
     """Return R_W and R_b of one layer in another variant than the default; see above.
 
-    Z, Y, Delta (N, D), `one` as in a Tape. Cost: two products (N, D) x (D, D), three for the input side.
+    Z, Y, Delta (N, D), `one` of a Tape. Cost: two products (N, D) x (D, D), three for the input
+    side.
 
     >>> import numpy as np
     >>> one, layer = np.ones((1, 1)), Layer(np.array([[2.0]]), np.array([1.0]))

@@ -17,8 +17,8 @@ from .factorization import factorized
 from .gaussian import gaussian_layers, gaussian_log_likelihood
 from .newton.asked import Asked
 from .options import Options
-from .regression import regressed
 from .records import FitDivergedError, FitResult, FitWarning, NotConvergedWarning
+from .regression import regressed
 from .survey import MOST, Rows
 
 SLACK = 0.01  # nats, of which nobody needs to hear; per dimension, where the better is returned

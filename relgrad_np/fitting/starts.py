@@ -114,21 +114,20 @@ def _whitening(X: Array, D: int, c: int, L: int, activation: Activation, kind: s
     """Whiten x and what each layer makes of it, X (N, D + c); moments as wide as the device can."""
     if X.ndim != 2 or X.shape[1] != D + c or X.shape[0] == 0:
         raise ValueError(f"`X` must have shape (N, {D + c}) with N >= 1, got {tuple(X.shape)}")
-    xp, Z, U = namespace(X, "X"), X[:, :D], X[:, D:]
-    Z = X if c == 0 else Z
-    require_full_rank(Z if c == 0 else regressed(X, c)[0])
-    eps = float(xp.finfo(Z.dtype).eps)
-    narrow = widest(Z) == xp.float32  # moments are then taken elsewhere, in float64
+    xp = namespace(X, "X")
+    require_full_rank(regressed(X, c)[0])
+    eps = float(xp.finfo(X.dtype).eps)
+    narrow = widest(X) == xp.float32  # moments are then taken elsewhere, in float64
     layers: list[Layer] = []
     for k in range(L):
         if k > 0:
-            Z = activation.sigma(forward(tuple(layers[-1:]), rows, activation).Ys[0])  # (N, D)
-        if not bool(xp.all(xp.isfinite(Z))):
+            Z = activation.sigma(forward(tuple(layers[-1:]), X, activation).Ys[0])  # (N, D)
+            X = Z if c == 0 else xp.concat([Z, X[:, D:]], axis=1)  # what reaches the layer
+        if not bool(xp.all(xp.isfinite(X))):
             raise ValueError(f"`X` has values that are not finite, or overflow, at layer {k}")
         axes = kind == "principal" and k < L - 1
-        rows = Z if c == 0 else xp.concat([Z, U], axis=1)
-        left, slopes = regressed(rows, c)
-        W, b, _ = whitening(to_numpy(left) if narrow else left, eps, common=k > 0, principal=axes)
+        Z, slopes = regressed(X, c)  # (N, D)
+        W, b, _ = whitening(to_numpy(Z) if narrow else Z, eps, common=k > 0, principal=axes)
         if narrow:
             W, b = from_numpy(W, Z), from_numpy(b, Z)
         with np.errstate(over="ignore"):  # of float32, see below
@@ -140,7 +139,7 @@ def _whitening(X: Array, D: int, c: int, L: int, activation: Activation, kind: s
                 f"the start of layer {k} is beyond {Z.dtype}: `X` needs other units, or float64"
             )
         if kind != "whiten" and k < L - 1:
-            layer = _gaussianizing(layer, rows, activation)
+            layer = _gaussianizing(layer, X, activation)
         layers.append(layer)
     return tuple(layers)
 
@@ -151,17 +150,17 @@ def with_slopes(layer: Layer, slopes: Array) -> Layer:
     return Layer(W, xp.concat([-W @ slopes, b[:, None]], axis=1))
 
 
-def _gaussianizing(layer: Layer, Z: Array, activation: Activation) -> Layer:
+def _gaussianizing(layer: Layer, X: Array, activation: Activation) -> Layer:
     """Give each whitened unit u the scale s and shift t of its output s u + t, s of either sign.
 
     Chosen on a grid to maximise what the unit gains in log-likelihood over the next whitening,
 
         J = E[log sigma'(s u + t)] + log|s| - log(Var[sigma(s u + t)]) / 2.
     """
-    xp = namespace(Z, "X")
-    eps, tiny = (float(getattr(xp.finfo(Z.dtype), x)) for x in ("eps", "smallest_normal"))
-    step = max(1, Z.shape[0] // LOOKED_AT)
-    u = forward((layer,), Z[::step, :], activation).Ys[0]  # (n, D)
+    xp = namespace(X, "X")
+    eps, tiny = (float(getattr(xp.finfo(X.dtype), x)) for x in ("eps", "smallest_normal"))
+    step = max(1, X.shape[0] // LOOKED_AT)
+    u = forward((layer,), X[::step, :], activation).Ys[0]  # (n, D)
     best = xp.full_like(u[0, :], -math.inf)  # (D,)
     s_best, t_best = xp.ones_like(best), xp.zeros_like(best)
     for s, t in itertools.product((s * sign for s in SCALES for sign in (1, -1)), SHIFTS):

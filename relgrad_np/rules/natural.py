@@ -125,8 +125,10 @@ class Natural:
         eta = self.learning_rate * n / (n + DOUBT * g.shape[0]) / xp.sqrt(xp.maximum(rise, one))
         eta = xp.minimum(eta, self.tau / (xp.max(norms) + xp.finfo(Y.dtype).smallest_normal))
         L = range(Y.shape[0])
-        shifts = (as_bias(chart.m[k, 0, :], state.layers[k].b) for k in L)
-        directions = tuple(FullRank(d[k, :, :], chart.S[k, 0, :], m) for k, m in zip(L, shifts))
+        b = state.layers[0].b
+        directions = tuple(
+            FullRank(d[k, :, :], chart.S[k, 0, :], as_bias(chart.m[k, 0, :], b)) for k in L
+        )
         remembered = Curvature(*moments, F, old.seen + 1, informed)
         norms = tuple(norms[k, ...] for k in L)
         return Move(directions, tuple(eta for _ in L), norms, remembered, bound=self.tau)
