@@ -59,8 +59,9 @@ def check_rows(layers: Sequence[Any], **rows: Array) -> Namespace:
     D, c = W.shape[0], 0 if b.ndim == 1 else b.shape[1] - 1
     for name, x in rows.items():
         N = x.shape[0] if getattr(x, "ndim", 0) == 2 else 0
-        expected = f"(N, {D + c}) with N >= 1" + f": {D} columns and {c} of context" * (c > 0)
-        fits(x, name, W, (N, D + c) if N else expected)
+        whole = (N, D + c) if N else f"(N, {D + c}) with N >= 1"
+        words = f"{whole}: {D} columns and {c} of context"
+        fits(x, name, W, whole if c == 0 or (N, D + c) == x.shape else words)
     return xp
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from ...core.activations import Activation
 from ...core.arrays import Array, detached, from_numpy
+from ...core.context import context_of
 from ...core.densities import Density
 from ...core.network import Layer, Layers
 from ..batches import Batches, Staged
@@ -44,6 +45,8 @@ def fit_all_rows(
         raise ValueError(
             "`X` must not be `Staged`: all rows at once have to be where the layers are"
         )
+    if context_of(layers):
+        raise ValueError("`layers` with context need a rule of batches: 'newton' knows of none")
     layers = tuple(Layer(detached(W), detached(b)) for W, b in layers)
     X, weights = batches.X, batches.weights
     if len(batches.rows) < X.shape[0]:
