@@ -90,6 +90,16 @@ def times(b: Array, one: Array) -> Array:
     return b if b.ndim == 1 else one @ b.T
 
 
+def each_row(one: Array, Y: Array) -> Array:
+    """Return `one` as an array of N rows, those of Y: ones (N,), or U~ (N, c + 1).
+
+    >>> import numpy as np
+    >>> each_row(1.0, np.zeros((2, 5)))
+    array([1., 1.])
+    """
+    return namespace(Y, "Y").ones_like(Y[:, 0]) if isinstance(one, float) else one
+
+
 def against(Delta: Array, one: Array) -> Array:
     """Return Delta.T @ 1 (D,), or Delta.T @ U~ (D, c + 1): the ordinary gradient by the bias.
 

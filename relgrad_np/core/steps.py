@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from .arguments import each_layer, one_of
 from .arrays import Array, check, check_parts, namespace
-from .context import require_one, scaled, times
+from .context import each_row, require_one, scaled, times
 from .full_rank import FullRank, exp_step
 from .network import Deltas, Layer, Layers, Tape
 from .numerics import eye, phi1, phi1_times
@@ -158,7 +158,7 @@ def _low_rank_step(layer: Layer, f: Factors, e: Array, kind: str, bound: float |
         W_1 = scale[:, None] * (W + f.Delta.T @ (c * f.A))  # (D, D)
         b_1 = scaled(scale, b - f.m + f.Delta.T @ (c * f.u))  # (D,)
     else:
-        K, one = e * with_K(f).K, e * (f.one + 0 * f.u)  # (N,)
+        K, one = e * with_K(f).K, e * each_row(f.one, f.Y)  # (N,)
         I = eye(namespace(K, "K"), K)  # noqa: E741
         P, P_1 = phi1(K, bound).__matmul__, partial(phi1_times, K + e * I, bound)
         W_1 = scale[:, None] * (W + _through(P, f, e * f.A))  # (D, D)

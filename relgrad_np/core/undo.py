@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import Array, namespace
-from .context import as_columns, scaled
+from .context import as_columns, each_row, scaled
 from .full_rank import FullRank, exp_step
 from .network import Layer, Layers
 from .numerics import eye, phi1, phi1_times, solve
@@ -45,7 +45,7 @@ def undo_step(layers: Layers, factors: Directions, eta: Any, *, kind: str = "pla
 def _low_rank_back(layer: Layer, f: Factors, e: Array, kind: str) -> Layer:
     """Undo one layer's step along factors."""
     (W, b), (c, scale) = layer, scales(f, e, kind)
-    K, one = with_K(f).K, e * (f.one + 0 * f.u)
+    K, one = with_K(f).K, e * each_row(f.one, f.Y)
     xp, wide = namespace(K, "K"), f.Y.shape[0] < f.Y.shape[1]
     if kind == "plain":
         own = scaled(scale, f.Delta.T @ (one / (1 + e)))
