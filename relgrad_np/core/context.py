@@ -114,11 +114,13 @@ def against(Delta: Array, one: Array) -> Array:
 def as_bias(m: Array, b: Array) -> Array:
     """Return a shift m (D,) of outputs as a bias like b: with context, 0 for it and then m.
 
+    What is a bias like b already stays as it is.
+
     >>> import numpy as np
     >>> as_bias(np.array([7.0]), np.zeros((1, 3)))
     array([[0., 0., 7.]])
     """
-    if b.ndim == 1:
+    if b.ndim == getattr(m, "ndim", b.ndim):
         return m
     xp = namespace(b, "b")
     return xp.concat([xp.zeros_like(b[:, :-1]), m[:, None]], axis=1)

@@ -7,18 +7,18 @@ d~ = [[M, t], [0, 0]] of full rank. Its step, in the chart u = S (y - m) of the 
     W~_u+ = exp(eta d~) W~_u,   W_u = S W,   b_u = S (b - m)
 
 and exp(eta M) = I + phi1(eta M) eta M. The determinant is still free: log|det W| moves by
-eta tr(M). The price is a few products of (D, D) matrices. With context, b, m and t are (D, c + 1).
+eta tr(M). The price is a few products of (D, D) matrices. With context, b and t are (D, c + 1).
 """
 
 from typing import NamedTuple
 
 from .arrays import Array
-from .context import scaled
+from .context import as_bias, scaled
 from .numerics import phi1
 
 
 class FullRank(NamedTuple):
-    """One layer's direction d = [M, t] (D, D + 1) in the chart S (y - m); S (D,), m as b.
+    """One layer's direction d = [M, t] (D, D + 1) in the chart S (y - m); S (D,), m (D,) or as b.
 
     >>> FullRank("d", "S", "m").d
     'd'
@@ -45,7 +45,7 @@ def exp_step(
     M, t = f.d[:, :D], f.d[:, D] if b.ndim == 1 else f.d[:, D:]
     P = phi1(eta * M, bound)  # (D, D)
     d_W = P @ (eta * (M @ (S[:, None] * W)))  # (D, D), of W_u
-    d_b = P @ (eta * (M @ scaled(S, b - f.m) + t))  # (D,), of b_u
+    d_b = P @ (eta * (M @ scaled(S, b - as_bias(f.m, b)) + t))  # (D,), of b_u
     return W + d_W / S[:, None], b + (d_b / S if b.ndim == 1 else d_b / S[:, None])
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from .arguments import each_layer, one_of
 from .arrays import Array, check, check_parts, namespace
-from .context import each_row, require_one, scaled, times
+from .context import as_bias, each_row, require_one, scaled, times
 from .full_rank import FullRank, exp_step
 from .network import Deltas, Layer, Layers, Tape
 from .numerics import eye, phi1, phi1_times
@@ -23,7 +23,7 @@ class Factors(NamedTuple):
 
     `m` (D,): what a chart takes from b during the step, u = Y @ (b - m) + 1; else 0. `gain` (D,):
     how much of the step each unit takes, Delta has it already and the identity in xi too; else 1.
-    With context `one` is U~ (N, c + 1), else 1; u has its shape, and m that of b.
+    With context `one` is U~ (N, c + 1), else 1; u has its shape; m is (D,), or as b.
 
     >>> Factors("Delta", "Y", "A", "u", "K").A
     'A'
@@ -45,7 +45,7 @@ KINDS = {Factors: ("plain", "exponential"), FullRank: ("exponential",), Layer: (
 
 
 class Chart(NamedTuple):
-    """A chart S (y - m) of a layer's output in which its step is taken: S > 0 (D,), and m as b.
+    """A chart S (y - m) of a layer's output in which its step is taken: S > 0 (D,), m (D,) or as b.
 
     >>> Chart(S=1.0, m=0.0).S
     1.0
@@ -101,7 +101,7 @@ def in_charts(layers: Layers, factors: Steps, charts: tuple[Chart, ...]) -> Step
     made = []
     for (W, b), f, (S, m) in zip(layers, factors, charts, strict=True):
         Y = (f.Y - times(m, f.one)) * (S * S)  # (N, D)
-        u = Y @ (b - m) + f.one
+        u = Y @ (b - as_bias(m, b)) + f.one
         made.append(Factors(f.Delta / (S * S), Y, Y @ W, u, None, m, f.gain, f.one))
     return tuple(with_K(f) for f in made)
 
@@ -153,18 +153,18 @@ def apply_step(
 
 
 def _low_rank_step(layer: Layer, f: Factors, e: Array, kind: str, bound: float | None) -> Layer:
-    (W, b), (c, scale) = layer, scales(f, e, kind)
+    (W, b), (c, scale), m = layer, scales(f, e, kind), as_bias(f.m, layer.b)
     if kind == "plain":
         W_1 = scale[:, None] * (W + f.Delta.T @ (c * f.A))  # (D, D)
-        b_1 = scaled(scale, b - f.m + f.Delta.T @ (c * f.u))  # (D,)
+        b_1 = scaled(scale, b - m + f.Delta.T @ (c * f.u))  # (D,)
     else:
         K, one = e * with_K(f).K, e * each_row(f.one, f.Y)  # (N,)
         I = eye(namespace(K, "K"), K)  # noqa: E741
         P, P_1 = phi1(K, bound).__matmul__, partial(phi1_times, K + e * I, bound)
         W_1 = scale[:, None] * (W + _through(P, f, e * f.A))  # (D, D)
-        b_1 = b - f.m + _through(P, f, e * (f.u - f.one))  # (D,)
+        b_1 = b - m + _through(P, f, e * (f.u - f.one))  # (D,)
         b_1 = scaled(scale, b_1) + _through(P_1, f, one)
-    return Layer(W_1, b_1 + f.m)
+    return Layer(W_1, b_1 + m)
 
 
 def _through(P: Callable[[Array], Array], f: Factors, F: Array) -> Array:

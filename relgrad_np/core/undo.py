@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import Array, namespace
-from .context import as_columns, each_row, scaled
+from .context import as_bias, as_columns, each_row, scaled
 from .full_rank import FullRank, exp_step
 from .network import Layer, Layers
 from .numerics import eye, phi1, phi1_times, solve
@@ -54,11 +54,12 @@ def _low_rank_back(layer: Layer, f: Factors, e: Array, kind: str) -> Layer:
     else:
         own = phi1_times(e * (K + eye(xp, K)), None, f.Delta.T @ one)
     D = W.shape[0]
-    B = xp.concat([W, as_columns(b - f.m - own)], axis=1) / scale[:, None]  # (D, D + 1)
+    m = as_bias(f.m, b)
+    B = xp.concat([W, as_columns(b - m - own)], axis=1) / scale[:, None]  # (D, D + 1)
     Q = f.Y @ B if wide else K @ B
     Q = _solved(eye(xp, K) + c * K, c * Q) if kind == "plain" else phi1(-c * K) @ (c * Q)
     B = B - (f.Delta.T @ Q if wide else Q)
-    return Layer(B[:, :D], (B[:, D] if b.ndim == 1 else B[:, D:]) + f.m)
+    return Layer(B[:, :D], (B[:, D] if b.ndim == 1 else B[:, D:]) + m)
 
 
 def _solved(M: Array, F: Array) -> Array:

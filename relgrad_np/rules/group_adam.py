@@ -65,11 +65,11 @@ class GroupAdam:
         gs = [mean_score(Y, Delta, tape.one) for Y, Delta in zip(tape.Ys, deltas, strict=True)]
         norms = tuple(xp.sqrt(xp.sum(g * g)) for g in gs)
         directions, etas, remembered = [], [], []
-        for (_, b), g, before in zip(state.layers, gs, state.rule_state, strict=True):
+        for g, before in zip(gs, state.rule_state, strict=True):
             d, *after = moments(self, xp, state.t + 1, g, *before)
             size = xp.sqrt(xp.sum(d * d)) + xp.finfo(d.dtype).smallest_normal
             etas.append(xp.minimum(self.tau / size, xp.full_like(size, self.learning_rate)))
-            directions.append(FullRank(d, xp.ones_like(d[:, 0]), xp.zeros_like(b)))
+            directions.append(FullRank(d, xp.ones_like(d[:, 0]), xp.zeros_like(d[:, 0])))
             remembered.append(tuple(after))
         return Move(tuple(directions), tuple(etas), norms, tuple(remembered), bound=self.tau)
 

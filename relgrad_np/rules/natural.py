@@ -21,7 +21,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from ..core.arguments import number, store, whole
 from ..core.arrays import Array, check, namespace
-from ..core.context import as_bias, as_columns
+from ..core.context import as_columns
 from ..core.full_rank import FullRank
 from ..core.network import Deltas, Layers, Tape
 from ..core.numerics import eye, solve
@@ -125,10 +125,7 @@ class Natural:
         eta = self.learning_rate * n / (n + DOUBT * g.shape[0]) / xp.sqrt(xp.maximum(rise, one))
         eta = xp.minimum(eta, self.tau / (xp.max(norms) + xp.finfo(Y.dtype).smallest_normal))
         L = range(Y.shape[0])
-        b = state.layers[0].b
-        directions = tuple(
-            FullRank(d[k, :, :], chart.S[k, 0, :], as_bias(chart.m[k, 0, :], b)) for k in L
-        )
+        directions = tuple(FullRank(d[k, :, :], chart.S[k, 0, :], chart.m[k, 0, :]) for k in L)
         remembered = Curvature(*moments, F, old.seen + 1, informed)
         norms = tuple(norms[k, ...] for k in L)
         return Move(directions, tuple(eta for _ in L), norms, remembered, bound=self.tau)

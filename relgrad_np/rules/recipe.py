@@ -32,7 +32,7 @@ import numpy as np
 
 from ..core.arguments import one_of, store, whole
 from ..core.arrays import Array, check, namespace
-from ..core.context import against, as_bias, scaled
+from ..core.context import against, scaled
 from ..core.network import Deltas, Layers, Tape
 from ..core.numerics import norm_bound
 from ..core.steps import Chart, Factors, in_charts
@@ -160,7 +160,7 @@ class Recipe:
         charts, bare, rows = [], [], []
         for k, (Y, Delta) in enumerate(zip(tape.Ys, deltas, strict=True)):
             chart, gain, row = self.look(xp, Y, Delta, record, k)
-            charts.append(Chart(chart.S, as_bias(chart.m, state.layers[k].b)))
+            charts.append(chart)
             bare.append(Factors(Delta * gain, Y, None, None, gain=gain, one=tape.one))
             rows.append(row)
         fs = in_charts(state.layers, tuple(bare), tuple(charts))
