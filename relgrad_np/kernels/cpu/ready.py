@@ -34,6 +34,8 @@ def tiny(state: State, activation: Any, density: Any, rule: Any) -> tuple[State,
         return None
     if tracked is not None and tracked.inverse is not None:
         return None
+    if state.layers[0].b.ndim > 1:  # of context
+        return None
     layers = tuple(
         Layer(np.eye(2, dtype=first.dtype), np.zeros(2, first.dtype)) for _ in state.layers[:2]
     )
