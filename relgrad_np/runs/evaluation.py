@@ -11,7 +11,7 @@ from ..datasets import Dataset, bits_per_dim
 from ..datasets.files.own import raw_rows
 from ..datasets.files.reading import Reading
 from ..datasets.transforms import Dequantise
-from .model import Model, in_float64
+from ..fitting.storage.model import Model, in_float64
 from .report import shown, two_errors
 from .rows import baseline
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from ..core.objective import log_likelihood
 from ..datasets import Dataset, bits_per_dim
 from ..fitting.records import FitResult
+from ..fitting.storage.model import in_float64
 from ..rules.by_name import NEWTON
-from .model import in_float64
 
 
 class RunReport(NamedTuple):

@@ -21,11 +21,11 @@ from ..distributed.together import fit
 from ..fitting.records import Epoch, FitResult
 from ..fitting.snapshots import Keeper, Snapshot
 from ..fitting.starts import init_layers
+from ..fitting.storage.model import Model
 from ..rules.base import Rule, State
 from ..rules.by_name import NEWTON, make_rule
 from ..rules.presets import PRESETS
 from .devices import array_on, moved, placed
-from .model import Model
 from .needs import require_room
 from .report import RunReport, judge, shown, space_of
 from .rows import baseline, rows_of, to_model
