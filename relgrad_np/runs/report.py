@@ -180,6 +180,7 @@ def space_of(data: Dataset) -> str:
     """
     names = [type(transform).__name__ for transform in data.transforms.transforms]
     words = ["standardised"] * ("Standardise" in names) + ["logit"] * ("Logit" in names)
+    words += [data.transforms.support.maps] if data.transforms.support else []
     return " ".join([*(words or ["data"]), "space"])
 
 
