@@ -120,8 +120,12 @@ def moved(epoch: Epoch, train: float, validation: float) -> Epoch:
     """
     if not train and not validation:
         return epoch
-    values = {"train": train, "validation": validation, "averaged": validation}
-    found = {name: getattr(epoch, name) for name in values}
+
+    def plus(value: float | None, more: float) -> float | None:
+        return None if value is None else value + more
+
     return epoch._replace(
-        **{name: None if x is None else x + values[name] for name, x in found.items()}
+        train=plus(epoch.train, train),
+        validation=plus(epoch.validation, validation),
+        averaged=plus(epoch.averaged, validation),
     )
