@@ -15,10 +15,10 @@ from ..distributed.together import fit, together, world
 from ..distributed.waiting import SECONDS
 from ..fitting.records import Epoch, FitDivergedError
 from ..fitting.snapshots import Snapshot
+from ..fitting.storage.model import save
 from ..rules.base import State
 from ..runs import folder as run_folder
 from ..runs.checkpoint import CheckpointWriter, newest_snapshot
-from ..runs.model import save
 from ..runs.pictures import draw
 from ..runs.settings import GROUPS, DataSettings, Settings
 from ..runs.training import Prepared, Run, model_of, outline, prepare, train, watch_condition

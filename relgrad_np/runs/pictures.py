@@ -11,8 +11,8 @@ from ..core.objective import log_likelihood
 from ..core.sampling import sample
 from ..datasets import Dataset
 from ..datasets.files.limits import one_line
+from ..fitting.storage.model import in_float64
 from . import panels, plots
-from .model import in_float64
 from .report import shown, space_of
 from .rows import baseline
 from .training import Run

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from ..core.objective import log_likelihood
 from ..datasets import Dataset, bits_per_dim
 from ..fitting.records import FitResult
+from ..fitting.storage.model import in_float64
 from ..rules.by_name import NEWTON
-from .model import in_float64
 
 
 class RunReport(NamedTuple):
@@ -180,6 +180,7 @@ def space_of(data: Dataset) -> str:
     """
     names = [type(transform).__name__ for transform in data.transforms.transforms]
     words = ["standardised"] * ("Standardise" in names) + ["logit"] * ("Logit" in names)
+    words += [data.transforms.support.maps] if data.transforms.support else []
     return " ".join([*(words or ["data"]), "space"])
 
 

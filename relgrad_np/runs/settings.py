@@ -109,6 +109,11 @@ class DataSettings:
     dequantise: bool = setting(
         False, "add noise as wide as their step to columns of whole numbers or few values"
     )
+    support: str | None = setting(
+        None,
+        "bounds of columns, as in age=0:120,income=0:,share=unit: log and logit before the model",
+        unset="no bounds",
+    )
 
     def reading(self) -> Reading:
         """Return what a reader is asked for; ValueError for what can't be."""

@@ -21,11 +21,11 @@ from ..distributed.together import fit
 from ..fitting.records import Epoch, FitResult
 from ..fitting.snapshots import Keeper, Snapshot
 from ..fitting.starts import init_layers
+from ..fitting.storage.model import Model
 from ..rules.base import Rule, State
 from ..rules.by_name import NEWTON, make_rule
 from ..rules.presets import PRESETS
 from .devices import array_on, moved, placed
-from .model import Model
 from .needs import require_room
 from .report import RunReport, judge, shown, space_of
 from .rows import baseline, rows_of, to_model
@@ -118,7 +118,7 @@ def outline(data: Dataset, settings: Settings, prepared: Prepared) -> list[tuple
     '2 layers of smooth_leaky_relu, normal base, 12 parameters, float64, start identity'
     """
     N, D = data.train.shape
-    L, columns = settings.layers, data.columns
+    L, columns, support = settings.layers, data.columns, data.transforms.support
     listed = "" if columns is None else ": " + ", ".join(columns[:8]) + ", ..." * (len(columns) > 8)
     size = min(settings.batch_size or N, N)
     epochs = prepared.options["epochs"]
@@ -134,6 +134,7 @@ def outline(data: Dataset, settings: Settings, prepared: Prepared) -> list[tuple
         ("data", shown(data.name)),
         ("rows", f"{N:,} train, {len(data.validation):,} validation, {len(data.test):,} test"),
         ("columns", f"{D:,}{listed}; {space_of(data)} in the model"),
+        *(() if support is None else (("support", support.words(columns)),)),
         (
             "model",
             f"{L} layer{'s' * (L > 1)} of {settings.activation}, {settings.density} base, "
