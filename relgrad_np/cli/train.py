@@ -23,9 +23,11 @@ from ..runs.pictures import draw
 from ..runs.settings import GROUPS, DataSettings, Settings
 from ..runs.training import Prepared, Run, model_of, outline, prepare, train, watch_condition
 from .arguments import Command, add_settings, in_flags, positive
-from .console import PROGRAM, asked_to_stop, note, show_next, show_pairs, wants_bar
+from .console import PROGRAM, asked_to_stop, note, say, show_next, show_pairs, wants_bar
 from .job import Job, folder_for, longer, new_job, resumed_job
 
+USAGE = f"""{PROGRAM} train DATA [options]
+       {PROGRAM} train --resume --out RUN [options]"""
 EXAMPLES = """examples:
   relgrad-np train my.csv                          every column, a run folder runs/my
   relgrad-np train my.csv --drop id,date --missing drop --epochs 100 --patience 10
@@ -35,9 +37,9 @@ EXAMPLES = """examples:
 
 
 def register(command: Command) -> None:
-    """Add the command; `command(name, run, text, examples)` makes a parser."""
+    """Add the command; `command(name, run, text, examples, usage)` makes a parser."""
     text = "fit a model to a data set and write a run folder"
-    parser = command("train", run_train, text, EXAMPLES)
+    parser = command("train", run_train, text, EXAMPLES, USAGE)
     names = ", ".join((NAMES[0], *STANDARD, *NAMES[1:]))
     parser.add_argument(
         "data",
@@ -183,7 +185,7 @@ def train_in(
                 callbacks=(
                     lambda epoch, state: run_folder.append_history(history, epoch),
                     watch_condition(note, job.settings.dtype),
-                    *(() if bar or options.json else (say_time(print, job.settings.epochs),)),
+                    *(() if bar or options.json else (say_time(say, job.settings.epochs),)),
                 ),
                 keeper=writer,
                 resume=resume if comm is None else comm.agreement.share(resume),
@@ -254,7 +256,7 @@ def finish(folder: Path, run: Run, as_json: bool) -> None:
     if as_json:
         print(run_folder.strict_json({**run.report._asdict(), "folder": str(folder)}))
     else:
-        print(run.report.text())
+        say(run.report.text())
 
 
 def show(folder: Path, data: Dataset, run: Run, options: argparse.Namespace) -> None:
@@ -262,8 +264,9 @@ def show(folder: Path, data: Dataset, run: Run, options: argparse.Namespace) -> 
     pictures = draw(folder, data, run, say=note) if options.pictures else []
     if options.json:
         return
-    names = ", ".join(path.name for path in pictures)
-    print(f"written: {folder}" + (f", with pictures {names}" if names else ""))
+    say(f"written: {folder}")
+    if pictures:
+        say("pictures: " + ", ".join(path.name for path in pictures))
     quoted = shlex.quote(str(folder))
     show_next(
         ("score other rows", f"{PROGRAM} evaluate {quoted} FILE --scores scores.csv"),

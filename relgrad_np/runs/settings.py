@@ -95,7 +95,7 @@ class DataSettings:
         None, "mark between the fields of a text: a character, tab or space", unset="found out"
     )
     decimal: str | None = setting(
-        None, "decimal mark of a text", unset="found out", choices=(".", ",")
+        None, "decimal mark of a text, a point or a comma", unset="found out"
     )
     encoding: str | None = setting(
         None, "encoding of a text, such as cp1252", unset="UTF-8, unless it is found to be another"
