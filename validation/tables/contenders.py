@@ -52,7 +52,7 @@ def mixture(data: Split, components: int, floor: float) -> Any:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
-    model = GaussianMixture(components, reg_covar=floor, random_state=data.seed, max_iter=200)
+    model = GaussianMixture(components, reg_covar=floor, random_state=data.seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return model.fit(data.train)
