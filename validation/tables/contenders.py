@@ -44,7 +44,7 @@ def gaussian(data: Split) -> Fitted:
     return Fitted(model.score_samples)
 
 
-# ---------------------------------------------------------------------------------------- mixtures
+# mixtures
 
 
 def mixture(data: Split, components: int, floor: float) -> Any:
@@ -104,7 +104,7 @@ def gmm_validation(data: Split) -> Fitted:
     return Fitted(scored[k, floor][1].score_samples, choice)
 
 
-# ----------------------------------------------------------------------------------------- kernels
+# kernels
 
 
 def kernel_density(rows: Array, at: Array, bandwidth: float) -> Array:
@@ -136,7 +136,7 @@ def kde(data: Split) -> Fitted:
     return Fitted(lambda at: kernel_density(data.train, at, h), {"bandwidth": round(h, 4)})
 
 
-# ------------------------------------------------------------------------------------------- flows
+# flows
 
 
 def nsf(data: Split) -> Fitted:

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from .contenders import CONTENDERS, Contender, contender
+from .contenders import CONTENDERS, Contender, contender, gaussian
 from .ours import OURS
 from .sets import Split, load
 
 RECORDS = Path(__file__).parent / "records.jsonl"
 Record = dict[str, Any]
+CREASE, USUAL = -100.0, -10.0  # nats a dimension: of the contender, and of the Gaussian
 
 
 def kept(path: str | Path = RECORDS) -> dict[tuple[str, int, str], Record]:
@@ -39,6 +40,8 @@ def judged(name: str, fit: Contender, data: Split) -> Record:
     fitted = fit(data)
     took = {"seconds": time.process_time() - cpu, "wall": time.perf_counter() - wall}
     test = np.asarray(fitted.log_density(data.test), dtype=np.float64)
+    usual = np.asarray(gaussian(data).log_density(data.test))
+    record["creases"] = int(((test < CREASE * d) & (usual > USUAL * d)).sum())
     numbers = {
         "test": test.mean(),
         "se": test.std(ddof=1) / np.sqrt(len(test)),

@@ -51,7 +51,7 @@ class Split:
     test: Array
 
 
-# ---------------------------------------------------------------------------------------- cleaning
+# cleaning
 
 
 def clean(columns: Array, seed: int = NOISE_SEED) -> Array:
@@ -160,7 +160,7 @@ def split(rows: Array, name: str, seed: int) -> Split:
     return Split(name, seed, shifted[:a], shifted[a:b], shifted[b:])
 
 
-# ----------------------------------------------------------------------------------------- reading
+# reading
 
 
 def folder(package: str) -> Path:
