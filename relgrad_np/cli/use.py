@@ -21,7 +21,7 @@ from ..runs.rows_out import ENDINGS, write_rows
 from ..runs.settings import DataSettings
 from ..runs.unfinished import model_so_far
 from .arguments import Command, add_settings, in_flags, positive, seed_number
-from .console import PROGRAM, note, show_next
+from .console import PROGRAM, note, say, show_next
 from .data import absolute, asked_of_data, data_dir, data_of_run
 
 PART = 2**20  # numbers that are drawn at a time
@@ -79,12 +79,12 @@ def run_evaluate(options: argparse.Namespace) -> int:
     if options.json:
         print(strict_json(result._asdict()))
         return 0
-    print(result.text())
+    say(result.text())
     if options.scores is not None:
-        print(f"written: {options.scores}, {len(scores)} rows of {', '.join(columns)}")
+        say(f"written: {options.scores}, {len(scores):,} rows of {', '.join(columns)}")
     elif options.data is not None:
         command = f"{PROGRAM} evaluate {_quoted(options.folder)} {_quoted(options.data)}"
-        show_next(("keep the score of each row", f"{command} --scores scores.csv"))
+        show_next(("score each row", f"{command} --scores scores.csv"))
     return 0
 
 
@@ -121,7 +121,7 @@ def run_sample(options: argparse.Namespace) -> int:
     columns = tuple(model.config.get("columns") or (f"x{j}" for j in range(D)))
     drawn = draws(model, options.n, np.random.default_rng(options.seed))
     write_rows(options.out, drawn, columns)
-    print(f"written: {options.out}, {options.n} rows of {D} columns in data space")
+    say(f"written: {options.out}, {options.n:,} rows of {D} columns in data space")
     return 0
 
 

@@ -63,7 +63,7 @@ def prepare(settings: Settings, data: Dataset) -> Prepared:
     act, dens = parts_of(settings)
     rng = np.random.default_rng(settings.seed)
     rule: str | Rule = settings.rule
-    if settings.preset is not None and rule == "adam":
+    if settings.preset in PRESETS and rule == "adam":
         rule = PRESETS[settings.preset].rule
     dtype = settings.dtype
     if rule == NEWTON and settings.fresh_noise:

@@ -190,7 +190,7 @@ def test_any_name_is_drawn(capsys, own):
     arguments = [*QUICK[:-1], "--pictures", "--out", "new"]
     status, out, err = run(capsys, "train", name, *arguments)
     assert (status, err) == (0, "")
-    assert "curve.png, columns.png, calibration.png" in out
+    assert "pictures: curve.png, columns.png, calibration.png" in out
 
 
 def test_a_picture_that_fails_is_a_note(capsys, own, monkeypatch):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.arguments import nearest
 from ..file_rows import FileRows
 from ..record import Dataset, RawTable
 from ..rows import Columns
@@ -227,6 +228,23 @@ def raw_rows(
 def _existing(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if not path.is_file():
-        what = "is no regular file" if path.exists() else "is not there"
-        raise FileNotFoundError(f"the data file {str(path)!r} {what}")
+        if path.exists():
+            raise FileNotFoundError(f"the data file {str(path)!r} is no regular file")
+        near = like_it(path)
+        meant = "" if near is None else f"; did you mean {near!r}?"
+        raise FileNotFoundError(f"the data file {str(path)!r} is not there{meant}")
     return path
+
+
+def like_it(path: Path) -> str | None:
+    """Return the name of the file beside it that was probably meant, None if there is no such.
+
+    >>> like_it(Path("nowhere/my.csv")) is None
+    True
+    """
+    try:
+        with os.scandir(path.parent) as entries:
+            names = [entry.name for _, entry in zip(range(1000), entries, strict=False)]
+    except OSError:
+        return None
+    return nearest(path.name, [name for name in names if is_own_file(name)])
