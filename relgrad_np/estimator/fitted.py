@@ -93,7 +93,7 @@ class FittedFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Any:
-        """Return what `save` wrote, or the model.npz of a run of `relgrad-np train`.
+        """Return what `save` wrote, or the model of a run folder of `relgrad-np train`.
 
         FileNotFoundError; ValueError, in one line, for a file that is damaged or no such model.
         """

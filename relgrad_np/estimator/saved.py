@@ -6,6 +6,7 @@ and sampled from by the command line.
 
 import os
 from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,8 @@ def read(path: str | os.PathLike[str], kind: Any) -> Any:
 
     FileNotFoundError; ValueError, in one line, for a file that is damaged or no such model.
     """
-    model = load(path)
+    path = Path(path)
+    model = load(path / "model.npz" if path.is_dir() else path)
     try:
         return _flow_of(model, kind)
     except (ValueError, KeyError, TypeError, AttributeError) as error:

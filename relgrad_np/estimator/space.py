@@ -69,7 +69,8 @@ def to_data(chain: Chain, Z: Array) -> Array:
     """
     if not chain.transforms:
         return Z
-    X = chain.inverse(np.asarray(Z, np.float64)).astype(Z.dtype)
+    with np.errstate(over="ignore"):  # of float32, as where a flow without bounds overflows
+        X = chain.inverse(np.asarray(Z, np.float64)).astype(Z.dtype)
     first = chain.transforms[0]
     return first.inside(X) if isinstance(first, Support) else X
 
