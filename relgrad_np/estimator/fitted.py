@@ -18,16 +18,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..core.activations import Activation
-from ..core.activations import activation as make_activation
 from ..core.arguments import whole
 from ..core.densities import Density
-from ..core.densities import density as make_density
 from ..core.network import Layer, Layers, forward
 from ..core.objective import log_likelihood
-from ..core.sampling import inverse, require_model, sample
+from ..core.sampling import inverse, sample
 from ..datasets.transforms import Chain
 from ..fitting.stream import Stream
 from . import saved, space
+from .chosen import parts_of, settings_now
 from .curve import plot
 from .inputs import missing_by_column, numeric
 
@@ -161,13 +160,7 @@ class FittedFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin
 
     def _model(self) -> tuple[Activation, Density]:
         """Return activation and density as they are to be used."""
-        act, dens = self.activation, self.density
-        if isinstance(act, str):
-            act = make_activation(act)
-        if isinstance(dens, str):
-            dens = make_density(dens)
-        require_model(act, dens)
-        return act, dens
+        return parts_of(settings_now(self))
 
     def _generator(self, random_state: Any = None) -> np.random.Generator:
         """Return a generator that follows `random_state`, or the model's own."""

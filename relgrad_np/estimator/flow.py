@@ -21,6 +21,7 @@ from ..core.densities import Density
 from ..core.network import Layer, Layers
 from ..core.objective import log_likelihood
 from ..datasets.transforms import Chain
+from ..fitting.automatic import ChosenSettings
 from ..fitting.loop import fit as fit_layers
 from ..fitting.rank import require_full_rank
 from ..fitting.records import Epoch, FitDivergedError, FitResult, FitWarning, NotConvergedWarning
@@ -30,6 +31,7 @@ from ..kernels.choose import Workload, choose, resolve
 from ..rules.base import State
 from ..rules.by_name import NEWTON, make_rule
 from . import space
+from .chosen import parameters_for, parts_of, settings_now
 from .fitted import FittedFlow
 
 Array = Any
@@ -47,11 +49,17 @@ def _steps_by_batches(flow: Any) -> bool:
 class RelativeGradientFlow(FittedFlow):
     """Density of invertible layers y = W z + b with an activation between, by maximum likelihood.
 
+    Where a parameter is "auto", the numbers of rows and columns choose it, by the table of
+    `fitting.automatic`: as many layers as the rows can bear, with validation rows that stop the
+    fit. `settings_` says what was chosen. Others follow what is given: with one layer, or with
+    another rule than "natural" and "recipe", they are the settings of `relgrad_np.fit`.
+
     Parameters
     ----------
-    n_layers : int
+    n_layers : int, or "auto"
         1 is a linear model: a Gaussian with density="normal", ICA with any other.
     activation : str or Activation
+        "auto", or what acts between the layers, as follows.
         What acts between the layers: "smooth_leaky_relu", "leaky_tanh", "identity", or what
         `relgrad_np.activation` returned.
     density : str or Density
@@ -67,14 +75,15 @@ class RelativeGradientFlow(FittedFlow):
         "linear", "constant", "cosine" or "harmonic"; `partial_fit` is constant.
     batch_size, epochs : int, optional
         Most rows of a batch, None for all of them (in `fit`); passes over the rows, None for 15, or
-        500 with "newton".
+        500 with "newton". Or "auto" each.
     init : str
         "gaussianize", "principal", "whiten", "orthogonal" or "identity", see
         `relgrad_np.init_layers`.
-    validation_fraction : float in (0, 1), optional
-        Part of the rows kept for validation: the best layers on them are chosen.
-    patience : int, optional
-        Stop after so many epochs without a better validation.
+    validation_fraction : float in (0, 1), optional, or "auto"
+        Part of the rows kept for validation: the best layers on them are chosen. "auto": a fifth,
+        a tenth of many rows, where the settings are chosen by the rows; else None, for none.
+    patience : int, optional, or "auto"
+        Stop after so many epochs without a better validation, None for never.
     tol : float, optional
         Stop when no epoch of the last `n_iter_no_change` has gained this much, in nats per row.
     n_iter_no_change : int
@@ -86,6 +95,8 @@ class RelativeGradientFlow(FittedFlow):
         1: a progress bar.
     warm_start : bool
         `fit` goes on from `layers_`.
+    seconds : float, optional
+        How long a fit may take, about, if settings are chosen: fewer epochs, then fewer layers.
     support : dict or str, optional
         The open intervals that columns are in, by name or number: {"age": (0, 120), "income": (0,
         None), 3: "unit"}, or "age=0:120,income=0:". The flow then works on the logit of a column
@@ -95,6 +106,8 @@ class RelativeGradientFlow(FittedFlow):
     Attributes
     ----------
     layers_ : tuple of Layer
+    settings_ : ChosenSettings
+        What the last `fit` was made with; `settings_.words` is a line about it.
     history_ : tuple of Epoch
         Of the last call of `fit`; log-likelihoods in nats per row, in the units of X. A DataFrame
         of them has named columns: `pandas.DataFrame(flow.history_)`.
@@ -129,24 +142,25 @@ class RelativeGradientFlow(FittedFlow):
 
     def __init__(
         self,
-        n_layers: int = 2,
+        n_layers: int | str = "auto",
         *,
-        activation: str | Activation = "smooth_leaky_relu",
-        density: str | Density = "normal",
-        rule: Any = "recipe",
+        activation: str | Activation = "auto",
+        density: str | Density = "auto",
+        rule: Any = "auto",
         learning_rate: float | None = None,
         schedule: str = "linear",
-        batch_size: int | None = 100,
-        epochs: int | None = None,
-        init: str = "gaussianize",
-        validation_fraction: float | None = None,
-        patience: int | None = None,
+        batch_size: int | str | None = "auto",
+        epochs: int | str | None = "auto",
+        init: str = "auto",
+        validation_fraction: float | str | None = "auto",
+        patience: int | str | None = "auto",
         tol: float | None = None,
         n_iter_no_change: int = 5,
         implementation: str | None = None,
         random_state: Any = None,
         verbose: int = 0,
         warm_start: bool = False,
+        seconds: float | None = None,
         support: Any = None,
     ) -> None:
         self.n_layers = n_layers
@@ -166,6 +180,7 @@ class RelativeGradientFlow(FittedFlow):
         self.random_state = random_state
         self.verbose = verbose
         self.warm_start = warm_start
+        self.seconds = seconds
         self.support = support
 
     def fit(
@@ -195,28 +210,32 @@ class RelativeGradientFlow(FittedFlow):
         start; where it is not later on, the best layers are kept, with a `FitWarning`.
         """
         X = self._validated(X, reset=True, ensure_min_samples=2)
-        rng, model = self._generator(), self._model()
-        weights = None
+        rng, weights = self._generator(), None
         if sample_weight is not None:
             weights = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
         chain = self._chain_for(X)
         Z, log_det = self._in_model_space(X, chain)
-        if self.patience is not None and self.validation_fraction is None:
+        N = len(X) if weights is None else int(np.count_nonzero(weights))
+        settings, share = parameters_for(self, N, X.shape[1])
+        model = parts_of(settings)
+        if self.verbose:
+            print(settings.words)
+        if settings.patience is not None and share is None:
             raise ValueError("`patience` needs `validation_fraction`: rows to judge epochs by")
         rows = np.arange(len(X))
         held: Array = rows[:0]
-        if self.validation_fraction is not None:
-            fraction = number("validation_fraction", self.validation_fraction, 0, 1, "in (0, 1)")
+        if share is not None:
+            fraction = number("validation_fraction", share, 0, 1, "in (0, 1)")
             held = rng.permutation(rows)[: math.ceil(fraction * len(X))]
             rows = np.setdiff1d(rows, held)
             if len(rows) < 2:
                 raise ValueError("`validation_fraction` leaves fewer than 2 rows to fit")
         start = getattr(self, "layers_", None) if self._goes_on(chain) else None
-        if start is None or start[0].b.shape[0] != X.shape[1] or len(start) != self.n_layers:
+        if start is None or start[0].b.shape[0] != X.shape[1] or len(start) != settings.n_layers:
             positive = rows if weights is None else rows[weights[rows] > 0]
-            start = self._start(rng, Z[positive], activation=model[0])
+            start = self._start(rng, Z[positive], settings, activation=model[0])
         else:
             start = tuple(Layer(*(x.astype(X.dtype) for x in layer)) for layer in start)
         shifts = [space.mean_of(log_det, part, weights) for part in (rows, held)]
@@ -227,15 +246,15 @@ class RelativeGradientFlow(FittedFlow):
                     start,
                     Z[rows],
                     *model,
-                    rule=self.rule,
+                    rule=settings.rule,
                     learning_rate=self.learning_rate,
                     schedule=self.schedule,
-                    batch_size=self.batch_size,
-                    epochs=self.epochs,
+                    batch_size=settings.batch_size,
+                    epochs=settings.epochs,
                     rng=rng,
                     X_val=Z[held] if len(held) else None,
                     sample_weight_val=None if weights is None or not len(held) else weights[held],
-                    patience=self.patience,
+                    patience=settings.patience,
                     tol=self.tol,
                     n_iter_no_change=self.n_iter_no_change,
                     implementation=self.implementation,
@@ -244,13 +263,15 @@ class RelativeGradientFlow(FittedFlow):
                     callbacks=[space.in_data_space(call, *shifts) for call in callbacks],
                 )
             except FitDivergedError as error:
-                result = self._after(error, Z[rows if weights is None else rows[weights[rows] > 0]])
+                positive = rows if weights is None else rows[weights[rows] > 0]
+                result = self._after(error, Z[positive], model)
         for one in heard:  # in scikit-learn's words
             same = not issubclass(one.category, NotConvergedWarning)
             category = one.category if same else ConvergenceWarning
             warnings.warn(f"{one.message}{space.said(chain)}", category, stacklevel=2)
-        by_steps = not isinstance(self.rule, str) or self.rule != NEWTON
-        rule = make_rule(self.rule, self.learning_rate) if by_steps else None
+        by_steps = not isinstance(settings.rule, str) or settings.rule != NEWTON
+        rule = make_rule(settings.rule, self.learning_rate) if by_steps else None
+        self.settings_ = settings
         self._keep(result.best_layers, (rule, result.rule_state), chain)
         self.history_ = tuple(space.moved(epoch, *shifts) for epoch in result.history)
         self.n_iter_, self.best_epoch_ = len(result.history), result.best_epoch
@@ -273,11 +294,11 @@ class RelativeGradientFlow(FittedFlow):
         FloatingPointError where the objective is not finite: no step is taken. There is no
         `partial_fit` with rule="newton".
         """
-        first = not hasattr(self, "layers_")
-        if not first and len(self.layers_) != self.n_layers:
+        first, settings = not hasattr(self, "layers_"), settings_now(self)
+        if not first and len(self.layers_) != settings.n_layers:
             raise ValueError(
-                f"`n_layers` is {self.n_layers}, and the layers so far are {len(self.layers_)}: "
-                "`fit` starts anew, `partial_fit` can't change it"
+                f"`n_layers` is {settings.n_layers}, and the layers so far are {len(self.layers_)}"
+                ": `fit` starts anew, `partial_fit` can't change it"
             )
         stream, X = None if first else self._stream, self._validated(X, reset=first)
         weights = None
@@ -288,11 +309,11 @@ class RelativeGradientFlow(FittedFlow):
             X, weights = X[weights > 0], weights[weights > 0]
         chain = self._chain_for(X) if first else self._chain
         X, _ = self._in_model_space(X, chain)
-        rule, model = make_rule(self.rule, self.learning_rate), self._model()
-        size = whole("batch_size", self.batch_size)
+        rule, model = make_rule(settings.rule, self.learning_rate), parts_of(settings)
+        size = whole("batch_size", settings.batch_size)
         if stream is None or not stream.is_of(rule, *model, size):
             stream = Stream(
-                partial(self._start, self._generator(), activation=model[0]),
+                partial(self._start, self._generator(), settings=settings, activation=model[0]),
                 *model,
                 rule,
                 batch_size=size,
@@ -308,21 +329,28 @@ class RelativeGradientFlow(FittedFlow):
         self._n_features_out = X.shape[1]
         return self
 
-    def _after(self, error: FitDivergedError, X: Array) -> FitResult:
+    def _after(self, error: FitDivergedError, X: Array, model: Any) -> FitResult:
         """Return the best of what a fit that diverged had, and say so.
 
         Raises the error where that has no finite log-likelihood on X (N, D).
         """
         with np.errstate(all="ignore"):
-            value = float(log_likelihood(error.result.best_layers, X, *self._model()).mean)
+            value = float(log_likelihood(error.result.best_layers, X, *model).mean)
         if not np.isfinite(value):
             raise error
         warnings.warn(f"the fit diverged: {error}", FitWarning, stacklevel=3)
         return error.result
 
-    def _start(self, rng: np.random.Generator, X: Array, *, activation: Activation) -> Layers:
+    def _start(
+        self,
+        rng: np.random.Generator,
+        X: Array,
+        settings: ChosenSettings,
+        *,
+        activation: Activation,
+    ) -> Layers:
         """Return the layers that a fit of X starts from."""
-        kind, L = one_of("init", self.init, KINDS), whole("n_layers", self.n_layers)
+        kind, L = one_of("init", settings.init, KINDS), whole("n_layers", settings.n_layers)
         require_full_rank(X, getattr(self, "feature_names_in_", None))
         return init_layers(rng, X.shape[1], L, kind=kind, X=X, activation=activation)
 

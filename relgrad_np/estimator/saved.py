@@ -16,29 +16,25 @@ from ..core.arguments import one_of
 from ..core.densities import density as make_density
 from ..datasets.bounds import intervals
 from ..datasets.files.limits import one_line
+from ..fitting.automatic import ChosenSettings
 from ..fitting.records import Epoch
 from ..fitting.storage.model import Model, in_float64, load, save
 from ..rules.by_name import RULES
 
+PARTS = "activation", "density"
 KEY = "estimator"  # of a model's config, with what only a flow knows
 OF_RUN = {"layers": "n_layers", "seed": "random_state"}  # what the command line calls otherwise
 
 
 def write(path: str | os.PathLike[str], flow: Any) -> None:
     """Write a fitted flow; ValueError, naming the parameter, for one that a file can't hold."""
-    params = {
-        name: plain(name, value)
-        for name, value in flow.get_params(deep=False).items()
-        if name not in ("activation", "density")  # which the model has
-    }
     names = getattr(flow, "feature_names_in_", None)
-    own = {
-        "params": params,
-        "named": [isinstance(flow.activation, str), isinstance(flow.density, str)],
-    }
+    own: dict[str, Any] = {"params": _all_plain(flow.get_params(deep=False))}
     for name in ("n_iter_", "best_epoch_", "stop_reason_", "xi_"):
         if hasattr(flow, name):
             own[name] = getattr(flow, name)
+    if hasattr(flow, "settings_"):
+        own["settings_"] = _all_plain(flow.settings_._asdict())
     own["history_"] = [entry._asdict() for entry in getattr(flow, "history_", ())]
     config = {"columns": None if names is None else [str(name) for name in names], KEY: own}
     activation, density = flow._model()
@@ -65,13 +61,7 @@ def _flow_of(model: Model, kind: Any) -> Any:
     if own is None:  # of the command line, which judges in float64 whatever it fitted in
         params, layers, own = _of_run(model, taken), in_float64(model.layers), {}
     else:
-        params = {name: restored(name, value) for name, value in own["params"].items()}
-        layers = model.layers
-    by_name = own.get("named", [True, True])
-    makers: Any = (model.activation, make_activation), (model.density, make_density)
-    for name, named, (part, maker) in zip(("activation", "density"), by_name, makers, strict=True):
-        usual = named and maker(part.name).params == part.params
-        params[name] = part.name if usual else part
+        params, layers = _all_restored(own["params"], model), model.layers
     for name in params:
         one_of("parameter", name, sorted(taken))
     flow = kind(**params)
@@ -86,6 +76,8 @@ def _flow_of(model: Model, kind: Any) -> Any:
     for name in ("n_iter_", "best_epoch_", "stop_reason_"):
         if name in own:
             setattr(flow, name, own[name])
+    if "settings_" in own:
+        flow.settings_ = ChosenSettings(**_all_restored(own["settings_"], model))
     if own.get("xi_") is not None:
         flow.xi_ = tuple(own["xi_"])
     flow.history_ = tuple(Epoch(**entry) for entry in own.get("history_", ()))
@@ -106,7 +98,26 @@ def _of_run(model: Model, taken: set[str]) -> dict[str, Any]:
             for j, pair in enumerate(ends)
             if pair != (None, None)
         }
+    parts: Any = (model.activation, make_activation), (model.density, make_density)
+    for name, (part, maker) in zip(PARTS, parts, strict=True):
+        params[name] = part.name if maker(part.name).params == part.params else part
     return {**params, "n_layers": len(model.layers)}
+
+
+def _all_plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Return parameters as JSON can hold them; None for an activation or density of the model."""
+    return {
+        name: None if name in PARTS and not isinstance(value, str) else plain(name, value)
+        for name, value in values.items()
+    }
+
+
+def _all_restored(values: dict[str, Any], model: Model) -> dict[str, Any]:
+    """Return parameters that `_all_plain` made so."""
+    return {
+        name: getattr(model, name) if name in PARTS and value is None else restored(name, value)
+        for name, value in values.items()
+    }
 
 
 def plain(name: str, value: Any) -> Any:

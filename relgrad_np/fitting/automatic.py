@@ -9,8 +9,10 @@ was chosen on the validation rows of other sets than those it is reported for: `
 import math
 from typing import Any, NamedTuple
 
+from ..core.arguments import whole
 from ..kernels.worth import reference_seconds
 from ..rules.by_name import NEWTON
+from .options import Options
 
 DEPTHS = (32, 16, 8, 4, 2)  # numbers of layers that are tried, the deepest first
 AFFORDED = 1500  # most numbers of a net that is fitted by the natural gradient
@@ -51,6 +53,7 @@ class ChosenSettings(NamedTuple):
 
 
 USUAL = ChosenSettings(2, "recipe", "gaussianize", "normal", *OWN, 100, None, None)
+OF_FIT = ("rule", "batch_size", "epochs", "patience")
 AUTO = "auto"  # what a setting is where the data are to choose it
 
 
@@ -72,6 +75,9 @@ def choose_settings(
     given = {name: value for name, value in given.items() if not _is_auto(value)}
     if "activation" in given:
         given = {"alpha": None, **given}
+    if "n_layers" in given:
+        given["n_layers"] = whole("n_layers", given["n_layers"])
+    given |= checked({name: given[name] for name in OF_FIT if name in given})
     n_layers, rule = given.get("n_layers"), given.get("rule")
     if few(N, D) or n_layers == 1 or (rule is not None and rule not in ("natural", "recipe")):
         candidates = [usual_for(rule)]
@@ -87,6 +93,17 @@ def choose_settings(
     bearable = (one for one, full in zip(shorter, made, strict=True) if _enough(one, full, N))
     found = next(bearable, shorter[-1])
     return found._replace(words=_words(found, N, D))
+
+
+def checked(given: dict[str, Any]) -> dict[str, Any]:
+    """Return options of `fit` as they are to be kept; ValueError, by name, for what can't be used.
+
+    >>> checked({"batch_size": 0})
+    Traceback (most recent call last):
+    ValueError: `batch_size` must be a positive integer, got 0
+    """
+    options = Options(**given)
+    return {name: getattr(options, name) for name in given}
 
 
 def few(N: int, D: int) -> bool:

@@ -31,11 +31,13 @@ PARAMS = {
         "activation": rg.activation("leaky_tanh", alpha=0.7, beta=0.2),
     },
     "density": {"density": rg.density("student_t", nu=4.0), "validation_fraction": 0.2},
+    "chosen": dict.fromkeys(
+        ["n_layers", "rule", "activation", "density", "init", "batch_size", "patience"], "auto"
+    ),
 }
 
 
-@pytest.mark.parametrize("kind", PARAMS)
-@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize(("kind", "dtype"), [*((kind, "f8") for kind in PARAMS), ("bounds", "f4")])
 def test_what_is_saved_comes_back(X, tmp_path, kind, dtype):
     X, path = X.astype(dtype), tmp_path / "flow.npz"
     flow = RelativeGradientFlow(**FEW | PARAMS[kind]).fit(X)
@@ -48,6 +50,7 @@ def test_what_is_saved_comes_back(X, tmp_path, kind, dtype):
     np.testing.assert_array_equal(again.sample(9), flow.sample(9))
     assert again.transform(X).dtype == dtype
     assert again.history_ == flow.history_
+    assert again.settings_.words == flow.settings_.words
     for name in ("n_iter_", "best_epoch_", "stop_reason_", "xi_", "n_features_in_"):
         assert getattr(again, name) == getattr(flow, name)
     np.testing.assert_array_equal(again.get_feature_names_out(), flow.get_feature_names_out())
