@@ -127,7 +127,7 @@ RIGHT = {  # file, contents, what is asked for, rows, columns, part of a note
     "a number as a mark": ("a.csv", with_cell("-9999"), {"missing": "drop", "missing_marks": -9999}, np.delete(X, 2, 0), NAMES, "1 of 12 rows"),
     "medians": ("a.csv", with_cell("?"), {"missing": "median"}, [np.where((i, j) == (2, 1), np.median(np.delete(X[:, 1], 2)), X[i, j]) for i in range(N) for j in range(3)], NAMES, "'b' 1"),
     "a mark that repeats": ("a.csv", with_column([-9999, -9999, *range(10)]), {}, np.c_[X, [-9999, -9999, *range(10)]], (*NAMES, "d"), "column 'd' has -9999 2 times"),
-    "booleans": ("a.csv", with_column(["True", "False", "true"] * 4), {}, np.c_[X, [1, 0, 1] * 4], (*NAMES, "d"), "whole numbers only in columns 'd'"),
+    "booleans": ("a.csv", with_column(["True", "False", "true"] * 4), {}, np.c_[X, [1, 0, 1] * 4], (*NAMES, "d"), "whole numbers or few values only in columns 'd'"),
     "huge integers": ("a.csv", with_column([2**53 + 10 * i for i in range(N)]), {}, np.c_[X, [float(2**53 + 10 * i) for i in range(N)]], (*NAMES, "d"), "rounded"),
     "integers beyond 64 bits": ("a.csv", with_column([10**19 + 4096 * i for i in range(N)]), {}, np.c_[X, [float(10**19 + 4096 * i) for i in range(N)]], (*NAMES, "d"), "rounded"),
     "500 columns": ("a.csv", pd.DataFrame(WIDE).to_csv(index=False, header=[f"x{j}" for j in range(500)]), {}, WIDE, tuple(f"x{j}" for j in range(500)), ""),
