@@ -10,7 +10,8 @@ from typing import Any
 
 from relgrad_np.fitting.declared import Setting, declared
 from relgrad_np.fitting.options import Options
-from relgrad_np.runs.settings import BY_NAME, TOY, DataSettings, Settings
+from relgrad_np.runs.presets import BY_NAME, TOY
+from relgrad_np.runs.settings import DataSettings, Settings
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

@@ -13,7 +13,8 @@ from relgrad_np.cli.main import main, parser
 from relgrad_np.fitting.declared import declared
 from relgrad_np.fitting.options import Options
 from relgrad_np.fitting.starts import KINDS
-from relgrad_np.runs.settings import BY_NAME, GROUPS, TOY, DataSettings, Settings
+from relgrad_np.runs.presets import BY_NAME, TOY
+from relgrad_np.runs.settings import GROUPS, DataSettings, Settings
 
 DOCS = Path(__file__).parents[1] / "docs"
 OF_FIT, OF_RUN = declared(Options), declared(Settings)

@@ -127,7 +127,7 @@ READERS: dict[str, Callable[[str], Any]] = {"seed": seed_number}  # others are r
 def add_settings(parser: Any, record: Any, names: Iterable[str] | None = None) -> None:
     """Add a flag for each setting of a record, or those of these names; not given, it is None.
 
-    "none" is read as it stands, where a setting may be None.
+    "none" is read as it stands, where a setting may be None, and "auto" where the data may choose.
 
     >>> from ..fitting.options import Options
     >>> parser = Parser()
@@ -152,13 +152,16 @@ def reader(setting: Setting) -> Callable[[str], Any]:
 
     >>> reader(Setting("average", float, 0.1, "", (), "", optional=True))("none")
     'none'
+    >>> reader(Setting("layers", int, 3, "", (), "", auto=True))("auto")
+    'auto'
     """
     read = READERS.get(setting.name, setting.kind)
-    if not setting.optional or setting.kind is str:
+    words = ["none"] * setting.optional + ["auto"] * setting.auto
+    if not words or setting.kind is str:
         return read
 
     def read_or_none(text: str) -> Any:
-        return text if text == "none" else read(text)
+        return text if text in words else read(text)
 
     read_or_none.__name__ = read.__name__
     return read_or_none

@@ -14,9 +14,9 @@ from ..core.sampling import sample
 from ..datasets import NAMES, STANDARD
 from ..datasets import load as load_data
 from ..datasets.memory import require_memory
+from ..fitting.storage.model import Model, in_float64, load
 from ..runs.evaluation import Evaluation, evaluate_file, evaluate_own, evaluate_set
 from ..runs.folder import read_config, strict_json
-from ..runs.model import Model, in_float64, load
 from ..runs.rows_out import ENDINGS, write_rows
 from ..runs.settings import DataSettings
 from ..runs.unfinished import model_so_far

@@ -12,7 +12,7 @@ from ..datasets import Dataset, bits_per_dim
 from ..datasets.files.own import raw_rows
 from ..datasets.files.reading import Reading
 from ..datasets.transforms import Dequantise
-from .model import Model, in_float64
+from ..fitting.storage.model import Model, in_float64
 from .report import aligned, shown, two_errors
 from .rows import baseline
 
@@ -120,11 +120,13 @@ def evaluate_file(
     columns = model.config.get("columns")
     rows, notes = raw_rows(path, reading, None if columns is None else tuple(columns))
     if reading.missing != "drop":
+        model.transforms.require_inside(str(path), rows, columns and tuple(columns))
         found, *terms = _judge(model, str(path), _raw_parts(model, rows), None)
         return found._replace(notes=notes), *terms
     whole = ~np.isnan(rows).any(axis=1)
     if not whole.any():
         raise ValueError(f"`{path}` has no row without missing values")
+    model.transforms.require_inside(str(path), rows[whole], columns and tuple(columns))
     found, *terms = _judge(model, str(path), _raw_parts(model, rows[whole]), None)
     scores = np.full((2, len(rows)), np.nan)
     scores[:, whole] = terms

@@ -24,10 +24,10 @@ from typing import Any
 from ..core.arguments import nearest
 from ..datasets.files.opening import read_small
 from ..fitting.records import Epoch
-from .model import save
+from ..fitting.storage.model import save
+from ..fitting.storage.writing import atomic, claim, new_folder, open_safely, remove_leftovers
 from .settings import Settings
 from .training import Run
-from .writing import atomic, claim, new_folder, open_safely, remove_leftovers
 
 
 def create(path: Path, config: dict[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from ..core.sampling import sample
 from ..datasets import Dataset
 from ..datasets.files.limits import one_line
 from ..datasets.transforms import DequantiseColumns
+from ..fitting.storage.model import Model, in_float64
 from . import panels, plots
-from .model import Model, in_float64
 from .report import shown, space_of
 from .rows import baseline
 from .training import Run

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .writing import atomic
+from ..fitting.storage.writing import atomic
 
 Path = str | os.PathLike[str]
 Numbers = Sequence[float | None] | NDArray[Any]

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from ..core.objective import log_likelihood
 from ..datasets import Dataset, bits_per_dim
 from ..fitting.records import FitResult
+from ..fitting.storage.model import in_float64
 from ..rules.by_name import NEWTON
-from .model import in_float64
 
 
 class RunReport(NamedTuple):
@@ -17,9 +17,10 @@ class RunReport(NamedTuple):
     `test_se2` is two standard errors of the mean over test rows; `test_data_space` and
     `gaussian_data_space` are the same means in the data's own units; bits/dim are of pixel space,
     None where the data are not images; `fell`: how far below its best the validation ended, if more
-    than a tenth of a nat and a tenth of what the model gained over the Gaussian (None with the
-    rule "newton", which passes the best on its way); `overfits`: the training rows gained
-    meanwhile; `xi`: the largest |xi| / sqrt(D) of a layer, 0 at a stationary point.
+    than a tenth of a nat and a tenth of what the model gained over the Gaussian (None with the rule
+    "newton", which passes the best on its way); `overfits`: the training rows gained meanwhile;
+    `others`: mean test log-likelihoods of other models, by name; `xi`: the largest |xi| / sqrt(D)
+    of a layer, 0 at a stationary point.
 
     >>> RunReport("digits", -1.0, 0.1, -2.0, None, None, 3, "epochs", 0, 1.0, 2, 10).test
     -1.0
@@ -44,6 +45,7 @@ class RunReport(NamedTuple):
     test_data_space: float | None = None
     gaussian_data_space: float | None = None
     overfits: bool = False
+    others: dict[str, float] | None = None
 
     def table(self) -> list[tuple[str, str, str]]:
         """Return log-likelihoods in model and data space: a header, then a row for each model.
@@ -52,7 +54,11 @@ class RunReport(NamedTuple):
         >>> RunReport(*about, test_data_space=-4.0, gaussian_data_space=-5.0).table()[1]
         ('this model', '-1.000 +- 0.100', '-4.000')
         """
-        rows = [("this model", self.test), ("Gaussian", self.gaussian)]
+        rows = [
+            ("this model", self.test),
+            ("Gaussian", self.gaussian),
+            *(self.others or {}).items(),
+        ]
         shift = None if self.test_data_space is None else self.test_data_space - self.test
         spread = "" if math.isnan(self.test_se2) else f" +- {self.test_se2:.3f}"
         cells = []
@@ -205,6 +211,7 @@ def space_of(data: Dataset) -> str:
     """
     names = [type(transform).__name__ for transform in data.transforms.transforms]
     words = ["standardised"] * ("Standardise" in names) + ["logit"] * ("Logit" in names)
+    words += [data.transforms.support.maps] if data.transforms.support else []
     return " ".join([*(words or ["data"]), "space"])
 
 

@@ -22,11 +22,11 @@ from ..distributed.together import fit
 from ..fitting.records import Epoch, FitResult
 from ..fitting.snapshots import Keeper, Snapshot
 from ..fitting.starts import init_layers
+from ..fitting.storage.model import Model
 from ..rules.base import Rule, State
 from ..rules.by_name import NEWTON, make_rule
 from ..rules.presets import PRESETS
 from .devices import array_on, moved, placed
-from .model import Model
 from .needs import require_room
 from .report import RunReport, judge, shown, space_of
 from .rows import baseline, rows_of, to_model
@@ -64,7 +64,7 @@ def prepare(settings: Settings, data: Dataset) -> Prepared:
     act, dens = parts_of(settings)
     rng = np.random.default_rng(settings.seed)
     rule: str | Rule = settings.rule
-    if settings.preset is not None and rule == "adam":
+    if settings.preset in PRESETS and rule == "adam":
         rule = PRESETS[settings.preset].rule
     dtype = settings.dtype
     if rule == NEWTON and settings.fresh_noise:
@@ -132,7 +132,7 @@ def outline(data: Dataset, settings: Settings, prepared: Prepared) -> list[tuple
     '2 layers of smooth_leaky_relu, normal base, 12 parameters, float64, start identity'
     """
     N, D = data.train.shape
-    L, columns = settings.layers, data.columns
+    L, columns, support = settings.layers, data.columns, data.transforms.support
     space = "each column standardised" if space_of(data) == "standardised space" else space_of(data)
     size = min(settings.batch_size or N, N)
     epochs = prepared.options["epochs"]
@@ -148,6 +148,7 @@ def outline(data: Dataset, settings: Settings, prepared: Prepared) -> list[tuple
         ("data", shown(data.name)),
         ("rows", f"{N:,} train, {len(data.validation):,} validation, {len(data.test):,} test"),
         ("columns", f"{D:,}{'' if columns is None else f': {few_of(columns)}'}"),
+        *(() if support is None else (("support", support.words(columns)),)),
         ("space", f"the model sees {space}"),
         (
             "model",

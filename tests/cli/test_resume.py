@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import relgrad_np as rg
+from relgrad_np.fitting.storage.writing import claim
 from relgrad_np.runs.folder import create, locked
-from relgrad_np.runs.writing import claim
 
 from .commands import run, small_run
 

@@ -6,7 +6,7 @@ import numpy as np
 
 import relgrad_np as rg
 from relgrad_np.cli import demo, verify
-from relgrad_np.runs.settings import settings_for
+from relgrad_np.runs.presets import settings_for
 
 from .commands import run
 

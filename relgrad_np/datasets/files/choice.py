@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.arguments import nearest
+from ..bounds import Interval
 from ..rows import Columns, column_list
 from .reading import Reading
 
@@ -62,6 +63,29 @@ def chosen(
     if not places:
         raise ValueError(f"{name} has no column left: all are dropped")
     return places
+
+
+def bounded(
+    name: str, asked: tuple[Interval, ...], columns: Columns, D: int
+) -> tuple[tuple[float | None, ...], tuple[float | None, ...]]:
+    """Return the lower and the upper bound of each of D columns, None where it has none.
+
+    >>> bounded("it", (Interval("b", 0.0, None),), ("a", "b"), 2)
+    ((None, 0.0), (None, None))
+    """
+    low: list[float | None] = [None] * D
+    high: list[float | None] = [None] * D
+    for one in asked:
+        if isinstance(one.column, int):
+            if not 0 <= one.column < D:
+                raise ValueError(f"{name} has no column {one.column}: it has {D}, from 0")
+            j = one.column
+        else:
+            j = _place(name, one.column, columns, D)
+        if low[j] is not None or high[j] is not None:
+            raise ValueError(f"`support` has column {j} twice, by name and by number")
+        low[j], high[j] = one.low, one.high
+    return tuple(low), tuple(high)
 
 
 def _place(name: str, one: str, columns: Columns, D: int) -> int:

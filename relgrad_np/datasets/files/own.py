@@ -96,7 +96,7 @@ def own_file(
     if suffix == ".npy" and path.stat().st_size > lazy_above:
         X = rows_of_npy(path)
         if not reading.selects and not reading.dequantise:
-            return split_by_position(name, X, n)
+            return split_by_position(name, X, n, reading.support)
         places = chosen(f"`{name}`", None, X.shape[1], reading)
         dtype = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
         columns = tuple(str(j) for j in places)
@@ -108,7 +108,7 @@ def own_file(
         if 8 * N * len(reading.columns or range(D)) > lazy_above:
             return _copied(name, stream_arrow(path, reading, limit=limit), rng, n, reading)
     raw = settled(name, read_raw(path, reading, limit=limit), reading)
-    return split_shuffled(name, raw, rng, n, reading.dequantise)
+    return split_shuffled(name, raw, rng, n, reading.dequantise, reading.support)
 
 
 def _copied(
@@ -179,7 +179,7 @@ def own_array(
     """
     reading = reading or Reading()
     if isinstance(array, np.memmap) and array.nbytes > lazy_above and not reading.selects:
-        return split_by_position("array", array, n)
+        return split_by_position("array", array, n, reading.support)
     if is_frame(array):
         name, raw = "DataFrame", read_frame(array, reading)
         keep, note = without_index(raw.train, raw.columns, list(range(raw.train.shape[1])), reading)
@@ -195,7 +195,7 @@ def own_array(
         )
     if raw.train.ndim == 2 and raw.train.size:
         raw = settled(name, raw, reading)
-    return split_shuffled(name, raw, rng, n, reading.dequantise)
+    return split_shuffled(name, raw, rng, n, reading.dequantise, reading.support)
 
 
 def raw_rows(
