@@ -10,7 +10,7 @@ import math
 from typing import Any, NamedTuple
 
 from ..core.arguments import whole
-from ..kernels.worth import reference_seconds
+from ..kernels.choose import reference_seconds
 from ..rules.by_name import NEWTON
 from .options import Options
 

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from ...core.arguments import nearest
 from ..bounds import ColumnBounds
-from ..rows import Columns
+from ..rows import Columns, column_list
 from .reading import Reading
 
+LARGEST = 2.0**53  # beyond it float64 does not hold every whole number
 UNNAMED = re.compile(r"(Unnamed: \d+(_level_\d+)?|__index_level_\d+__|)$")
 
 
@@ -140,3 +141,19 @@ def is_index(x: NDArray[Any]) -> bool:
     (True, False, False)
     """
     return bool(np.isfinite(x).all() and (np.floor(x) == x).all() and len(np.unique(x)) == len(x))
+
+
+def rounded(X: NDArray[Any], columns: Columns) -> tuple[str, ...]:
+    """Return a note on columns whose whole numbers float64 does not hold, if there are any.
+
+    >>> rounded(np.array([[2.0**60, 1.0]]), ("id", "a"))[0].split(" are")[0]
+    "whole numbers beyond 2^53 in columns 'id'"
+    """
+    beyond = np.flatnonzero(np.abs(np.nan_to_num(X)).max(axis=0, initial=0) > LARGEST)
+    if not len(beyond):
+        return ()
+    listed = column_list(beyond, columns)
+    return (
+        f"whole numbers beyond 2^53 in columns {listed} are rounded; if they only name the rows:"
+        " --drop them",
+    )

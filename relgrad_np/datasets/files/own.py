@@ -45,7 +45,10 @@ OTHERS = {
     "is a spreadsheet: export the sheet as .csv": (".xlsx", ".xls", ".ods"),
     "is JSON: write the table as .csv or .parquet": (".json", ".jsonl", ".ndjson"),
     "is an archive: unpack it first": (".zip", ".tar", ".tgz", ".7z", ".rar"),
-    "is of another program: export it as .csv": (".sav", ".dta", ".sas7bdat", ".rds", ".rdata"),
+    "is compressed in another way: unpack it first": (".z", ".lz4", ".lzma", ".br"),
+    "is of another program: export it as .csv": (
+        *(".sav", ".dta", ".sas7bdat", ".rds", ".rdata", ".arff", ".sqlite", ".db"),
+    ),
 }
 REFUSED = {ending: why for why, endings in OTHERS.items() for ending in endings}
 

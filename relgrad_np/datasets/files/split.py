@@ -114,10 +114,11 @@ def _noise_for(
                 " left as they are"
             )
         return (DequantiseColumns(tuple(offsets), tuple(steps)),) if done else ()
-    if whole:
+    if whole or few:
+        listed = column_list(sorted({*whole, *few}), columns)
         notes.append(
-            f"whole numbers only in columns {column_list(whole, columns)}: their likelihood has"
-            " no upper bound; --dequantise adds uniform noise as wide as their step"
+            f"whole numbers or few values only in columns {listed}: their likelihood has no upper"
+            " bound; --dequantise adds uniform noise as wide as their step"
         )
     return ()
 
