@@ -123,7 +123,7 @@ def test_columns_whole_numbers_and_missing_marks(capsys, own):
         assert "noise as wide as their step is added to columns 'd'" in err
         folder = f"runs/my{'-2' * number}"
         assert f"folder   {folder}" in out
-        assert "columns  4: a, b, c, d; standardised space in the model" in out
+        assert "columns  4: a, b, c, d\nspace    the model sees each column standardised" in out
     config = json.loads((own / "runs/my/config.json").read_text())
     assert config["reading"]["missing_marks"] == "-9999"
     assert config["reading"]["dequantise"] is True
@@ -138,7 +138,7 @@ def test_columns_whole_numbers_and_missing_marks(capsys, own):
     assert json.loads(out)["rows"] == 50
     status, _, err = run(capsys, "train", "my.csv.gz", *QUICK, "--out", "noted")
     assert "column 'b' has -9999 10 times: --missing-marks=-9999 --missing drop" in err
-    assert "whole numbers only in columns 'd', 'e'" in err
+    assert "whole numbers or few values only in columns 'd', 'e'" in err
 
 
 def has_arrow():
@@ -190,7 +190,7 @@ def test_any_name_is_drawn(capsys, own):
     arguments = [*QUICK[:-1], "--pictures", "--out", "new"]
     status, out, err = run(capsys, "train", name, *arguments)
     assert (status, err) == (0, "")
-    assert "curve.png, columns.png, calibration.png" in out
+    assert "pictures: curve.png, columns.png, calibration.png" in out
 
 
 def test_a_picture_that_fails_is_a_note(capsys, own, monkeypatch):
