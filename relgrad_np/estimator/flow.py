@@ -25,6 +25,7 @@ from ..fitting.automatic import ChosenSettings
 from ..fitting.loop import fit as fit_layers
 from ..fitting.rank import require_full_rank
 from ..fitting.records import Epoch, FitDivergedError, FitResult, FitWarning, NotConvergedWarning
+from ..fitting.regression import regressed
 from ..fitting.starts import KINDS, init_layers
 from ..fitting.stream import Stream
 from ..kernels.choose import Workload, choose, resolve
@@ -139,6 +140,7 @@ class RelativeGradientFlow(FittedFlow):
     """
 
     _learned: tuple[Any, Any] = (None, None)  # a rule, and what it has learned in a fit
+    _context: int = 0  # columns of X, the last ones, that are context: of a `ConditionalFlow`
 
     def __init__(
         self,
@@ -218,7 +220,8 @@ class RelativeGradientFlow(FittedFlow):
         chain = self._chain_for(X)
         Z, log_det = self._in_model_space(X, chain)
         N = len(X) if weights is None else int(np.count_nonzero(weights))
-        settings, share = parameters_for(self, N, X.shape[1])
+        D = X.shape[1] - self._context
+        settings, share = parameters_for(self, N, D)
         model = parts_of(settings)
         if self.verbose:
             print(settings.words)
@@ -233,7 +236,7 @@ class RelativeGradientFlow(FittedFlow):
             if len(rows) < 2:
                 raise ValueError("`validation_fraction` leaves fewer than 2 rows to fit")
         start = getattr(self, "layers_", None) if self._goes_on(chain) else None
-        if start is None or start[0].b.shape[0] != X.shape[1] or len(start) != settings.n_layers:
+        if start is None or start[0].b.shape[0] != D or len(start) != settings.n_layers:
             positive = rows if weights is None else rows[weights[rows] > 0]
             start = self._start(rng, Z[positive], settings, activation=model[0])
         else:
@@ -351,8 +354,10 @@ class RelativeGradientFlow(FittedFlow):
     ) -> Layers:
         """Return the layers that a fit of X starts from."""
         kind, L = one_of("init", settings.init, KINDS), whole("n_layers", settings.n_layers)
-        require_full_rank(X, getattr(self, "feature_names_in_", None))
-        return init_layers(rng, X.shape[1], L, kind=kind, X=X, activation=activation)
+        c = self._context
+        require_full_rank(regressed(X, c)[0], getattr(self, "feature_names_in_", None))
+        D = X.shape[1] - c
+        return init_layers(rng, D, L, kind=kind, X=X, activation=activation, context=c)
 
     def _keep(self, layers: Layers, learned: tuple[Any, Any], chain: Chain) -> None:
         """Keep the layers of a fit, its rule with what that has learned, and the way to them."""
