@@ -41,6 +41,8 @@ class Evidence:
         self.budget = seconds
         self.random = False  # whether results differ from call to call
         self.wrong_log_det: tuple[int, ...] = ()  # rows of X where the law of log|det J| fails
+        self.inverse_error = 0.0  # of forward(inverse(z)), relative
+        self.unreached = 0.0  # the share of the base's draws that inverse has no x for
 
     @cached_property
     def rows(self) -> ChosenRows:

@@ -72,6 +72,12 @@ def density(evidence: Evidence) -> LawResult:
     return LawResult(LAW, WRONG, f"wrong at {int(bad.sum())} of {len(bad)} rows", units, (claim,))
 
 
+def has_normal_base(evidence: Evidence) -> bool:
+    """Say whether log_prob is forward's with a standard normal base."""
+    z, log_det = evidence.forward
+    return bool(np.allclose(evidence.log_p, normal(z) + log_det, rtol=1e-6, atol=1e-6))
+
+
 def base_of(evidence: Evidence) -> Callable[[Array], Array]:
     """Return the base's log density, that of a standard normal where it is not given."""
     return evidence.calls.log_base if evidence.calls.base is not None else normal
