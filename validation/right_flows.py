@@ -7,7 +7,7 @@ ill-conditioned matrices, steep and flat slopes, offsets and units.
 
 import numpy as np
 
-from relgrad_np.oracle.flows.laws.density import normal
+from relgrad_np.oracle.flows.latent import normal
 
 
 def dense(rng, D):

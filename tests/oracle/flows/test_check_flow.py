@@ -14,7 +14,7 @@ from relgrad_np.oracle.flows import evidence, proposal, stein
 from relgrad_np.oracle.flows.calls import FlowCalls
 from relgrad_np.oracle.flows.differences import jacobians
 from relgrad_np.oracle.flows.evidence import Evidence
-from relgrad_np.oracle.flows.laws.density import normal
+from relgrad_np.oracle.flows.latent import normal
 from relgrad_np.oracle.flows.laws.mass import quadrature
 from relgrad_np.oracle.flows.laws.of_samples import samples
 from relgrad_np.oracle.flows.records import Arithmetic

@@ -20,7 +20,6 @@ from ..evidence import Evidence
 from ..records import OK, WRONG, Array, FlowClaim, FlowRaised, LawResult, not_judged, worst
 from ..relations import only_where
 from ..sensitivity import sensitivity
-from .density import has_normal_base
 
 LAW = "inverse"
 LOST = {"float64": 1e-4, "float32": 1e-1}  # a row that inherits a larger relative error is left out
@@ -62,7 +61,7 @@ def inverse(evidence: Evidence) -> LawResult:
     evidence.inverse_error = _relative(back[0][kept_back], drawn[kept_back])
     with contextlib.suppress(FlowRaised):  # the law of what raises says it
         claims += [] if claims else _at_draws(evidence)
-        units = np.inf if evidence.unreached else units
+        units = np.inf if evidence.unreached[0] else units
     log_det = _log_det(evidence, z[kept_there], claims)
     units = max(units, log_det[0])
     notes = ()
@@ -172,7 +171,7 @@ def _at_draws(evidence: Evidence) -> list[FlowClaim]:
     Where p integrates to 1 forward reaches them all, and the inverse is wrong; else it may not.
     """
     calls = evidence.calls
-    if calls.log_prob is None or calls.onto or not has_normal_base(evidence):
+    if calls.log_prob is None or calls.onto or not evidence.has_normal_base:
         return []
     z = calls.rng(AT_DRAWS).standard_normal((DRAWS if calls.D <= 64 else DRAWS // 16, calls.D))
     x = _backward(calls)(z)
@@ -186,10 +185,10 @@ def _at_draws(evidence: Evidence) -> list[FlowClaim]:
     bad = kept & ~(error <= allowed).all(axis=1)
     if not bad.any():
         return []
-    evidence.unreached = share = float(bad.sum()) / len(z)
+    evidence.unreached = int(bad.sum()), len(z)
     text = (
-        f"inverse has no x for {100 * share:.2g} % of the base's draws: forward(inverse(z)) is not "
-        f"z there, off by up to {float(np.max(error[bad])):.3g}"
+        f"inverse has no x for {100 * float(bad.sum()) / len(z):.2g} % of the base's draws: "
+        f"forward(inverse(z)) is not z there, off by up to {float(np.max(error[bad])):.3g}"
     )
     return [FlowClaim(LAW, "no x for draws", text)]
 

@@ -17,7 +17,6 @@ from scipy import stats
 from ..evidence import N_WEIGHTED, Evidence
 from ..proposal import NU, Weighted, grown
 from ..records import OK, WRONG, Array, FlowClaim, LawResult, not_judged
-from .inverse import DRAWS
 
 LAW = "mass"
 POINTS = {1: (2**12, 2**15), 2: (160, 448)}
@@ -118,8 +117,9 @@ def _said(evidence: Evidence, value: float, allowed: float, text: str) -> LawRes
 
 def _unreached(evidence: Evidence, value: float, allowed: float) -> tuple[str, str] | None:
     """Say so if what misses is the mass of the base that inverse has no x for."""
-    lost = evidence.unreached
-    near = allowed + SURE * (lost * (1 - lost) / DRAWS) ** 0.5
+    count, draws = evidence.unreached
+    lost = count / draws
+    near = allowed + SURE * (lost * (1 - lost) / draws) ** 0.5
     if not lost or abs(value + lost - 1) > near or value > 1:
         return None
     return ": forward does not reach all of the base", "not onto"

@@ -16,11 +16,10 @@ import numpy as np
 from scipy import special, stats
 
 from ..evidence import Evidence
-from ..latent import to_normal
+from ..latent import normal, to_normal
 from ..records import OK, WRONG, Array, FlowClaim, LawResult, not_judged, worst
 from ..sensitivity import sensitivity
 from ..stein import moments, stein
-from .density import base_of, has_normal_base, normal
 from .mass import POINTS, Space
 
 LAW = "samples"
@@ -116,7 +115,7 @@ def _by_the_inverse(evidence: Evidence, x: Array) -> Array:
     off = max(off, calls.inverse_accuracy)
     if calls.forward is None or off > SLIGHT:
         return np.zeros(len(x))
-    slope = sensitivity(calls, base_of(evidence), calls.z(x)[0], 29)
+    slope = sensitivity(calls, evidence.log_base, calls.z(x)[0], 29)
     return np.asarray(off * np.where(np.isfinite(slope), slope, 0.0))
 
 
@@ -134,11 +133,10 @@ def _tests(evidence: Evidence, x: Array) -> tuple[list[SampleTest], str]:
     calls = evidence.calls
     if calls.forward is not None:
         z, _ = calls.z(x)
-        base = calls.log_base if calls.base is not None else normal
-        if calls.base is None and calls.log_prob is not None and not has_normal_base(evidence):
+        if calls.base is None and calls.log_prob is not None and not evidence.has_normal_base:
             return _of_density(evidence, x)
         if np.isfinite(z).all():
-            u = to_normal(z, base, calls.rng(14)) if calls.base is not None else z
+            u = to_normal(z, calls.log_base, calls.rng(14)) if calls.base is not None else z
             if u is not None:
                 seen = 4 / np.sqrt(2 * u.size)
                 how = f"sent to the latent, where a scale off by {100 * seen:.2g} % shows"
