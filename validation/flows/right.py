@@ -41,8 +41,9 @@ def run(
 ) -> Iterator[dict[str, Any]]:
     """Yield a record of each model that did not pass, and one of every CHUNK models.
 
-    One in `every` is of torch. What a chunk's record has as `p` are the models' least p-values times the number of tests: the
-    share of them below any level is the rate of false alarms at that level.
+    One in `every` is of torch. What a chunk's record has as `p` are the least p-values of its
+    models times the number of tests: the share of them below any level is the rate of false alarms
+    at that level.
     """
     for start in range(first, first + models, CHUNK):
         seeds = range(start, min(start + CHUNK, first + models))
