@@ -22,6 +22,7 @@ from .records import MOST, Array, FlowRaised
 N_ROWS = 64
 FEWEST = 4
 N_SAMPLES = 2000
+SLIGHT = 1e-2  # a relative error of the inverse that other laws allow for: it is said once
 N_WEIGHTED = 8000  # and up to ten times as many, where they are cheap
 
 
@@ -75,6 +76,12 @@ class Evidence:
     def log_p(self) -> Array:
         """Log p at X, as `log_prob` returns it."""
         return self.calls.log_p(self.X)
+
+    @property
+    def inexact(self) -> float:
+        """How far forward(inverse(z)) may be from z, relative: as declared, or found and slight."""
+        found = 4 * self.inverse_error
+        return max(self.calls.inverse_accuracy, found if found <= SLIGHT else 0.0)
 
     @property
     def log_base(self) -> Callable[[Array], Array]:

@@ -492,6 +492,18 @@ def test_float32_beside_float64():
     assert found == [("precision", "float32 loses digits")]
 
 
+def test_float32_of_an_inverse_that_iterates():
+    """It stops at another x, of which forward makes z as well; where it doesn't, digits are lost."""
+    forward = lambda x: (x / 1e4, np.full(len(x), -D * np.log(1e4)))
+    for off, relation in ((1, []), (1e3, ["float32 loses digits"])):
+        single = lambda z, off=off: 1e4 * (z + 5e-6 * off)
+        found, report = claims(
+            "inverse", "precision", forward=forward, inverse=lambda z: 1e4 * z,
+            in_float32={"inverse": single}, inverse_accuracy=1e-5, parameters={"b": np.zeros(1)},
+        )  # fmt: skip
+        assert [name for _, name in found] == relation, report.text()
+
+
 def test_behaviour_that_a_function_does_not_have():
     f, rng = RIGHT["forward"], np.random.default_rng(0)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from .entries import Entry
 
-ITERATED = {"inverse_accuracy": 1e-4}  # its inverses bisect to 1e-5, in x or in the mean of |z|
+ITERATED = {"inverse_accuracy": 2e-5}  # its inverses bisect to 1e-5, in x or in the mean of |z|
 
 
 def entries() -> list[Entry]:

@@ -24,7 +24,6 @@ from .mass import POINTS, Space
 
 LAW = "samples"
 FEWEST = 200  # effective weighted rows in a cell
-SLIGHT = 1e-2  # a relative error of the inverse that log p of samples inherits
 
 
 class SampleTest(NamedTuple):
@@ -92,12 +91,11 @@ def _own_log_p(
     slope = sensitivity(calls, calls.log_p, x, 13, 0.1)
     allowed = 256 * calls.eps * (np.abs(right) + calls.D + np.where(np.isfinite(slope), slope, 0))
     allowed += calls.inverse_accuracy * np.where(np.isfinite(slope), slope, 0)
-    inherited = _by_the_inverse(evidence, x)
-    allowed += inherited
+    allowed += _by_the_inverse(evidence, x)
     error = np.where(np.isnan(own - right), np.inf, np.abs(own - right))
     units = worst(error, allowed)
     if units <= 1:
-        more = " as far as inverse is right" if np.any(inherited) else ""
+        more = " as far as inverse is right" if evidence.inexact > 1e-9 else ""
         return [], units, f", whose log p is log_prob's{more}"
     told, relation = f"off by up to {float(np.max(error)):.3g}", "log p of the samples"
     near = 8 * allowed + 1e-9 * (1 + np.abs(right))
@@ -111,12 +109,11 @@ def _own_log_p(
 
 def _by_the_inverse(evidence: Evidence, x: Array) -> Array:
     """Return how far log p (N,) is off at samples whose z the inverse misses by a little."""
-    calls, off = evidence.calls, 4 * evidence.inverse_error
-    off = max(off, calls.inverse_accuracy)
-    if calls.forward is None or off > SLIGHT:
+    calls = evidence.calls
+    if calls.forward is None:
         return np.zeros(len(x))
     slope = sensitivity(calls, evidence.log_base, calls.z(x)[0], 29)
-    return np.asarray(off * np.where(np.isfinite(slope), slope, 0.0))
+    return np.asarray(evidence.inexact * np.where(np.isfinite(slope), slope, 0.0))
 
 
 def _of_own(evidence: Evidence, x: Array, right: Array) -> Iterator[tuple[str, str, Array]]:
