@@ -31,7 +31,8 @@ PARAMS = {
         "activation": rg.activation("leaky_tanh", alpha=0.7, beta=0.2),
     },
     "density": {"density": rg.density("student_t", nu=4.0), "validation_fraction": 0.2},
-    "chosen": dict.fromkeys(
+    "chosen": {"epochs": 1}
+    | dict.fromkeys(
         ["n_layers", "rule", "activation", "density", "init", "batch_size", "patience"], "auto"
     ),
 }
