@@ -17,6 +17,12 @@ D = [64, 128, 256]
 RNG = np.random.default_rng(2)
 
 
+@pytest.fixture(autouse=True)
+def _coarse(monkeypatch):
+    """Pictures of fewer pixels, which are drawn sooner."""
+    monkeypatch.setattr(plots, "DPI", 75)
+
+
 def normal(x):
     return -0.5 * (x**2).sum(axis=1) - np.log(2 * np.pi)
 
@@ -71,7 +77,7 @@ def test_learning_curve_draws_what_there_is(tmp_path):
             plots.learning_curve(path, range(4), train, validation, gaussian, "t")
 
         image = drawn(draw, tmp_path)
-        return tuple(colours(image, c) > 100 for c in (plots.BLUE, plots.ORANGE, plots.GREY))
+        return tuple(colours(image, c) > 30 for c in (plots.BLUE, plots.ORANGE, plots.GREY))
 
     v = [-3.0, -2.0, -1.5, -1.4]
     assert curve(v, v, -1.0) == (True, True, True)
