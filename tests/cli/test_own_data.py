@@ -222,6 +222,23 @@ def test_a_run_goes_on_beyond_its_end(capsys, trained, tmp_path):
     assert again[::2] == (0, "")  # nothing was left to do
 
 
+def test_a_run_that_lost_its_patience_goes_on_with_more(capsys, own):
+    FRAME.to_csv("my.csv", index=False)
+    arguments = [*QUICK, "--epochs", "30", "--patience", "1", "--rule", "recipe"]
+    assert (
+        run(capsys, "train", "my.csv", *arguments, "--learning-rate", "2", "--out", "new")[0] == 0
+    )
+    history = own / "new" / "history.jsonl"
+    done = len(history.read_text().splitlines())
+    assert done < 30
+    more = ["train", "--resume", "--out", "new", "--epochs", "40", "--no-pictures"]
+    status, _, err = run(capsys, *more)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "the patience is 1: --patience none goes on, or one of more than 1" in err
+    assert run(capsys, *more, "--patience", "none")[0] == 0
+    assert len(history.read_text().splitlines()) == 40
+
+
 def test_data_that_have_moved_are_named_again(capsys, trained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(trained / "r", "r")

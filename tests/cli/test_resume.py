@@ -44,7 +44,8 @@ def test_signals_end_with_their_status(tmp_path, number, status):
         process.send_signal(number)
         _, err = process.communicate(timeout=30)
     assert process.returncode == status
-    assert f"stopped by {signal.Signals(number).name}; go on with: relgrad-np train --resume" in err
+    name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+    assert f"stopped by {name}; go on with: relgrad-np train --resume" in err
     assert err.count("\n") == 1
     assert list((tmp_path / "run" / "checkpoints").glob("step-*.npz"))
 
