@@ -187,7 +187,7 @@ def off_line(Z: Rows, low: Rows, high: Rows) -> Rows:
     """
     below, above = np.isfinite(low), np.isfinite(high)
     both = below & above
-    with np.errstate(over="ignore", under="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # of maps not in use
         width = np.where(both, high - np.where(below, low, 0.0), 1.0)  # (D,)
         small = np.exp(-np.abs(Z))
         share = small / (1 + small)  # of the width, from the nearer bound
@@ -200,7 +200,7 @@ def off_line(Z: Rows, low: Rows, high: Rows) -> Rows:
 def inside(X: Rows, low: Rows, high: Rows) -> Rows:
     """Return X, with what rounding has put on a bound or beyond it moved to the next number inside.
 
-    Next in the dtype of X, in which a bound need not be a number.
+    Next in the dtype of X, in which a bound need not be a number: next to the bound rounded there.
 
     >>> inside(np.array([[1.0]], "f4"), np.array([0.0]), np.array([1.0]))
     array([[0.99999994]], dtype=float32)
@@ -210,8 +210,6 @@ def inside(X: Rows, low: Rows, high: Rows) -> Rows:
         return X
     least, most = (np.asarray(bound).astype(X.dtype) for bound in (low, high))  # (D,)
     up, down = X.dtype.type(np.inf), X.dtype.type(-np.inf)
-    least = np.where(least <= low, np.nextafter(least, up), least)
-    most = np.where(most >= high, np.nextafter(most, down), most)
     X = np.array(X)
-    X[:, bounded] = np.clip(X, least, most)[:, bounded]
+    X[:, bounded] = np.clip(X, np.nextafter(least, up), np.nextafter(most, down))[:, bounded]
     return X

@@ -3,6 +3,7 @@
 Rows are brought to model space on their way in, and back on their way out (`space`).
 """
 
+import os
 import warnings
 from typing import Any
 
@@ -24,8 +25,9 @@ from ..core.objective import log_likelihood
 from ..core.sampling import inverse, sample
 from ..datasets.transforms import Chain
 from ..fitting.stream import Stream
-from . import space
+from . import saved, space
 from .chosen import parts_of, settings_now
+from .curve import plot
 from .inputs import missing_by_column, numeric
 
 Array = Any
@@ -77,6 +79,29 @@ class FittedFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin
         check_is_fitted(self)
         rng, n = self._generator(random_state), whole("n_samples", n_samples)
         return space.to_data(self._chain, sample(self.layers_, rng, n, *self._model())[0])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write what is fitted, and all parameters, to a file .npz; there is no pickle in it.
+
+        It is the format of `relgrad_np.save` and of the model.npz of a run, and `relgrad-np
+        evaluate` and `sample` take it as well. What a rule has learned for `partial_fit` is not in
+        it. ValueError, naming it, for a parameter that is not of the package's own making.
+        """
+        check_is_fitted(self)
+        saved.write(path, self)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Any:
+        """Return what `save` wrote, or the model of a run folder of `relgrad-np train`.
+
+        FileNotFoundError; ValueError, in one line, for a file that is damaged or no such model.
+        """
+        return saved.read(path, cls)
+
+    def plot_history(self, ax: Any = None) -> Any:
+        """Draw the log-likelihoods of the last `fit` by epoch into Matplotlib's `ax`; return it."""
+        check_is_fitted(self)
+        return plot(self, ax)
 
     @property
     def components_(self) -> Array:

@@ -69,7 +69,8 @@ def to_data(chain: Chain, Z: Array) -> Array:
     """
     if not chain.transforms:
         return Z
-    X = chain.inverse(np.asarray(Z, np.float64)).astype(Z.dtype)
+    with np.errstate(over="ignore"):  # of float32, as where a flow without bounds overflows
+        X = chain.inverse(np.asarray(Z, np.float64)).astype(Z.dtype)
     first = chain.transforms[0]
     return first.inside(X) if isinstance(first, Support) else X
 
@@ -120,8 +121,12 @@ def moved(epoch: Epoch, train: float, validation: float) -> Epoch:
     """
     if not train and not validation:
         return epoch
-    values = {"train": train, "validation": validation, "averaged": validation}
-    found = {name: getattr(epoch, name) for name in values}
+
+    def plus(value: float | None, more: float) -> float | None:
+        return None if value is None else value + more
+
     return epoch._replace(
-        **{name: None if x is None else x + values[name] for name, x in found.items()}
+        train=plus(epoch.train, train),
+        validation=plus(epoch.validation, validation),
+        averaged=plus(epoch.averaged, validation),
     )

@@ -24,6 +24,7 @@ MIXTURE_SECONDS = 90.0
 KERNEL_ROWS = 2_000
 BANDWIDTHS = np.geomspace(0.02, 2.0, 30)
 FLOW_SECONDS = 60.0
+SMALL = 2_000
 EVALUATED = 4_096  # rows at a time
 
 
@@ -64,15 +65,21 @@ def affordable(data: Split) -> list[int]:
 
 
 def gmm_bic(data: Split) -> Fitted:
-    """Choose the number of components by BIC, at scikit-learn's `reg_covar`."""
+    """Choose the number of components by BIC, at scikit-learn's `reg_covar`.
+
+    Mixtures with a component of fewer than 2 D rows are passed over: BIC is blind to a likelihood
+    that grows without bound where a covariance becomes singular, and would take them.
+    """
     began, models = time.process_time(), []
+    n, D = data.train.shape
     for k in affordable(data):
-        models.append(mixture(data, k, 1e-6))
+        model = mixture(data, k, 1e-6)
+        if k == 1 or n * model.weights_.min() >= 2 * D:
+            models.append(model)
         if time.process_time() - began > MIXTURE_SECONDS:
             break
     best = min(models, key=lambda model: model.bic(data.train))
-    tried = max(model.n_components for model in models)
-    return Fitted(best.score_samples, {"components": best.n_components, "tried up to": tried})
+    return Fitted(best.score_samples, {"components": best.n_components, "tried up to": k})
 
 
 def gmm_validation(data: Split) -> Fitted:
@@ -155,7 +162,7 @@ def maf(data: Split) -> Fitted:
 
 def flow_size(n: int, D: int) -> dict[str, Any]:
     """Return transforms and hidden units for n training rows of D columns."""
-    small = n < 2_000 or D == 2
+    small = n < SMALL or D == 2
     return {
         "transforms": 3 if small else 4,
         "hidden_features": (64, 64) if small else (128, 128),
@@ -167,7 +174,8 @@ def flow(data: Split, make: Callable[[dict[str, Any]], Any], **other: Any) -> Fi
     """Train a flow of zuko's in float32, by Adam; keep the best of the validation rows.
 
     Where 15 epochs (and 150 steps) bring less than .001 nats, the best is taken up again with a
-    rate three times smaller, two times; then it ends, or after 60 seconds of processor time.
+    rate three times smaller, once or (large sets) twice; then it ends, or after 60 seconds of
+    processor time.
     """
     import torch
 
@@ -192,7 +200,7 @@ def flow(data: Split, make: Callable[[dict[str, Any]], Any], **other: Any) -> Fi
         if value > mark + 1e-3:
             mark, since = value, 0
         elif since >= patience:
-            if cuts == 2:
+            if cuts == (1 if len(train) < SMALL else 2):
                 break
             model.load_state_dict(kept)
             rate, cuts, since = rate / 3, cuts + 1, 0

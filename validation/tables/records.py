@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from validation.store import machine
+
 from .contenders import CONTENDERS, Contender, contender, gaussian
 from .ours import OURS
 from .sets import Split, load
@@ -18,6 +20,12 @@ from .sets import Split, load
 RECORDS = Path(__file__).parent / "records.jsonl"
 Record = dict[str, Any]
 CREASE, USUAL = -100.0, -10.0  # nats a dimension: of the contender, and of the Gaussian
+
+
+def environment() -> Record:
+    """Return the versions of what takes part, and the machine."""
+    names = ("numpy", "scipy", "scikit-learn", "torch", "zuko")
+    return {"machine": machine(), **{name: importlib.metadata.version(name) for name in names}}
 
 
 def kept(path: str | Path = RECORDS) -> dict[tuple[str, int, str], Record]:
@@ -56,6 +64,8 @@ def judged(name: str, fit: Contender, data: Split) -> Record:
 def run(names: list[str], tables: list[str], seeds: list[int], path: str, again: bool) -> int:
     """Run what is not kept, a seed of all sets after the other; 1 if something failed."""
     names = [*CONTENDERS, *OURS] if names == ["all"] else names
+    where = Path(path).with_name("environment.json")
+    where.write_text(json.dumps(environment(), indent=1) + "\n")
     fits = {name: contender(name) for name in names}
     failed = 0
     for seed in seeds:
@@ -88,9 +98,3 @@ def append(record: Record, path: str | Path) -> None:
     whole = not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")
     with path.open("a") as file:
         file.write(("" if whole else "\n") + json.dumps(record) + "\n")
-
-
-def versions() -> str:
-    """Return the versions of what took part."""
-    names = ("numpy", "scipy", "scikit-learn", "torch", "zuko")
-    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)

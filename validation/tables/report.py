@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -73,19 +74,19 @@ def best_of_grid(values: Values) -> dict[Pair, float]:
 
 
 def mean_regrets(values: Values, names: Iterable[str]) -> dict[str, float]:
-    """Return how much each lacks to the best of our grid, in the mean over sets, then seeds.
+    """Return how much each lacks to the best of our grid, in the mean over pairs.
 
-    >>> regrets = mean_regrets({("s", 0): {"a": 1.0, "grid:x": 2.0, "grid:y": 1.5}}, ["a"])
-    >>> regrets
+    >>> mean_regrets({("s", 0): {"a": 1.0, "grid:x": 2.0, "grid:y": 1.5}}, ["a"])
     {'a': 1.0}
     """
+    lacks = {name: regrets(values, name) for name in names}
+    return {name: float(np.mean(each)) for name, each in lacks.items() if each}
+
+
+def regrets(values: Values, name: str) -> list[float]:
+    """Return the best of our grid less a contender, for the pairs that have both."""
     best = best_of_grid(values)
-    found = {}
-    for name in names:
-        lacks = [best[pair] - v[name] for pair, v in values.items() if name in v and pair in best]
-        if lacks:
-            found[name] = float(np.mean(lacks))
-    return found
+    return [best[pair] - v[name] for pair, v in values.items() if name in v and pair in best]
 
 
 def below_gaussian(values: Values, name: str) -> list[tuple[Pair, float]]:
@@ -143,7 +144,7 @@ def page(records: list[Record]) -> str:
 def short(records: list[Record], values: Values, names: list[str]) -> str:
     """Return the table of mean ranks, regrets, faults and seconds."""
     mean_rank, pairs = mean_ranks(values, names)
-    regrets = mean_regrets(values, names)
+    mean_regret = mean_regrets(values, names)
     of = defaultdict(list)
     for r in records:
         of[r["contender"]].append(r)
@@ -155,14 +156,15 @@ def short(records: list[Record], values: Values, names: list[str]) -> str:
         rows.append([
             TITLES.get(name, name),
             f"{mean_rank[name]:.2f}" if name in mean_rank else "",
-            f"{regrets[name]:.3f}" if name in regrets else "",
+            f"{mean_regret[name]:.3f}" if name in mean_regret else "",
+            f"{np.median(regrets(values, name)):.3f}" if name in mean_regret else "",
             "" if name == "gaussian" else f"{len(below)} of {len(fine)}",
             f"{max((gap for _, gap in below), default=0):.2f}",
             sum(r["creases"] for r in fine),
             f"{np.median(seconds):.1f}, {max(seconds):.0f}" if seconds else "",
             len(of[name]) - len(fine),
         ])  # fmt: skip
-    titles = ["contender", "mean rank", "mean regret", "below the Gaussian", "at most by",
+    titles = ["contender", "mean rank", "mean regret", "median", "below the Gaussian", "at most by",
               "creased rows", "seconds: median, most", "failed"]  # fmt: skip
     seeds = sorted({r["seed"] for r in records})
     tables = {r["set"] for r in records}
@@ -176,16 +178,25 @@ def short(records: list[Record], values: Values, names: list[str]) -> str:
         table(titles, rows),
         "",
         new_sets(values, names),
+        "",
+        where(),
     ])  # fmt: skip
+
+
+def where() -> str:
+    """Return on what the last run was made."""
+    path = RECORDS.with_name("environment.json")
+    return "; ".join(f"{k} {v}" for k, v in json.loads(path.read_text()).items()) + "."
 
 
 def new_sets(values: Values, names: list[str]) -> str:
     """Return the ranks on those sets that nobody had seen when the rule was first sketched."""
     new = {pair: v for pair, v in values.items() if not TABLES[pair[0]].known}
     mean_rank, pairs = mean_ranks(new, names)
-    regrets = mean_regrets(new, names)
+    mean_regret = mean_regrets(new, names)
     said = ", ".join(
-        f"{TITLES.get(n, n)} {mean_rank[n]:.2f}" + (f" ({regrets[n]:.3f})" if n in regrets else "")
+        f"{TITLES.get(n, n)} {mean_rank[n]:.2f}"
+        + (f" ({mean_regret[n]:.3f})" if n in mean_regret else "")
         for n in sorted(mean_rank, key=mean_rank.__getitem__)
     )
     return (
