@@ -127,6 +127,32 @@ def usual_for(rule: Any) -> ChosenSettings:
     return USUAL._replace(rule=rule, batch_size=None if at_once else USUAL.batch_size)
 
 
+def several_settings(N: int, D: int, seconds: float | None = None) -> list[ChosenSettings]:
+    """Return settings around the chosen one, for fits whose densities are averaged.
+
+    Other slopes, another base, half as many layers: what such fits get wrong differs. `seconds`:
+    for all of them.
+
+    >>> [(made.n_layers, made.density, made.alpha) for made in several_settings(2000, 2)]
+    [(32, 'student_t', 0.3), (32, 'normal', 0.3), (32, 'student_t', 0.5), (16, 'normal', 0.5)]
+    """
+    each = None if seconds is None else seconds / 4
+    first = choose_settings(N, D, seconds=each)
+    L, half = first.n_layers, max(2, first.n_layers // 2)
+    others = [
+        (L, "student_t", 0.3),
+        (L, "normal", 0.3),
+        (L, "student_t", 0.5),
+        (half, "normal", 0.5),
+    ]
+    names = "n_layers", "density", "alpha"
+    rest = {"rule": first.rule, "init": first.init, "batch_size": first.batch_size}
+    return [
+        choose_settings(N, D, seconds=each, **rest, **dict(zip(names, one, strict=True)))
+        for one in others
+    ]
+
+
 def affordable(N: int, D: int, L: int) -> bool:
     """Say whether N rows bear L layers, and the natural gradient affords them.
 

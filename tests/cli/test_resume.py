@@ -44,7 +44,8 @@ def test_signals_end_with_their_status(tmp_path, number, status):
         process.send_signal(number)
         _, err = process.communicate(timeout=30)
     assert process.returncode == status
-    assert f"stopped by {signal.Signals(number).name}; go on with: relgrad-np train --resume" in err
+    name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+    assert f"stopped by {name}; go on with: relgrad-np train --resume" in err
     assert err.count("\n") == 1
     assert list((tmp_path / "run" / "checkpoints").glob("step-*.npz"))
 
@@ -118,9 +119,9 @@ def test_resume_refuses_other_settings_and_other_data(capsys, tmp_path):
     assert (status, err) == (0, "")
     for more, text in [
         (["--epochs", "1"], "`--epochs` must be more than the 2 that are done"),
-        (["--batch-size", "7"], "`--batch-size` can't change on --resume: it is 100"),
+        (["--batch-size", "7"], "`--batch-size` can't change on --resume: it is 200"),
         (["--drop", "0"], "`--drop` can't change on --resume: it is None"),
-        (["--rule", "adam"], "`--rule` can't change on --resume: it is recipe"),
+        (["--rule", "adam"], "`--rule` can't change on --resume: it is natural"),
         (["digits"], "the data 'digits' are not those the run began with"),
     ]:
         status, _, err = run(capsys, "train", "--resume", "--out", folder, *more)
