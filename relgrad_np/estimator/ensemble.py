@@ -156,10 +156,11 @@ class FlowEnsemble(DensityMixin, BaseEstimator):
             held = (self._validated(X_val, reset=False) - self.mean_) / self.scale_  # (n, D)
             train = rng.permutation(Z)
         members: list[Any] = [MixtureMember(_gaussian(train))]
+        self.weights_ = np.ones(1)
         if len(held):
             members += self._others(train, held, rng)
-        log_p = np.stack([member.log_density(held) for member in members], axis=1)  # (n, K)
-        self.weights_ = stacking_weights(log_p, least=(0, share))
+            log_p = np.stack([member.log_density(held) for member in members], axis=1)  # (n, K)
+            self.weights_ = stacking_weights(log_p, least=(0, share))
         self.members_ = tuple(members)
         self.settings_ = tuple(m.settings for m in members if isinstance(m, FlowMember))
         return self
@@ -194,7 +195,7 @@ class FlowEnsemble(DensityMixin, BaseEstimator):
             made = chosen_mixture(train, held, int(rng.integers(2**31)), of_mixture)
             members.append(MixtureMember(made))
             self._say(f"a mixture of {made.n_components} Gaussians")
-        for settings in several_settings(*train.shape, left):
+        for settings in several_settings(len(train), train.shape[1], left):
             self._say(settings.words)
             found = _flow(train, held, settings, rng)
             members += [] if found is None else [found]
@@ -202,7 +203,7 @@ class FlowEnsemble(DensityMixin, BaseEstimator):
 
     def _parted(self, Z: Array, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return the rows that are fitted and those that are held, which may be none."""
-        fraction = self.validation_fraction
+        fraction: float | str | None = self.validation_fraction
         if isinstance(fraction, str):
             if fraction != "auto":
                 raise ValueError(f"`validation_fraction` must be 'auto' or a number: {fraction!r}")
@@ -210,7 +211,7 @@ class FlowEnsemble(DensityMixin, BaseEstimator):
         else:
             fraction = number("validation_fraction", fraction, 0, 1, "in (0, 1)")
         Z = rng.permutation(Z)
-        n = 0 if fraction is None else math.ceil(fraction * len(Z))
+        n = math.ceil(float(fraction or 0) * len(Z))
         return Z[n:], Z[:n]
 
     def _say(self, words: str) -> None:
