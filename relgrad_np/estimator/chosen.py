@@ -35,10 +35,12 @@ def parameters_for(flow: Any, N: int, D: int) -> Parameters:
     if automatic:
         share = validation_share(N, D)
     n = N if not isinstance(share, float) else max(1, N - math.ceil(share * N))
-    settings = choose_settings(n, D, seconds=flow.seconds, **given)
+    held = not (automatic and share is None)
+    settings = choose_settings(n, D, seconds=flow.seconds, held=held, **given)
     if automatic and settings.patience is None:
         share = None
-        settings = choose_settings(N, D, seconds=flow.seconds, **{"patience": None, **given})
+        given = {"patience": None, **given}
+        settings = choose_settings(N, D, seconds=flow.seconds, held=False, **given)
     if share is None and "patience" not in given:
         settings = settings._replace(patience=None)
     elif settings.patience is None and "patience" not in given:

@@ -39,7 +39,7 @@ def chosen_mixture(X: Array, held: Array, seed: int, seconds: float | None = Non
 
     found: list[tuple[float, int, Any]] = []  # value, order, model
 
-    def attempt(k: int, floor: float) -> float:
+    def attempt(k: int, floor: float) -> Any:
         nonlocal left
         left -= cost(k)
         model = _mixture(X, k, floor, seed)
