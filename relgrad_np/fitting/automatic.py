@@ -63,8 +63,8 @@ def choose_settings(
     """Return settings for N training rows of D columns.
 
     `given`: fields of the result that hold as they are, unless they are "auto"; the others follow
-    them. One layer, rules other than "natural" and "recipe", and rows none of which can be `held`
-    to judge epochs, have the settings of `fit`: the table is about deep nets. `seconds`: how long the fit may take; there are fewer
+    them. One layer, rules other than "natural" and "recipe", and rows of which none are `held` to
+    judge epochs, have the settings of `fit`: the table is about deep nets. `seconds`: how long the fit may take; there are fewer
     epochs then, and fewer layers where too few epochs would be left.
 
     >>> choose_settings(341, 30)[:4], choose_settings(341, 30, n_layers=1).density
@@ -79,7 +79,11 @@ def choose_settings(
         given["n_layers"] = whole("n_layers", given["n_layers"])
     given |= checked({name: given[name] for name in OF_FIT if name in given})
     n_layers, rule = given.get("n_layers"), given.get("rule")
-    if not held or n_layers == 1 or (rule is not None and rule not in ("natural", "recipe")):
+    if (
+        (not held and rule != "natural")
+        or n_layers == 1
+        or (rule is not None and rule not in ("natural", "recipe"))
+    ):
         candidates = [usual_for(rule)]
     else:
         depths = DEPTHS if n_layers is None else (n_layers,)
