@@ -64,8 +64,8 @@ def choose_settings(
 
     `given`: fields of the result that hold as they are, unless they are "auto"; the others follow
     them. One layer, rules other than "natural" and "recipe", and rows of which none are `held` to
-    judge epochs, have the settings of `fit`: the table is about deep nets. `seconds`: how long the fit may take; there are fewer
-    epochs then, and fewer layers where too few epochs would be left.
+    judge epochs, have the settings of `fit`: the table is about deep nets. `seconds`: how long the
+    fit may take; there are fewer epochs then, and fewer layers where too few would be left.
 
     >>> choose_settings(341, 30)[:4], choose_settings(341, 30, n_layers=1).density
     ((4, 'recipe', 'gaussianize', 'student_t'), 'normal')
