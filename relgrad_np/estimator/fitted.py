@@ -27,7 +27,7 @@ from ..datasets.transforms import Chain
 from ..fitting.stream import Stream
 from . import saved, space
 from .chosen import parts_of, settings_now
-from .curve import plot
+from .history_plot import plot
 from .inputs import missing_by_column, numeric
 
 Array = Any
@@ -95,6 +95,16 @@ class FittedFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin
         """Return what `save` wrote, or the model of a run folder of `relgrad-np train`.
 
         FileNotFoundError; ValueError, in one line, for a file that is damaged or no such model.
+
+        >>> import tempfile, numpy as np
+        >>> from relgrad_np.estimator import RelativeGradientFlow
+        >>> X = np.random.default_rng(0).exponential(size=(50, 1))
+        >>> flow = RelativeGradientFlow(1, rule="plain", epochs=1, support={0: (0, None)}).fit(X)
+        >>> path = tempfile.mkdtemp() + "/flow.npz"
+        >>> flow.save(path)
+        >>> again = RelativeGradientFlow.load(path)
+        >>> again.support, again.score(X) == flow.score(X)
+        ({0: (0, None)}, True)
         """
         return saved.read(path, cls)
 

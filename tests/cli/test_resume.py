@@ -119,9 +119,9 @@ def test_resume_refuses_other_settings_and_other_data(capsys, tmp_path):
     assert (status, err) == (0, "")
     for more, text in [
         (["--epochs", "1"], "`--epochs` must be more than the 2 that are done"),
-        (["--batch-size", "7"], "`--batch-size` can't change on --resume: it is 100"),
+        (["--batch-size", "7"], "`--batch-size` can't change on --resume: it is 200"),
         (["--drop", "0"], "`--drop` can't change on --resume: it is None"),
-        (["--rule", "adam"], "`--rule` can't change on --resume: it is recipe"),
+        (["--rule", "adam"], "`--rule` can't change on --resume: it is natural"),
         (["digits"], "the data 'digits' are not those the run began with"),
     ]:
         status, _, err = run(capsys, "train", "--resume", "--out", folder, *more)

@@ -40,7 +40,7 @@ PICTURES = (
 )  # fmt: skip
 NEUTRAL = (
     (r"\[\d\d:\d\d<\d\d:\d\d, +[\d.]+(step/s|s/step)", "[00:04<00:00, 150.00step/s"),
-    (r"\d+\.\d s of fitting", "4.0 s of fitting"),
+    (r"\d+\.\d s of(\s)fitting", r"4.0 s of\1fitting"),
     (r"about \d+ s\b", "about 4 s"),
 )
 
