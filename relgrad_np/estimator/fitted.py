@@ -27,7 +27,7 @@ from ..datasets.transforms import Chain
 from ..fitting.stream import Stream
 from . import saved, space
 from .chosen import parts_of, settings_now
-from .curve import plot
+from .history_plot import plot
 from .inputs import missing_by_column, numeric
 
 Array = Any

@@ -27,7 +27,8 @@ def log_mixture(log_p: Array, weights: Array) -> Array:
         terms = np.nan_to_num(log_p, nan=-np.inf, posinf=np.inf, neginf=-np.inf) + np.log(weights)
     largest = terms.max(axis=1, keepdims=True)  # (N, 1)
     largest = np.where(np.isfinite(largest), largest, 0.0)
-    return np.log(np.exp(terms - largest).sum(axis=1)) + largest[:, 0]
+    with np.errstate(divide="ignore"):
+        return np.log(np.exp(terms - largest).sum(axis=1)) + largest[:, 0]
 
 
 def stacking_weights(

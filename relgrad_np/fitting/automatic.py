@@ -17,10 +17,10 @@ from .options import Options
 DEPTHS = (32, 16, 8, 4, 2)  # numbers of layers that are tried, the deepest first
 AFFORDED = 1500  # most numbers of a net that is fitted by the natural gradient
 SHALLOW = 4  # layers of a net that the recipe fits
-STEPS = 1500  # steps, about, of a fit of many rows
-PASSES = 30, 150  # epochs, where so many steps are fewer or more
+STEPS = 1200  # steps, about, of a fit
+PASSES = 20, 400  # epochs, where so many steps are fewer or more
 FEWEST = 150  # steps that a fit of fewer layers is preferred to, where time is short
-PATIENCE = 30  # epochs
+PATIENCE = 30, 8  # epochs, and a part of all, whichever is more
 MANY = 4000  # training rows from which on slopes of .5 do better than those of .3
 PRODUCTS = 3e10  # multiplications and additions a second of one core, in products of matrices
 ELEMENT = 6e-8  # seconds for an element of a layer's output, forward and back
@@ -36,7 +36,7 @@ class ChosenSettings(NamedTuple):
     counting compilation; None where nobody knows.
 
     >>> choose_settings(2000, 2).words
-    'D = 2, N = 2,000: 32 layers by the natural gradient; about 2 s'
+    'D = 2, N = 2,000: 32 layers by the natural gradient; about 3 s'
     """
 
     n_layers: int
@@ -58,14 +58,14 @@ AUTO = "auto"  # what a setting is where the data are to choose it
 
 
 def choose_settings(
-    N: int, D: int, *, seconds: float | None = None, **given: Any
+    N: int, D: int, *, seconds: float | None = None, held: bool = True, **given: Any
 ) -> ChosenSettings:
     """Return settings for N training rows of D columns.
 
     `given`: fields of the result that hold as they are, unless they are "auto"; the others follow
-    them. One layer, few rows (`few`), and rules other than "natural" and "recipe" have the settings
-    of `fit`: the table is about deep nets. `seconds`: how long the fit may take; there are fewer
-    epochs then, and fewer layers where too few epochs would be left.
+    them. One layer, rules other than "natural" and "recipe", and rows of which none are `held` to
+    judge epochs, have the settings of `fit`: the table is about deep nets. `seconds`: how long the
+    fit may take; there are fewer epochs then, and fewer layers where too few would be left.
 
     >>> choose_settings(341, 30)[:4], choose_settings(341, 30, n_layers=1).density
     ((4, 'recipe', 'gaussianize', 'student_t'), 'normal')
@@ -79,7 +79,11 @@ def choose_settings(
         given["n_layers"] = whole("n_layers", given["n_layers"])
     given |= checked({name: given[name] for name in OF_FIT if name in given})
     n_layers, rule = given.get("n_layers"), given.get("rule")
-    if few(N, D) or n_layers == 1 or (rule is not None and rule not in ("natural", "recipe")):
+    if (
+        (not held and rule != "natural")
+        or n_layers == 1
+        or (rule is not None and rule not in ("natural", "recipe"))
+    ):
         candidates = [usual_for(rule)]
     else:
         depths = DEPTHS if n_layers is None else (n_layers,)
@@ -147,10 +151,11 @@ def several_settings(N: int, D: int, seconds: float | None = None) -> list[Chose
     ]
     names = "n_layers", "density", "alpha"
     rest = {"rule": first.rule, "init": first.init, "batch_size": first.batch_size}
-    return [
-        choose_settings(N, D, seconds=each, **rest, **dict(zip(names, one, strict=True)))
-        for one in others
-    ]
+    found = []
+    for one in others:
+        given: dict[str, Any] = rest | dict(zip(names, one, strict=True))
+        found.append(choose_settings(N, D, seconds=each, **given))
+    return found
 
 
 def affordable(N: int, D: int, L: int) -> bool:
@@ -171,7 +176,8 @@ def natural_of(N: int, D: int, L: int) -> ChosenSettings:
     batch = min(2000, max(200, 2 * L * D * (D + 1)))
     alpha = 0.5 if N >= MANY else OWN[1]
     how = "natural", "principal", "student_t", OWN[0], alpha
-    return ChosenSettings(L, *how, batch, passes(N, batch), PATIENCE)
+    epochs = passes(N, batch)
+    return ChosenSettings(L, *how, batch, epochs, patience_for(epochs))
 
 
 def recipe_of(N: int, L: int) -> ChosenSettings:
@@ -182,16 +188,29 @@ def recipe_of(N: int, L: int) -> ChosenSettings:
     """
     batch = 100 if N < 10_000 else 200
     how = "recipe", "gaussianize", "student_t", *OWN
-    return ChosenSettings(L, *how, batch, passes(N, batch), PATIENCE)
+    epochs = passes(N, batch)
+    return ChosenSettings(L, *how, batch, epochs, patience_for(epochs))
+
+
+def patience_for(epochs: int) -> int:
+    """Return how many epochs without a better validation end a fit of so many.
+
+    >>> patience_for(100), patience_for(600)
+    (30, 75)
+    """
+    least, part = PATIENCE
+    return max(least, epochs // part)
 
 
 def passes(N: int, batch: int) -> int:
     """Return the epochs of a fit: as many as make about `STEPS` steps, within `PASSES`.
 
-    >>> passes(100, 200), passes(50_000, 2000), passes(10**7, 2000)
-    (150, 60, 3)
+    Where a batch has all rows, an epoch is a step.
+
+    >>> passes(100, 200), passes(2000, 400), passes(50_000, 2000), passes(10**7, 2000)
+    (400, 240, 48, 2)
     """
-    least, most = PASSES
+    (least, most), batch = PASSES, min(batch, N)
     wanted = min(most, max(least, STEPS * batch // N))
     return max(2, min(wanted, 10 * STEPS * batch // N))
 

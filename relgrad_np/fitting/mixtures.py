@@ -14,6 +14,7 @@ FLOORS = (1e-6, 1e-3, 1e-2, 1e-1)  # what is added to the variances, in units of
 SMALL = 1500  # rows up to which each floor looks for its own number of components
 MOST = 20_000  # rows that a mixture is fitted to
 ENTRIES = 2e9  # N D^2 components that are fitted in a second, all iterations together
+CALLS = 5e-3  # seconds for any mixture
 UNLIMITED = 60.0  # seconds, where no limit is given
 
 
@@ -31,12 +32,16 @@ def chosen_mixture(X: Array, held: Array, seed: int, seconds: float | None = Non
     2
     """
     X = X[:MOST]
-    left = (UNLIMITED if seconds is None else seconds) * ENTRIES / (len(X) * X.shape[1] ** 2)
+    left = UNLIMITED if seconds is None else seconds
+
+    def cost(k: int) -> float:
+        return CALLS + float(X.size * X.shape[1] * k) / ENTRIES
+
     found: list[tuple[float, int, Any]] = []  # value, order, model
 
-    def attempt(k: int, floor: float) -> float:
+    def attempt(k: int, floor: float) -> Any:
         nonlocal left
-        left -= k + 1
+        left -= cost(k)
         model = _mixture(X, k, floor, seed)
         found.append((float(model.score(held)), -len(found), model))
         return found[-1][0]
@@ -44,14 +49,14 @@ def chosen_mixture(X: Array, held: Array, seed: int, seconds: float | None = Non
     for floor in FLOORS if len(X) <= SMALL else FLOORS[:1]:
         values: list[float] = []
         for k in COMPONENTS:
-            if 2 * k > len(X) or (found and left < k):
+            if 2 * k > len(X) or (found and left < cost(k)):
                 break
             values.append(attempt(k, floor))
             if len(values) > 2 and max(values[-2:]) < max(values[:-2]):
                 break
     best = max(found, key=lambda one: one[:2])[2]
     for floor in FLOORS[1:] if len(X) > SMALL else ():
-        if left >= best.n_components:
+        if left >= cost(best.n_components):
             attempt(best.n_components, floor)
     return max(found, key=lambda one: one[:2])[2]
 
