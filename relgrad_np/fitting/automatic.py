@@ -58,14 +58,14 @@ AUTO = "auto"  # what a setting is where the data are to choose it
 
 
 def choose_settings(
-    N: int, D: int, *, seconds: float | None = None, **given: Any
+    N: int, D: int, *, seconds: float | None = None, held: bool = True, **given: Any
 ) -> ChosenSettings:
     """Return settings for N training rows of D columns.
 
     `given`: fields of the result that hold as they are, unless they are "auto"; the others follow
-    them. One layer, few rows (`few`), and rules other than "natural" and "recipe" have the settings
-    of `fit`: the table is about deep nets. `seconds`: how long the fit may take; there are fewer
-    epochs then, and fewer layers where too few epochs would be left.
+    them. One layer, rules other than "natural" and "recipe", and rows of which none are `held` to
+    judge epochs, have the settings of `fit`: the table is about deep nets. `seconds`: how long the
+    fit may take; there are fewer epochs then, and fewer layers where too few would be left.
 
     >>> choose_settings(341, 30)[:4], choose_settings(341, 30, n_layers=1).density
     ((4, 'recipe', 'gaussianize', 'student_t'), 'normal')
@@ -79,7 +79,11 @@ def choose_settings(
         given["n_layers"] = whole("n_layers", given["n_layers"])
     given |= checked({name: given[name] for name in OF_FIT if name in given})
     n_layers, rule = given.get("n_layers"), given.get("rule")
-    if few(N, D) or n_layers == 1 or (rule is not None and rule not in ("natural", "recipe")):
+    if (
+        (not held and rule != "natural")
+        or n_layers == 1
+        or (rule is not None and rule not in ("natural", "recipe"))
+    ):
         candidates = [usual_for(rule)]
     else:
         depths = DEPTHS if n_layers is None else (n_layers,)
