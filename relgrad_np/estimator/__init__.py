@@ -11,7 +11,8 @@ except ModuleNotFoundError:
         "relgrad_np.estimator needs scikit-learn: pip install scikit-learn", name="sklearn"
     ) from None
 
+from .ensemble import FlowEnsemble
 from .flow import RelativeGradientFlow
 from .ica import RelativeICA
 
-__all__ = ["RelativeGradientFlow", "RelativeICA"]
+__all__ = ["FlowEnsemble", "RelativeGradientFlow", "RelativeICA"]

@@ -64,6 +64,12 @@ def hdf5(**arrays):
     return stream.getvalue()
 
 
+def npy(array):
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
 def mat(**arrays):
     import scipy.io
 
@@ -127,17 +133,36 @@ RIGHT = {  # file, contents, what is asked for, rows, columns, part of a note
     "a number as a mark": ("a.csv", with_cell("-9999"), {"missing": "drop", "missing_marks": -9999}, np.delete(X, 2, 0), NAMES, "1 of 12 rows"),
     "medians": ("a.csv", with_cell("?"), {"missing": "median"}, [np.where((i, j) == (2, 1), np.median(np.delete(X[:, 1], 2)), X[i, j]) for i in range(N) for j in range(3)], NAMES, "'b' 1"),
     "a mark that repeats": ("a.csv", with_column([-9999, -9999, *range(10)]), {}, np.c_[X, [-9999, -9999, *range(10)]], (*NAMES, "d"), "column 'd' has -9999 2 times"),
-    "booleans": ("a.csv", with_column(["True", "False", "true"] * 4), {}, np.c_[X, [1, 0, 1] * 4], (*NAMES, "d"), "whole numbers only in columns 'd'"),
+    "booleans": ("a.csv", with_column(["True", "False", "true"] * 4), {}, np.c_[X, [1, 0, 1] * 4], (*NAMES, "d"), "whole numbers or few values only in columns 'd'"),
     "huge integers": ("a.csv", with_column([2**53 + 10 * i for i in range(N)]), {}, np.c_[X, [float(2**53 + 10 * i) for i in range(N)]], (*NAMES, "d"), "rounded"),
     "integers beyond 64 bits": ("a.csv", with_column([10**19 + 4096 * i for i in range(N)]), {}, np.c_[X, [float(10**19 + 4096 * i) for i in range(N)]], (*NAMES, "d"), "rounded"),
     "500 columns": ("a.csv", pd.DataFrame(WIDE).to_csv(index=False, header=[f"x{j}" for j in range(500)]), {}, WIDE, tuple(f"x{j}" for j in range(500)), ""),
     "one column": ("a.csv", text(X[:, :1], header="a") + "\n\n", {}, X[:, :1], ("a",), ""),
+    "wavelengths for names": ("a.csv", text(header="400,410,420"), {}, X, ("400", "410", "420"), "rising whole numbers"),
+    "a mark at the end of the header": ("a.csv", text().replace("a,b,c", "a,b,c,"), {}, X, NAMES, ""),
+    "a real minus": ("a.csv", text().replace("-", "\u2212"), {}, X, NAMES, ""),
+    "fortran's exponents": ("a.dat", text(sep=" ", form="{:.17E}").replace("E", "D"), {}, X, NAMES, ""),
+    "a form feed": ("a.csv", text().replace("\n", "\n\f", 1), {}, X, NAMES, ""),
+    "lines of two systems": ("a.csv", text(X[:6], end="\r\n") + text(X[6:], header=""), {}, X, NAMES, ""),
+    "gzip of two members": ("a.csv.gz", gzip.compress(text(X[:6]).encode()) + gzip.compress(text(X[6:], header="").encode()), {}, X, NAMES, ""),
+    "signs": ("a.csv", text(form="{:+}"), {}, X, NAMES, ""),
+    "columns of fixed width": ("a.txt", text(header="", sep="", form="{:12.4f}"), {}, X.round(4), None, ""),
+    "names in brackets": ("a.csv", text(header="<TICKER>,PAR1,{x"), {}, X, ("<TICKER>", "PAR1", "{x"), ""),
+    "names that need quotes": ("a.csv", text(header='"a,b",#c,"d""e"'), {}, X, ("a,b", "#c", 'd"e'), ""),
+    "names in two cases": ("a.csv", text(header="a,A,nan"), {}, X, ("a", "A", "nan"), ""),
+    "utf-32": ("a.csv", text().encode("utf-32"), {}, X, NAMES, ""),
+    "excel in german": ("a.csv", "\ufeffsep=;\r\n" + comma().replace("\n", "\r\n"), {}, X, NAMES, ""),
+    "one column of decimal commas": ("a.csv", comma(header="a").replace(";", "\n"), {"decimal": ","}, X.reshape(-1, 1), ("a",), ""),
+    "well logs": ("a.csv", with_column([-999.25, -999.25, *range(10)]), {}, np.c_[X, [-999.25, -999.25, *range(10)]], (*NAMES, "d"), "column 'd' has -999.25 2 times"),
+    "one enormous number": ("a.csv", with_column([9.97e36, *range(11)]), {}, np.c_[X, [9.97e36, *range(11)]], (*NAMES, "d"), "column 'd' has 9.97e+36 once"),
     "gzip": ("a.csv.gz", gzip.compress(text().encode()), {}, X, NAMES, ""),
     "bzip2": ("a.tsv.bz2", bz2.compress(text(sep="\t").encode()), {}, X, NAMES, ""),
     "xz": ("a.csv.xz", lzma.compress(text().encode()), {}, X, NAMES, ""),
     "zstd": ("a.csv.zst", lambda: zst(text().encode()), {}, X, NAMES, ""),
     "parquet": ("a.parquet", lambda: arrow("parquet", FRAME), {}, X, NAMES, ""),
-    "parquet with an index": ("a.parquet", lambda: arrow("parquet", FRAME.set_index(pd.Index([*range(3, 14), 1]))), {}, X, NAMES, "an index, left out"),
+    "parquet with an index": ("a.parquet", lambda: arrow("parquet", FRAME.set_index(pd.Index([*range(3, 14), 1]))), {}, X, NAMES, "the index of a DataFrame is left out"),
+    "parquet with an index of dates": ("a.parquet", lambda: arrow("parquet", FRAME.set_index(pd.to_datetime(DATES))), {}, X, NAMES, "the index of a DataFrame is left out"),
+    "parquet of large numbers": ("a.parquet", lambda: arrow("parquet", FRAME.assign(d=np.arange(N) * 2**56)), {}, np.c_[X, np.arange(N) * 2.0**56], (*NAMES, "d"), "beyond 2^53 in columns 'd' are rounded"),
     "parquet, some columns": ("a.parquet", lambda: arrow("parquet", FRAME.assign(d=WORDS)), {"columns": "b"}, X[:, [1]], ("b",), ""),
     "parquet, nulls": ("a.parquet", lambda: arrow("parquet", FRAME.mask(FRAME.eq(X[2, 1]))), {"missing": "drop"}, np.delete(X, 2, 0), NAMES, "1 of 12"),
     "feather": ("a.feather", lambda: arrow("feather", FRAME), {}, X, NAMES, ""),
@@ -191,6 +216,26 @@ REFUSED = {  # file, contents, what is asked for, parts of the line
     "a long line": ("a.csv", text() + "1,2,3,4\n", {}, "line 14: 4 fields, but its header has 3"),
     "a longer first line": ("a.csv", "a,b\n" + text(header=""), {}, "an index"),
     "a much longer header": ("a.csv", "a,b,c,d,e\n" + text(header=""), {}, "line 2: 3 fields, but its header has 5"),
+    "the header again": ("a.csv", text() + text(), {}, "line 14, column 1 ('a'): the header again: 'a' (as in column 'b', 'c'); delete the line"),
+    "a title above the header": ("a.csv", "measured in 2020\n\n" + text(), {}, "line 3: a second line of names or units"),
+    "a total below": ("a.csv", text() + "Total,1,2\n", {}, "line 14, column 1 ('a'): not a number: 'Total'"),
+    "a source below": ("a.csv", text() + "\nSource: me\n", {}, "line 15: 1 fields, but its header has 3"),
+    "decimal commas or names of rows": ("a.csv", "a\n" + "".join(f"{i},{i}5\n" for i in range(N)), {}, "line 2: a decimal comma, or a name of the row before the number? --decimal , or --sep ,"),
+    "a long text in a cell": ("a.csv", with_cell("x" * 200_000), {}, "column 2 ('b'): text, not a number: 'xxx"),
+    "censored": ("a.csv", with_cell("<0.05"), {}, "line 4, column 2 ('b')"),
+    "html": ("a.csv", "<!DOCTYPE html><table><tr><td>1</td></tr></table>\n", {}, "is no table in text, but HTML: export"),
+    "json": ("a.csv", '[{"a": 1.5, "b": 2}, {"a": 3, "b": 4}]', {}, "is no table in text, but JSON"),
+    "a spreadsheet, called csv": ("a.csv", b"PK\x03\x04\x14\0\x06\0", {}, "but a spreadsheet or an archive: export it"),
+    "gzip, called csv": ("a.csv", gzip.compress(text().encode()), {}, "but compressed by gzip: give it the ending .csv.gz"),
+    "parquet, called csv": ("a.csv", lambda: arrow("parquet", FRAME), {}, "but a .parquet file: give it that ending"),
+    "weka's": ("a.arff", "@relation x\n", {}, "is of another program: export it as .csv"),
+    "markdown": ("a.txt", "| a | b |\n|---|---|\n" + "| 1 | 2 |\n" * N, {}, "line 2: a second line of names or units"),
+    "libsvm": ("a.txt", "".join(f"1 1:{i}.5 2:{i * i}.25\n" for i in range(N)), {}, "line 1, column 1 (from 0)"),
+    "npy of a vector": ("a.npy", lambda: npy(X[:, 0]), {}, "must have shape (N, D), N >= 1, got (12,); reshape it to one row for each sample"),
+    "npy of images": ("a.npy", lambda: npy(X.reshape(3, 4, 3)), {}, "must have shape (N, D), N >= 1, got (3, 4, 3)"),
+    "npy of texts": ("a.npy", lambda: npy(X.astype(str)), {}, "must hold real numbers, got <U32"),
+    "parquet of nothing": ("a.parquet", lambda: arrow("parquet", FRAME.assign(e=None)), {}, "column 4 ('e') holds nothing but missing values"),
+    "lz4": ("a.csv.lz4", b"", {}, "is compressed in another way: unpack it first"),
     "an open quote": ("a.csv", text() + '"1,2,3\n', {}, "line 14: 1 fields, but its header has 3"),
     "nested headers": ("a.csv", "x,x,y\n" + text(), {}, "line 2: a second line of names or units: keep one header line"),
     "units below names": ("a.csv", text(header="a,b,c\nm,kg,s"), {}, "line 2: a second line of names or units"),

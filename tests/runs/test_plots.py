@@ -148,7 +148,7 @@ def test_density_is_evaluated_on_points_of_the_plane(tmp_path):
 
 
 def test_every_panel_has_up_above_and_left_on_the_left(tmp_path):
-    X = np.array([[-1.0, 1.0]] * 500 + [[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
+    X = np.array([[-1.0, 1.0]] * 2000 + [[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
 
     def log_prob(x):
         return np.where((x[:, 0] < 0) & (x[:, 1] > 0), 9.0, -np.inf)

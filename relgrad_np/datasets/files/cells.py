@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 EXPONENT = r"(?:[eE][+-]?\d+)?"
+LONGEST = 60  # letters of a cell that is shown whole
 MARKS = ("?", "-", "--", ".", "")  # of a missing value, beside those that pandas knows
 DATE = re.compile(
     r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\d{1,2}:\d{2}.*)?$|\d{1,2}:\d{2}(:\d{2}.*)?$"
@@ -45,7 +46,7 @@ def convert(cells: Any, decimal: str, sep: str, given: bool) -> Converted:
     import pandas as pd
 
     missing = cells.isna()
-    text = cells.astype(str).str.strip()
+    text = cells.astype(str).str.strip().str.replace("\u2212", "-", regex=False)  # a real minus
     missing |= text.isin(MARKS)
     group = "," if decimal == "." else "."
     plain = text.str.replace(",", ".", regex=False) if decimal == "," else text
@@ -72,6 +73,10 @@ def convert(cells: Any, decimal: str, sep: str, given: bool) -> Converted:
                 numbers[grouped] = bare.astype(float)
                 note = f"{mark!r} read as a thousands mark"
         left = numbers.isna() & ~missing
+        if left.any():  # Fortran's exponents
+            other = plain[left].str.replace(r"^([+-]?[\d.]+)[dD]([+-]?\d+)$", r"\1e\2", regex=True)
+            numbers[left] = pd.to_numeric(other, errors="coerce").astype(float)
+            left = numbers.isna() & ~missing
     return Converted(numbers.to_numpy(np.float64), left.to_numpy(bool), note)
 
 
@@ -82,6 +87,8 @@ def what_is(cell: str, decimal: str, others_are_numbers: bool) -> tuple[str, str
     ('a date', ('not a number', '--decimal , if the comma is its decimal mark'))
     """
     text = cell.strip()
+    if len(text) > LONGEST:
+        return "text, not a number", "{drop}, or mend it"
     if decimal == "." and re.match(r"[+-]?[1-9]\d{0,2},\d{3}$", text):
         return (
             "a decimal or a thousands comma",
