@@ -22,7 +22,8 @@ from relgrad_np.datasets import load
 from relgrad_np.fitting.factorization import factorized
 from relgrad_np.kernels.choose import Workload, choose, prepare, resolve
 from relgrad_np.rules.by_name import make_rule
-from relgrad_np.runs.settings import Settings, settings_for
+from relgrad_np.runs.presets import settings_for
+from relgrad_np.runs.settings import Settings
 from relgrad_np.runs.training import prepare as prepare_run
 
 EPOCHS = 3  # of a short fit

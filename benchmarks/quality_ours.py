@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 import relgrad_np as rg
-from relgrad_np.runs.model import in_float64
-from relgrad_np.runs.settings import settings_for
+from relgrad_np.fitting.storage.model import in_float64
+from relgrad_np.runs.presets import settings_for
 from relgrad_np.runs.training import prepare
 
 

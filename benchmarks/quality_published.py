@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 import relgrad_np as rg
+from relgrad_np.fitting.storage.model import in_float64
 from relgrad_np.rules.presets import PRESETS
-from relgrad_np.runs.model import in_float64
 
 from . import in_jax
 

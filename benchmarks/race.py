@@ -30,7 +30,7 @@ import numpy as np
 
 import relgrad_np as rg
 from relgrad_np.datasets import gaussian_log_likelihood, load
-from relgrad_np.runs.model import in_float64
+from relgrad_np.fitting.storage.model import in_float64
 
 from .race_report import PEER, report
 from .race_runners import serve

@@ -19,7 +19,8 @@ import relgrad_np as rg
 from relgrad_np.core.arguments import one_of
 from relgrad_np.datasets import load
 from relgrad_np.rules.presets import PRESETS
-from relgrad_np.runs.settings import Settings, settings_for
+from relgrad_np.runs.presets import settings_for
+from relgrad_np.runs.settings import Settings
 from relgrad_np.runs.training import START_ROWS
 
 from .contenders import make

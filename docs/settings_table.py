@@ -1,7 +1,7 @@
 """Put the settings into the documentation, as it is built (a mkdocs hook).
 
 A line `<!-- settings -->` of a page becomes the table of all settings, `<!-- settings by data -->`
-the table of what differs for data sets known by name, and `<!-- settings of data -->` the table of
+the table of presets, and `<!-- settings of data -->` the table of
 how files are read. All are made from the declarations of the
 package, so that a page can't say otherwise.
 """
@@ -10,14 +10,15 @@ from typing import Any
 
 from relgrad_np.fitting.declared import Setting, declared
 from relgrad_np.fitting.options import Options
-from relgrad_np.runs.settings import BY_NAME, TOY, DataSettings, Settings
+from relgrad_np.runs.presets import BY_NAME, TOY
+from relgrad_np.runs.settings import DataSettings, Settings
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replace the marks of a page by the tables (called by mkdocs).
 
     >>> on_page_markdown("<!-- settings by data -->").splitlines()[2]
-    '| `toy:NAME` | layers 48, init principal, rule natural, batch_size 250 |'
+    '| `toys` | layers 48, init principal, rule natural, batch_size 250 |'
     """
     markdown = markdown.replace("<!-- settings -->", all_settings())
     markdown = markdown.replace("<!-- settings of data -->", settings_of_data())
@@ -58,13 +59,13 @@ def settings_of_data() -> str:
 
 
 def settings_by_data() -> str:
-    """Return a row for each data set known by name: the settings that are not the usual ones."""
+    """Return a row for each preset: the settings that are not the usual ones."""
     rows = []
-    for name, settings in ({"toy:NAME": TOY} | BY_NAME).items():
+    for name, settings in ({"toys": TOY} | BY_NAME).items():
         own = {key: getattr(settings, key) for key in declared(Settings)}
         differ = (f"{key} {value}" for key, value in own.items() if value != getattr(Settings, key))
         rows.append((f"`{name}`", ", ".join(differ)))
-    return _table(("data", "settings"), rows)
+    return _table(("preset", "settings"), rows)
 
 
 def _default(setting: Setting | None) -> str:

@@ -29,6 +29,7 @@ from .fitting.records import (
     NotConvergedWarning,
 )
 from .fitting.starts import init_layers
+from .fitting.storage.model import Model, load, save
 from .rules.adam import Adam
 from .rules.base import Move, Rule, State, StepInfo, init_state, train_step
 from .rules.group_adam import GroupAdam
@@ -37,7 +38,6 @@ from .rules.plain import Exponential, Plain
 from .rules.presets import PRESETS
 from .rules.recipe import Recipe
 from .rules.scalar import Scalar
-from .runs.model import Model, load, save
 
 __all__ = [
     "PRESETS",

@@ -40,7 +40,7 @@ def test_the_names_it_mentions_exist():
 
 def test_its_figures_are_those_of_a_run():
     from relgrad_np.datasets import load
-    from relgrad_np.runs.settings import settings_for
+    from relgrad_np.runs.presets import settings_for
     from relgrad_np.runs.training import train
 
     report = train(load("digits"), settings_for("digits")).report

@@ -10,10 +10,12 @@ import pytest
 
 import relgrad_np as rg
 from relgrad_np.cli.main import main, parser
+from relgrad_np.fitting.automatic import ChosenSettings
 from relgrad_np.fitting.declared import declared
 from relgrad_np.fitting.options import Options
 from relgrad_np.fitting.starts import KINDS
-from relgrad_np.runs.settings import BY_NAME, GROUPS, TOY, DataSettings, Settings
+from relgrad_np.runs.presets import BY_NAME, TOY
+from relgrad_np.runs.settings import GROUPS, DataSettings, Settings
 
 DOCS = Path(__file__).parents[1] / "docs"
 OF_FIT, OF_RUN = declared(Options), declared(Settings)
@@ -43,7 +45,7 @@ def defaults_that_differ(parameters, settings):
     """Which parameters of a signature have another default than the setting of the same name."""
     return [
         name for name in parameters.keys() & settings.keys()
-        if parameters[name].default != settings[name].default
+        if parameters[name].default != ("auto" if settings[name].auto else settings[name].default)
     ]  # fmt: skip
 
 
@@ -89,7 +91,7 @@ def test_the_parser_is_made_from_the_settings(monkeypatch):
     """A default and a text that change change the flag's; nothing is typed twice."""
     from relgrad_np.cli import arguments
 
-    other = {"epochs": OF_RUN["epochs"]._replace(default=7, help="rounds")}
+    other = {"epochs": OF_RUN["epochs"]._replace(default=7, help="rounds", auto=False)}
     monkeypatch.setattr(
         arguments,
         "declared",
@@ -101,26 +103,13 @@ def test_the_parser_is_made_from_the_settings(monkeypatch):
 
 def test_the_config_of_a_run_holds_every_setting(tmp_path, capsys):
     out = tmp_path / "run"
-    assert (
-        main(
-            [
-                "train",
-                "toy:sine",
-                "--rows",
-                "50",
-                "--epochs",
-                "1",
-                "--layers",
-                "1",
-                "--out",
-                str(out),
-            ]
-        )
-        == 0
-    )
+    small = ["--rows", "50", "--epochs", "1", "--layers", "1", "--preset", "toys"]
+    assert main(["train", "toy:sine", *small, "--out", str(out)]) == 0
     kept = json.loads((out / "config.json").read_text())["settings"]
     assert list(kept) == list(OF_RUN)
-    assert Settings(**kept) == Settings(**asdict(TOY) | {"epochs": 1, "layers": 1})
+    assert Settings(**kept) == Settings(
+        **asdict(TOY) | {"epochs": 1, "layers": 1, "preset": "toys"}
+    )
 
 
 def test_what_a_run_shares_with_fit_is_declared_once():
@@ -131,9 +120,15 @@ def test_what_a_run_shares_with_fit_is_declared_once():
         "track_inverse",
     }
     for name in OF_RUN.keys() & OF_FIT.keys():
-        assert OF_RUN[name]._replace(default=OF_FIT[name].default) == OF_FIT[name]
-    own = {name for name in OF_RUN.keys() & OF_FIT.keys() if OF_RUN[name] != OF_FIT[name]}
-    assert own == {"epochs"}
+        assert OF_RUN[name]._replace(default=OF_FIT[name].default, auto=False) == OF_FIT[name]
+    both = OF_RUN.keys() & OF_FIT.keys()
+    assert {n for n in both if OF_RUN[n].default != OF_FIT[n].default} == {"epochs"}
+
+
+def test_what_the_data_choose_is_what_the_table_has():
+    """The settings that say "auto" are the fields of `ChosenSettings`, but for its words."""
+    names = set(ChosenSettings._fields) - {"n_layers", "seconds", "words"} | {"layers"}
+    assert {name for name, setting in OF_RUN.items() if setting.auto} == names
 
 
 def test_the_choices_are_those_that_work():
@@ -167,7 +162,8 @@ def test_the_estimator_has_the_defaults_and_choices_that_are_declared():
     from relgrad_np.estimator import RelativeGradientFlow
 
     parameters = dict(inspect.signature(RelativeGradientFlow).parameters)
-    settings = OF_RUN | OF_FIT  # fit's default where both have one
+    settings = OF_RUN | OF_FIT  # fit's default where both have one, unless the data choose
+    settings |= {name: setting for name, setting in OF_RUN.items() if setting.auto}
     assert defaults_that_differ(parameters, settings) == []
     shown = estimators_own(parameters)
     assert len(shown) == 12
@@ -200,7 +196,7 @@ def test_the_page_of_settings_is_made_from_them(monkeypatch):
         (row,) = re.findall(rf"^\| `{name}` \| (.*) \|$", made, re.M)
         differ = [key for key in OF_RUN if getattr(settings, key) != OF_RUN[key].default]
         assert [part.split()[0] for part in row.split(", ")] == differ
-    other = {"epochs": OF_RUN["epochs"]._replace(default=7)}
+    other = {"epochs": OF_RUN["epochs"]._replace(default=7, auto=False)}
     monkeypatch.setattr(settings_table, "declared", lambda record: declared(record) | other)
     assert settings_table.on_page_markdown(page) != made
 
@@ -213,5 +209,4 @@ def test_the_page_names_what_the_estimator_has():
     parameters = dict(inspect.signature(RelativeGradientFlow).parameters)
     text = (DOCS / "settings.md").read_text().split("## The estimator")[1]
     named = set(re.findall(r"`(\w+)`", text)) - {"RelativeGradientFlow", "fit"}
-    assert named == {"n_layers", *estimators_own(parameters)}
-    assert f"`n_layers`, {parameters['n_layers'].default} by default" in text
+    assert named == {"n_layers", "validation_fraction", "seconds", *estimators_own(parameters)}

@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
-from relgrad_np.runs.settings import Settings, settings_for
+from relgrad_np.runs.presets import settings_for
+from relgrad_np.runs.settings import Settings
 
 from . import growth
 from .fitting import Wanted, facts, found, missing, runs

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.race_report import crossing, read
 from relgrad_np import Adam
-from relgrad_np.runs.settings import settings_for
+from relgrad_np.runs.presets import settings_for
 
 from .fitting import Wanted, found, missing, runs
 from .report import Claim, Section, table

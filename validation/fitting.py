@@ -12,8 +12,8 @@ from relgrad_np.datasets import Dataset
 from relgrad_np.datasets import load as load_data
 from relgrad_np.datasets.standard.sources import SOURCES
 from relgrad_np.fitting.records import FitDivergedError
+from relgrad_np.fitting.storage.model import Model, load, save
 from relgrad_np.rules.base import Rule
-from relgrad_np.runs.model import Model, load, save
 from relgrad_np.runs.report import space_of
 from relgrad_np.runs.rows import baseline
 from relgrad_np.runs.settings import Settings

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from relgrad_np import Recipe
-from relgrad_np.runs.settings import settings_for
+from relgrad_np.runs.presets import settings_for
 
 from .fitting import Wanted, found, missing, runs
 from .report import Section, table

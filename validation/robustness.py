@@ -7,7 +7,7 @@ above the Gaussian of the same rows, L = 1 within two standard errors of it. Hou
 from collections.abc import Iterator
 from dataclasses import replace
 
-from relgrad_np.runs.settings import settings_for
+from relgrad_np.runs.presets import settings_for
 
 from .fitting import Wanted, found, missing, runs
 from .report import Claim, Section, table

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 import relgrad_np as rg
+from relgrad_np.fitting.storage.model import in_float64
 from relgrad_np.runs import plots
-from relgrad_np.runs.model import in_float64
 
 from .density import variants
 from .fitting import SETS, Wanted, fitted, missing

@@ -7,9 +7,9 @@ import numpy as np
 
 import relgrad_np as rg
 from relgrad_np.datasets import TOYS
+from relgrad_np.fitting.storage.model import in_float64
 from relgrad_np.runs import plots
-from relgrad_np.runs.model import in_float64
-from relgrad_np.runs.settings import settings_for
+from relgrad_np.runs.presets import settings_for
 
 from .fitting import SETS, Wanted, facts, fitted, found, runs
 from .report import Claim, Section, hours, table

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from ..core.arguments import nearest
 from ..fitting.declared import Setting, declared
-from .console import PROGRAM
+from .console import complain
 
 Command = Callable[..., argparse.ArgumentParser]
 SYNONYMS = {  # what other programs call an option
@@ -27,7 +27,16 @@ SYNONYMS = {  # what other programs call an option
     "na-values": "missing-marks",
     "random-state": "seed",
     "features": "columns",
+    "bounds": "support",
 }
+
+
+class Overview(argparse.RawTextHelpFormatter):
+    """The help of a program, in which each command has one line."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog)
+        self._action_max_length = 14  # "check-flow" and its indent, which argparse forgets
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,7 +47,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with the message."""
-        self.exit(2, f"{PROGRAM}: error: {message} (see {self.prog} --help)\n")
+        complain(f"{message} (see {self.prog} --help)")
+        self.exit(2)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Return the options; an unknown one ends with the nearest that the command has."""
@@ -104,13 +114,21 @@ def seed_number(text: str) -> int:
 
 
 METAVARS = {int: "N", float: "X", str: "NAME"}
+SHOWN_AS = {  # what stands for the value of these flags in help
+    "columns": "A,B",
+    "drop": "A,B",
+    "sep": "MARK",
+    "decimal": "MARK",
+    "missing": "WHAT",
+    "missing_marks": "X,Y",
+}
 READERS: dict[str, Callable[[str], Any]] = {"seed": seed_number}  # others are read by their kind
 
 
 def add_settings(parser: Any, record: Any, names: Iterable[str] | None = None) -> None:
     """Add a flag for each setting of a record, or those of these names; not given, it is None.
 
-    "none" is read as it stands, where a setting may be None.
+    "none" is read as it stands, where a setting may be None, and "auto" where the data may choose.
 
     >>> from ..fitting.options import Options
     >>> parser = Parser()
@@ -126,7 +144,7 @@ def add_settings(parser: Any, record: Any, names: Iterable[str] | None = None) -
         if setting.kind is bool:
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=words)
         else:
-            metavar = METAVARS[setting.kind]
+            metavar = SHOWN_AS.get(name, METAVARS[setting.kind])
             parser.add_argument(flag, metavar=metavar, type=reader(setting), help=words)
 
 
@@ -135,13 +153,16 @@ def reader(setting: Setting) -> Callable[[str], Any]:
 
     >>> reader(Setting("average", float, 0.1, "", (), "", optional=True))("none")
     'none'
+    >>> reader(Setting("layers", int, 3, "", (), "", auto=True))("auto")
+    'auto'
     """
     read = READERS.get(setting.name, setting.kind)
-    if not setting.optional or setting.kind is str:
+    words = ["none"] * setting.optional + ["auto"] * setting.auto
+    if not words or setting.kind is str:
         return read
 
     def read_or_none(text: str) -> Any:
-        return text if text == "none" else read(text)
+        return text if text in words else read(text)
 
     read_or_none.__name__ = read.__name__
     return read_or_none

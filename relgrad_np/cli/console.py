@@ -6,6 +6,7 @@ are plain text.
 
 import contextlib
 import importlib.util
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,41 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 def note(text: str) -> None:
     """Print a note to stderr."""
-    print(f"{PROGRAM}: note: {text}", file=sys.stderr)
+    say_aside("note", text, "bold magenta")
+
+
+def complain(text: str) -> None:
+    """Print what is wrong to stderr, in one line."""
+    say_aside("error", text, "bold red")
+
+
+def say_aside(kind: str, text: str, style: str) -> None:
+    """Print a line to stderr; at a terminal it is broken between words.
+
+    >>> say_aside("note", "so it is", "bold")
+    """
+    console, text = rich_console(sys.stderr), without_folder(text)
+    if console is None:
+        print(f"{PROGRAM}: {kind}: {text}", file=sys.stderr)
+        return
+    from rich.text import Text
+
+    console.print(Text(f"{PROGRAM}: ").append(f"{kind}: ", style=style).append(text))
+
+
+def say(text: str) -> None:
+    """Print lines to stdout; at a terminal they are broken between words.
+
+    >>> say("two words")
+    two words
+    """
+    console = rich_console(sys.stdout)
+    if console is None:
+        print(text)
+        return
+    from rich.text import Text
+
+    console.print(Text(text))
 
 
 def one_line(error: BaseException) -> str:
@@ -50,44 +85,68 @@ def rich_console(stream: Any) -> Any:
     return Console(file=stream, highlight=False)
 
 
-def show_pairs(pairs: Sequence[tuple[str, str]], stream: Any = None) -> None:
+def show_pairs(pairs: Sequence[tuple[str, str]]) -> None:
     """Print names and values in two columns.
 
-    >>> show_pairs([("rows", "80"), ("columns", "3")], sys.stdout)
+    >>> show_pairs([("rows", "80"), ("columns", "3")])
     rows     80
     columns  3
     """
-    stream = stream or sys.stdout
+    stream = sys.stdout
     console = rich_console(stream)
     width = max(len(name) for name, _ in pairs)
     if console is None:
-        print("\n".join(f"{name:<{width}}  {value}" for name, value in pairs), file=stream)
+        print("\n".join(f"{name:<{width}}  {value}" for name, value in pairs))
         return
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in pairs:
         table.add_row(name, Text(value))
     console.print(table)
 
 
-def show_next(*commands: tuple[str, str]) -> None:
-    """Print the commands that may follow, each with what it is for.
+def show_command(words: str, command: str) -> None:
+    """Print words and a command to stderr; the command can be copied as a whole."""
+    console = rich_console(sys.stderr)
+    if console is None:
+        print(f"{PROGRAM}: {words} {command}", file=sys.stderr)
+        return
+    from rich.text import Text
 
-    >>> show_next(("sample", "relgrad-np sample r --out s.csv"))
-    next, to sample: relgrad-np sample r --out s.csv
+    console.print(Text(f"{PROGRAM}: {words}"))
+    console.print(Text(f"  {command}", style="bold"), soft_wrap=True)
+
+
+def without_folder(text: str) -> str:
+    """Return a text in which files of the working folder are called as they were given.
+
+    >>> without_folder(f"`{os.getcwd()}/my.csv` is empty")
+    '`my.csv` is empty'
+    """
+    return text.replace(f"{os.getcwd().rstrip(os.sep)}{os.sep}", "")
+
+
+def show_next(*commands: tuple[str, str]) -> None:
+    """Print the commands that may follow, each with what it is for; they can be copied as a whole.
+
+    >>> show_next(("draw rows", "relgrad-np sample r --out s.csv"))
+    next:
+      draw rows  relgrad-np sample r --out s.csv
     """
     console = rich_console(sys.stdout)
+    width = max(len(purpose) for purpose, _ in commands)
+    print("next:")
     for purpose, command in commands:
         if console is None:
-            print(f"next, to {purpose}: {command}")
+            print(f"  {purpose:<{width}}  {command}")
         else:
             from rich.text import Text
 
-            line = Text(f"next, to {purpose}: ")
+            line = Text(f"  {purpose:<{width}}  ")
             console.print(line.append(command, style="bold"), soft_wrap=True)
 
 

@@ -16,7 +16,7 @@ from ..core.relative import relative_gradient
 from ..datasets import load
 from ..runs import plots
 from ..runs.pictures import draw
-from ..runs.settings import settings_for
+from ..runs.presets import settings_for
 from ..runs.training import train
 from .verify import table, verify
 

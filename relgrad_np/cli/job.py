@@ -10,25 +10,31 @@ from ..datasets import NAMES, STANDARD, Dataset, load
 from ..datasets.files.own import ENDINGS
 from ..datasets.files.packed import SUFFIXES
 from ..distributed.ranks import Ranks
+from ..fitting.automatic import AUTO
 from ..fitting.declared import declared
 from ..fitting.snapshots import Snapshot
 from ..rules.by_name import NEWTON
 from ..runs import folder as run_folder
-from ..runs.settings import DataSettings, Settings, settings_for
+from ..runs.presets import chosen_for, settings_for
+from ..runs.settings import DataSettings, Settings
 from .arguments import in_flags
 from .data import absolute, asked_of_data, data_of_run, fingerprint_of, folder_looked_in
+
+CHANGEABLE = ("device", "epochs", "patience")  # of a run that goes on
 
 
 class Job(NamedTuple):
     """A run that is to be made: its settings, its data, and the config.json of its folder.
 
-    `extended`: it goes on beyond the epochs that it was first asked for.
+    `extended`: it goes on beyond the epochs that it was first asked for; `chosen`: what the data
+    have chosen, in words.
     """
 
     settings: Settings
     data: Dataset
     config: dict[str, Any]
     extended: bool = False
+    chosen: str = ""
 
 
 def new_job(options: argparse.Namespace) -> Job:
@@ -37,16 +43,17 @@ def new_job(options: argparse.Namespace) -> Job:
         raise ValueError("`DATA` is required: a name or a file (see relgrad-np train --help)")
     chosen = {name: getattr(options, name) for name in declared(Settings)}
     with in_flags(Settings, DataSettings):
-        settings = settings_for(options.data, **chosen)
+        early = settings_for(options.data, **chosen)  # an error shows before the data are read
         asked = DataSettings(**asked_of_data(options))
         reading = asked.reading()
-        if settings.rule == NEWTON and options.distributed:
+        if early.rule == NEWTON and options.distributed:
             raise ValueError(f"`--distributed` needs a rule of minibatches, not {NEWTON!r}")
         name = absolute(options.data)
         if name in (*NAMES, *STANDARD) and asked != DataSettings():
             flags = ", ".join(f"`{flag}`" for flag in asked_of_data(options))
             raise ValueError(f"{flags}: for data of your own; {name!r} is read as published")
-        data = load(name, settings.seed, options.rows, options.data_dir, reading=reading)
+        data = load(name, early.seed, options.rows, options.data_dir, reading=reading)
+        settings, words = settings_of(early, data, options.seconds, chosen)
     config = {
         "version": __version__,
         "data": name,
@@ -56,7 +63,18 @@ def new_job(options: argparse.Namespace) -> Job:
         "fingerprint": fingerprint_of(data),
         "settings": asdict(settings),
     }
-    return Job(settings, data, config)
+    return Job(settings, data, config, chosen=words)
+
+
+def settings_of(
+    early: Settings, data: Dataset, seconds: float | None, chosen: dict[str, Any]
+) -> tuple[Settings, str]:
+    """Return the settings of a preset, if one is asked for, or those that the rows choose."""
+    if early.preset is None:
+        return chosen_for(*data.train.shape, seconds=seconds, **chosen)
+    if seconds is not None:
+        raise ValueError("`--seconds`: for settings that the data choose, not for a `--preset`")
+    return early, ""
 
 
 def resumed_job(options: argparse.Namespace, comm: Ranks | None) -> Job:
@@ -69,7 +87,8 @@ def resumed_job(options: argparse.Namespace, comm: Ranks | None) -> Job:
     config = config if comm is None else comm.agreement.share(config)
     settings = unchanged_settings(options, config)
     data = data_of_run(config, options, options.data)
-    extended = settings.epochs != config["settings"]["epochs"]
+    before = config["settings"]
+    extended = any(getattr(settings, name) != before[name] for name in ("epochs", "patience"))
     config = config | {"data": data.name, "settings": asdict(settings)}
     return Job(settings, data, config, extended)
 
@@ -77,18 +96,23 @@ def resumed_job(options: argparse.Namespace, comm: Ranks | None) -> Job:
 def unchanged_settings(options: argparse.Namespace, config: dict[str, Any]) -> Settings:
     """Return the settings of the run; ValueError if the command line asks for others.
 
-    Only where the arrays are may change, and the number of epochs.
+    Only where the arrays are may change, the number of epochs, and the patience.
     """
     kept = config["settings"]
-    given = {name: getattr(options, name) for name in kept if name not in ("device", "epochs")}
+    given = {name: getattr(options, name) for name in kept if name not in CHANGEABLE}
+    given = {name: value for name, value in given.items() if value != AUTO}
     given |= {"rows": options.rows} | asked_of_data(options)
     before = {**config.get("reading", {}), **kept, "rows": config["rows"]}
     for name, value in given.items():
         if value is not None and (None if value == "none" else value) != before.get(name):
             flag, was = name.replace("_", "-"), before.get(name)
             raise ValueError(f"`--{flag}` can't change on --resume: it is {was}")
-    changed = {name: getattr(options, name) for name in ("device", "epochs")}
-    changed = {name: value for name, value in changed.items() if value is not None}
+    changed = {name: getattr(options, name) for name in CHANGEABLE}
+    changed = {
+        name: None if value == "none" else value
+        for name, value in changed.items()
+        if value not in (None, AUTO)
+    }
     with in_flags(Settings):
         return replace(Settings(**kept), **changed)
 
@@ -98,7 +122,14 @@ def longer(snapshot: Snapshot, settings: Settings) -> Snapshot:
     done = len(snapshot.history)
     if settings.epochs is None or settings.epochs <= done:
         raise ValueError(f"`--epochs` must be more than the {done} that are done")
-    terms = {**snapshot.terms, "epochs": str(settings.epochs)}
+    waited, patience = done - snapshot.best_epoch, settings.patience
+    if patience is not None and waited >= patience:
+        raise ValueError(
+            f"validation has been no better for {waited} epochs, and the patience is {patience}:"
+            f" --patience none goes on, or one of more than {waited}"
+        )
+    asked = {"epochs": str(settings.epochs), "patience": str(patience)}
+    terms = snapshot.terms | {name: asked[name] for name in asked if name in snapshot.terms}
     return snapshot._replace(terms=terms, stop_reason="")
 
 

@@ -19,8 +19,8 @@ from ..datasets.memory import require_reserve
 from ..fitting.records import FitDivergedError
 from ..oracle.commands import register as register_oracle
 from ..oracle.flows.command import register as register_flows
-from .arguments import Parser
-from .console import PROGRAM, SIGNALS, end, one_line
+from .arguments import Overview, Parser
+from .console import PROGRAM, SIGNALS, complain, end, note, one_line
 from .tools import register as register_tools
 from .train import register as register_train
 from .use import register as register_use
@@ -50,19 +50,19 @@ def main(arguments: list[str] | None = None) -> int:
             require_reserve()
             return int(options.run(options))
     except FitDivergedError as error:
-        print(f"{PROGRAM}: the fit diverged: {error}", file=sys.stderr)
+        complain(f"the fit diverged: {error}")
         return 1
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except UNUSABLE as error:
-        print(f"{PROGRAM}: error: {one_line(error)}", file=sys.stderr)
+        complain(one_line(error))
         return 2
 
 
 def show_note(message: Warning | str, *where: Any, **more: Any) -> None:
     """Print a warning in one line, without the place in the source that it comes from."""
-    print(f"{PROGRAM}: note: {message}", file=sys.stderr)
+    note(str(message))
 
 
 def parser() -> Parser:
@@ -75,19 +75,24 @@ def parser() -> Parser:
         prog=PROGRAM,
         description="Maximum likelihood by the relative gradient.",
         epilog=STATUS,
-        formatter_class=argparse.RawTextHelpFormatter,
+        formatter_class=Overview,
     )
     made.add_argument("--version", action="version", version=__version__)
     commands = made.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
 
     def command(
-        name: str, run: Callable[[argparse.Namespace], int], text: str, examples: str = ""
+        name: str,
+        run: Callable[[argparse.Namespace], int],
+        text: str,
+        examples: str = "",
+        usage: str = "",
     ) -> argparse.ArgumentParser:
         one = commands.add_parser(
             name,
             help=text,
             description=text,
             epilog=examples or None,
+            usage=usage or None,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         one.add_argument("--debug", action="store_true", help="show the traceback of an error")

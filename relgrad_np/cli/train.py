@@ -15,29 +15,42 @@ from ..distributed.together import fit, together, world
 from ..distributed.waiting import SECONDS
 from ..fitting.records import Epoch, FitDivergedError
 from ..fitting.snapshots import Snapshot
+from ..fitting.storage.model import save
 from ..rules.base import State
 from ..runs import folder as run_folder
 from ..runs.checkpoint import CheckpointWriter, newest_snapshot
-from ..runs.model import save
+from ..runs.others import others, require_scikit_learn
 from ..runs.pictures import draw
 from ..runs.settings import GROUPS, DataSettings, Settings
 from ..runs.training import Prepared, Run, model_of, outline, prepare, train, watch_condition
 from .arguments import Command, add_settings, in_flags, positive
-from .console import PROGRAM, asked_to_stop, note, show_next, show_pairs, wants_bar
+from .console import (
+    PROGRAM,
+    asked_to_stop,
+    note,
+    say,
+    show_command,
+    show_next,
+    show_pairs,
+    wants_bar,
+)
 from .job import Job, folder_for, longer, new_job, resumed_job
 
+USAGE = f"""{PROGRAM} train DATA [options]
+       {PROGRAM} train --resume --out RUN [options]"""
 EXAMPLES = """examples:
   relgrad-np train my.csv                          every column, a run folder runs/my
   relgrad-np train my.csv --drop id,date --missing drop --epochs 100 --patience 10
-  relgrad-np train toy:moons --layers 16 --rule natural
+  relgrad-np train my.csv --seconds 30 --compare  half a minute, beside a mixture and others
+  relgrad-np train toy:moons --layers 16          the rest is chosen from the data
   relgrad-np train --resume --out runs/my          go on where it stopped
   relgrad-np train --resume --out runs/my --epochs 200   go on beyond its end"""
 
 
 def register(command: Command) -> None:
-    """Add the command; `command(name, run, text, examples)` makes a parser."""
+    """Add the command; `command(name, run, text, examples, usage)` makes a parser."""
     text = "fit a model to a data set and write a run folder"
-    parser = command("train", run_train, text, EXAMPLES)
+    parser = command("train", run_train, text, EXAMPLES, USAGE)
     names = ", ".join((NAMES[0], *STANDARD, *NAMES[1:]))
     parser.add_argument(
         "data",
@@ -51,10 +64,21 @@ def register(command: Command) -> None:
         "--data-dir", metavar="DIR", type=Path, help="where the standard files are (RELGRAD_DATA)"
     )
     add_settings(group, DataSettings)
-    words = "defaults are those for data of your own; a set known by name may have others"
+    words = "auto: chosen by the number of rows and columns, and printed before the fit"
     for title, settings in GROUPS.items():
         add_settings(parser.add_argument_group(title, words), Settings, settings)
     group = parser.add_argument_group("run")
+    group.add_argument(
+        "--seconds",
+        metavar="S",
+        type=positive,
+        help="how long the fit may take, about: fewer epochs, then fewer layers; default no limit",
+    )
+    group.add_argument(
+        "--compare",
+        action="store_true",
+        help="fit a Gaussian mixture and a kernel density to the same rows, and report them, too",
+    )
     group.add_argument(
         "--out",
         metavar="RUN",
@@ -111,6 +135,8 @@ def run_train(options: argparse.Namespace) -> int:
 @together
 def train_on(options: argparse.Namespace, comm: Ranks | None = None) -> int:
     """Train, alone or as one of several ranks; rank 0 has the run folder."""
+    if options.compare:
+        require_scikit_learn()
     job = resumed_job(options, comm) if options.resume else new_job(options)
     with in_flags(Settings):
         prepared = prepare(job.settings, job.data)  # an error shows before anything is written
@@ -129,7 +155,9 @@ def train_on(options: argparse.Namespace, comm: Ranks | None = None) -> int:
         folder, config = run_folder.create_next(folder_for(options.data), job.config)
         job = job._replace(config=config)
     if not options.json:
-        show_pairs([*outline(job.data, job.settings, prepared), ("folder", str(folder))])
+        pairs = outline(job.data, job.settings, prepared)
+        pairs += [("chosen", job.chosen)] * bool(job.chosen)
+        show_pairs([*pairs, ("folder", str(folder))])
     with run_folder.locked(folder):
         try:
             status, run = train_in(folder, job, prepared, options, comm)
@@ -183,7 +211,7 @@ def train_in(
                 callbacks=(
                     lambda epoch, state: run_folder.append_history(history, epoch),
                     watch_condition(note, job.settings.dtype),
-                    *(() if bar or options.json else (say_time(print, job.settings.epochs),)),
+                    *(() if bar or options.json else (say_time(say, job.settings.epochs),)),
                 ),
                 keeper=writer,
                 resume=resume if comm is None else comm.agreement.share(resume),
@@ -195,12 +223,15 @@ def train_in(
             raise
     stop = writer.stop if comm is None else comm.stop  # another rank may have got the signal
     if run.result.stop_reason == "signal" and stop is not None:
-        print(
-            f"{PROGRAM}: stopped by {signal.Signals(stop).name}; go on with: "
+        name = "Ctrl-C" if stop == signal.SIGINT else signal.Signals(stop).name
+        show_command(
+            f"stopped by {name}; go on with:",
             f"{PROGRAM} train --resume --out {shlex.quote(str(folder))}",
-            file=sys.stderr,
         )
         return 128 + stop, None
+    if options.compare:
+        found = others(job.data, job.settings.seed)
+        run = run._replace(report=run.report._replace(others=found))
     finish(folder, run, options.json)
     return 0, run
 
@@ -254,7 +285,7 @@ def finish(folder: Path, run: Run, as_json: bool) -> None:
     if as_json:
         print(run_folder.strict_json({**run.report._asdict(), "folder": str(folder)}))
     else:
-        print(run.report.text())
+        say(run.report.text())
 
 
 def show(folder: Path, data: Dataset, run: Run, options: argparse.Namespace) -> None:
@@ -262,8 +293,9 @@ def show(folder: Path, data: Dataset, run: Run, options: argparse.Namespace) -> 
     pictures = draw(folder, data, run, say=note) if options.pictures else []
     if options.json:
         return
-    names = ", ".join(path.name for path in pictures)
-    print(f"written: {folder}" + (f", with pictures {names}" if names else ""))
+    say(f"written: {folder}")
+    if pictures:
+        say("pictures: " + ", ".join(path.name for path in pictures))
     quoted = shlex.quote(str(folder))
     show_next(
         ("score other rows", f"{PROGRAM} evaluate {quoted} FILE --scores scores.csv"),

@@ -14,22 +14,24 @@ from ..core.sampling import sample
 from ..datasets import NAMES, STANDARD
 from ..datasets import load as load_data
 from ..datasets.memory import require_memory
+from ..fitting.storage.model import Model, in_float64, load
 from ..runs.evaluation import Evaluation, evaluate_file, evaluate_own, evaluate_set
 from ..runs.folder import read_config, strict_json
-from ..runs.model import Model, in_float64, load
 from ..runs.rows_out import ENDINGS, write_rows
 from ..runs.settings import DataSettings
 from ..runs.unfinished import model_so_far
 from .arguments import Command, add_settings, in_flags, positive, seed_number
-from .console import PROGRAM, note, show_next
+from .console import PROGRAM, note, say, show_next
 from .data import absolute, asked_of_data, data_dir, data_of_run
 
 PART = 2**20  # numbers that are drawn at a time
+OF_RUN = "a run folder, or a file that `save` of Python wrote"
 OF_FILE = ("sep", "decimal", "encoding", "missing", "missing_marks")
 SCORE = """examples:
   relgrad-np evaluate runs/my                      its own test rows
   relgrad-np evaluate runs/my new.csv --scores scores.csv
-  relgrad-np evaluate runs/my new.csv --missing drop"""
+  relgrad-np evaluate runs/my new.csv --missing drop
+  relgrad-np evaluate flow.npz new.csv             a model that was saved from Python"""
 DRAW = """examples:
   relgrad-np sample runs/my -n 1000 --out new.csv
   relgrad-np sample runs/my -n 1000000 --out new.parquet --seed 3"""
@@ -39,7 +41,7 @@ def register(command: Command) -> None:
     """Add the commands; `command(name, run, text, examples)` makes a parser."""
     text = "log-likelihood of data under a trained model"
     use = command("evaluate", run_evaluate, text, SCORE)
-    use.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
+    use.add_argument("folder", type=Path, metavar="RUN", help=OF_RUN)
     use.add_argument(
         "data",
         nargs="?",
@@ -55,7 +57,7 @@ def register(command: Command) -> None:
     )
     use.add_argument("--json", action="store_true", help="the result as one JSON object")
     use = command("sample", run_sample, "draw from a trained model, in data space", DRAW)
-    use.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
+    use.add_argument("folder", type=Path, metavar="RUN", help=OF_RUN)
     use.add_argument("-n", metavar="N", type=positive, default=1000, help="how many; default 1000")
     use.add_argument(
         "--out", metavar="FILE", type=Path, required=True, help=f"a new file: {endings}"
@@ -65,8 +67,7 @@ def register(command: Command) -> None:
 
 def run_evaluate(options: argparse.Namespace) -> int:
     """Judge the model of a run on rows, and write the score of each if asked to."""
-    config = read_config(options.folder)
-    model = model_in(options.folder, config, options)
+    model, config = opened(options)
     if options.scores is not None:
         require_new(options.scores)
     result, scores, log_det = evaluated(model, config, options)
@@ -79,12 +80,12 @@ def run_evaluate(options: argparse.Namespace) -> int:
     if options.json:
         print(strict_json(result._asdict()))
         return 0
-    print(result.text())
+    say(result.text())
     if options.scores is not None:
-        print(f"written: {options.scores}, {len(scores)} rows of {', '.join(columns)}")
+        say(f"written: {options.scores}, {len(scores):,} rows of {', '.join(columns)}")
     elif options.data is not None:
         command = f"{PROGRAM} evaluate {_quoted(options.folder)} {_quoted(options.data)}"
-        show_next(("keep the score of each row", f"{command} --scores scores.csv"))
+        show_next(("score each row", f"{command} --scores scores.csv"))
     return 0
 
 
@@ -92,6 +93,8 @@ def evaluated(
     model: Model, config: dict[str, Any], options: argparse.Namespace
 ) -> tuple[Evaluation, Any, Any]:
     """Return the judgement on the run's own test rows, a file, or another set; scores, log|det|."""
+    if options.data is None and config["data"] is None:
+        raise ValueError("`DATA` is required: a model's file has no test rows beside it")
     if options.data is None or options.data == config["data"] in (*NAMES, *STANDARD):
         return evaluate_own(model, data_of_run(config, options))
     name = absolute(options.data)
@@ -108,8 +111,7 @@ def evaluated(
 
 def run_sample(options: argparse.Namespace) -> int:
     """Draw from the model of a run into a new file, part by part."""
-    config = read_config(options.folder)
-    model = model_in(options.folder, config, options)
+    model, _ = opened(options)
     require_new(options.out)
     D, L = model.layers[0].b.shape[0], len(model.layers)
     require_room(options.out, options.n, D)
@@ -121,7 +123,7 @@ def run_sample(options: argparse.Namespace) -> int:
     columns = tuple(model.config.get("columns") or (f"x{j}" for j in range(D)))
     drawn = draws(model, options.n, np.random.default_rng(options.seed))
     write_rows(options.out, drawn, columns)
-    print(f"written: {options.out}, {options.n} rows of {D} columns in data space")
+    say(f"written: {options.out}, {options.n:,} rows of {D} columns in data space")
     return 0
 
 
@@ -157,6 +159,14 @@ def require_room(path: Path, n: int, D: int) -> None:
             f"`{path}` would take {math.ceil(need / 1e9):,} GB or more, and its disk has"
             f" {free // 10**9:,} GB free: draw fewer rows"
         )
+
+
+def opened(options: argparse.Namespace) -> tuple[Model, dict[str, Any]]:
+    """Return the model of a run folder or of a file, and the config; that of a file has no data."""
+    if options.folder.is_file():
+        return load(options.folder), {"data": None}
+    config = read_config(options.folder)
+    return model_in(options.folder, config, options), config
 
 
 def model_in(folder: Path, config: dict[str, Any], options: argparse.Namespace) -> Model:

@@ -13,6 +13,7 @@ from .columns import constant_columns, correlations, few_values, sample
 from .rank import dependences
 from .rows import Columns, column_list, refuse, table
 
+FEW = "columns of few distinct values"
 ILL_CONDITIONED = 1e10  # condition of the covariance; W then has 1e5, and float32 bears 1e7
 FLOAT32_RANGE = (1e-30, 1e18)  # of |x|; the square of a larger number overflows in float32
 
@@ -113,7 +114,7 @@ def examine(X: Any, names: Columns = None) -> Findings:
         )
     if len(discrete):
         advice.append(
-            f"columns of few distinct values: {listed(discrete)}: dequantise them (add"
+            f"{FEW}: {listed(discrete)}: dequantise them (add"
             " uniform noise as wide as their step), or their likelihood has no upper bound"
         )
     if len(float32):

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..core.arguments import build, generator, number, whole
+from .bounds import inside, interval_words, log_slope, off_line, onto_line
 from .rows import Batch, Columns, batch, chunks, column_list, floats, refuse, table
 
 
@@ -172,6 +173,163 @@ class Logit(Transform):
 
 
 @dataclass(frozen=True)
+class Support(Transform):
+    """Columns with bounds, mapped onto R: z = log(x - low), -log(high - x), or both, the logit.
+
+    `low` and `high`: a number for each column, or None for no bound; the interval is open. z has
+    `centre` subtracted, by column, 0 where there is no bound; `fit` takes the median of the rows.
+    `inverse` is always inside, whatever rounds. The maps are those of `datasets.bounds`.
+
+    >>> import numpy as np
+    >>> t = Support((0.0, None), (1.0, None), (0.0, 0.0))
+    >>> t.forward(np.array([[0.75, 7.0]])).round(4), t.log_det(np.array([[0.5, 7.0]])).round(4)
+    (array([[1.0986, 7.    ]]), array([1.3863]))
+    """
+
+    low: tuple[float | None, ...]
+    high: tuple[float | None, ...]
+    centre: tuple[float, ...]
+    name: ClassVar[str] = "support"
+
+    def __post_init__(self) -> None:
+        D = len(self.low)
+        for key in ("low", "high", "centre"):
+            value = tuple(None if x is None else float(x) for x in getattr(self, key))
+            if len(value) != D or not all(x is None or math.isfinite(x) for x in value):
+                raise ValueError(f"`{key}` must be {D} finite numbers, or None for no bound")
+            object.__setattr__(self, key, value)
+        low, high = self.ends
+        if None in self.centre or not (low < high).all():
+            raise ValueError("`low` must be below `high`, and `centre` must have no None")
+
+    @property
+    def ends(self) -> tuple[Batch, Batch]:
+        """The bounds as arrays (D,), -inf and inf where there are none."""
+        return _ends(self.low, self.high)
+
+    @classmethod
+    def fit(
+        cls, X: Any, low: tuple[float | None, ...], high: tuple[float | None, ...], name: str = "X",
+        columns: Columns = None,
+    ) -> Self:  # fmt: skip
+        """Return the transform whose centres are the medians of up to 20,000 rows of X (N, D).
+
+        ValueError, in one line, for rows on a bound or beyond it, counted by column.
+        """
+        X = table(name, X, len(low))
+        require_inside(name, X, low, high, columns)
+        Z = onto_line(floats(X[:: -(-len(X) // 20_000)]), *_ends(low, high))
+        centre = np.where(np.isfinite(_ends(low, high)).any(axis=0), np.median(Z, axis=0), 0.0)
+        return cls(low, high, tuple(centre.tolist()))
+
+    def forward(self, X: Any, rng: np.random.Generator | None = None) -> Batch:
+        """Return z - centre; ValueError for rows on a bound or beyond it."""
+        X = batch("X", X, len(self.low))
+        require_inside("X", X, self.low, self.high)
+        Z: Batch = onto_line(X, *self.ends) - self.centre
+        return Z
+
+    def inverse(self, Z: Any) -> Batch:
+        """Return the rows, each strictly inside its bounds."""
+        return off_line(batch("Z", Z, len(self.low)) + self.centre, *self.ends)
+
+    def inside(self, X: Any) -> Any:
+        """Return X, of any floating dtype, with what rounding has put on a bound moved inside."""
+        return inside(X, *self.ends)
+
+    def log_det(self, X: Any) -> Batch:
+        """Return sum_i log dz_i / dx_i for each row."""
+        X = batch("X", X, len(self.low))
+        require_inside("X", X, self.low, self.high)
+        log_det: Batch = log_slope(X, *self.ends).sum(axis=1)
+        return log_det
+
+    def words(self, columns: Columns = None) -> str:
+        """Return the bounds in words.
+
+        >>> Support((0.0, None), (1.0, None), (0.0, 0.0)).words(("share", "x"))
+        "'share' in (0, 1)"
+        """
+        which = [j for j, pair in enumerate(zip(self.low, self.high, strict=True)) if any_of(*pair)]
+        shown = [
+            f"{column_list([j], columns)} {interval_words(self.low[j], self.high[j])}"
+            for j in which[:8]
+        ]
+        return ", ".join(shown) + ", ..." * (len(which) > 8)
+
+    @property
+    def maps(self) -> str:
+        """The maps in use: "log", "logit" or "log/logit"."""
+        pairs = list(zip(self.low, self.high, strict=True))
+        logit = any(low is not None and high is not None for low, high in pairs)
+        log = any((low is None) != (high is None) for low, high in pairs)
+        return "/".join(["log"] * log + ["logit"] * logit)
+
+
+def any_of(low: float | None, high: float | None) -> bool:
+    """Say whether there is a bound.
+
+    >>> any_of(None, None), any_of(0.0, None)
+    (False, True)
+    """
+    return low is not None or high is not None
+
+
+def _ends(low: tuple[float | None, ...], high: tuple[float | None, ...]) -> tuple[Batch, Batch]:
+    """Return the bounds as arrays (D,)."""
+    pair = [-np.inf if x is None else x for x in low], [np.inf if x is None else x for x in high]
+    return np.array(pair[0]), np.array(pair[1])
+
+
+def require_inside(
+    name: str,
+    X: Any,
+    low: tuple[float | None, ...],
+    high: tuple[float | None, ...],
+    columns: Columns = None,
+    noise: Any = 0.0,
+) -> None:
+    """Refuse rows of X (N, D) on a bound or beyond it; X may be in a file, and is read in chunks.
+
+    `noise` (D,) is the width of what is yet to be added to a column: with it the lower bound itself
+    will be inside, and x + noise may be the upper one.
+
+    >>> require_inside("X", np.array([[0.0, 1.0]]), (0.0, None), (None, None), ("age", "x"))
+    Traceback (most recent call last):
+    ValueError: `X` has 1 of 1 rows on or beyond the bounds of column 'age' (above 0), the first...
+    """
+    least, most = _ends(low, high)
+    D = len(least)
+    counts, first = np.zeros(D, int), np.full(D, -1)
+    spread = np.broadcast_to(np.asarray(noise, np.float64), (D,))
+    for start, rows in chunks(len(X), D):
+        Y = floats(np.asarray(X[rows]))
+        refuse(name, Y, ~np.isfinite(Y), "finite", start, columns)
+        wide = spread > 0
+        above, below = Y - least, most - Y - spread
+        good = np.where(wide, (above >= 0) & (below >= 0), (above > 0) & (below > 0))
+        bad = ~good & (np.isfinite(least) | np.isfinite(most))
+        counts += bad.sum(axis=0)
+        new = (first < 0) & bad.any(axis=0)
+        first[new] = start + bad.argmax(axis=0)[new]
+    if not counts.any():
+        return
+    which = [int(j) for j in np.flatnonzero(counts)]
+    shown = [
+        f"{counts[j]} of {len(X)} rows on or beyond the bounds of column"
+        f" {column_list([j], columns)} ({interval_words(low[j], high[j])}), the first"
+        f" {floats(np.asarray(X[first[j] : first[j] + 1]))[0, j]:.15g} in row {first[j]}"
+        for j in which[:5]
+    ]
+    flag = " first" if name == "X" else " (--dequantise)"  # a file's rows come with flags
+    more = f", and in {len(which) - 5} more columns" * (len(which) > 5)
+    raise ValueError(
+        f"`{name}` has {'; '.join(shown)}{more}: widen the bound or leave these rows out; values"
+        f" that were rounded onto a bound need uniform noise of the rounding's width{flag}"
+    )
+
+
+@dataclass(frozen=True)
 class Standardise(Transform):
     """Z = (X - mean) / std by column; mean and std of length D, kept as tuples, std > 0.
 
@@ -195,10 +353,13 @@ class Standardise(Transform):
             object.__setattr__(self, key, tuple(value.tolist()))
 
     @classmethod
-    def fit(cls, X: Any, name: str = "X", columns: Columns = None) -> Self:
+    def fit(
+        cls, X: Any, name: str = "X", columns: Columns = None, before: Transform | None = None
+    ) -> Self:
         """Return the moments 1/N of the rows of X; ValueError naming any constant columns.
 
-        The rows are read once, in chunks whose moments are pooled (Chan, Golub and LeVeque, 1979).
+        With `before` they are those of the rows that this transform makes of X. The rows are read
+        once, in chunks whose moments are pooled (Chan, Golub and LeVeque, 1979).
         So X may be a memory-mapped file of any real dtype; at most 64 MiB are in memory at a time.
         """
         X = table(name, X)
@@ -206,10 +367,12 @@ class Standardise(Transform):
         mean, squares = np.zeros(D), np.zeros(D)
         constant = np.ones(D, dtype=bool)
         first = floats(X[:1])[0]
+        first = first if before is None else before.forward(first[None])[0]
         with np.errstate(over="ignore", invalid="ignore"):  # overflow is refused below, by column
             for start, rows in chunks(N, D):
                 Y = floats(X[rows])  # (n, D)
                 refuse(name, Y, ~np.isfinite(Y), "finite", start, columns)
+                Y = Y if before is None else before.forward(Y)
                 # compare the values: up to rounding, the std of a constant column need not be 0
                 constant &= (first == Y).all(axis=0)
                 m, n = Y.mean(axis=0), len(Y)
@@ -247,7 +410,7 @@ class Standardise(Transform):
 
 
 TRANSFORMS: dict[str, type[Transform]] = {
-    t.name: t for t in (Dequantise, DequantiseColumns, Logit, Standardise)
+    t.name: t for t in (Dequantise, DequantiseColumns, Logit, Support, Standardise)
 }
 
 
@@ -301,6 +464,18 @@ class Chain:
         for transform in reversed(self.transforms):
             X = transform.inverse(X)
         return X
+
+    @property
+    def support(self) -> Support | None:
+        """The bounds among the transforms, None where there are none."""
+        return next((one for one in self.transforms if isinstance(one, Support)), None)
+
+    def require_inside(self, name: str, X: Any, columns: Columns = None) -> None:
+        """Refuse rows X of data space that are on a bound or beyond it, all of them counted."""
+        if self.support is not None:
+            before = self.transforms[0]
+            noise = before.step if isinstance(before, DequantiseColumns) else 0.0
+            require_inside(name, X, self.support.low, self.support.high, columns, noise)
 
     def to_list(self) -> list[dict[str, Any]]:
         """Return the transforms' records, in order."""

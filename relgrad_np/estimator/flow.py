@@ -6,37 +6,33 @@ Needs scikit-learn. Everything here only translates: `init_layers`, `fit`, `forw
 
 import math
 import warnings
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 import numpy as np
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    DensityMixin,
-    TransformerMixin,
-)
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight
 
 from ..core.activations import Activation
-from ..core.activations import activation as make_activation
 from ..core.arguments import number, one_of, whole
 from ..core.densities import Density
-from ..core.densities import density as make_density
-from ..core.network import Layer, Layers, forward
+from ..core.network import Layer, Layers
 from ..core.objective import log_likelihood
-from ..core.sampling import inverse, require_model, sample
+from ..datasets.transforms import Chain
+from ..fitting.automatic import ChosenSettings
 from ..fitting.loop import fit as fit_layers
 from ..fitting.rank import require_full_rank
-from ..fitting.records import FitDivergedError, FitResult, FitWarning, NotConvergedWarning
+from ..fitting.records import Epoch, FitDivergedError, FitResult, FitWarning, NotConvergedWarning
 from ..fitting.starts import KINDS, init_layers
 from ..fitting.stream import Stream
 from ..kernels.choose import Workload, choose, resolve
+from ..rules.base import State
 from ..rules.by_name import NEWTON, make_rule
-from .inputs import missing_by_column, numeric
+from . import space
+from .chosen import parameters_for, parts_of, settings_now
+from .fitted import FittedFlow
 
 Array = Any
 
@@ -50,16 +46,20 @@ def _steps_by_batches(flow: Any) -> bool:
     return True
 
 
-class RelativeGradientFlow(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator
-):
+class RelativeGradientFlow(FittedFlow):
     """Density of invertible layers y = W z + b with an activation between, by maximum likelihood.
+
+    Where a parameter is "auto", the numbers of rows and columns choose it, by the table of
+    `fitting.automatic`: as many layers as the rows can bear, with validation rows that stop the
+    fit. `settings_` says what was chosen. Others follow what is given: with one layer, or with
+    another rule than "natural" and "recipe", they are the settings of `relgrad_np.fit`.
 
     Parameters
     ----------
-    n_layers : int
+    n_layers : int, or "auto"
         1 is a linear model: a Gaussian with density="normal", ICA with any other.
     activation : str or Activation
+        "auto", or what acts between the layers, as follows.
         What acts between the layers: "smooth_leaky_relu", "leaky_tanh", "identity", or what
         `relgrad_np.activation` returned.
     density : str or Density
@@ -75,14 +75,15 @@ class RelativeGradientFlow(
         "linear", "constant", "cosine" or "harmonic"; `partial_fit` is constant.
     batch_size, epochs : int, optional
         Most rows of a batch, None for all of them (in `fit`); passes over the rows, None for 15, or
-        500 with "newton".
+        500 with "newton". Or "auto" each.
     init : str
         "gaussianize", "principal", "whiten", "orthogonal" or "identity", see
         `relgrad_np.init_layers`.
-    validation_fraction : float in (0, 1), optional
-        Part of the rows kept for validation: the best layers on them are chosen.
-    patience : int, optional
-        Stop after so many epochs without a better validation.
+    validation_fraction : float in (0, 1), optional, or "auto"
+        Part of the rows kept for validation: the best layers on them are chosen. "auto": a fifth,
+        a tenth of many rows, where the settings are chosen by the rows; else None, for none.
+    patience : int, optional, or "auto"
+        Stop after so many epochs without a better validation, None for never.
     tol : float, optional
         Stop when no epoch of the last `n_iter_no_change` has gained this much, in nats per row.
     n_iter_no_change : int
@@ -91,23 +92,38 @@ class RelativeGradientFlow(
         steps that the reference takes sooner, see `relgrad_np.fit`.
     random_state : int, RandomState or None
     verbose : int
-        1: a progress bar.
+        1: a progress bar; with `support` its values are of model space.
     warm_start : bool
         `fit` goes on from `layers_`.
+    seconds : float, optional
+        How long a fit may take, about, if settings are chosen: fewer epochs, then fewer layers.
+    support : dict or str, optional
+        The open intervals that columns are in, by name or number: {"age": (0, 120), "income": (0,
+        None), 3: "unit"}, or "age=0:120,income=0:". The flow then works on the logit of a column
+        with two bounds and on the logarithm of the distance to a single one: that is model space.
+        Samples are inside, and every log-likelihood is in the units of X.
 
     Attributes
     ----------
     layers_ : tuple of Layer
+    settings_ : ChosenSettings
+        What the last `fit` was made with; `settings_.words` is a line about it.
     history_ : tuple of Epoch
-        Of the last call of `fit`; log-likelihoods in nats per row.
-    n_iter_ : int
-        Epochs of the last `fit`.
+        Of the last call of `fit`; log-likelihoods in nats per row, in the units of X. A DataFrame
+        of them has named columns: `pandas.DataFrame(flow.history_)`.
+    n_iter_, best_epoch_ : int
+        Epochs of the last `fit`, and the one whose layers are kept, 0 for the start.
+    stop_reason_ : str
+        "epochs", "patience", "tol", "callback", or another of the rule "newton".
+    transforms_ : Chain
+        The way of X to model space: nothing, or what `support` asks for.
     xi_ : tuple of float
         Of each layer, how far the last `fit` ended from a stationary point: 0 there, dimensionless,
         of a size below sqrt(D) if the fit has arrived; see `relgrad_np.FitResult`.
     n_features_in_, feature_names_in_
     components_, mixing_, mean_ : arrays (D, D), (D, D), (D,)
-        For n_layers=1: sources = (X - mean_) @ components_.T, X = sources @ mixing_.T + mean_.
+        For n_layers=1: sources = (X - mean_) @ components_.T, X = sources @ mixing_.T + mean_; with
+        `support` this is so in model space.
 
     Data may come in any affine coordinates: the default start whitens standardised columns, and the
     steps are equivariant. Constant columns, affine combinations of others, and no more rows than
@@ -122,31 +138,30 @@ class RelativeGradientFlow(
     (True, (200,))
     """
 
-    _fitted: Layers | None = None
     _learned: tuple[Any, Any] = (None, None)  # a rule, and what it has learned in a fit
-    _stream: Stream | None = None
-    _warned_of: Array = None  # the W of which it was said that it does not unmix
 
     def __init__(
         self,
-        n_layers: int = 2,
+        n_layers: int | str = "auto",
         *,
-        activation: str | Activation = "smooth_leaky_relu",
-        density: str | Density = "normal",
-        rule: Any = "recipe",
+        activation: str | Activation = "auto",
+        density: str | Density = "auto",
+        rule: Any = "auto",
         learning_rate: float | None = None,
         schedule: str = "linear",
-        batch_size: int | None = 100,
-        epochs: int | None = None,
-        init: str = "gaussianize",
-        validation_fraction: float | None = None,
-        patience: int | None = None,
+        batch_size: int | str | None = "auto",
+        epochs: int | str | None = "auto",
+        init: str = "auto",
+        validation_fraction: float | str | None = "auto",
+        patience: int | str | None = "auto",
         tol: float | None = None,
         n_iter_no_change: int = 5,
         implementation: str | None = None,
         random_state: Any = None,
         verbose: int = 0,
         warm_start: bool = False,
+        seconds: float | None = None,
+        support: Any = None,
     ) -> None:
         self.n_layers = n_layers
         self.activation = activation
@@ -165,80 +180,102 @@ class RelativeGradientFlow(
         self.random_state = random_state
         self.verbose = verbose
         self.warm_start = warm_start
+        self.seconds = seconds
+        self.support = support
 
-    def fit(self, X: Array, y: Any = None, sample_weight: Any = None) -> "RelativeGradientFlow":
+    def fit(
+        self,
+        X: Array,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        callbacks: Iterable[Callable[[Epoch, State], Any]] = (),
+    ) -> "RelativeGradientFlow":
         """Maximise the mean log-likelihood of X (N, D); `y` is ignored.
 
         `sample_weight` (N,): relative, not negative, see `relgrad_np.fit`; the rows that are held
         for validation are judged with theirs. The start looks at the rows of positive weight alike.
+        `callbacks`, functions of (Epoch, State), are called after each epoch, and one that returns
+        something true stops the fit. An `Epoch` is one of `history_`; the layers of a `State` are
+        those of model space.
 
         The layers that are kept are the best on the rows fitted, or on those for validation: those
         of the fit, its start, or the Gaussian of these rows. Warns with `relgrad_np.FitWarning`
         where the fit ended below one of these, and with scikit-learn's `ConvergenceWarning` where
         it has not arrived.
 
-        Raises ValueError for X that is not finite, of deficient rank (of the rows of positive
-        weight; see `fitting.rank`) or of fewer than two rows, and
-        `FitDivergedError` (a FloatingPointError) where the objective is not finite at the start;
-        where it is not later on, the best layers are kept, with a `FitWarning`.
+        Raises ValueError for X that is not finite, has rows on a bound or beyond it, is of
+        deficient rank (of the rows of positive weight; see `fitting.rank`) or has fewer than two
+        rows, and `FitDivergedError` (a FloatingPointError) where the objective is not finite at the
+        start; where it is not later on, the best layers are kept, with a `FitWarning`.
         """
         X = self._validated(X, reset=True, ensure_min_samples=2)
-        rng, model = self._generator(), self._model()
-        weights = None
+        rng, weights = self._generator(), None
         if sample_weight is not None:
             weights = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
-        if self.patience is not None and self.validation_fraction is None:
+        chain = self._chain_for(X)
+        Z, log_det = self._in_model_space(X, chain)
+        N = len(X) if weights is None else int(np.count_nonzero(weights))
+        settings, share = parameters_for(self, N, X.shape[1])
+        model = parts_of(settings)
+        if self.verbose:
+            print(settings.words)
+        if settings.patience is not None and share is None:
             raise ValueError("`patience` needs `validation_fraction`: rows to judge epochs by")
         rows = np.arange(len(X))
         held: Array = rows[:0]
-        if self.validation_fraction is not None:
-            fraction = number("validation_fraction", self.validation_fraction, 0, 1, "in (0, 1)")
+        if share is not None:
+            fraction = number("validation_fraction", share, 0, 1, "in (0, 1)")
             held = rng.permutation(rows)[: math.ceil(fraction * len(X))]
             rows = np.setdiff1d(rows, held)
             if len(rows) < 2:
                 raise ValueError("`validation_fraction` leaves fewer than 2 rows to fit")
-        start = getattr(self, "layers_", None) if self.warm_start else None
-        if start is None or start[0].b.shape[0] != X.shape[1] or len(start) != self.n_layers:
+        start = getattr(self, "layers_", None) if self._goes_on(chain) else None
+        if start is None or start[0].b.shape[0] != X.shape[1] or len(start) != settings.n_layers:
             positive = rows if weights is None else rows[weights[rows] > 0]
-            start = self._start(rng, X[positive], activation=model[0])
+            start = self._start(rng, Z[positive], settings, activation=model[0])
         else:
             start = tuple(Layer(*(x.astype(X.dtype) for x in layer)) for layer in start)
+        shifts = [space.mean_of(log_det, part, weights) for part in (rows, held)]
         with warnings.catch_warnings(record=True) as heard:
             warnings.simplefilter("always")
             try:
                 result = fit_layers(
                     start,
-                    X[rows],
+                    Z[rows],
                     *model,
-                    rule=self.rule,
+                    rule=settings.rule,
                     learning_rate=self.learning_rate,
                     schedule=self.schedule,
-                    batch_size=self.batch_size,
-                    epochs=self.epochs,
+                    batch_size=settings.batch_size,
+                    epochs=settings.epochs,
                     rng=rng,
-                    X_val=X[held] if len(held) else None,
+                    X_val=Z[held] if len(held) else None,
                     sample_weight_val=None if weights is None or not len(held) else weights[held],
-                    patience=self.patience,
+                    patience=settings.patience,
                     tol=self.tol,
                     n_iter_no_change=self.n_iter_no_change,
                     implementation=self.implementation,
                     sample_weight=None if weights is None else weights[rows],
                     progress=bool(self.verbose),
+                    callbacks=[space.in_data_space(call, *shifts) for call in callbacks],
                 )
             except FitDivergedError as error:
-                result = self._after(error, X[rows if weights is None else rows[weights[rows] > 0]])
+                positive = rows if weights is None else rows[weights[rows] > 0]
+                result = self._after(error, Z[positive], model)
         for one in heard:  # in scikit-learn's words
             same = not issubclass(one.category, NotConvergedWarning)
             category = one.category if same else ConvergenceWarning
-            warnings.warn(str(one.message), category, stacklevel=2)
-        by_steps = not isinstance(self.rule, str) or self.rule != NEWTON
-        rule = make_rule(self.rule, self.learning_rate) if by_steps else None
-        self._keep(result.best_layers, (rule, result.rule_state))
-        self.history_ = result.history
-        self.n_iter_ = len(result.history)
-        self.xi_ = result.xi
+            warnings.warn(f"{one.message}{space.said(chain)}", category, stacklevel=2)
+        by_steps = not isinstance(settings.rule, str) or settings.rule != NEWTON
+        rule = make_rule(settings.rule, self.learning_rate) if by_steps else None
+        self.settings_ = settings
+        self._keep(result.best_layers, (rule, result.rule_state), chain)
+        self.history_ = tuple(space.moved(epoch, *shifts) for epoch in result.history)
+        self.n_iter_, self.best_epoch_ = len(result.history), result.best_epoch
+        self.stop_reason_, self.xi_ = result.stop_reason, result.xi
         return self
 
     @available_if(_steps_by_batches)  # type: ignore[untyped-decorator]
@@ -257,11 +294,11 @@ class RelativeGradientFlow(
         FloatingPointError where the objective is not finite: no step is taken. There is no
         `partial_fit` with rule="newton".
         """
-        first = not hasattr(self, "layers_")
-        if not first and len(self.layers_) != self.n_layers:
+        first, settings = not hasattr(self, "layers_"), settings_now(self)
+        if not first and len(self.layers_) != settings.n_layers:
             raise ValueError(
-                f"`n_layers` is {self.n_layers}, and the layers so far are {len(self.layers_)}: "
-                "`fit` starts anew, `partial_fit` can't change it"
+                f"`n_layers` is {settings.n_layers}, and the layers so far are {len(self.layers_)}"
+                ": `fit` starts anew, `partial_fit` can't change it"
             )
         stream, X = None if first else self._stream, self._validated(X, reset=first)
         weights = None
@@ -270,18 +307,20 @@ class RelativeGradientFlow(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
             X, weights = X[weights > 0], weights[weights > 0]
-        rule, model = make_rule(self.rule, self.learning_rate), self._model()
-        size = whole("batch_size", self.batch_size)
+        chain = self._chain_for(X) if first else self._chain
+        X, _ = self._in_model_space(X, chain)
+        rule, model = make_rule(settings.rule, self.learning_rate), parts_of(settings)
+        size = whole("batch_size", settings.batch_size)
         if stream is None or not stream.is_of(rule, *model, size):
             stream = Stream(
-                partial(self._start, self._generator(), activation=model[0]),
+                partial(self._start, self._generator(), settings=settings, activation=model[0]),
                 *model,
                 rule,
                 batch_size=size,
                 layers=getattr(self, "layers_", None),
                 rule_state=self._learned[1] if type(self._learned[0]) is type(rule) else None,
             )
-            self._stream = stream
+            self._stream, self.transforms_ = stream, chain
         step, state = resolve(self.implementation, X), stream.kept and stream.kept.state
         if self.implementation is None:  # a few rows never wait for kernels to be compiled
             work = Workload(math.ceil(len(X) / size), min(len(X), size))
@@ -290,143 +329,33 @@ class RelativeGradientFlow(
         self._n_features_out = X.shape[1]
         return self
 
-    @property
-    def layers_(self) -> Layers:
-        """The layers: of the last fit, or of the last whole step of `partial_fit`."""
-        kept = self._stream.kept if self._stream is not None else None
-        layers = self._fitted if kept is None else kept.layers
-        if layers is None:
-            raise AttributeError("`layers_` is there after fitting only")
-        return layers
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "layers_")
-
-    def transform(self, X: Array) -> Array:
-        """Return the latent of X (N, D), an array (N, D)."""
-        check_is_fitted(self)
-        X = self._validated(X, reset=False)
-        return forward(self.layers_, X, self._model()[0]).Zs[-1]
-
-    def inverse_transform(self, X: Array) -> Array:
-        """Return the samples (N, D) whose latent is X (N, D)."""
-        check_is_fitted(self)
-        Z = self._latent(X)
-        return inverse(self.layers_, Z, self._model()[0])
-
-    def score_samples(self, X: Array) -> Array:
-        """Return the log-likelihood of each row of X (N, D), in nats, (N,)."""
-        check_is_fitted(self)
-        X = self._validated(X, reset=False)
-        return log_likelihood(self.layers_, X, *self._model()).per_sample
-
-    def score(self, X: Array, y: Any = None) -> float:
-        """Return the mean log-likelihood of the rows of X (N, D), in nats; `y` is ignored."""
-        return float(np.mean(self.score_samples(X), dtype=np.float64))
-
-    def sample(self, n_samples: int = 1, random_state: Any = None) -> Array:
-        """Draw samples (n_samples, D) from the model; `random_state` None: that of the model."""
-        check_is_fitted(self)
-        rng = self._generator(random_state)
-        return sample(self.layers_, rng, whole("n_samples", n_samples), *self._model())[0]
-
-    @property
-    def components_(self) -> Array:
-        """The unmixing matrix W (D, D) of a model of one layer; warns if its base is normal."""
-        return self._unmixing("components_")
-
-    @property
-    def mixing_(self) -> Array:
-        """The mixing matrix inv(W) (D, D) of a model of one layer; warns if its base is normal."""
-        W = self._unmixing("mixing_")
-        return np.linalg.inv(W.astype(np.float64)).astype(W.dtype)
-
-    @property
-    def mean_(self) -> Array:
-        """The point (D,) that a model of one layer maps to the latent 0."""
-        W, b = self._only_layer("mean_")
-        return np.linalg.solve(W.astype(np.float64), -b.astype(np.float64)).astype(b.dtype)
-
-    def _only_layer(self, name: str) -> Layer:
-        layers: Layers = getattr(self, "layers_", ())
-        if len(layers) != 1:
-            raise AttributeError(f"`{name}` is there after fitting with n_layers=1 only")
-        return Layer(*layers[0])
-
-    def _unmixing(self, name: str) -> Array:
-        """Return W of the only layer; warn, once a fit, if no W could unmix."""
-        W = self._only_layer(name).W
-        if self._model()[1].name == "normal" and self._warned_of is not W:
-            self._warned_of = W
-            warnings.warn(
-                f"a normal base cannot unmix: `{name}` only whitens, and any rotation of it is as "
-                "likely; use relgrad_np.estimator.RelativeICA, or density='sech'",
-                UserWarning,
-                stacklevel=3,
-            )
-        return W
-
-    def _model(self) -> tuple[Activation, Density]:
-        """Return activation and density as they are to be used."""
-        act, dens = self.activation, self.density
-        if isinstance(act, str):
-            act = make_activation(act)
-        if isinstance(dens, str):
-            dens = make_density(dens)
-        require_model(act, dens)
-        return act, dens
-
-    def _after(self, error: FitDivergedError, X: Array) -> FitResult:
+    def _after(self, error: FitDivergedError, X: Array, model: Any) -> FitResult:
         """Return the best of what a fit that diverged had, and say so.
 
         Raises the error where that has no finite log-likelihood on X (N, D).
         """
         with np.errstate(all="ignore"):
-            value = float(log_likelihood(error.result.best_layers, X, *self._model()).mean)
+            value = float(log_likelihood(error.result.best_layers, X, *model).mean)
         if not np.isfinite(value):
             raise error
         warnings.warn(f"the fit diverged: {error}", FitWarning, stacklevel=3)
         return error.result
 
-    def _generator(self, random_state: Any = None) -> np.random.Generator:
-        """Return a generator that follows `random_state`, or the model's own."""
-        source = self.random_state if random_state is None else random_state
-        return np.random.default_rng(check_random_state(source).randint(2**31 - 1))
-
-    def _start(self, rng: np.random.Generator, X: Array, *, activation: Activation) -> Layers:
+    def _start(
+        self,
+        rng: np.random.Generator,
+        X: Array,
+        settings: ChosenSettings,
+        *,
+        activation: Activation,
+    ) -> Layers:
         """Return the layers that a fit of X starts from."""
-        kind, L = one_of("init", self.init, KINDS), whole("n_layers", self.n_layers)
+        kind, L = one_of("init", settings.init, KINDS), whole("n_layers", settings.n_layers)
         require_full_rank(X, getattr(self, "feature_names_in_", None))
         return init_layers(rng, X.shape[1], L, kind=kind, X=X, activation=activation)
 
-    def _validated(self, X: Array, *, reset: bool, ensure_min_samples: int = 1) -> Array:
-        """Return X as a finite array (N, D), float32 or float64."""
-        dtypes = [np.float64, np.float32]
-        if not reset:
-            dtypes = [self.layers_[0].b.dtype]
-        X = numeric(X)
-        with missing_by_column(X):
-            return validate_data(
-                self, X, reset=reset, dtype=dtypes, ensure_min_samples=ensure_min_samples
-            )
-
-    def _latent(self, Z: Array) -> Array:
-        """Return Z as an array (N, D) of the model's dtype; its columns have other names."""
-        Z = np.asarray(Z, dtype=self.layers_[0].b.dtype)
-        if Z.ndim != 2 or Z.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"`X` must have shape (N, {self.n_features_in_}), the latent's, got {Z.shape}"
-            )
-        if not np.isfinite(Z).all():
-            raise ValueError("`X` must be finite")
-        return Z
-
-    def _keep(self, layers: Layers, learned: tuple[Any, Any]) -> None:
-        """Keep the layers of a fit, and its rule with what that has learned."""
+    def _keep(self, layers: Layers, learned: tuple[Any, Any], chain: Chain) -> None:
+        """Keep the layers of a fit, its rule with what that has learned, and the way to them."""
         self._fitted, self._learned, self._stream = layers, learned, None
+        self.transforms_ = chain
         self._n_features_out = layers[0].b.shape[0]
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags

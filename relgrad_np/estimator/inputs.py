@@ -1,6 +1,7 @@
 """Tables that are given to an estimator: taken, or refused by the names of their columns."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,8 +17,19 @@ def numeric(X: Any) -> Any:
     >>> numeric([[1.0]])
     [[1.0]]
     """
+    if isinstance(X, np.ma.MaskedArray) and np.ma.getmaskarray(X).any():
+        n = int(np.ma.getmaskarray(X).any(axis=-1).sum())
+        raise ValueError(
+            f"`X` must have no missing values, but entries of {n} rows are masked: drop these rows,"
+            " or fill them"
+        )
+    if type(X).__name__ == "LazyFrame":
+        raise TypeError("`X` must hold rows, got a LazyFrame: call its collect() first")
     if not is_frame(X):
         return X
+    twice = [str(name) for name, n in Counter(X.columns).items() if n > 1]
+    if twice:
+        raise ValueError(f"`X` has several columns called {twice[0]!r}: rename all but one")
     wrong = {}
     for j, name in enumerate(X.columns):
         column = X.iloc[:, j] if hasattr(X, "iloc") else X.to_series(j)

@@ -17,7 +17,7 @@ class Setting(NamedTuple):
     """One setting as it was declared.
 
     `kind` is what a text is read as: int, float, bool or str; `unset` says what None stands for,
-    which the setting may be if it is `optional`.
+    which the setting may be if it is `optional`. `auto`: the data choose it unless it is given.
 
     >>> Setting("epochs", int, 15, "passes over the rows", (), "").text()
     'passes over the rows; default 15'
@@ -32,6 +32,7 @@ class Setting(NamedTuple):
     choices: tuple[str, ...]
     unset: str
     optional: bool = False
+    auto: bool = False
 
     def default_text(self) -> str:
         """Return the default in words.
@@ -39,6 +40,8 @@ class Setting(NamedTuple):
         >>> Setting("patience", int, None, "", (), "never").default_text()
         'never'
         """
+        if self.auto:
+            return "auto"
         if self.kind is bool:
             return "yes" if self.default else "no"
         return self.unset if self.default is None else str(self.default)
@@ -56,11 +59,13 @@ def setting(
     unset: str = "none",
     choices: Iterable[str] = (),
     check: Check | None = None,
+    auto: bool = False,
 ) -> Any:
     """Declare a field of a frozen dataclass.
 
     `help` is a line without a full stop, `unset` says what None stands for, `choices` are the names
-    that the field may have, and `check(name, value)` returns the value to keep.
+    that the field may have, and `check(name, value)` returns the value to keep. `auto`: where
+    nothing is given the data choose, and the default is for those who have none.
 
     >>> @dataclasses.dataclass(frozen=True)
     ... class Baking:
@@ -68,12 +73,12 @@ def setting(
     >>> declared(Baking)["minutes"].text()
     'time in the oven; default 30'
     """
-    about = {"help": help, "unset": unset, "choices": tuple(choices), "check": check}
+    about = {"help": help, "unset": unset, "choices": tuple(choices), "check": check, "auto": auto}
     return dataclasses.field(default=default, metadata=about)
 
 
-def shared(record: Any, name: str, **default: Any) -> Any:
-    """Declare a field as another record does, perhaps with a `default=` of its own.
+def shared(record: Any, name: str, *, auto: bool = False, **default: Any) -> Any:
+    """Declare a field as another record does, perhaps with a `default=` or `auto=` of its own.
 
     >>> @dataclasses.dataclass(frozen=True)
     ... class Baking:
@@ -85,7 +90,8 @@ def shared(record: Any, name: str, **default: Any) -> Any:
     'time in the oven; default 90'
     """
     field = next(field for field in dataclasses.fields(record) if field.name == name)
-    return dataclasses.field(default=default.get("default", field.default), metadata=field.metadata)
+    about = {**field.metadata, "auto": auto}
+    return dataclasses.field(default=default.get("default", field.default), metadata=about)
 
 
 def declared(record: Any) -> dict[str, Setting]:
@@ -103,7 +109,8 @@ def declared(record: Any) -> dict[str, Setting]:
         kind = next((kind for kind in (bool, int, float) if kind in types), str)
         help, choices, unset = (field.metadata[key] for key in ("help", "choices", "unset"))
         optional = type(None) in types
-        found[field.name] = Setting(field.name, kind, field.default, help, choices, unset, optional)
+        about = kind, field.default, help, choices, unset, optional, field.metadata["auto"]
+        found[field.name] = Setting(field.name, *about)
     return found
 
 

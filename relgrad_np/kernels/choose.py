@@ -18,7 +18,8 @@ from ..core.arguments import one_of
 from ..rules.base import State
 from ..rules.natural import Natural
 from .plans import Taken
-from .worth import COMPILING, natural_seconds, reference_seconds
+from .worth import COMPILING, natural_seconds
+from .worth import reference_seconds as reference_seconds
 
 TABLE = {
     "reference": "relgrad_np.rules.base:train_step",

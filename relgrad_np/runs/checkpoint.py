@@ -25,13 +25,13 @@ from ..fitting.falls import Best
 from ..fitting.records import Epoch
 from ..fitting.snapshots import Snapshot
 from ..fitting.status import Guard, Last
+from ..fitting.storage import store
+from ..fitting.storage.model import require_kind
+from ..fitting.storage.writing import own_subfolder
 from ..rules.base import State
 from ..rules.natural import Curvature
 from ..rules.recipe import Constants, Record, Seen
 from ..rules.scalar import RunningSize
-from . import store
-from .model import require_kind
-from .writing import own_subfolder
 
 FORMAT = 3
 KEPT = 2  # checkpoints of a run

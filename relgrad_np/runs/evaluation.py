@@ -1,5 +1,6 @@
 """Judge a trained model on rows: its own test rows, another set's, or a file's, in their order."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,8 +12,8 @@ from ..datasets import Dataset, bits_per_dim
 from ..datasets.files.own import raw_rows
 from ..datasets.files.reading import Reading
 from ..datasets.transforms import Dequantise
-from .model import Model, in_float64
-from .report import shown, two_errors
+from ..fitting.storage.model import Model, in_float64
+from .report import aligned, shown, two_errors
 from .rows import baseline
 
 CHUNK = 8192  # rows scored at a time
@@ -31,19 +32,28 @@ class Evaluation(NamedTuple):
     gaussian_data_space: float | None = None
     notes: tuple[str, ...] = ()
 
+    def table(self) -> list[tuple[str, str, str]]:
+        """Return log-likelihoods in model and data space: a header, then a row for each model."""
+        spread = "" if math.isnan(self.se2) else f" +- {self.se2:.3f}"
+        which = "rows" if self.gaussian is None else "test rows"
+        head = (f"nats a row, {self.rows:,} {which}", "model space", "data space")
+        rows = [head, ("this model", f"{self.model_space:.3f}{spread}", f"{self.data_space:.3f}")]
+        if self.gaussian is not None:
+            value = f"{self.gaussian:.3f}{' ' * len(spread)}"
+            rows.append(("Gaussian of the training rows", value, f"{self.gaussian_data_space:.3f}"))
+        return rows
+
     def text(self) -> str:
-        """Return the evaluation in a few lines."""
-        lines = [
-            f"{shown(self.data)}: {self.rows} rows, log-likelihood {self.model_space:.3f} +- "
-            f"{self.se2:.3f} nats in model space (2 s.e.), {self.data_space:.3f} in data space"
-        ]
+        """Return the evaluation in a few lines.
+
+        >>> print(Evaluation("/data/my.csv", 9, -1.0, 0.1, -4.0, None, None).text())
+        my.csv
+        nats a row, 9 rows      model space  data space
+        this model          -1.000 +- 0.100      -4.000
+        """
+        lines = [shown(self.data), *aligned(self.table())]
         if self.bits_per_dim is not None:
             lines.append(f"pixel space: {self.bits_per_dim:.3f} bits/dim")
-        if self.gaussian is not None:
-            lines.append(
-                f"Gaussian of the training rows: {self.gaussian:.3f} nats in model space, "
-                f"{self.gaussian_data_space:.3f} in data space"
-            )
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -111,11 +121,13 @@ def evaluate_file(
     columns = model.config.get("columns")
     rows, notes = raw_rows(path, reading, None if columns is None else tuple(columns))
     if reading.missing != "drop":
+        model.transforms.require_inside(str(path), rows, columns and tuple(columns))
         found, *terms = _judge(model, str(path), _raw_parts(model, rows), None)
         return found._replace(notes=notes), *terms
     whole = ~np.isnan(rows).any(axis=1)
     if not whole.any():
         raise ValueError(f"`{path}` has no row without missing values")
+    model.transforms.require_inside(str(path), rows[whole], columns and tuple(columns))
     found, *terms = _judge(model, str(path), _raw_parts(model, rows[whole]), None)
     scores = np.full((2, len(rows)), np.nan)
     scores[:, whole] = terms

@@ -21,12 +21,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from ..core.arguments import nearest
 from ..datasets.files.opening import read_small
 from ..fitting.records import Epoch
-from .model import save
+from ..fitting.storage.model import save
+from ..fitting.storage.writing import atomic, claim, new_folder, open_safely, remove_leftovers
 from .settings import Settings
 from .training import Run
-from .writing import atomic, claim, new_folder, open_safely, remove_leftovers
 
 
 def create(path: Path, config: dict[str, Any]) -> dict[str, Any]:
@@ -121,12 +122,28 @@ def read_config(path: Path) -> dict[str, Any]:
         if not isinstance(config["settings"], dict) or config["settings"].keys() != known:
             raise ValueError("its settings are not those of this version")
     except (FileNotFoundError, NotADirectoryError):
+        near = like_it(path)
+        meant = "" if near is None else f"; did you mean {str(near)!r}?"
         raise FileNotFoundError(
-            f"{str(path)!r} is not a run folder: it has no config.json"
+            f"{str(path)!r} is not a run folder: it has no config.json{meant}"
         ) from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{str(path / 'config.json')!r} can't be read: {error}") from None
     return config
+
+
+def like_it(path: Path) -> Path | None:
+    """Return the run folder beside a path, or in runs/, that was probably meant; None if none.
+
+    >>> like_it(Path("nowhere/my")) is None
+    True
+    """
+    for parent in (path.parent, Path("runs")):
+        there = [found.parent.name for found in parent.glob("*/config.json")]
+        near = path.name if path.name in there else nearest(path.name, there)
+        if near is not None:
+            return parent / near
+    return None
 
 
 @contextlib.contextmanager

@@ -39,9 +39,10 @@ def worst_columns(data: Rows, samples: Rows, most: int = MOST) -> list[int]:
 
 
 def pairs(path: Path, data: Rows, samples: Rows, names: Sequence[str], title: str) -> None:
-    """Draw each pair of columns: data below the diagonal, samples above, histograms of both on it.
+    """Draw each pair of columns, data over samples, with histograms of both on the diagonal.
 
-    `data` (n, k) and `samples` (m, k) are in data space. The axes hold the middle 99 % of the data.
+    Above the diagonal stand the correlations of both. `data` (n, k) and `samples` (m, k) are in
+    data space. The axes hold the middle 99 % of the data.
 
     >>> import os, tempfile
     >>> X = np.random.default_rng(0).normal(size=(50, 2))
@@ -53,34 +54,62 @@ def pairs(path: Path, data: Rows, samples: Rows, names: Sequence[str], title: st
     k = data.shape[1]
     side = {1: 4.2, 2: 2.9, 3: 2.2}.get(k, 1.7)
     figure = canvas((k * side + 0.6, k * side + 0.9))
-    figure.suptitle(plain(title, 40 + 20 * k), fontsize=11)
+    figure.suptitle(plain(title, 26 + 24 * k), fontsize=11)
+    if k > 1:
+        figure.supxlabel("numbers above the diagonal: rank correlations", fontsize=8, color=GREY)
     axes = figure.subplots(k, k, squeeze=False)
-    below, above = "data (below the diagonal)", "samples (above)"
     n_bins = int(np.clip(1.5 * math.sqrt(len(data)), 10, 40))
     limits = [_limits(data[:, j]) for j in range(k)]
     for i in range(k):
         for j in range(k):
             ax = axes[i, j]
+            if i < j:
+                _correlations(ax, data[:, [i, j]], samples[:, [i, j]])
+                continue
             ax.set_xlim(*limits[j])
-            ax.tick_params(labelsize=6)
+            ax.tick_params(labelsize=6, labelbottom=i == k - 1, labelleft=j == 0)
             ax.locator_params(nbins=4)
             if i == j:
-                bins = np.linspace(*limits[j], n_bins + 1).tolist()
-                ax.hist(data[:, j], bins, color=BLUE, alpha=0.4, density=True, label=below)
-                drawn = samples[:, j]
-                ax.hist(drawn, bins, color=ORANGE, density=True, histtype="step", label=above)
-                ax.set_yticks([])
+                _histograms(ax, data[:, j], samples[:, j], n_bins, limits[j])
             else:
-                rows, colour = (data, BLUE) if i > j else (samples, ORANGE)
-                ax.plot(rows[:POINTS, j], rows[:POINTS, i], ".", ms=1.5, color=colour)
+                ax.plot(samples[:POINTS, j], samples[:POINTS, i], ".", ms=2, mew=0, color=ORANGE)
+                ax.plot(data[:POINTS, j], data[:POINTS, i], ".", ms=3, mew=0, color=BLUE)
                 ax.set_ylim(*limits[i])
             if i == k - 1:
                 ax.set_xlabel(plain(names[j], 24), fontsize=8)
-            if j == 0 and k > 1:
+            if j == 0 and i > 0:
                 ax.set_ylabel(plain(names[i], 24), fontsize=8)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=2, fontsize=9)
     save(figure, path)
+
+
+def _histograms(ax: Any, x: Any, drawn: Any, n_bins: int, limits: tuple[float, float]) -> None:
+    """Draw how data and samples of one column are distributed, over the shares of all of them."""
+    bins = np.linspace(*limits, n_bins + 1)
+    for rows, colour, style, label in (
+        (x, BLUE, {"alpha": 0.4}, "held-out data"),
+        (drawn, ORANGE, {"histtype": "step"}, "samples of the model"),
+    ):
+        weights = np.full(len(rows), 1 / len(rows))
+        ax.hist(rows, bins.tolist(), weights=weights, color=colour, label=label, **style)
+    ax.set_yticks([])
+
+
+def _correlations(ax: Any, data: Rows, samples: Rows) -> None:
+    """Write the rank correlations of a pair of columns, of data and of samples."""
+    ax.set_axis_off()
+    for rows, colour, y in ((data, BLUE, 0.58), (samples, ORANGE, 0.42)):
+        ranks = np.argsort(np.argsort(rows, axis=0), axis=0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            r = (
+                float(np.atleast_2d(np.corrcoef(ranks, rowvar=False))[0, 1])
+                if len(rows) > 1
+                else math.nan
+            )
+        text = f"{r:+.2f}" if math.isfinite(r) else ""
+        where = {"ha": "center", "va": "center", "transform": ax.transAxes}
+        ax.text(0.5, y, text, color=colour, fontsize=9, **where)
 
 
 def calibration(
@@ -90,7 +119,7 @@ def calibration(
 
     Left, the histogram of `uniforms`, the latents' probability integral transforms: flat, in a band
     of two standard deviations. Middle, quantiles of `log_p` of held-out rows against those of
-    samples of the model: on the diagonal. Right, correlations of `latents` (n, D): none.
+    samples of the model: on the diagonal. Right, correlations of `latents` (n, D): none, so white.
 
     >>> import os, tempfile
     >>> rng = np.random.default_rng(0)
@@ -100,10 +129,10 @@ def calibration(
     >>> os.path.getsize(path) > 1000
     True
     """
-    figure = canvas((10.5, 3.9))
-    figure.suptitle(plain(title), fontsize=11)
+    figure = canvas((11.0, 3.9))
+    figure.suptitle(plain(title), fontsize=12)
     flat, quantiles, square = figure.subplots(1, 3)
-    labelled(flat, "latents, by the base distribution", "probability integral transform", "density")
+    labelled(flat, "latents: right if flat", "probability integral transform", "density")
     bins, n = 20, uniforms.size
     band = 2 * math.sqrt((1 / bins) * (1 - 1 / bins) / n) * bins
     flat.axhspan(1 - band, 1 + band, color="0.9")
@@ -112,11 +141,12 @@ def calibration(
     flat.hist(uniforms.ravel(), edges, density=True, histtype="step", color=BLUE, lw=1.6)
     labelled(
         quantiles,
-        "log p, quantile by quantile",
+        "quantiles of log p: right if on the line",
         "samples of the model (nats, model space)",
         "held-out rows (nats, model space)",
     )
-    at = np.linspace(0.01, 0.99, 99)
+    m = min(99, len(log_p))
+    at = (np.arange(m) + 0.5) / m
     x, y = np.quantile(log_p_of_samples, at), np.quantile(log_p, at)
     low, high = min(x.min(), y.min()), max(x.max(), y.max())
     quantiles.plot([low, high], [low, high], ":", color=GREY, lw=1)
@@ -125,12 +155,20 @@ def calibration(
     with np.errstate(invalid="ignore", divide="ignore"):
         C = np.atleast_2d(np.corrcoef(latents, rowvar=False)) if len(latents) > 1 else np.eye(D)
     C = np.where(np.eye(D) > 0, np.nan, C)
-    top = max(0.1, float(np.nanmax(np.abs(C)))) if D > 1 and np.isfinite(C).any() else 0.1
+    noise = 2 / math.sqrt(len(latents))  # two standard errors of a correlation that is none
+    largest = float(np.nanmax(np.abs(C))) if D > 1 and np.isfinite(C).any() else 0.0
+    top = min(1.0, max(0.1, 2 * noise, largest))
     image = square.imshow(C, cmap="RdBu_r", vmin=-top, vmax=top, interpolation="nearest")
-    labelled(square, "correlations of the latents", "latent", "latent")
+    words = f"latent (two standard errors: {noise:.2f})"
+    labelled(square, "correlations of latents: right if white", words, "latent")
     for axis in (square.xaxis, square.yaxis):
         axis.get_major_locator().set_params(integer=True)
     figure.colorbar(image, ax=square, shrink=0.8)
+    for ax in (flat, quantiles, square):
+        ax.title.set_fontsize(10)
+        ax.xaxis.label.set_fontsize(9)
+        ax.yaxis.label.set_fontsize(9)
+        ax.tick_params(labelsize=8)
     save(figure, path)
 
 

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +12,9 @@ from ..core.objective import log_likelihood
 from ..core.sampling import sample
 from ..datasets import Dataset
 from ..datasets.files.limits import one_line
+from ..datasets.transforms import DequantiseColumns
+from ..fitting.storage.model import Model, in_float64
 from . import panels, plots
-from .model import in_float64
 from .report import shown, space_of
 from .rows import baseline
 from .training import Run
@@ -54,7 +56,7 @@ def draw_curve(path: Path, data: Dataset, run: Run) -> list[Path]:
         [e.train for e in history],
         [e.validation for e in history],
         float(baseline(data, data.validation).mean()),
-        f"{shown(data.name)}: {len(model.layers)} layers, {model.config['rule']} rule",
+        f"{title(data)}: {len(model.layers)} layers, {model.config['rule']} rule",
         averaged=[e.averaged for e in history],
         chosen=run.result.best_epoch,
         space=space_of(data),
@@ -70,19 +72,57 @@ def draw_samples(path: Path, data: Dataset, run: Run, seed: int = 0) -> list[Pat
         return []
     layers = in_float64(model.layers)
     rng = np.random.default_rng(seed)
-    X, _ = sample(layers, rng, 36 if image_shape else len(test), model.activation, model.density)
+    n = 36 if image_shape else len(held_out(data))
+    Z, _ = sample(layers, rng, n, model.activation, model.density)
     if image_shape:
-        pair = model.transforms.inverse(test[:36]), model.transforms.inverse(X)
+        pair = model.transforms.inverse(test[:36]), model.transforms.inverse(Z)
         plots.image_grid(path, *pair, image_shape, ("held-out data", "samples of the model"))
     else:
+        first, second = labels(data)
         plots.density_2d(
             path,
-            test,
-            X,
-            lambda x: log_likelihood(layers, x, model.activation, model.density).per_sample,
-            shown(data.name),
+            model.transforms.inverse(held_out(data)),
+            model.transforms.inverse(Z),
+            lambda x: log_p_in_data_space(model, x),
+            f"{title(data)}: held-out data, as many samples, and the model's density",
+            (first, second),
         )
     return [path]
+
+
+def held_out(data: Dataset) -> Any:
+    """Return rows that no step has seen, in model space: test, and validation if these are few."""
+    test = data.test[:ROWS]
+    return test if len(test) >= 500 else np.concatenate([test, data.validation[: ROWS - len(test)]])
+
+
+def log_p_in_data_space(model: Model, x: Any) -> Any:
+    """Return log p (n,) of points (n, D) of data space, without noise; -inf outside of a bound."""
+    found, inside, log_det = x, np.ones(len(x), bool), np.zeros(len(x))
+    steps = [t for t in model.transforms.transforms if not isinstance(t, DequantiseColumns)]
+    for step in steps:
+        if hasattr(step, "ends"):  # columns with bounds
+            low, high = step.ends
+            inside = ((x > low) & (x < high)).all(axis=1)
+            found, log_det = found[inside], log_det[inside]
+        found, log_det = step.forward(found), log_det + step.log_det(found)
+    terms = log_likelihood(in_float64(model.layers), found, model.activation, model.density)
+    log_p = np.full(len(x), -np.inf)
+    log_p[inside] = terms.per_sample + log_det
+    return log_p
+
+
+def labels(data: Dataset) -> tuple[str, ...]:
+    """Return what the columns are called in a picture: by number, where letters are missing."""
+    D = data.test.shape[1]
+    numbers = tuple(f"column {j}" for j in range(D))
+    names = data.columns or numbers
+    return tuple(map(plots.drawable, names, numbers))
+
+
+def title(data: Dataset) -> str:
+    """Return what data are called in a title."""
+    return plots.drawable(shown(data.name), "your data")
 
 
 def draw_columns(path: Path, data: Dataset, run: Run, seed: int = 0) -> list[Path]:
@@ -92,17 +132,17 @@ def draw_columns(path: Path, data: Dataset, run: Run, seed: int = 0) -> list[Pat
     model, test = run.model, data.test[:ROWS]
     layers, rng = in_float64(model.layers), np.random.default_rng(seed)
     Z, _ = sample(layers, rng, max(len(test), 500), model.activation, model.density)
-    X, S = model.transforms.inverse(test), model.transforms.inverse(Z)
+    X, S = model.transforms.inverse(held_out(data)), model.transforms.inverse(Z)
     S = S[np.isfinite(S).all(axis=1)]
     which = panels.worst_columns(X, S)
-    names = data.columns or tuple(f"column {j}" for j in range(X.shape[1]))
+    names = labels(data)
     more = f", the {len(which)} of {X.shape[1]} columns that fit worst" * (len(which) < X.shape[1])
     panels.pairs(
         path,
         X[:, which],
         S[:, which],
         [names[j] for j in which],
-        f"{shown(data.name)}: held-out data and samples{more}",
+        f"{title(data)}: held-out data and samples{more}",
     )
     return [path]
 
@@ -119,7 +159,7 @@ def draw_calibration(path: Path, data: Dataset, run: Run, seed: int = 0) -> list
         log_likelihood(layers, test, model.activation, model.density).per_sample,
         sample(layers, rng, ROWS, model.activation, model.density)[1],
         latents,
-        f"{shown(data.name)}: calibration on {len(test)} held-out rows",
+        f"{title(data)}: calibration on {len(test)} held-out rows",
     )
     return [path]
 

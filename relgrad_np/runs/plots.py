@@ -6,6 +6,7 @@ Needs matplotlib, imported when a picture is asked for; no display and no global
 import math
 import os
 import pathlib
+import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .writing import atomic
+from ..fitting.storage.writing import atomic
 
 Path = str | os.PathLike[str]
 Numbers = Sequence[float | None] | NDArray[Any]
@@ -23,7 +24,9 @@ BLUE, ORANGE, GREEN, GREY = (
     "#009E73",
     "#555555",
 )  # Okabe & Ito: safe for colour-blind readers
+DPI = 150  # pixels of an inch
 ROWS = 6  # of images, and as many columns
+POINTS = 1000  # in a plane, from which on they are shown as a histogram
 
 
 def learning_curve(
@@ -117,12 +120,14 @@ def density_2d(
     samples: ArrayLike,
     log_prob: Callable[[NDArray[np.float64]], ArrayLike],
     title: str,
+    names: tuple[str, str] = ("", ""),
 ) -> None:
     """Show data (n, 2), samples (m, 2) and exp(log_prob) on a grid, on the same axes and scale.
 
     `log_prob` takes points (k, 2) and returns (k,) nats. Data and samples are histograms, as
-    densities, without their non-finite rows, and the axes are those of the data; colours saturate
-    at the 99.5th percentile of the data's filled bins.
+    densities, or points where there are fewer than `POINTS`, without their non-finite rows, and the
+    axes are those of the data; colours saturate at the 99.5th percentile of the data's filled bins.
+    `names` are those of the two columns.
 
     >>> import os, tempfile, numpy as np
     >>> X = np.random.default_rng(0).normal(size=(500, 2))
@@ -134,15 +139,27 @@ def density_2d(
     """
     panels, extent, top = panels_2d(data, samples, log_prob)
     low, high = np.array(extent[::2]), np.array(extent[1::2])
-    aspect = float(np.clip((high - low)[1] / (high - low)[0], 0.2, 2.0))
-    figure = canvas((10.0, 0.9 + 3.0 * aspect))
-    figure.suptitle(plain(title))
-    for ax, panel, name in zip(
-        figure.subplots(1, 3), panels, ("data", "samples", "density"), strict=True
-    ):
-        ax.imshow(panel, origin="lower", extent=extent, cmap="viridis", vmin=0, vmax=top)
+    ratio = float((high - low)[1] / (high - low)[0])
+    alike = 0.4 <= ratio <= 2.0  # as wide as high, where the two have other units
+    figure = canvas((10.0, 1.0 + 3.0 * (ratio if alike else 1.0)))
+    figure.suptitle(plain(title, 100))
+    shown = zip(panels, (data, samples, None), ("data", "samples", "density"), strict=True)
+    for ax, (panel, rows, name) in zip(figure.subplots(1, 3), shown, strict=True):
+        points = np.empty((0, 2)) if rows is None else _points(name, rows)
+        few = 0 < len(points) < POINTS
+        ax.imshow(
+            np.zeros((1, 1)) if few else panel,
+            **{"origin": "lower", "extent": extent, "cmap": "viridis", "vmin": 0, "vmax": top},
+            aspect="equal" if alike else "auto",
+        )
+        if few:
+            ax.plot(*points.T, ".", color="#fde725", ms=3.5, mew=0)
+            ax.set(xlim=extent[:2], ylim=extent[2:])
         ax.set_title(name, fontsize=11)
+        ax.set_xlabel(plain(names[0], 32), fontsize=9)
         ax.tick_params(labelsize=8)
+        ax.locator_params(nbins=6)
+    figure.axes[0].set_ylabel(plain(names[1], 32), fontsize=9)
     save(figure, path)
 
 
@@ -226,7 +243,7 @@ def canvas(size: tuple[float, float]) -> Any:
         raise ModuleNotFoundError(
             'plots need matplotlib: pip install "relgrad-np[demo]"', name=error.name
         ) from None
-    figure = Figure(figsize=size, dpi=150, layout="constrained")
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
@@ -234,10 +251,16 @@ def canvas(size: tuple[float, float]) -> Any:
 def plain(text: str, length: int = 60) -> str:
     r"""Return a text as matplotlib shows it as it stands, shortened: $ does not begin a formula.
 
-    >>> plain("a$^$b"), plain("abc", 2)
-    ('a\\$^\\$b', 'a…')
+    Letters of East Asia count twice, line ends are blanks.
+
+    >>> plain("a$^$b"), plain("abc", 2), plain("身長と体重", 7)
+    ('a\\$^\\$b', 'a…', '身長と…')
     """
-    text = text if len(text) <= length else text[: length - 1] + "…"
+    text = " ".join(text.split())
+    widths = [2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text]
+    if sum(widths) > length:
+        kept = int(np.searchsorted(np.cumsum(widths), length - 1, side="right"))
+        text = text[:kept] + "…"
     return text.replace("$", r"\$")
 
 
@@ -245,6 +268,33 @@ FONTS = (  # with letters beyond those of matplotlib's own font, where they are 
     *("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Micro Hei", "Droid Sans Fallback"),
     *("IPAGothic", "Hiragino Sans", "Microsoft YaHei", "Malgun Gothic", "Arial Unicode MS"),
 )
+
+
+def families() -> list[str]:
+    """Return the fonts that are tried, one after the other, for each letter."""
+    import matplotlib
+    from matplotlib import font_manager
+
+    there = {font.name for font in font_manager.fontManager.ttflist}
+    own = matplotlib.rcParams["font.sans-serif"]
+    return [name for name in (*own, *FONTS) if name in there]
+
+
+def drawable(text: str, instead: str) -> str:
+    """Return a text if some font here has all of its letters, else what is to stand instead.
+
+    >>> drawable("age", "column 0"), drawable("\U0010fffd", "column 0")
+    ('age', 'column 0')
+    """
+    if text.isascii():
+        return text
+    from matplotlib import font_manager, ft2font
+
+    left = set(text) - set(" \n\r\t")
+    for name in families():
+        font = ft2font.FT2Font(font_manager.findfont(name))
+        left = {letter for letter in left if not font.get_char_index(ord(letter))}
+    return text if not left else instead
 
 
 def save(figure: Any, path: Path) -> None:
@@ -259,14 +309,11 @@ def save(figure: Any, path: Path) -> None:
     b'<?xml'
     """
     import matplotlib
-    from matplotlib import font_manager
 
     file = pathlib.Path(path)
     if not file.suffix:
         file = file.with_name(f"{file.name}.png")
-    there = {font.name for font in font_manager.fontManager.ttflist}
-    family = [*matplotlib.rcParams["font.sans-serif"], *(name for name in FONTS if name in there)]
-    with matplotlib.rc_context({"font.sans-serif": family}), warnings.catch_warnings():
+    with matplotlib.rc_context({"font.sans-serif": families()}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         with atomic(file) as stream:
             figure.savefig(stream, format=file.suffix[1:])

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from ..core.objective import log_likelihood
 from ..datasets import Dataset, bits_per_dim
 from ..fitting.records import FitResult
+from ..fitting.storage.model import in_float64
 from ..rules.by_name import NEWTON
-from .model import in_float64
 
 
 class RunReport(NamedTuple):
@@ -17,9 +17,10 @@ class RunReport(NamedTuple):
     `test_se2` is two standard errors of the mean over test rows; `test_data_space` and
     `gaussian_data_space` are the same means in the data's own units; bits/dim are of pixel space,
     None where the data are not images; `fell`: how far below its best the validation ended, if more
-    than a tenth of a nat and a tenth of what the model gained over the Gaussian (None with the
-    rule "newton", which passes the best on its way); `overfits`: the training rows gained
-    meanwhile; `xi`: the largest |xi| / sqrt(D) of a layer, 0 at a stationary point.
+    than a tenth of a nat and a tenth of what the model gained over the Gaussian (None with the rule
+    "newton", which passes the best on its way); `overfits`: the training rows gained meanwhile;
+    `others`: mean test log-likelihoods of other models, by name; `epochs`: how many there were;
+    `xi`: the largest |xi| / sqrt(D) of a layer, 0 at a stationary point.
 
     >>> RunReport("digits", -1.0, 0.1, -2.0, None, None, 3, "epochs", 0, 1.0, 2, 10).test
     -1.0
@@ -44,42 +45,64 @@ class RunReport(NamedTuple):
     test_data_space: float | None = None
     gaussian_data_space: float | None = None
     overfits: bool = False
+    others: dict[str, float] | None = None
+    epochs: int | None = None
+
+    def table(self) -> list[tuple[str, str, str]]:
+        """Return log-likelihoods in model and data space: a header, then a row for each model.
+
+        >>> about = ("toy", -1.0, 0.1, -2.0, None, None, 3, "epochs", 0, 1.0, 2, 9)
+        >>> RunReport(*about, test_data_space=-4.0, gaussian_data_space=-5.0).table()[1]
+        ('this model', '-1.000 +- 0.100', '-4.000')
+        """
+        rows = [
+            ("this model", self.test),
+            ("Gaussian", self.gaussian),
+            *(self.others or {}).items(),
+        ]
+        shift = None if self.test_data_space is None else self.test_data_space - self.test
+        spread = "" if math.isnan(self.test_se2) else f" +- {self.test_se2:.3f}"
+        cells = []
+        for name, value in rows:
+            pad = spread if name == "this model" else " " * len(spread)
+            own = "" if shift is None else f"{value + shift:.3f}"
+            cells.append((name, f"{value:.3f}{pad}", own))
+        head = (f"nats a row, {self.n_test:,} test rows", self.space, "data space")
+        return [head if shift is not None else (*head[:2], ""), *cells]
 
     def text(self) -> str:
         """Return the report in a few lines.
 
         >>> about = ("toy", -1.0, 0.1, -2.0, None, None, 3, "epochs", 0, 1.0, 2, 9)
         >>> print(RunReport(*about, test_data_space=-4.0, gaussian_data_space=-5.0).text())
-        toy: 9 test rows, D = 2
-        test log-likelihood: -1.000 +- 0.100 nats in standardised space, -4.000 in data space
-        Gaussian of the same training rows: -2.000 in standardised space, -5.000 in data space
-        the model is 1.000 nats above it (+- is two standard errors)
-        best epoch 3; 1.0 s of fitting
+        nats a row, 9 test rows  standardised space  data space
+        this model                  -1.000 +- 0.100      -4.000
+        Gaussian                    -2.000               -5.000
+        1.000 nats above the Gaussian of the same training rows (+- two standard errors)
+        epoch 3 was the best in validation and is kept; 1.0 s of fitting
         """
         gap = self.test - self.gaussian
-        own = ["", ""]
-        if self.test_data_space is not None:
-            pair = self.test_data_space, self.gaussian_data_space
-            own = [f", {value:.3f} in data space" for value in pair]
-        lines = [
-            f"{shown(self.data)}: {self.n_test} test rows, D = {self.D}",
-            f"test log-likelihood: {self.test:.3f} +- {self.test_se2:.3f} nats in "
-            f"{self.space}{own[0]}",
-            f"Gaussian of the same training rows: {self.gaussian:.3f} in {self.space}{own[1]}",
-            f"the model is {abs(gap):.3f} nats {'above' if gap > 0 else 'BELOW'} it (+- is two"
-            " standard errors)"
-            if abs(gap) >= 5e-4
-            else "the model is that Gaussian",
-        ]
+        lines = aligned(self.table())
+        if abs(gap) < 5e-4:
+            lines.append("the model is the Gaussian of the same training rows")
+        else:
+            way = "above" if gap > 0 else "BELOW"
+            words = "" if math.isnan(self.test_se2) else " (+- two standard errors)"
+            lines.append(f"{abs(gap):.3f} nats {way} the Gaussian of the same training rows{words}")
         if self.test_bits_per_dim is not None:
             lines.append(
                 f"pixel space: {self.test_bits_per_dim:.3f} bits/dim, Gaussian "
                 f"{self.gaussian_bits_per_dim:.3f}"
             )
-        best = f"best epoch {self.best_epoch}" if self.best_epoch else "no epoch beat the start"
-        if self.xi is not None:
-            best += f"; |xi| / sqrt(D) {self.xi:.2g}, 0 at an optimum"
-        return "\n".join([*lines, f"{best}; {self.seconds:.1f} s of fitting", *self.advice()])
+        lines.append(f"{self._kept()}; {self.seconds:.1f} s of fitting")
+        return "\n".join([*lines, *self.advice()])
+
+    def _kept(self) -> str:
+        """Say which layers are kept, and how many epochs there were."""
+        if not self.best_epoch:
+            return "no epoch was better in validation than the start, which is kept"
+        of = "" if self.epochs is None else f" of {self.epochs}"
+        return f"epoch {self.best_epoch}{of} was the best in validation and is kept"
 
     def advice(self) -> list[str]:
         """Return what may go better another time, by what was seen in this one.
@@ -89,12 +112,11 @@ class RunReport(NamedTuple):
         ' --patience stops there, and fewer --layers or more rows overfit less'
         """
         found = []
-        if self.fell:
-            words = (
-                "--patience stops there, and fewer --layers or more rows overfit less"
-                if self.overfits
-                else "a smaller --learning-rate may go further"
-            )
+        if self.fell and (self.overfits or self.stop_reason != "patience"):
+            words = "a smaller --learning-rate may go further"
+            if self.overfits:
+                stops = "" if self.stop_reason == "patience" else "--patience stops there, and "
+                words = f"{stops}fewer --layers or more rows overfit less"
             found.append(
                 f"validation fell by {self.fell:.3f} nats from the best epoch to the last: {words}"
             )
@@ -105,6 +127,20 @@ class RunReport(NamedTuple):
     def __str__(self) -> str:
         """Return the text."""
         return self.text()
+
+
+def aligned(table: list[tuple[str, str, str]]) -> list[str]:
+    """Return the rows of a table as lines, the first column to the left, the others to the right.
+
+    >>> aligned([("", "one"), ("two", "3")])
+    ['     one', 'two    3']
+    """
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = []
+    for first, *rest in table:
+        cells = [f"{cell:>{width}}" for cell, width in zip(rest, widths[1:], strict=True)]
+        lines.append("  ".join([f"{first:<{widths[0]}}", *cells]).rstrip())
+    return lines
 
 
 def shown(data: str) -> str:
@@ -158,6 +194,7 @@ def judge(
         test_data_space=float((per_sample + log_det).mean()),
         gaussian_data_space=float((gaussian + log_det).mean()),
         overfits=_overfits(result),
+        epochs=len(result.history),
     )
 
 
@@ -180,6 +217,7 @@ def space_of(data: Dataset) -> str:
     """
     names = [type(transform).__name__ for transform in data.transforms.transforms]
     words = ["standardised"] * ("Standardise" in names) + ["logit"] * ("Logit" in names)
+    words += [data.transforms.support.maps] if data.transforms.support else []
     return " ".join([*(words or ["data"]), "space"])
 
 

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .writing import atomic
+from ..fitting.storage.writing import atomic
 
 ENDINGS = (".npy", ".csv", ".tsv", ".parquet", ".csv.gz")
 

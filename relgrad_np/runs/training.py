@@ -5,7 +5,7 @@ closed-form Gaussian of the same training rows, and says which space it is in.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -17,15 +17,16 @@ from ..core.densities import Density, density
 from ..core.network import Layer, Layers
 from ..core.sampling import require_model
 from ..datasets import Dataset, require_full_rank
+from ..datasets.findings import FEW
 from ..distributed.together import fit
 from ..fitting.records import Epoch, FitResult
 from ..fitting.snapshots import Keeper, Snapshot
 from ..fitting.starts import init_layers
+from ..fitting.storage.model import Model
 from ..rules.base import Rule, State
 from ..rules.by_name import NEWTON, make_rule
 from ..rules.presets import PRESETS
 from .devices import array_on, moved, placed
-from .model import Model
 from .needs import require_room
 from .report import RunReport, judge, shown, space_of
 from .rows import baseline, rows_of, to_model
@@ -63,7 +64,7 @@ def prepare(settings: Settings, data: Dataset) -> Prepared:
     act, dens = parts_of(settings)
     rng = np.random.default_rng(settings.seed)
     rule: str | Rule = settings.rule
-    if settings.preset is not None and rule == "adam":
+    if settings.preset in PRESETS and rule == "adam":
         rule = PRESETS[settings.preset].rule
     dtype = settings.dtype
     if rule == NEWTON and settings.fresh_noise:
@@ -76,7 +77,7 @@ def prepare(settings: Settings, data: Dataset) -> Prepared:
     if rule == NEWTON and transform is not None:  # a lazy set: all rows at once, now
         X, transform = to_model(data, X, dtype), None
     first = to_model(data, data.train[:START_ROWS], "float64")
-    notes = data.notes + require_full_rank(first, data.columns).advice
+    notes = data.notes + advice_on(first, data)
     if dtype == "float32":  # what differs in float64 may be the same there
         first = first.astype(dtype)
         require_full_rank(first, data.columns)
@@ -94,6 +95,19 @@ def prepare(settings: Settings, data: Dataset) -> Prepared:
         "rng": rng,
     }
     return Prepared(start, options, notes)
+
+
+def advice_on(rows: Any, data: Dataset) -> tuple[str, ...]:
+    """Return what `require_full_rank` advises, less what the notes on the data have said already.
+
+    >>> from relgrad_np.datasets import load
+    >>> data = load("toy:rings", n=50)
+    >>> advice_on(data.train, data)
+    ()
+    """
+    found = require_full_rank(rows, data.columns)
+    said = any("--dequantise" in note for note in data.notes)
+    return tuple(one for one in found.advice if not (said and one.startswith(FEW)))
 
 
 def parts_of(settings: Settings) -> tuple[Activation, Density]:
@@ -118,8 +132,8 @@ def outline(data: Dataset, settings: Settings, prepared: Prepared) -> list[tuple
     '2 layers of smooth_leaky_relu, normal base, 12 parameters, float64, start identity'
     """
     N, D = data.train.shape
-    L, columns = settings.layers, data.columns
-    listed = "" if columns is None else ": " + ", ".join(columns[:8]) + ", ..." * (len(columns) > 8)
+    L, columns, support = settings.layers, data.columns, data.transforms.support
+    space = "each column standardised" if space_of(data) == "standardised space" else space_of(data)
     size = min(settings.batch_size or N, N)
     epochs = prepared.options["epochs"]
     if settings.rule == NEWTON:
@@ -128,12 +142,14 @@ def outline(data: Dataset, settings: Settings, prepared: Prepared) -> list[tuple
         steps = math.ceil(N / size) * (epochs or 1)
         fit_words = (
             f"rule {settings.rule}, batches of {size}, "
-            f"{epochs} epoch{'s' * (epochs != 1)}: {steps:,} steps"
+            f"{epochs} epoch{'s' * (epochs != 1)}: {steps:,} steps{patience_words(settings)}"
         )
     return [
         ("data", shown(data.name)),
         ("rows", f"{N:,} train, {len(data.validation):,} validation, {len(data.test):,} test"),
-        ("columns", f"{D:,}{listed}; {space_of(data)} in the model"),
+        ("columns", f"{D:,}{'' if columns is None else f': {few_of(columns)}'}"),
+        *(() if support is None else (("support", support.words(columns)),)),
+        ("space", f"the model sees {space}"),
         (
             "model",
             f"{L} layer{'s' * (L > 1)} of {settings.activation}, {settings.density} base, "
@@ -141,6 +157,30 @@ def outline(data: Dataset, settings: Settings, prepared: Prepared) -> list[tuple
         ),
         ("fit", fit_words),
     ]
+
+
+def patience_words(settings: Settings) -> str:
+    """Say when a fit ends before its last epoch.
+
+    >>> patience_words(Settings(patience=5)), patience_words(Settings(patience=None))
+    (', or less: it ends after 5 epochs without a better validation', '')
+    """
+    n = settings.patience
+    if n is None:
+        return ""
+    return f", or less: it ends after {n} epoch{'s' * (n != 1)} without a better validation"
+
+
+def few_of(names: Sequence[str], length: int = 100) -> str:
+    """Return as many names as a line or two holds, and how many more there are.
+
+    >>> few_of("abc"), few_of(["height", "weight", "age"], 14)
+    ('a, b, c', 'height, weight and 1 more')
+    """
+    sizes = np.cumsum([len(name) + 2 for name in names])
+    kept = max(1, int((sizes <= length + 2).sum()))
+    more = f" and {len(names) - kept} more" * (kept < len(names))
+    return ", ".join(" ".join(name.split()) for name in names[:kept]) + more
 
 
 def watch_condition(say: Callable[[str], None], dtype: str) -> Callable[[Epoch, State], None]:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ..datasets import Dataset
+from ..fitting.storage.model import Model
 from .checkpoint import newest_snapshot
-from .model import Model
 from .settings import Settings
 from .training import model_of, parts_of
 

@@ -6,7 +6,7 @@ import numpy as np
 
 import relgrad_np as rg
 from relgrad_np.cli import demo, verify
-from relgrad_np.runs.settings import settings_for
+from relgrad_np.runs.presets import settings_for
 
 from .commands import run
 
@@ -45,14 +45,15 @@ def test_info(capsys):
 
 def test_the_demo_does_the_main_job(capsys, tmp_path, monkeypatch):
     def shorter(data, **chosen):
-        return settings_for(data, **(chosen | {"epochs": 6 if data == "digits" else 3}))
+        few = {"epochs": 6} if data == "digits" else {"epochs": 3, "layers": 2, "rule": "recipe"}
+        return settings_for(data, **(chosen | few))
 
     monkeypatch.setattr(demo, "settings_for", shorter)
     monkeypatch.setattr(verify, "GROUPS", (verify.elementwise,))
     monkeypatch.setattr(demo.time_steps, "__defaults__", ((16, 32), 20, 3))
     status, out, _ = run(capsys, "demo", "--out", tmp_path / "demo")
     assert status == 0
-    assert "nats above it" in out
+    assert "nats above the Gaussian" in out
     assert "11 of 11 checks passed" in out
     assert out.count("ordinary / relative") == 2
     pictures = {path.name for path in (tmp_path / "demo").glob("*.png")}

@@ -15,7 +15,7 @@ def test_train_writes_a_run_folder_that_can_be_used(capsys, tmp_path):
     folder = tmp_path / "run"
     status, out, err = run(capsys, "train", "digits", *SMALL, "--pictures", "--out", folder)
     assert (status, err) == (0, "")
-    for text in ("Gaussian of the same training rows", "bits/dim", "in data space", "next, to"):
+    for text in ("Gaussian of the same training rows", "bits/dim", "data space", "next:"):
         assert text in out
     files = {path.name for path in folder.iterdir()}
     pictures = {"curve.png", "samples.png", "calibration.png"}

@@ -219,7 +219,7 @@ NAN[2, 1] = np.nan
         ),
         (
             lambda: from_dict({"name": "log"}),
-            "unknown transform 'log'; choose from dequantise, dequantise_columns, logit, standardise",
+            "unknown transform 'log'; choose from dequantise, dequantise_columns, logit, support, standardise",
         ),
         (
             lambda: from_dict({"name": "logit", "lambda": 1}),

@@ -162,7 +162,7 @@ def test_whole_numbers_are_noted_by_column():
     X = table()
     X[:, 1] = np.round(X[:, 1] * 5)
     (note,) = load(X).notes
-    assert "whole numbers only in columns 1:" in note
+    assert "whole numbers or few values only in columns 1:" in note
     assert "noise" in note
 
 

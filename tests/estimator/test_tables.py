@@ -49,6 +49,8 @@ REFUSED = {
     "categories": (lambda: FRAME.assign(d=pd.Categorical(["u", "v"] * 40)), "'d' (category)"),
     "missing": (lambda: NA, "missing values by column: 'b' 2, 'c' 1"),
     "missing, nullable": (lambda: NA.convert_dtypes(), "missing values by column: 'b' 2, 'c' 1"),
+    "masked": (lambda: np.ma.masked_greater(X, X[3, 1]), "entries of"),
+    "two of one name": (lambda: FRAME.set_axis(list("aab"), axis=1), "several columns called 'a'"),
     "polars texts": (lambda: polars(FRAME).with_columns(d=sys.modules["polars"].lit("x")), "'d' (String)"),
     "polars nulls": (lambda: polars(FRAME).fill_nan(None).with_columns(d=sys.modules["polars"].lit(None, dtype=sys.modules["polars"].Float64)), "'d' 80"),
 }  # fmt: skip

@@ -28,7 +28,7 @@ import numpy as np
 
 import relgrad_np as rg
 from relgrad_np.fitting.loop import fit
-from relgrad_np.runs import store
+from relgrad_np.fitting.storage import store
 from relgrad_np.runs.checkpoint import CheckpointWriter, pack, read_snapshot
 from relgrad_np.runs.folder import create, read_config
 from relgrad_np.runs.settings import Settings

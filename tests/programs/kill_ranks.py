@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from relgrad_np.runs import store
+from relgrad_np.fitting.storage import store
 from relgrad_np.runs.checkpoint import read_snapshot
 
 ROOT = Path(__file__).resolve().parents[2]

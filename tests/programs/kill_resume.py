@@ -27,7 +27,7 @@ import numpy as np
 
 from relgrad_np.cli.main import main
 from relgrad_np.fitting import advance
-from relgrad_np.runs import store
+from relgrad_np.fitting.storage import store
 from relgrad_np.runs.checkpoint import read_snapshot
 
 RULES = ("plain", "recipe", "adam")

@@ -7,7 +7,7 @@ import pytest
 
 import relgrad_np as rg
 from relgrad_np.datasets import load
-from relgrad_np.runs import store
+from relgrad_np.fitting.storage import store
 from relgrad_np.runs.checkpoint import pack, read_snapshot, unpack
 
 from ..laws.problems import convert, generic

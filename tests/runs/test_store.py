@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from relgrad_np.runs import store
+from relgrad_np.fitting.storage import store
 
 ARRAYS = {
     "v": np.arange(3.0),

@@ -1,5 +1,6 @@
 """Read .parquet and .feather files by pyarrow: whole, or in runs of rows."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,13 +11,14 @@ from numpy.typing import NDArray
 from ..memory import require_memory
 from ..record import RawTable
 from ..rows import Columns
-from .choice import chosen, named, without_index
+from .choice import chosen, named, rounded, without_index
 from .limits import one_line, require_modest
 from .opening import open_regular
 from .packed import needs
 from .reading import Reading
 from .sizes import feather_unpacked, parquet_unpacked
 
+INDEX = re.compile(r"__index_level_\d+__$")  # of a DataFrame, as pandas writes it
 RUN = 2**20  # numbers of a run of rows that is read at a time
 BUFFER = 2**20  # bytes of a column that are read ahead
 
@@ -50,8 +52,11 @@ def read_arrow(
     places = list(range(X.shape[1]))
     keep, note = without_index(X, streamed.columns, places, reading)
     X = X[:, keep] if note else X
-    notes = (*streamed.notes, note) if note else streamed.notes
-    return RawTable(X, columns=named(streamed.columns, keep), notes=notes)
+    notes = (*streamed.notes, *([note] if note else []))
+    named_columns = named(streamed.columns, keep)
+    if any(note.startswith(("int64", "uint64")) for note in notes):
+        notes += rounded(X, named_columns)
+    return RawTable(X, columns=named_columns, notes=notes)
 
 
 def size_of(path: Path) -> tuple[int, int]:
@@ -75,6 +80,9 @@ def stream_arrow(
     file = _Parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _Feather(path)
     columns = tuple(file.schema.names)
     places = chosen(name, columns, len(columns), reading, wanted)
+    index = [j for j in places if reading.columns is None and INDEX.match(columns[j])]
+    if len(index) < len(places):
+        places = [j for j in places if j not in index]
     if not places or not file.N:
         raise ValueError(f"{name} has no {'rows' if places else 'columns'}")
     kinds = [_kind(file.schema.field(j)) for j in places]
@@ -94,6 +102,8 @@ def stream_arrow(
     dtype = np.dtype(np.float32 if all(kind == "float32" for kind in kinds) else np.float64)
     kept = [kind for kind in dict.fromkeys(kinds) if kind not in ("float32", "float64")]
     notes = tuple(f"{kind} converted to {dtype}" for kind in kept)
+    if index:
+        notes = (*notes, "the index of a DataFrame is left out")
     return Streamed(file.N, tuple(picked), dtype, _runs(path, file, picked, dtype), notes)
 
 
@@ -206,6 +216,7 @@ WORDS = {  # what a type begins with, and what it is called
     "string": "texts",
     "large_string": "texts",
     "list": "lists",
+    "null": "nothing but missing values",
 }
 
 

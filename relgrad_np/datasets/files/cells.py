@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 EXPONENT = r"(?:[eE][+-]?\d+)?"
+LONGEST = 60  # letters of a cell that is shown whole
 MARKS = ("?", "-", "--", ".", "")  # of a missing value, beside those that pandas knows
 DATE = re.compile(
     r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\d{1,2}:\d{2}.*)?$|\d{1,2}:\d{2}(:\d{2}.*)?$"
@@ -45,7 +46,7 @@ def convert(cells: Any, decimal: str, sep: str, given: bool) -> Converted:
     import pandas as pd
 
     missing = cells.isna()
-    text = cells.astype(str).str.strip()
+    text = cells.astype(str).str.strip().str.replace("\u2212", "-", regex=False)  # a real minus
     missing |= text.isin(MARKS)
     group = "," if decimal == "." else "."
     plain = text.str.replace(",", ".", regex=False) if decimal == "," else text
@@ -72,7 +73,23 @@ def convert(cells: Any, decimal: str, sep: str, given: bool) -> Converted:
                 numbers[grouped] = bare.astype(float)
                 note = f"{mark!r} read as a thousands mark"
         left = numbers.isna() & ~missing
+        if left.any():  # Fortran's exponents
+            other = plain[left].str.replace(r"^([+-]?[\d.]+)[dD]([+-]?\d+)$", r"\1e\2", regex=True)
+            numbers[left] = pd.to_numeric(other, errors="coerce").astype(float)
+            left = numbers.isna() & ~missing
     return Converted(numbers.to_numpy(np.float64), left.to_numpy(bool), note)
+
+
+def are_dates(x: NDArray[np.float64]) -> bool:
+    """Say whether numbers are dates such as 20200131, of the years from 1900 to 2099.
+
+    >>> are_dates(np.array([20200131.0, 19991224.0])), are_dates(np.array([20209931.0]))
+    (True, False)
+    """
+    if not len(x) or not ((x >= 19000101) & (x <= 20991231) & (np.floor(x) == x)).all():
+        return False
+    month, day = x // 100 % 100, x % 100
+    return bool(((month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)).all())
 
 
 def what_is(cell: str, decimal: str, others_are_numbers: bool) -> tuple[str, str]:
@@ -82,6 +99,8 @@ def what_is(cell: str, decimal: str, others_are_numbers: bool) -> tuple[str, str
     ('a date', ('not a number', '--decimal , if the comma is its decimal mark'))
     """
     text = cell.strip()
+    if len(text) > LONGEST:
+        return "text, not a number", "{drop}, or mend it"
     if decimal == "." and re.match(r"[+-]?[1-9]\d{0,2},\d{3}$", text):
         return (
             "a decimal or a thousands comma",

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.arguments import nearest
-from ..rows import Columns
+from ..bounds import ColumnBounds
+from ..rows import Columns, column_list
 from .reading import Reading
 
+LARGEST = 2.0**53  # beyond it float64 does not hold every whole number
 UNNAMED = re.compile(r"(Unnamed: \d+(_level_\d+)?|__index_level_\d+__|)$")
 
 
@@ -61,6 +63,29 @@ def chosen(
     if not places:
         raise ValueError(f"{name} has no column left: all are dropped")
     return places
+
+
+def bounded(
+    name: str, asked: tuple[ColumnBounds, ...], columns: Columns, D: int
+) -> tuple[tuple[float | None, ...], tuple[float | None, ...]]:
+    """Return the lower and the upper bound of each of D columns, None where it has none.
+
+    >>> bounded("it", (ColumnBounds("b", 0.0, None),), ("a", "b"), 2)
+    ((None, 0.0), (None, None))
+    """
+    low: list[float | None] = [None] * D
+    high: list[float | None] = [None] * D
+    for one in asked:
+        if isinstance(one.column, int):
+            if not 0 <= one.column < D:
+                raise ValueError(f"{name} has no column {one.column}: it has {D}, from 0")
+            j = one.column
+        else:
+            j = _place(name, one.column, columns, D)
+        if low[j] is not None or high[j] is not None:
+            raise ValueError(f"`support` has column {j} twice, by name and by number")
+        low[j], high[j] = one.low, one.high
+    return tuple(low), tuple(high)
 
 
 def _place(name: str, one: str, columns: Columns, D: int) -> int:
@@ -116,3 +141,19 @@ def is_index(x: NDArray[Any]) -> bool:
     (True, False, False)
     """
     return bool(np.isfinite(x).all() and (np.floor(x) == x).all() and len(np.unique(x)) == len(x))
+
+
+def rounded(X: NDArray[Any], columns: Columns) -> tuple[str, ...]:
+    """Return a note on columns whose whole numbers float64 does not hold, if there are any.
+
+    >>> rounded(np.array([[2.0**60, 1.0]]), ("id", "a"))[0].split(" are")[0]
+    "whole numbers beyond 2^53 in columns 'id'"
+    """
+    beyond = np.flatnonzero(np.abs(np.nan_to_num(X)).max(axis=0, initial=0) > LARGEST)
+    if not len(beyond):
+        return ()
+    listed = column_list(beyond, columns)
+    return (
+        f"whole numbers beyond 2^53 in columns {listed} are rounded; if they only name the rows:"
+        " --drop them",
+    )

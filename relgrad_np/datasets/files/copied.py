@@ -19,10 +19,10 @@ from ..file_rows import Descriptor, FileRows
 from ..memory import gib, lies_in_memory, require_memory
 from ..record import Dataset, forward
 from ..rows import LEAST_ROWS, Columns
-from ..transforms import Chain, Standardise
 from .arrow import Streamed
 from .missing import Where, marked, missing_counts, place_in, require_no_infinity, suspects
 from .reading import Reading
+from .split import standardised
 
 HELD_OUT = 10_000  # rows of validation, and of test, at most
 
@@ -88,7 +88,9 @@ def split_copied(
         f"{kept * D * table.dtype.itemsize / 2**30:.2f} GiB of numbers were laid out in {folder}"
         " for the time of this command"
     )
-    chain = Chain((Standardise.fit(rows, name, table.columns),))
+    chain = standardised(name, rows, reading.support, table.columns)
+    for part in held:
+        chain.require_inside(name, np.concatenate(part), table.columns)
     done = [forward(chain, np.concatenate(part)) for part in held]
     (validation, log_det), (test, log_det_test) = done
     log_dets = {"train": np.empty(0), "validation": log_det, "test": log_det_test}

@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import itertools
 import re
 from collections import Counter
 from pathlib import Path
@@ -65,6 +66,48 @@ def encoding_of(sample: bytes, name: str) -> str:
     return "utf-8"
 
 
+BINARY = {  # how files begin that are no text
+    b"PK\x03\x04": "a spreadsheet or an archive: export it as .csv",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet or document: export it as .csv",
+    b"PAR1": "a .parquet file: give it that ending",
+    b"ARROW1": "a .feather file: give it that ending",
+    b"\x93NUMPY": "a .npy file: give it that ending",
+    b"\x89HDF": "an HDF5 file: give it the ending .h5",
+    b"MATLAB": "a .mat file: give it that ending",
+    b"\x1f\x8b": "compressed by gzip: give it the ending .csv.gz",
+    b"BZh": "compressed by bzip2: give it the ending .csv.bz2",
+    b"\xfd7zXZ": "compressed by xz: give it the ending .csv.xz",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd: give it the ending .csv.zst",
+    b"SQLite": "a data base: export the table as .csv",
+}
+TEXTUAL = {  # how texts begin that are no tables
+    b"%pdf-": "a PDF: export the table as .csv",
+    b"<!doctype": "HTML: export the table as .csv",
+    b"<html": "HTML: export the table as .csv",
+    b"<table": "HTML: export the table as .csv",
+    b"<?xml": "XML: export the table as .csv",
+    b"{": "JSON: write the table as .csv or .parquet",
+    b"[{": "JSON: write the table as .csv or .parquet",
+    b"@relation": "an ARFF file: export it as .csv",
+}
+CONTROL = re.compile(rb"[^\t\n\x0b\x0c\r\x20-\xff]")
+
+
+def require_table(sample: bytes, name: str) -> None:
+    r"""Refuse a file that begins as something else than a table in text does.
+
+    >>> require_table(b"PAR1\x15\x04", "it")
+    Traceback (most recent call last):
+    ValueError: it is no table in text, but a .parquet file: give it that ending
+    >>> require_table(b"PAR1,PAR2", "it")
+    """
+    start = sample[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    binary = CONTROL.search(sample[:200]) is not None
+    for begin, what in (BINARY if binary else TEXTUAL).items():
+        if (sample if binary else start).startswith(begin):
+            raise ValueError(f"{name} is no table in text, but {what}")
+
+
 def dialect_of(sample: bytes, complete: bool, path: Path, reading: Reading) -> Dialect:
     r"""Return how a file is written that begins with `sample`; `complete`: that is all of it.
 
@@ -75,6 +118,7 @@ def dialect_of(sample: bytes, complete: bool, path: Path, reading: Reading) -> D
     (';', ',', ('a', 'b'), 2)
     """
     name = f"`{path}`"
+    require_table(sample, name)
     encoding, notes = reading.encoding or encoding_of(sample, name), []
     if encoding == "cp1252" and reading.encoding is None:
         notes.append("not text in UTF-8: read as Windows-1252; --encoding NAME says otherwise")
@@ -99,8 +143,13 @@ def dialect_of(sample: bytes, complete: bool, path: Path, reading: Reading) -> D
         raise ValueError(
             f"{name} is empty: its first line is empty" if not comments else f"{name} has no rows"
         )
-    sep = sep or _separator(rest, path)
+    sep = sep or _separator(rest, reading.decimal)
     rows = split_lines(rest, sep)
+    if reading.sep is None and reading.decimal is None and _may_be_decimal(rows, sep):
+        raise ValueError(
+            f"{name}, line {lead + 2}: a decimal comma, or a name of the row before the number?"
+            " --decimal , or --sep , says which"
+        )
     decimal = reading.decimal or _decimal(rows, sep)
     first, body = rows[0], rows[1:]
     header = _is_header(first, body, decimal)
@@ -110,7 +159,10 @@ def dialect_of(sample: bytes, complete: bool, path: Path, reading: Reading) -> D
         body = rows[1:]
         if _is_count(first):
             notes.append("the first line counts the columns: taken for a header")
-        _require_one_header(name, lead, body, decimal)
+        elif _are_scale(first):
+            notes.append("the first line has rising whole numbers: taken for a header")
+        blank = next((i for i, line in enumerate(lines[lead:]) if line.strip()), 0)
+        _require_one_header(name, lead + blank, body, decimal)
     elif comments and len(split_lines(comments[-1:], sep)[0]) == len(first):
         columns, body = tuple(split_lines(comments[-1:], sep)[0]), rows
         notes.append("the names of the columns are those of the last comment")
@@ -121,6 +173,8 @@ def dialect_of(sample: bytes, complete: bool, path: Path, reading: Reading) -> D
     trailing = trailing and (columns is None or len(columns) < width or not columns[width - 1])
     if columns is not None and len(columns) == width - 1:
         columns = (*columns, "") if trailing else ("", *columns)  # R writes row names without one
+    elif columns is not None and len(columns) == width + 1 and not columns[-1]:
+        columns = columns[:-1]  # a mark at the end of the header alone
     elif columns is not None and len(columns) != width:
         line = lead + 1
         raise ValueError(f"{name}, line {line}: {width} fields, but its header has {len(columns)}")
@@ -161,10 +215,21 @@ def _is_text(field: str, decimal: str) -> bool:
     return field.strip().lower() not in ABSENT and not is_number(field, decimal)
 
 
-def _separator(lines: list[str], path: Path) -> str:
+def _may_be_decimal(rows: list[list[str]], sep: str) -> bool:
+    """Say whether a comma that cuts each row in two whole numbers may be a decimal comma.
+
+    The header has one name only, which names of the rows (as R writes them) would explain as well.
+    """
+    body = rows[1:]
+    two = bool(body) and all(len(row) == 2 and all(map(str.isdecimal, row)) for row in body)
+    return two and sep == "," and len(rows[0]) == 1
+
+
+def _separator(lines: list[str], decimal: str | None) -> str:
     """Return the mark that cuts all lines alike, and into the most numbers."""
-    best, best_score = ",", (False, 0.0)
-    for mark in MARKS:
+    marks = [mark for mark in MARKS if mark != decimal]
+    best, best_score = ";" if decimal == "," else ",", (False, 0.0)
+    for mark in marks:
         rows = split_lines(lines, mark)
         counts = Counter(len(row) for row in rows[1:] or rows)
         width, times = counts.most_common(1)[0] if counts else (0, 0)
@@ -209,6 +274,14 @@ def _is_count(fields: list[str]) -> bool:
     ]
 
 
+def _are_scale(fields: list[str]) -> bool:
+    """Say whether fields are rising whole numbers of three digits or more: years, wavelengths."""
+    if len(fields) < 2 or not all(field.strip().isdecimal() for field in fields):
+        return False
+    numbers = [int(field) for field in fields]
+    return numbers[0] >= 100 and all(a < b for a, b in itertools.pairwise(numbers))
+
+
 def _is_header(first: list[str], body: list[list[str]], decimal: str) -> bool:
     """Say whether the first row has names.
 
@@ -224,6 +297,8 @@ def _is_header(first: list[str], body: list[list[str]], decimal: str) -> bool:
         ]
         if not first[0].strip() or (body and all(fractions)):
             return True
+    if _are_scale(first) and body and all("." in x or "," in x for row in body for x in row):
+        return True
     return any(
         _is_text(field, decimal)
         and bool(body)

@@ -12,7 +12,8 @@ from .reading import Reading
 
 Where = Callable[[int, int], str]
 NINES = tuple(float("9" * n) for n in range(2, 9))
-FILLS = (*NINES, 32768.0, 2147483648.0, 9.96921e36, 9.97e36, 1e20, 1e30, 1e35, 1e36)
+OTHERS = (99.9, 999.9, 9999.9, 99.99, 999.99, 999.25, 9999.25)
+FILLS = (*NINES, *OTHERS, 32768.0, 2147483648.0, 9.96921e36, 9.97e36, 1e20, 1e30, 1e35, 1e36)
 HUGE = 1e18  # beyond it two numbers that agree to a thousandth are taken for the same mark
 
 
@@ -38,6 +39,8 @@ def settled(name: str, raw: RawTable, reading: Reading) -> RawTable:
 def _part(
     name: str, X: NDArray[Any], raw: RawTable, reading: Reading, notes: list[str]
 ) -> NDArray[Any]:
+    if X.ndim != 2 or not X.size:
+        return X  # to be refused by its shape
     where = raw.where if raw.where is not None and X is raw.train else place_in(raw.columns)
     if X.dtype.kind not in "f":
         if not reading.missing_marks or X.dtype.kind not in "iu":
@@ -172,12 +175,13 @@ def suspects(X: NDArray[Any], columns: Columns) -> list[str]:
                 x = X[:, j]
                 rest = x[x != value]
                 times = len(x) - len(rest)
-                if times < 2 or not len(rest):
+                if not len(rest):
                     continue
                 gap, spread = np.abs(rest - value).min(), np.ptp(rest)
-                if gap > spread:
+                if gap > spread and (times > 1 or (abs(value) > 1e15 and gap > 1e6 * spread)):
+                    often = "once" if times == 1 else f"{times} times"
                     found.setdefault(value, []).append(
-                        f"{column_list([j], columns)} has {value:g} {times} times"
+                        f"{column_list([j], columns)} has {value:g} {often}"
                     )
     return [
         f"a mark of missing values? column {', '.join(shown[:10])}:"

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.arguments import nearest
 from ..file_rows import FileRows
 from ..record import Dataset, RawTable
 from ..rows import Columns
@@ -44,7 +45,10 @@ OTHERS = {
     "is a spreadsheet: export the sheet as .csv": (".xlsx", ".xls", ".ods"),
     "is JSON: write the table as .csv or .parquet": (".json", ".jsonl", ".ndjson"),
     "is an archive: unpack it first": (".zip", ".tar", ".tgz", ".7z", ".rar"),
-    "is of another program: export it as .csv": (".sav", ".dta", ".sas7bdat", ".rds", ".rdata"),
+    "is compressed in another way: unpack it first": (".z", ".lz4", ".lzma", ".br"),
+    "is of another program: export it as .csv": (
+        *(".sav", ".dta", ".sas7bdat", ".rds", ".rdata", ".arff", ".sqlite", ".db"),
+    ),
 }
 REFUSED = {ending: why for why, endings in OTHERS.items() for ending in endings}
 
@@ -92,7 +96,7 @@ def own_file(
     if suffix == ".npy" and path.stat().st_size > lazy_above:
         X = rows_of_npy(path)
         if not reading.selects and not reading.dequantise:
-            return split_by_position(name, X, n)
+            return split_by_position(name, X, n, reading.support)
         places = chosen(f"`{name}`", None, X.shape[1], reading)
         dtype = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
         columns = tuple(str(j) for j in places)
@@ -104,7 +108,7 @@ def own_file(
         if 8 * N * len(reading.columns or range(D)) > lazy_above:
             return _copied(name, stream_arrow(path, reading, limit=limit), rng, n, reading)
     raw = settled(name, read_raw(path, reading, limit=limit), reading)
-    return split_shuffled(name, raw, rng, n, reading.dequantise)
+    return split_shuffled(name, raw, rng, n, reading.dequantise, reading.support)
 
 
 def _copied(
@@ -175,7 +179,7 @@ def own_array(
     """
     reading = reading or Reading()
     if isinstance(array, np.memmap) and array.nbytes > lazy_above and not reading.selects:
-        return split_by_position("array", array, n)
+        return split_by_position("array", array, n, reading.support)
     if is_frame(array):
         name, raw = "DataFrame", read_frame(array, reading)
         keep, note = without_index(raw.train, raw.columns, list(range(raw.train.shape[1])), reading)
@@ -191,7 +195,7 @@ def own_array(
         )
     if raw.train.ndim == 2 and raw.train.size:
         raw = settled(name, raw, reading)
-    return split_shuffled(name, raw, rng, n, reading.dequantise)
+    return split_shuffled(name, raw, rng, n, reading.dequantise, reading.support)
 
 
 def raw_rows(
@@ -227,6 +231,23 @@ def raw_rows(
 def _existing(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if not path.is_file():
-        what = "is no regular file" if path.exists() else "is not there"
-        raise FileNotFoundError(f"the data file {str(path)!r} {what}")
+        if path.exists():
+            raise FileNotFoundError(f"the data file {str(path)!r} is no regular file")
+        near = like_it(path)
+        meant = "" if near is None else f"; did you mean {near!r}?"
+        raise FileNotFoundError(f"the data file {str(path)!r} is not there{meant}")
     return path
+
+
+def like_it(path: Path) -> str | None:
+    """Return the name of the file beside it that was probably meant, None if there is no such.
+
+    >>> like_it(Path("nowhere/my.csv")) is None
+    True
+    """
+    try:
+        with os.scandir(path.parent) as entries:
+            names = [entry.name for _, entry in zip(range(1000), entries, strict=False)]
+    except OSError:
+        return None
+    return nearest(path.name, [name for name in names if is_own_file(name)])

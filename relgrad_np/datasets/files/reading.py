@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...core.arguments import one_of
+from ..bounds import intervals
 
 MISSING = ("error", "drop", "median")
 
@@ -18,7 +19,8 @@ class Reading:
     or a sequence; a column without a name goes by its number, from 0. `sep`, `decimal` and
     `encoding` are those of a text file. `missing`: "error", "drop" (rows) or "median" (fill).
     `missing_marks`: more cells that stand for a missing value, such as -9999. `dequantise`: add
-    uniform noise as wide as their step to columns of whole numbers or few values.
+    uniform noise as wide as their step to columns of whole numbers or few values. `support`: the
+    intervals that columns are in, {"age": (0, 120)} or "age=0:120,income=0:" (`datasets.bounds`).
 
     >>> Reading(columns="age, height").columns, Reading(drop=[0]).drop
     (('age', 'height'), ('0',))
@@ -35,6 +37,7 @@ class Reading:
     missing: str = "error"
     missing_marks: Any = None
     dequantise: bool = False
+    support: Any = None
 
     def __post_init__(self) -> None:
         for name in ("columns", "drop", "missing_marks"):
@@ -42,6 +45,7 @@ class Reading:
         if self.columns == ():
             raise ValueError("`columns` must name one column or more")
         one_of("missing", self.missing, MISSING)
+        object.__setattr__(self, "support", intervals(self.support) or None)
         if self.sep is not None:
             sep = {"tab": "\t", "\\t": "\t", "space": " "}.get(self.sep, self.sep)
             object.__setattr__(self, "sep", sep)

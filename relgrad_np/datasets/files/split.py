@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bounds import ColumnBounds
 from ..columns import few_values, grid_step, whole_numbers
 from ..file_rows import FileRows, rows_of
 from ..record import Dataset, RawTable, forward, in_model_space
 from ..rows import LEAST_ROWS, Columns, chunks, column_list, floats, refuse
-from ..transforms import Chain, DequantiseColumns, Standardise, Transform
+from ..transforms import Chain, DequantiseColumns, Standardise, Support, Transform
+from .choice import bounded
 
 HELD_OUT = 10_000  # rows of validation, and of test, at most, of a memory-mapped file
 
@@ -20,11 +22,12 @@ def split_shuffled(
     rng: np.random.Generator,
     n: int | None,
     dequantise: bool = False,
+    support: tuple[ColumnBounds, ...] | None = None,
 ) -> Dataset:
     """Return 80 % train, 10 % validation, 10 % test of the shuffled rows, or the splits given.
 
     A split that is missing is cut from the end of the shuffled `train`, 10 % of it. `dequantise`
-    adds noise to discrete columns; without it a note names them.
+    adds noise to discrete columns; without it a note names them. `support`: columns with bounds.
 
     >>> raw = RawTable(np.arange(40).reshape(20, 2) ** 2)
     >>> data = split_shuffled("squares", raw, np.random.default_rng(0), None)
@@ -54,9 +57,37 @@ def split_shuffled(
     Standardise.fit(train, name, columns)  # refuses what is constant, before noise hides it
     fixed = _noise_for(train, columns, dequantise, notes)
     noised = train if not fixed else Chain(fixed).forward(train, rng)
-    chain = Chain((*fixed, Standardise.fit(noised, name, columns)))
+    if support:
+        fixed += (_support_of(name, support, columns, fixed, (X, *given), noised),)
+    before = fixed[-1] if support else None
+    chain = Chain((*fixed, Standardise.fit(noised, name, columns, before)))
     parts = (train, validation, test)
     return in_model_space(name, parts, chain, rng, notes=tuple(notes), columns=columns)
+
+
+def _support_of(
+    name: str,
+    support: tuple[ColumnBounds, ...],
+    columns: Columns,
+    noise: tuple[Transform, ...],
+    parts: tuple[NDArray[Any] | None, ...],
+    train: NDArray[Any],
+) -> Support:
+    """Return the bounds of the columns; a column with noise is as much wider at its upper end.
+
+    `parts` are all rows as they are in the file, `train` those fitted, with their noise.
+    """
+    low, high = bounded(f"`{name}`", support, columns, train.shape[1])
+    for one in noise:
+        if isinstance(one, DequantiseColumns):
+            high = tuple(
+                None if h is None else h + step for h, step in zip(high, one.step, strict=True)
+            )
+    unfitted = Chain((*noise, Support(low, high, (0.0,) * len(low))))
+    for part in parts:
+        if part is not None:
+            unfitted.require_inside(name, part, columns)
+    return Support.fit(train, low, high, name, columns)
 
 
 def _noise_for(
@@ -83,15 +114,21 @@ def _noise_for(
                 " left as they are"
             )
         return (DequantiseColumns(tuple(offsets), tuple(steps)),) if done else ()
-    if whole:
+    if whole or few:
+        listed = column_list(sorted({*whole, *few}), columns)
         notes.append(
-            f"whole numbers only in columns {column_list(whole, columns)}: their likelihood has"
-            " no upper bound; --dequantise adds uniform noise as wide as their step"
+            f"whole numbers or few values only in columns {listed}: their likelihood has no upper"
+            " bound; --dequantise adds uniform noise as wide as their step"
         )
     return ()
 
 
-def split_by_position(name: str, X: NDArray[Any] | FileRows, n: int | None) -> Dataset:
+def split_by_position(
+    name: str,
+    X: NDArray[Any] | FileRows,
+    n: int | None,
+    support: tuple[ColumnBounds, ...] | None = None,
+) -> Dataset:
     """Return the same shares of rows that stay in their file; only held-out rows are read.
 
     The training rows are read once, in chunks, for their moments.
@@ -113,15 +150,31 @@ def split_by_position(name: str, X: NDArray[Any] | FileRows, n: int | None) -> D
         notes.append(
             f"the first {kept} of {held_out} validation rows, and of as many test rows, are used"
         )
-    chain = Chain((Standardise.fit(train, name),))
+    chain = standardised(name, train, support, None)
     done = []
     for start in (first, last):
         rows = mapped[start : start + kept]
         _require_finite(name, rows, None, start)
+        chain.require_inside(name, rows)
         done.append(forward(chain, rows))
     (validation, log_det), (test, log_det_test) = done
     log_dets = {"train": np.empty(0), "validation": log_det, "test": log_det_test}
     return Dataset(name, train, validation, test, log_dets, chain, lazy=True, notes=tuple(notes))
+
+
+def standardised(
+    name: str, train: Any, support: tuple[ColumnBounds, ...] | None, columns: Columns
+) -> Chain:
+    """Return the way to model space of training rows that may stay in their file.
+
+    >>> standardised("X", np.array([[1.0], [3.0]]), None, None)
+    Chain(transforms=(Standardise(mean=(2.0,), std=(1.0,)),))
+    """
+    if not support:
+        return Chain((Standardise.fit(train, name, columns),))
+    ends = bounded(f"`{name}`", support, columns, train.shape[1])
+    before = Support.fit(train, *ends, name, columns)
+    return Chain((before, Standardise.fit(train, name, columns, before)))
 
 
 def _real(name: str, X: Any, notes: list[str]) -> Any:

@@ -1,5 +1,6 @@
 """Read a table of numbers from a text file, by pandas; an error says line, column and remedy."""
 
+import contextlib
 import csv
 import io
 import re
@@ -13,14 +14,12 @@ from numpy.typing import NDArray
 
 from ..record import RawTable
 from ..rows import Columns
-from .cells import MARKS, convert, what_is
-from .choice import chosen, is_unnamed, named, without_index
+from .cells import MARKS, are_dates, convert, what_is
+from .choice import LARGEST, chosen, is_unnamed, named, without_index
 from .dialect import LOOKED_AT, SPACE, Dialect, dialect_of
 from .limits import one_line
 from .packed import SUFFIXES, needs, unpacked
 from .reading import Reading
-
-LARGEST = 2.0**53  # beyond it float64 does not hold every whole number
 
 
 def read_text(
@@ -138,6 +137,9 @@ def _numbers(
             X[:, i] = cells.to_numpy()
             if cells.dtype.kind in "iu" and np.abs(X[:, i]).max() > LARGEST:
                 rounded.append(_called(columns, j))
+            elif cells.dtype.kind in "iu" and are_dates(X[:, i]):
+                name_of = _called(columns, j)
+                notes.append(f"column {name_of} holds dates, as it seems: {_drop([name_of])}")
             continue
         if reading.missing_marks:
             cells = cells.where(~cells.astype(str).str.strip().isin(reading.missing_marks))
@@ -182,6 +184,8 @@ def _refusal(
     rest = (
         f"; columns {', '.join(others[:20])} have other cells that are no numbers" if others else ""
     )
+    if columns is not None and cell.strip() == columns[j]:
+        what, remedy, rest = "the header again", "delete the line", ""
     remedy = remedy.replace("{drop}", _drop(names))
     shown = cell if len(cell) <= 40 else cell[:37] + "..."
     return f"{name}, {file.where(row, j, columns)}: {what}: {shown!r}{more}; {remedy}{rest}"
@@ -240,14 +244,9 @@ class TextTable:
 
     def where(self, row: int, j: int, columns: Columns) -> str:
         """Return the line and the column of a cell, in words."""
-        line = f"row {row}"
-        try:
-            for i, (number, _) in enumerate(self.rows()):
-                if i == row:
-                    line = f"line {number}"
-                    break
-        except csv.Error:
-            pass
+        line = f"row {row} (from 0)"
+        with contextlib.suppress(csv.Error):
+            line = next(f"line {n}" for i, (n, _) in enumerate(self.rows()) if i == row)
         if columns is None:
             return f"{line}, column {j} (from 0)"
         return f"{line}, column {j + 1} ({columns[j]!r})"

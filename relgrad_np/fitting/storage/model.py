@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.activations import Activation, activation
-from ..core.arrays import check, to_numpy
-from ..core.densities import Density, density
-from ..core.network import Layer, Layers
-from ..datasets.files.limits import one_line
-from ..datasets.transforms import Chain
+from ...core.activations import Activation, activation
+from ...core.arrays import check, to_numpy
+from ...core.densities import Density, density
+from ...core.network import Layer, Layers
+from ...datasets.files.limits import one_line
+from ...datasets.transforms import Chain
 from . import store
 
 FORMAT = 1

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..datasets.files.npz import read_all
+from ...datasets.files.npz import read_all
 from .writing import atomic
 
 Arrays = dict[str, Any]

@@ -1,0 +1,163 @@
+"""A flow as a model in a file, and back: the format of `relgrad_np.save`, which has no pickle.
+
+A model that the command line has trained becomes a flow, and a flow that is saved can be evaluated
+and sampled from by the command line.
+"""
+
+import os
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.activations import activation as make_activation
+from ..core.arguments import one_of
+from ..core.densities import density as make_density
+from ..datasets.bounds import intervals
+from ..datasets.files.limits import one_line
+from ..fitting.automatic import ChosenSettings
+from ..fitting.records import Epoch
+from ..fitting.storage.model import Model, in_float64, load, save
+from ..rules.by_name import RULES
+
+PARTS = "activation", "density"
+KEY = "estimator"  # of a model's config, with what only a flow knows
+OF_RUN = {"layers": "n_layers", "seed": "random_state"}  # what the command line calls otherwise
+
+
+def write(path: str | os.PathLike[str], flow: Any) -> None:
+    """Write a fitted flow; ValueError, naming the parameter, for one that a file can't hold."""
+    names = getattr(flow, "feature_names_in_", None)
+    own: dict[str, Any] = {"params": _all_plain(flow.get_params(deep=False))}
+    for name in ("n_iter_", "best_epoch_", "stop_reason_", "xi_"):
+        if hasattr(flow, name):
+            own[name] = getattr(flow, name)
+    if hasattr(flow, "settings_"):
+        own["settings_"] = _all_plain(flow.settings_._asdict())
+    own["history_"] = [entry._asdict() for entry in getattr(flow, "history_", ())]
+    config = {"columns": None if names is None else [str(name) for name in names], KEY: own}
+    activation, density = flow._model()
+    save(path, Model(flow.layers_, activation, density, flow._chain, config))
+
+
+def read(path: str | os.PathLike[str], kind: Any) -> Any:
+    """Return the flow, of class `kind`, that a file holds.
+
+    FileNotFoundError; ValueError, in one line, for a file that is damaged or no such model.
+    """
+    path = Path(path)
+    model = load(path / "model.npz" if path.is_dir() else path)
+    try:
+        return _flow_of(model, kind)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"`{os.fspath(path)}` is no model of {kind.__name__}: {one_line(error)}"
+        ) from None
+
+
+def _flow_of(model: Model, kind: Any) -> Any:
+    own, taken = model.config.get(KEY), set(kind().get_params(deep=False))
+    if own is None:  # of the command line, which judges in float64 whatever it fitted in
+        params, layers, own = _of_run(model, taken), in_float64(model.layers), {}
+    else:
+        params, layers = _all_restored(own["params"], model), model.layers
+    for name in params:
+        one_of("parameter", name, sorted(taken))
+    flow = kind(**params)
+    D = layers[0].b.shape[0]
+    model.transforms.inverse(np.zeros((1, D)))  # ValueError where they have other columns
+    flow._keep(layers, (None, None), model.transforms)
+    flow.n_features_in_ = D
+    columns = model.config.get("columns")
+    if columns is not None:
+        if len(columns) != D:
+            raise ValueError(f"it names {len(columns)} columns, and has {D}")
+        flow.feature_names_in_ = np.array([str(name) for name in columns], dtype=object)
+    for name in ("n_iter_", "best_epoch_", "stop_reason_"):
+        if name in own:
+            setattr(flow, name, own[name])
+    if "settings_" in own:
+        flow.settings_ = ChosenSettings(**_all_restored(own["settings_"], model))
+    if own.get("xi_") is not None:
+        flow.xi_ = tuple(own["xi_"])
+    flow.history_ = tuple(Epoch(**entry) for entry in own.get("history_", ()))
+    return flow
+
+
+def _of_run(model: Model, taken: set[str]) -> dict[str, Any]:
+    """Return the parameters of a flow that are settings of a run, or None of them."""
+    found = {OF_RUN.get(name, name): value for name, value in model.config.items()}
+    params = {name: value for name, value in found.items() if name in taken}
+    if "patience" in params:  # a run always has validation rows
+        params["validation_fraction"] = 0.1
+    columns, support = model.config.get("columns"), model.transforms.support
+    if support is not None:
+        ends = zip(support.low, support.high, strict=True)
+        params["support"] = {
+            j if columns is None else columns[j]: pair
+            for j, pair in enumerate(ends)
+            if pair != (None, None)
+        }
+    parts: Any = (model.activation, make_activation), (model.density, make_density)
+    for name, (part, maker) in zip(PARTS, parts, strict=True):
+        params[name] = part.name if maker(part.name).params == part.params else part
+    return {**params, "n_layers": len(model.layers)}
+
+
+def _all_plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Return parameters as JSON can hold them; None for an activation or density of the model."""
+    return {
+        name: None if name in PARTS and not isinstance(value, str) else plain(name, value)
+        for name, value in values.items()
+    }
+
+
+def _all_restored(values: dict[str, Any], model: Model) -> dict[str, Any]:
+    """Return parameters that `_all_plain` made so."""
+    return {
+        name: getattr(model, name) if name in PARTS and value is None else restored(name, value)
+        for name, value in values.items()
+    }
+
+
+def plain(name: str, value: Any) -> Any:
+    """Return a parameter as JSON can hold it.
+
+    >>> plain("epochs", np.int64(3)), plain("support", {0: (0, None), "b": "unit"})
+    (3, {'support': [[0, [0, None]], ['b', 'unit']]})
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if name == "support":
+        intervals(value)
+        return {"support": [[plain("", key), _pair(one)] for key, one in value.items()]}
+    for known, maker in RULES.items():
+        if type(value) is maker and is_dataclass(value):
+            return {"rule": known, "fields": asdict(value)}  # type: ignore[arg-type]
+    raise ValueError(
+        f"`{name}` is a {type(value).__name__}, which a model file can't hold: set_params({name}="
+        "...) to a name, a number or None, and save again"
+    )
+
+
+def _pair(value: Any) -> Any:
+    return value if isinstance(value, str) else [plain("", one) for one in value]
+
+
+def restored(name: str, value: Any) -> Any:
+    """Return a parameter that `plain` made so.
+
+    >>> restored("support", plain("support", {"age": (0, None)}))
+    {'age': (0, None)}
+    """
+    if not isinstance(value, dict):
+        return value
+    if "support" in value:
+        pairs = value["support"]
+        return {key: tuple(one) if isinstance(one, list) else one for key, one in pairs}
+    maker: Any = RULES[value["rule"]]
+    known = {field.name for field in fields(maker)}
+    return maker(**{key: one for key, one in value["fields"].items() if key in known})
