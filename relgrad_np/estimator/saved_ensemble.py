@@ -74,6 +74,7 @@ def _ensemble_of(
     for name in ("weights_", "mean_", "scale_"):
         setattr(ensemble, name, arrays[name])
     D = len(ensemble.mean_)
+    ensemble.transforms_.inverse(np.zeros((1, D)))  # ValueError where they have other columns
     found: list[Any] = []
     for k, about in enumerate(header["members"]):
         if about:

@@ -10,6 +10,7 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 import relgrad_np as rg
 from relgrad_np.cli.main import main
 from relgrad_np.datasets import load
+from relgrad_np.datasets.transforms import Support
 from relgrad_np.estimator import FlowEnsemble, RelativeGradientFlow, RelativeICA
 from tests.estimator.test_support import FEW, SUPPORT
 
@@ -174,14 +175,15 @@ def test_damaged_and_other_files_are_refused_in_one_line(X, tmp_path):
         {"estimator": 3}, {"estimator": {"params": {"foo": 1}}}, {"columns": ["a"]},
         {"estimator": {"params": {"rule": {"rule": "os", "fields": {}}}}},
         {"estimator": {"params": {"support": {"support": 3}}}},
-        {"estimator": {"params": {}, "history_": [{"a": 1}]}},
+        {"estimator": {"params": {}, "history_": [{"a": 1}]}}, Support((0.0,), (1.0,), (0.0,)),
     ],
 )  # fmt: skip
 def test_a_model_whose_config_is_no_flow_is_refused_in_one_line(tmp_path, config):
     path = tmp_path / "flow.npz"
     layers = (rg.Layer(np.eye(3), np.zeros(3)),)
-    parts = rg.activation("identity"), rg.density("normal"), rg.Chain(())
-    rg.save(path, rg.Model(layers, *parts, config))
+    chain = (config,) if isinstance(config, Support) else ()
+    parts = rg.activation("identity"), rg.density("normal"), rg.Chain(chain)
+    rg.save(path, rg.Model(layers, *parts, {} if chain else config))
     with pytest.raises(
         ValueError, match=r"flow.npz` is no model of RelativeGradientFlow: "
     ) as error:
