@@ -121,7 +121,8 @@ def told(result: FitResult, rows: Rows, asked: Options) -> FitResult:
     """Return the result with |xi~| of its best layers; warn where the fit has not arrived.
 
     `NotConvergedWarning` where epochs ran out before `tol` was reached, or where a layer has
-    |xi~|^2 / D above 0.5, unless validation was best long before. Cost: two passes and L products N D^2.
+    |xi~|^2 / D above 0.5, unless validation was best long before. Cost: two passes and L products
+    N D^2.
     """
     D, L = result.best_layers[0].b.shape[0], len(result.best_layers)
     if L * D * D > MOST:
