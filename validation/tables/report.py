@@ -168,11 +168,14 @@ def short(records: list[Record], values: Values, names: list[str]) -> str:
               "creased rows", "seconds: median, most", "failed"]  # fmt: skip
     seeds = sorted({r["seed"] for r in records})
     tables = {r["set"] for r in records}
-    grid = {r["contender"] for r in records if r["contender"].startswith(GRID)}
+    grid = [r for r in records if r["contender"].startswith(GRID)]
+    on = {(r["set"], r["seed"]) for r in grid}
     return "\n".join([
         f"{len(tables)} sets, seeds {', '.join(map(str, seeds))}; ranks are of the {pairs} pairs "
         "of set and seed that all have run on. *Regret*: against the best of "
-        f"{len(grid)} settings of our own grid, chosen in hindsight by the test rows. *Creased* is "
+        f"our own grid, {len(grid)} fits on {len(on)} of the pairs, taken in hindsight by the test "
+        "rows; of the pairs that have some. Means that a single row ruins say little: see the "
+        "median. *Creased* is "
         "a test row below -100 nats a dimension where the Gaussian has it above -10.",
         "",
         table(titles, rows),
@@ -207,23 +210,30 @@ def new_sets(values: Values, names: list[str]) -> str:
 
 def each(values: Values, names: list[str], records: list[Record]) -> str:
     """Return the table of test log-likelihoods, a set a line, the best of a line in bold."""
-    means = {name: by_set(values, name) for name in names}
+    shared = {pair: v for pair, v in values.items() if all(name in v for name in names)}
+    means = {name: by_set(shared, name) for name in names}
     grid: dict[str, list[float]] = defaultdict(list)
-    for (set_name, _), value in best_of_grid(values).items():
+    for (set_name, _), value in best_of_grid(shared).items():
         grid[set_name].append(value)
     shape = {r["set"]: (r["n"], r["D"]) for r in records if "n" in r}
     rows = []
     for set_name in TABLES:
-        if set_name not in shape:
+        seeds = [seed for name, seed in shared if name == set_name]
+        if not seeds:
             continue
         line = {name: means[name][set_name] for name in names if set_name in means[name]}
         top = max(line.values())
         cells = [_number(line.get(name), line.get(name) == top) for name in names]
         own = float(np.mean(grid[set_name])) if set_name in grid else None
         n, d = shape[set_name]
-        rows.append([f"{set_name}, {n:,} x {d}", *cells, _number(own)])
-    titles = ["set, training rows x D", *(TITLES.get(n, n) for n in names), "best of our grid"]
-    return "Means over the seeds.\n\n" + table(titles, rows)
+        rows.append([f"{set_name}, {n:,} x {d}", len(seeds), *cells, _number(own)])
+    titles = [
+        "set, training rows x D",
+        "seeds",
+        *(TITLES.get(n, n) for n in names),
+        "best of our grid",
+    ]
+    return "Means over the seeds that all contenders have run on.\n\n" + table(titles, rows)
 
 
 def worst(records: list[Record], names: list[str]) -> str:
