@@ -27,6 +27,7 @@ SYNONYMS = {  # what other programs call an option
     "na-values": "missing-marks",
     "random-state": "seed",
     "features": "columns",
+    "bounds": "support",
 }
 
 

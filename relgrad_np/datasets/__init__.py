@@ -4,7 +4,7 @@ Read `record` (what a loader returns) and `transforms` (the way to model space a
 `by_name` (`load`, the entry). The loaders are `digits`, `toy`, `files` (data of your own) and
 `standard` (the public sets). `rows` checks arrays for all of them. `findings`, which stands on
 `columns` and `rank`, looks for data that no model can be fitted to, and `baseline` is the Gaussian
-to beat. `moments` has mean, covariance and whitening for any units.
+to beat. `bounds` maps intervals onto R. `moments` has mean, covariance and whitening for any units.
 """
 
 from .baseline import gaussian_log_likelihood
@@ -22,6 +22,7 @@ from .transforms import (
     DequantiseColumns,
     Logit,
     Standardise,
+    Support,
     Transform,
     bits_per_dim,
     from_dict,
@@ -41,6 +42,7 @@ __all__ = [
     "Logit",
     "Reading",
     "Standardise",
+    "Support",
     "Transform",
     "bits_per_dim",
     "digits",

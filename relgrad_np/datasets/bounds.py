@@ -22,10 +22,10 @@ WORDS = {"unit": (0.0, 1.0), "positive": (0.0, None)}
 CIRCLES = ("periodic", "circular", "circle", "angle")
 
 
-class Interval(NamedTuple):
+class ColumnBounds(NamedTuple):
     """The open interval that a column is in; `column` is a name or a number, None is no bound.
 
-    >>> Interval("age", 0.0, None).words()
+    >>> ColumnBounds("age", 0.0, None).words()
     "'age' above 0"
     """
 
@@ -49,24 +49,24 @@ def interval_words(low: float | None, high: float | None) -> str:
     return f"above {low:.15g}" if high in (None, np.inf) else f"in ({low:.15g}, {high:.15g})"
 
 
-def intervals(support: Any) -> tuple[Interval, ...]:
+def intervals(support: Any) -> tuple[ColumnBounds, ...]:
     """Return what is asked for by a text such as "age=0:120,income=0:", or by a mapping.
 
     A mapping has for each column, by name or number, a pair (low, high) or a word: "unit" is
     (0, 1), "positive" (0, None). ValueError, in one line, for what is no interval, and for a
     circle.
 
-    >>> intervals("age=0:120, income=0:,share=unit")[1:]
-    (Interval(column='income', low=0.0, high=None), Interval(column='share', low=0.0, high=1.0))
+    >>> [one.words() for one in intervals("age=0:120, income=0:,share=unit")]
+    ["'age' in (0, 120)", "'income' above 0", "'share' in (0, 1)"]
     >>> intervals({3: (None, 5)})
-    (Interval(column=3, low=None, high=5.0),)
+    (ColumnBounds(column=3, low=None, high=5.0),)
     >>> intervals({"angle": "periodic"})
     Traceback (most recent call last):
     ValueError: `support`: column 'angle' can't be periodic: a circle is not R, and no ...
     """
     if support is None:
         return ()
-    if isinstance(support, tuple) and all(isinstance(one, Interval) for one in support):
+    if isinstance(support, tuple) and all(isinstance(one, ColumnBounds) for one in support):
         return support
     if isinstance(support, str):
         pairs = [_read(part) for part in next(csv.reader([support], skipinitialspace=True), [])]
@@ -98,7 +98,7 @@ def _read(part: str) -> tuple[str, Any]:
     return column.strip(), tuple(text.strip() or None for text in (low, high))
 
 
-def _interval(column: Any, value: Any) -> Interval:
+def _interval(column: Any, value: Any) -> ColumnBounds:
     """Return the interval of one column, checked."""
     if isinstance(column, np.integer):
         column = int(column)
@@ -129,7 +129,7 @@ def _interval(column: Any, value: Any) -> Interval:
             f"`support`: column {column!r} must have low < high, a finite width apart, got"
             f" {low:.15g} and {high:.15g}"
         )
-    return Interval(column, low, high)
+    return ColumnBounds(column, low, high)
 
 
 def _bound(column: Any, value: Any) -> float | None:

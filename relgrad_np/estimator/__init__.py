@@ -1,7 +1,9 @@
 """How does scikit-learn use it? Estimators, which only translate; they need scikit-learn.
 
-`flow` is a density and a transformer of any number of layers, `ica` unmixes sources with the
-interface of scikit-learn's FastICA. `inputs` looks at the tables that they are given.
+`flow` is a density and a transformer of any number of layers, fitted as `chosen` says and used as
+in `fitted`; `space` is the way to columns without bounds, `saved` and `saved_ica` know files. `ica`
+unmixes sources with the interface of scikit-learn's FastICA. `inputs` looks at the tables that they
+are given.
 """
 
 try:

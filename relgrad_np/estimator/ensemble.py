@@ -6,6 +6,7 @@ share of a Gaussian bounds them.
 """
 
 import math
+import os
 import warnings
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from ..fitting.mixtures import chosen_mixture
 from ..fitting.rank import require_full_rank
 from ..fitting.records import FitDivergedError
 from ..fitting.starts import init_layers
+from . import saved_ensemble, space
 from .chosen import parts_of
 from .inputs import missing_by_column, numeric
 from .stacking import log_mixture, stacking_weights
@@ -95,6 +97,8 @@ class FlowEnsemble(DensityMixin, BaseEstimator):
     random_state : int, RandomState or None
     verbose : int
         1: a line for each member.
+    support : dict or str, optional
+        The open intervals that columns are in, as of `RelativeGradientFlow`.
 
     Attributes
     ----------
@@ -104,8 +108,10 @@ class FlowEnsemble(DensityMixin, BaseEstimator):
         w_k, of sum 1.
     settings_ : tuple of ChosenSettings
         Of the flows among the members.
+    transforms_ : Chain
+        The way of X to columns without bounds: nothing, or what `support` asks for.
     mean_, scale_ : arrays (D,)
-        What the columns are standardised by.
+        What these columns are standardised by.
     n_features_in_, feature_names_in_
 
     Where rows are so few that none can be held (`fitting.automatic.validation_share`), it is the
@@ -128,6 +134,7 @@ class FlowEnsemble(DensityMixin, BaseEstimator):
         seconds: float | None = None,
         random_state: Any = None,
         verbose: int = 0,
+        support: Any = None,
     ) -> None:
         self.mixture = mixture
         self.share = share
@@ -135,6 +142,7 @@ class FlowEnsemble(DensityMixin, BaseEstimator):
         self.seconds = seconds
         self.random_state = random_state
         self.verbose = verbose
+        self.support = support
 
     def fit(self, X: Array, y: Any = None, *, X_val: Array | None = None) -> "FlowEnsemble":
         """Fit the members to a part of X (N, D), and their weights to the rest; `y` is ignored.
@@ -148,12 +156,15 @@ class FlowEnsemble(DensityMixin, BaseEstimator):
         share = number("share", self.share, 0.0, 1 - 1e-12, "in (0, 1)")
         require_full_rank(X, getattr(self, "feature_names_in_", None))
         rng = self._generator()
+        names = getattr(self, "feature_names_in_", None)
+        self.transforms_ = space.chain_of(self.support, X, names)
+        X = space.to_model(self.transforms_, X)[0]
         self.mean_, self.scale_ = X.mean(axis=0), X.std(axis=0)
         Z = (X - self.mean_) / self.scale_  # (N, D)
         if X_val is None:
             train, held = self._parted(Z, rng)
         else:
-            held = (self._validated(X_val, reset=False) - self.mean_) / self.scale_  # (n, D)
+            held = self._in_model_space(self._validated(X_val, reset=False))[0]  # (n, D)
             train = rng.permutation(Z)
         members: list[Any] = [MixtureMember(_gaussian(train))]
         self.weights_ = np.ones(1)
@@ -168,22 +179,41 @@ class FlowEnsemble(DensityMixin, BaseEstimator):
     def score_samples(self, X: Array) -> Array:
         """Return the log-likelihood of each row of X (N, D), in nats, (N,), in the units of X."""
         check_is_fitted(self)
-        Z = (self._validated(X, reset=False) - self.mean_) / self.scale_
+        Z, log_det = self._in_model_space(self._validated(X, reset=False))
         log_p = np.stack([member.log_density(Z) for member in self.members_], axis=1)  # (N, K)
-        return log_mixture(log_p, self.weights_) - float(np.log(self.scale_).sum())
+        return log_mixture(log_p, self.weights_) + log_det
 
     def score(self, X: Array, y: Any = None) -> float:
         """Return the mean log-likelihood of the rows of X (N, D), in nats; `y` is ignored."""
         return float(self.score_samples(X).mean())
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> Array:
-        """Draw samples (n_samples, D), shuffled; `random_state` None: the model's own."""
+        """Draw samples (n_samples, D), shuffled, inside all bounds; None: the model's own seed."""
         check_is_fitted(self)
         rng, n = self._generator(random_state), whole("n_samples", n_samples)
         each = rng.multinomial(n, self.weights_ / self.weights_.sum())
         pairs = zip(self.members_, each, strict=True)
         drawn = np.concatenate([member.draw(int(k), rng) for member, k in pairs if k])
-        return rng.permutation(drawn) * self.scale_ + self.mean_
+        return space.to_data(self.transforms_, rng.permutation(drawn) * self.scale_ + self.mean_)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write what is fitted, and all parameters, to a file .npz; there is no pickle in it."""
+        check_is_fitted(self)
+        saved_ensemble.write(path, self)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "FlowEnsemble":
+        """Return what `save` wrote.
+
+        FileNotFoundError; ValueError, in one line, for a file that is damaged or no such model.
+        """
+        found: FlowEnsemble = saved_ensemble.read(path, cls, (FlowMember, MixtureMember))
+        return found
+
+    def _in_model_space(self, X: Array) -> tuple[Array, Any]:
+        """Return standardised rows (N, D) of model space, and the log-det of the way there."""
+        Y, log_det = space.to_model(self.transforms_, X, getattr(self, "feature_names_in_", None))
+        return (Y - self.mean_) / self.scale_, log_det - float(np.log(self.scale_).sum())
 
     def _others(self, train: Array, held: Array, rng: np.random.Generator) -> list[Any]:
         """Return the flows, and the mixture if it is to take part."""

@@ -27,7 +27,7 @@ from ..datasets.transforms import Chain
 from ..fitting.stream import Stream
 from . import saved, space
 from .chosen import parts_of, settings_now
-from .curve import plot
+from .history_plot import plot
 from .inputs import missing_by_column, numeric
 
 Array = Any
@@ -65,7 +65,10 @@ class FittedFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin
         return space.to_data(self._chain, inverse(self.layers_, Z, self._model()[0]))
 
     def score_samples(self, X: Array) -> Array:
-        """Return the log-likelihood of each row of X (N, D), in nats, (N,), in the units of X."""
+        """Return the log-likelihood of each row of X (N, D), in nats, (N,), in the units of X.
+
+        ValueError, with counts by column, for rows on a bound of `support` or beyond it.
+        """
         check_is_fitted(self)
         Z, log_det = self._in_model_space(self._validated(X, reset=False))
         return log_likelihood(self.layers_, Z, *self._model()).per_sample + log_det
@@ -95,6 +98,16 @@ class FittedFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin
         """Return what `save` wrote, or the model of a run folder of `relgrad-np train`.
 
         FileNotFoundError; ValueError, in one line, for a file that is damaged or no such model.
+
+        >>> import tempfile, numpy as np
+        >>> from relgrad_np.estimator import RelativeGradientFlow
+        >>> X = np.random.default_rng(0).exponential(size=(50, 1))
+        >>> flow = RelativeGradientFlow(1, rule="plain", epochs=1, support={0: (0, None)}).fit(X)
+        >>> path = tempfile.mkdtemp() + "/flow.npz"
+        >>> flow.save(path)
+        >>> again = RelativeGradientFlow.load(path)
+        >>> again.support, again.score(X) == flow.score(X)
+        ({0: (0, None)}, True)
         """
         return saved.read(path, cls)
 

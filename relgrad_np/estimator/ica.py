@@ -4,6 +4,7 @@ Needs scikit-learn. It only translates: `fitting.ica` whitens, unmixes and judge
 `fitting.stream` follows a stream. `RelativeICA` says what is computed.
 """
 
+import os
 import warnings
 from functools import partial
 from typing import Any
@@ -27,6 +28,7 @@ from ..fitting.ica.unmix import Unmixed, unmix
 from ..fitting.ica.whitening import Whitening, whitening
 from ..fitting.rank import require_full_rank
 from ..fitting.records import FitWarning
+from . import saved_ica
 from .inputs import missing_by_column, numeric
 
 Array = Any
@@ -122,6 +124,7 @@ class RelativeICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     _following: Following | None = None
     _followed: Any = None  # the density and the whitening that it was made for
     _kinds: list[str]  # sech or quartic, for a stream to go on with
+    _base: Any  # the densities of the outputs, for `save`
 
     def __init__(
         self,
@@ -169,6 +172,7 @@ class RelativeICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         found = max(self._each(run, [{"start": start} for start in starts]), key=_value)
         self._following = None
         solution = of_white(white, found.W, found.b, found.log_p)
+        self._base = saved_ica.base_of(found.density)
         order = self._keep(solution, X, weights, found.moments)
         self.densities_ = [found.names()[i] for i in order]
         self.diagnostics_["margin"] = np.asarray(found.kappa)[order]
@@ -254,6 +258,24 @@ class RelativeICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def score(self, X: Array, y: Any = None) -> float:
         """Return the mean log-likelihood of the rows of X (N, D), in nats; `y` is ignored."""
         return float(np.mean(self.score_samples(X)))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write what is fitted, and all parameters, to a file .npz; there is no pickle in it.
+
+        The latest rows of a stream are not in it: `partial_fit` then goes on as after a fit.
+        ValueError, naming it, for a parameter that a file can't hold.
+        """
+        check_is_fitted(self)
+        saved_ica.write(path, self)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "RelativeICA":
+        """Return what `save` wrote.
+
+        FileNotFoundError; ValueError, in one line, for a file that is damaged or no such model.
+        """
+        found: RelativeICA = saved_ica.read(path, cls)
+        return found
 
     def _density(self) -> str | Density:
         """Return "auto", "extended", or the density for all sources."""
@@ -425,6 +447,7 @@ class RelativeICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         like = self.components_ if known else None
         self._keep(solution, latest, None, ordered=True, like=like)
         self.densities_ = following.names or ["normal"] * X.shape[1]
+        self._base = following.parts
         self.diagnostics_["margin"] = following.margins()
         self.n_iter_, self.converged_ = following.steps, False
 

@@ -2,8 +2,8 @@
 
 A net of L layers has P = L (D^2 + D) numbers. It is as deep as the training rows can bear and as
 the natural gradient can afford, P <= min(N, 1500); where not even two layers are, four by the
-recipe are. Estimator and command line ask here, so that the same rows get the same net. The table
-was chosen on the validation rows of other sets than those it is reported for: `validation.tables`.
+recipe are. Estimator and command line ask here, so that the same rows get the same net. How the
+choice does on sets that it was not made with: `validation.tables`.
 """
 
 import math

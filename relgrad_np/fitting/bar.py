@@ -5,6 +5,8 @@ import shutil
 import sys
 from typing import Any
 
+FORMAT = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+
 
 def progress_bar(total: int, done: int) -> Any:
     """Return a bar of this many steps; ModuleNotFoundError without tqdm."""
@@ -14,7 +16,7 @@ def progress_bar(total: int, done: int) -> Any:
         raise ModuleNotFoundError("progress needs tqdm: pip install tqdm") from None
     width: dict[str, Any] = {"dynamic_ncols": True}
     if sys.stderr.isatty():  # there is room for the ^C of a terminal
-        width = {"ncols": max(40, shutil.get_terminal_size().columns - 4)}
+        width = {"ncols": max(40, shutil.get_terminal_size().columns - 4), "bar_format": FORMAT}
     return tqdm(total=total, initial=done, unit="step", **width)
 
 

@@ -35,7 +35,7 @@ def chosen_mixture(X: Array, held: Array, seed: int, seconds: float | None = Non
     left = UNLIMITED if seconds is None else seconds
 
     def cost(k: int) -> float:
-        return CALLS + len(X) * X.shape[1] ** 2 * k / ENTRIES
+        return CALLS + float(X.size * X.shape[1] * k) / ENTRIES
 
     found: list[tuple[float, int, Any]] = []  # value, order, model
 

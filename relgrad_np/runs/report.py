@@ -79,7 +79,7 @@ class RunReport(NamedTuple):
         this model                  -1.000 +- 0.100      -4.000
         Gaussian                    -2.000               -5.000
         1.000 nats above the Gaussian of the same training rows (+- two standard errors)
-        the layers of epoch 3 are kept, the best in validation; 1.0 s of fitting
+        epoch 3 was the best in validation and is kept; 1.0 s of fitting
         """
         gap = self.test - self.gaussian
         lines = aligned(self.table())
@@ -102,7 +102,7 @@ class RunReport(NamedTuple):
         if not self.best_epoch:
             return "no epoch was better in validation than the start, which is kept"
         of = "" if self.epochs is None else f" of {self.epochs}"
-        return f"the layers of epoch {self.best_epoch}{of} are kept, the best in validation"
+        return f"epoch {self.best_epoch}{of} was the best in validation and is kept"
 
     def advice(self) -> list[str]:
         """Return what may go better another time, by what was seen in this one.

@@ -45,7 +45,7 @@ def log_p(folder, rows):
 
 
 def test_from_another_folder_and_in_capitals(capsys, own):
-    for command in (["evaluate", "r"], ["train", "--resume", "--out", "r"]):
+    for command in (["evaluate", "r"], ["train", "--resume", "--out", "r", "--no-pictures"]):
         status, out, err = run(capsys, *command)
         assert (status, err) == (0, "")
         assert "6 rows" in out or "6 test rows" in out

@@ -10,7 +10,8 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 import relgrad_np as rg
 from relgrad_np.cli.main import main
 from relgrad_np.datasets import load
-from relgrad_np.estimator import RelativeGradientFlow
+from relgrad_np.datasets.transforms import Support
+from relgrad_np.estimator import FlowEnsemble, RelativeGradientFlow, RelativeICA
 from tests.estimator.test_support import FEW, SUPPORT
 
 NAMES = ["age", "income", "x"]
@@ -31,7 +32,8 @@ PARAMS = {
         "activation": rg.activation("leaky_tanh", alpha=0.7, beta=0.2),
     },
     "density": {"density": rg.density("student_t", nu=4.0), "validation_fraction": 0.2},
-    "chosen": dict.fromkeys(
+    "chosen": {"epochs": 1}
+    | dict.fromkeys(
         ["n_layers", "rule", "activation", "density", "init", "batch_size", "patience"], "auto"
     ),
 }
@@ -173,14 +175,15 @@ def test_damaged_and_other_files_are_refused_in_one_line(X, tmp_path):
         {"estimator": 3}, {"estimator": {"params": {"foo": 1}}}, {"columns": ["a"]},
         {"estimator": {"params": {"rule": {"rule": "os", "fields": {}}}}},
         {"estimator": {"params": {"support": {"support": 3}}}},
-        {"estimator": {"params": {}, "history_": [{"a": 1}]}},
+        {"estimator": {"params": {}, "history_": [{"a": 1}]}}, Support((0.0,), (1.0,), (0.0,)),
     ],
 )  # fmt: skip
 def test_a_model_whose_config_is_no_flow_is_refused_in_one_line(tmp_path, config):
     path = tmp_path / "flow.npz"
     layers = (rg.Layer(np.eye(3), np.zeros(3)),)
-    parts = rg.activation("identity"), rg.density("normal"), rg.Chain(())
-    rg.save(path, rg.Model(layers, *parts, config))
+    chain = (config,) if isinstance(config, Support) else ()
+    parts = rg.activation("identity"), rg.density("normal"), rg.Chain(chain)
+    rg.save(path, rg.Model(layers, *parts, {} if chain else config))
     with pytest.raises(
         ValueError, match=r"flow.npz` is no model of RelativeGradientFlow: "
     ) as error:
@@ -195,3 +198,96 @@ def test_any_model_of_the_package_is_a_flow(X, tmp_path):
     again = RelativeGradientFlow.load(path)
     assert again.score(X) == flow.score(X)
     assert (again.random_state, again.n_layers) == (3, 2)
+
+
+def sources(n=400):
+    rng = np.random.default_rng(0)
+    S = np.c_[rng.laplace(size=n), rng.uniform(-1, 1, n), rng.standard_normal(n)]
+    return S @ rng.standard_normal((3, 3)) + 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [
+        ({}, "f4"), ({}, "f8"), ({"density": "extended", "n_components": 2}, "f8"),
+        ({"density": rg.density("student_t", nu=4.0), "w_init": np.eye(3)}, "f8"),
+    ],
+)  # fmt: skip
+def test_an_unmixing_that_is_saved_comes_back(tmp_path, kind, dtype):
+    X, path = sources().astype(dtype), tmp_path / "ica.npz"
+    for stream in (False, True):
+        if stream and "n_components" in kind:
+            continue
+        ica = RelativeICA(random_state=0, **kind)
+        ica = ica.partial_fit(X) if stream else ica.fit(X)
+        ica.save(path)
+        again = RelativeICA.load(path)
+        np.testing.assert_array_equal(again.transform(X), ica.transform(X))
+        np.testing.assert_array_equal(again.score_samples(X), ica.score_samples(X))
+        S = ica.transform(X)
+        np.testing.assert_array_equal(again.inverse_transform(S), ica.inverse_transform(S))
+        for name in ("densities_", "n_iter_", "converged_", "log_likelihood_", "n_features_in_"):
+            assert getattr(again, name) == getattr(ica, name)
+        for name, values in ica.diagnostics_.items():
+            np.testing.assert_array_equal(again.diagnostics_[name], values)
+        for (name, one), other in zip(
+            ica.get_params().items(), again.get_params().values(), strict=True
+        ):
+            assert str(getattr(one, "params", one)) == str(getattr(other, "params", other)), name
+        if not stream and "n_components" not in kind:  # a stream goes on as after the fit itself
+            parts = [one.partial_fit(X).components_ for one in (ica, again)]
+            np.testing.assert_array_equal(*parts)
+
+
+def test_files_of_one_kind_are_not_taken_for_the_other(X, tmp_path):
+    pd = pytest.importorskip("pandas")
+    flow, ica = tmp_path / "flow.npz", tmp_path / "ica.npz"
+    RelativeGradientFlow(**FEW).fit(X).save(flow)
+    fitted = RelativeICA().fit(pd.DataFrame(sources(), columns=NAMES))
+    fitted.save(ica)
+    assert list(RelativeICA.load(ica).feature_names_in_) == NAMES
+    with pytest.raises(
+        ValueError, match=r"`.*ica.npz` is not a .* model: it is a linear ICA, not a model"
+    ):
+        RelativeGradientFlow.load(ica)
+    with pytest.raises(
+        ValueError, match=r"`.*flow.npz` is no model of RelativeICA: it is a model, not a linear"
+    ):
+        RelativeICA.load(flow)
+    ica.write_bytes(ica.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"ica.npz` is no model of RelativeICA") as error:
+        RelativeICA.load(ica)
+    assert "\n" not in str(error.value)
+    with pytest.raises(
+        ValueError, match="`random_state` is a RandomState, which a model file can't"
+    ):
+        fitted.set_params(random_state=np.random.RandomState(0)).save(ica)
+
+
+def test_an_ensemble_has_bounds_and_comes_back(tmp_path):
+    rng, path = np.random.default_rng(0), tmp_path / "ensemble.npz"
+    X = rng.beta(0.7, 2, size=(160, 1)) * 4
+    model = FlowEnsemble(seconds=1e-3, random_state=0, support={0: (0, 4)}).fit(X)
+    u = np.linspace(-25, 25, 3001)
+    s = 1 / (1 + np.exp(-u))
+    log_p = model.score_samples(4 * s[:, None])
+    assert (np.exp(log_p) * 4 * s * (1 - s)).sum() * (u[1] - u[0]) == pytest.approx(1, abs=2e-3)
+    drawn = model.sample(2000)
+    assert ((drawn > 0) & (drawn < 4)).all()
+    model.save(path)
+    again = FlowEnsemble.load(path)
+    assert again.get_params() == model.get_params()
+    assert again.settings_ == model.settings_
+    np.testing.assert_array_equal(again.score_samples(X), model.score_samples(X))
+    np.testing.assert_array_equal(
+        again.sample(50, random_state=1), model.sample(50, random_state=1)
+    )
+    with pytest.raises(ValueError, match="on or beyond the bounds"):
+        again.score_samples([[4.0]])
+    with pytest.raises(
+        ValueError, match=r"ensemble.npz` .* it is a mean of densities, not a model"
+    ):
+        RelativeGradientFlow.load(path)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"ensemble.npz` is no model of FlowEnsemble"):
+        FlowEnsemble.load(path)

@@ -236,7 +236,7 @@ def test_rows_elsewhere_are_not_moved_unasked(double):
 def test_train_on_a_device(double, tmp_path, capsys, monkeypatch, command):
     """train --device, then on with it on the CPU; evaluate and sample do not care."""
     monkeypatch.setattr(
-        "relgrad_np.cli.train.draw", lambda *args: []
+        "relgrad_np.cli.train.draw", lambda *args, **options: []
     )  # pictures are drawn in NumPy
     if command.startswith("torch"):
         pytest.importorskip("torch")

@@ -48,7 +48,7 @@ def same(one, two, **tolerance):
 
 def test_the_name_is_known_where_names_are_and_is_no_rule_of_steps():
     assert list(NAMES) == [*RULES, NEWTON]
-    with pytest.raises(ValueError, match=r"group_adam, newton$"):
+    with pytest.raises(ValueError, match=r"group_adam, newton; did you mean 'newton'\?$"):
         Options(rule="newtons")
     with pytest.raises(ValueError, match="`rule` 'newton' has no step for a batch"):
         make_rule(NEWTON)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.arguments import nearest
-from ..bounds import Interval
+from ..bounds import ColumnBounds
 from ..rows import Columns, column_list
 from .reading import Reading
 
@@ -66,11 +66,11 @@ def chosen(
 
 
 def bounded(
-    name: str, asked: tuple[Interval, ...], columns: Columns, D: int
+    name: str, asked: tuple[ColumnBounds, ...], columns: Columns, D: int
 ) -> tuple[tuple[float | None, ...], tuple[float | None, ...]]:
     """Return the lower and the upper bound of each of D columns, None where it has none.
 
-    >>> bounded("it", (Interval("b", 0.0, None),), ("a", "b"), 2)
+    >>> bounded("it", (ColumnBounds("b", 0.0, None),), ("a", "b"), 2)
     ((None, 0.0), (None, None))
     """
     low: list[float | None] = [None] * D

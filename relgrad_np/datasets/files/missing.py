@@ -160,7 +160,7 @@ def suspects(X: NDArray[Any], columns: Columns) -> list[str]:
     >>> suspects(x[:, None], ("a",))[0].split(":")[0]
     "a mark of missing values? column 'a' has -9999 3 times"
     """
-    if X.dtype.kind != "f" or not len(X):
+    if X.dtype.kind != "f" or X.ndim != 2 or not len(X):
         return []
     low, high = np.full(X.shape[1], np.inf), np.full(X.shape[1], -np.inf)
     for _, rows in chunks(*X.shape):

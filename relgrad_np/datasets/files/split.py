@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bounds import Interval
+from ..bounds import ColumnBounds
 from ..columns import few_values, grid_step, whole_numbers
 from ..file_rows import FileRows, rows_of
 from ..record import Dataset, RawTable, forward, in_model_space
@@ -22,7 +22,7 @@ def split_shuffled(
     rng: np.random.Generator,
     n: int | None,
     dequantise: bool = False,
-    support: tuple[Interval, ...] | None = None,
+    support: tuple[ColumnBounds, ...] | None = None,
 ) -> Dataset:
     """Return 80 % train, 10 % validation, 10 % test of the shuffled rows, or the splits given.
 
@@ -67,7 +67,7 @@ def split_shuffled(
 
 def _support_of(
     name: str,
-    support: tuple[Interval, ...],
+    support: tuple[ColumnBounds, ...],
     columns: Columns,
     noise: tuple[Transform, ...],
     parts: tuple[NDArray[Any] | None, ...],
@@ -127,7 +127,7 @@ def split_by_position(
     name: str,
     X: NDArray[Any] | FileRows,
     n: int | None,
-    support: tuple[Interval, ...] | None = None,
+    support: tuple[ColumnBounds, ...] | None = None,
 ) -> Dataset:
     """Return the same shares of rows that stay in their file; only held-out rows are read.
 
@@ -163,7 +163,7 @@ def split_by_position(
 
 
 def standardised(
-    name: str, train: Any, support: tuple[Interval, ...] | None, columns: Columns
+    name: str, train: Any, support: tuple[ColumnBounds, ...] | None, columns: Columns
 ) -> Chain:
     """Return the way to model space of training rows that may stay in their file.
 

@@ -112,12 +112,19 @@ class Following:
         base = density("normal") if self.layer is None else self._base()
         return sources.margins(base, self.solution().outputs(self.latest()))
 
+    @property
+    def parts(self) -> tuple[Density, ...]:
+        """The densities of the sources, one by one, or the one of all of them."""
+        if self.layer is None:
+            return (density("normal"),)
+        if isinstance(self.kind, Density):
+            return (self.kind,)
+        made = {name: density(name) for name in self.names}
+        return tuple(made[name] for name in self.names)
+
     def _base(self) -> Density:
         """Return the density of all sources, each of its own kind."""
-        if isinstance(self.kind, Density):
-            return self.kind
-        made = {name: density(name) for name in self.names}
-        return by_columns([made[name] for name in self.names])
+        return self.parts[0] if isinstance(self.kind, Density) else by_columns(self.parts)
 
     def _stream(self) -> Stream:
         """Return a stream that starts from the layer."""

@@ -39,5 +39,6 @@ def plot(flow: Any, ax: Any = None) -> Any:
     if getattr(flow, "best_epoch_", 0):
         ax.axvline(flow.best_epoch_, color="0.6", lw=1, zorder=0, label="kept")
     ax.set(xlabel="epoch", ylabel="log-likelihood, nats a row")
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend()
     return ax
