@@ -28,7 +28,7 @@ def others(data: Dataset, seed: int = 0) -> dict[str, float]:
     """Return the mean test log-likelihoods, in nats and model space, of mixture and kernel density.
 
     >>> from relgrad_np.datasets import load
-    >>> found = others(load("toy:moons", n=300))
+    >>> found = others(load("toy:moons", n=60))
     >>> [name.split(",")[0] for name in found]
     ['Gaussian mixture', 'kernel density']
     """
