@@ -49,8 +49,6 @@ def pytest_cmdline_main(config):
     if getattr(option, "numprocesses", 0) is None and option.dist == "no" and whole and not alone:
         option.numprocesses, option.dist = min(processors(), MOST), "loadfile"
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of the processes that are begun
-    if whole and not hasattr(config, "workerinput"):
-        os.environ["RELGRAD_WHOLE"] = "1"  # which those processes read
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -68,19 +66,8 @@ def pytest_xdist_make_scheduler(config, log):
     return Files(config, log)
 
 
-def pytest_collection_modifyitems(config, items):
-    """Skip what is marked gpu where there is none, and in the whole suite kernels in float32.
-
-    Their machine code takes a minute to compile. `python -m pytest -m float32` runs them, and
-    `.ci/run` does.
-    """
-    for item in items:
-        compiles = item.nodeid.startswith(COMPILING) or "numba" in item.name
-        if compiles and "float32" in item.name:
-            item.add_marker("float32")
-        left_out = os.environ.get("RELGRAD_WHOLE") and not config.option.markexpr
-        if left_out and item.get_closest_marker("float32"):
-            item.add_marker(pytest.mark.skip(reason="compiled by: python -m pytest -m float32"))
+def pytest_collection_modifyitems(items):
+    """Skip what is marked gpu where there is none."""
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if marked and not at_hand():
         for item in marked:

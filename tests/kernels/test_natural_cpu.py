@@ -60,7 +60,6 @@ def test_the_step_is_the_reference_step(dtype):
             assert_same(info, wanted, tolerance)
 
 
-@pytest.mark.float32
 def test_float32_is_summed_as_well_as_the_reference_does():
     """F and d of 2,000 samples in float32, beside those of float64 from the same numbers."""
     p = generic(3, 2000, 2, 12, "smooth_leaky_relu", "normal", dtype="float32")
