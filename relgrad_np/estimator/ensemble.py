@@ -218,6 +218,8 @@ class FlowEnsemble(DensityMixin, BaseEstimator):
     def _others(self, train: Array, held: Array, rng: np.random.Generator) -> list[Any]:
         """Return the flows, and the mixture if it is to take part."""
         left = self.seconds
+        if left is not None:
+            left = number("seconds", left, 0, math.inf, "positive")
         members: list[Any] = []
         if self.mixture:
             of_mixture = None if left is None else OF_MIXTURE * left

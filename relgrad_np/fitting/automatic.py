@@ -9,7 +9,7 @@ choice does on sets that it was not made with: `validation.tables`.
 import math
 from typing import Any, NamedTuple
 
-from ..core.arguments import whole
+from ..core.arguments import number, whole
 from ..kernels.choose import reference_seconds
 from ..rules.by_name import NEWTON
 from .options import Options
@@ -72,6 +72,8 @@ def choose_settings(
     >>> choose_settings(30_000, 6, seconds=2)[0], choose_settings(30_000, 6)[0]
     (8, 32)
     """
+    if seconds is not None:
+        number("seconds", seconds, 0, math.inf, "positive")
     given = {name: value for name, value in given.items() if not _is_auto(value)}
     if "activation" in given:
         given = {"alpha": None, **given}

@@ -74,3 +74,9 @@ def test_a_principal_start_of_more_numbers_than_rows_is_warned_of():
         layers = rg.init_layers(rng, 12, 32, kind="principal", X=X, activation=model[0])
     assert rg.log_likelihood(layers, other, *model).mean < -100  # the Gaussian: -19
     rg.init_layers(rng, 12, 1, kind="principal", X=X, activation=model[0])
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), "2"])
+def test_seconds_must_be_positive(seconds):
+    with pytest.raises((TypeError, ValueError), match="`seconds` must be"):
+        choose_settings(2000, 2, seconds=seconds)
