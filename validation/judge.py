@@ -196,5 +196,8 @@ def lost(one: float, other: float) -> float:
 
 
 def estimator(L: int, seed: int, **settings: Any) -> Any:
-    """Return the estimator with its defaults."""
-    return F(n_layers=L, random_state=seed, **settings)
+    """Return the estimator with the settings of `fit`: it fits all rows, and none judge it."""
+    of_fit = {"rule": "recipe", "density": "normal", "batch_size": 100, "epochs": None}
+    of_fit |= {"activation": "smooth_leaky_relu", "init": "gaussianize"}
+    none = {"validation_fraction": None, "patience": None}
+    return F(n_layers=L, random_state=seed, **{**of_fit, **none, **settings})

@@ -7,7 +7,7 @@ ill-conditioned matrices, steep and flat slopes, offsets and units.
 
 import numpy as np
 
-from relgrad_np.oracle.flows.laws.density import normal
+from relgrad_np.oracle.flows.latent import normal
 
 
 def dense(rng, D):
@@ -201,6 +201,38 @@ BASES = (
 )
 
 
+def composed(layers, D=3, missed=(), base=BASES[0], seed=0):
+    """Return the arguments of check_flow for layers, from data to latent, and a base.
+
+    `missed`: the names of layers whose log|det J| is left out of forward's.
+    """
+    given, log_base, draw = base
+    draws = np.random.default_rng([8, seed])
+
+    def forward(x):
+        total = np.zeros(len(x))
+        for name, f, _ in layers:
+            x, log_det = f(x)
+            total = total + (0 if name in missed else log_det)
+        return x, total
+
+    def inverse(z):
+        total = np.zeros(len(z))
+        for _, _, f in reversed(layers):
+            z, log_det = f(z)
+            total = total + log_det
+        return z, total
+
+    def log_prob(x):
+        z, log_det = forward(x)
+        return log_base(z) + log_det
+
+    return {
+        "D": D, "forward": forward, "inverse": inverse, "log_prob": log_prob, "base": given,
+        "parts": layers, "sample": lambda n: inverse(draw(draws, n, D))[0],
+    }  # fmt: skip
+
+
 def right_flow(seed, most=8):
     """Return the arguments of check_flow for a random right flow, and a word on what it is.
 
@@ -212,37 +244,12 @@ def right_flow(seed, most=8):
     D = int(rng.integers(1, most + 1))
     kinds = [LAYERS[i] for i in rng.integers(len(LAYERS), size=rng.integers(1, 6))]
     layers = [kind(rng, D) for kind in kinds]
-    given, log_base, draw = BASES[rng.integers(len(BASES))]
-
-    def forward(x):
-        total = 0
-        for _, f, _ in layers:
-            x, log_det = f(x)
-            total = total + log_det
-        return x, total
-
-    def inverse(z):
-        total = 0
-        for _, _, f in reversed(layers):
-            z, log_det = f(z)
-            total = total + log_det
-        return z, total
-
-    def log_prob(x):
-        z, log_det = forward(x)
-        return log_base(z) + log_det
-
-    draws = np.random.default_rng([8, seed])
-
-    def sample(n):
-        x, _ = inverse(draw(draws, n, D))
-        return (x, log_prob(x)) if seed % 2 else x
-
+    _, log_base, draw = base = BASES[rng.integers(len(BASES))]
+    made = composed(layers, D, base=base, seed=seed)
+    alone, log_prob, inverse = made["sample"], made["log_prob"], made["inverse"]
+    if seed % 2:
+        made["sample"] = lambda n: ((x := alone(n)), log_prob(x))
     word = f"{log_base.__name__} D={D}: {', '.join(name for name, _, _ in layers)}"
-    made = {
-        "D": D, "forward": forward, "inverse": inverse, "log_prob": log_prob, "sample": sample,
-        "base": given, "parts": layers,
-    }  # fmt: skip
     if seed % 3 == 1:
         made |= {"forward": None, "inverse": None, "parts": None, "base": None}  # a density alone
     if seed % 7 == 3:

@@ -80,7 +80,9 @@ def problem(seed: int) -> Problem:
     activation = rg.activation(str(rng.choice(ACTIVATIONS)))
     density = rg.density(DENSITIES[seed % len(DENSITIES)])
     start = str(rng.choice(STARTS))
-    layers = rg.init_layers(rng, D, L, kind=start, X=X, activation=activation)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "principal" warns of few rows, which are wanted here
+        layers = rg.init_layers(rng, D, L, kind=start, X=X, activation=activation)
     weights = rng.exponential(size=len(X)) if rng.random() < 0.4 else None
     words = (f"seed {seed}", " + ".join(kinds), f"{len(X)} x {D}", f"L = {L}", start)
     name = ", ".join([*words, density.name, activation.name])

@@ -6,6 +6,7 @@ are plain text.
 
 import contextlib
 import importlib.util
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -30,7 +31,7 @@ def say_aside(kind: str, text: str, style: str) -> None:
 
     >>> say_aside("note", "so it is", "bold")
     """
-    console = rich_console(sys.stderr)
+    console, text = rich_console(sys.stderr), without_folder(text)
     if console is None:
         print(f"{PROGRAM}: {kind}: {text}", file=sys.stderr)
         return
@@ -106,6 +107,27 @@ def show_pairs(pairs: Sequence[tuple[str, str]]) -> None:
     for name, value in pairs:
         table.add_row(name, Text(value))
     console.print(table)
+
+
+def show_command(words: str, command: str) -> None:
+    """Print words and a command to stderr; the command can be copied as a whole."""
+    console = rich_console(sys.stderr)
+    if console is None:
+        print(f"{PROGRAM}: {words} {command}", file=sys.stderr)
+        return
+    from rich.text import Text
+
+    console.print(Text(f"{PROGRAM}: {words}"))
+    console.print(Text(f"  {command}", style="bold"), soft_wrap=True)
+
+
+def without_folder(text: str) -> str:
+    """Return a text in which files of the working folder are called as they were given.
+
+    >>> without_folder(f"`{os.getcwd()}/my.csv` is empty")
+    '`my.csv` is empty'
+    """
+    return text.replace(f"{os.getcwd().rstrip(os.sep)}{os.sep}", "")
 
 
 def show_next(*commands: tuple[str, str]) -> None:

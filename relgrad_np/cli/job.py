@@ -20,6 +20,8 @@ from ..runs.settings import DataSettings, Settings
 from .arguments import in_flags
 from .data import absolute, asked_of_data, data_of_run, fingerprint_of, folder_looked_in
 
+CHANGEABLE = ("device", "epochs", "patience")  # of a run that goes on
+
 
 class Job(NamedTuple):
     """A run that is to be made: its settings, its data, and the config.json of its folder.
@@ -85,7 +87,8 @@ def resumed_job(options: argparse.Namespace, comm: Ranks | None) -> Job:
     config = config if comm is None else comm.agreement.share(config)
     settings = unchanged_settings(options, config)
     data = data_of_run(config, options, options.data)
-    extended = settings.epochs != config["settings"]["epochs"]
+    before = config["settings"]
+    extended = any(getattr(settings, name) != before[name] for name in ("epochs", "patience"))
     config = config | {"data": data.name, "settings": asdict(settings)}
     return Job(settings, data, config, extended)
 
@@ -93,10 +96,10 @@ def resumed_job(options: argparse.Namespace, comm: Ranks | None) -> Job:
 def unchanged_settings(options: argparse.Namespace, config: dict[str, Any]) -> Settings:
     """Return the settings of the run; ValueError if the command line asks for others.
 
-    Only where the arrays are may change, and the number of epochs.
+    Only where the arrays are may change, the number of epochs, and the patience.
     """
     kept = config["settings"]
-    given = {name: getattr(options, name) for name in kept if name not in ("device", "epochs")}
+    given = {name: getattr(options, name) for name in kept if name not in CHANGEABLE}
     given = {name: value for name, value in given.items() if value != AUTO}
     given |= {"rows": options.rows} | asked_of_data(options)
     before = {**config.get("reading", {}), **kept, "rows": config["rows"]}
@@ -104,8 +107,12 @@ def unchanged_settings(options: argparse.Namespace, config: dict[str, Any]) -> S
         if value is not None and (None if value == "none" else value) != before.get(name):
             flag, was = name.replace("_", "-"), before.get(name)
             raise ValueError(f"`--{flag}` can't change on --resume: it is {was}")
-    changed = {name: getattr(options, name) for name in ("device", "epochs")}
-    changed = {name: value for name, value in changed.items() if value is not None}
+    changed = {name: getattr(options, name) for name in CHANGEABLE}
+    changed = {
+        name: None if value == "none" else value
+        for name, value in changed.items()
+        if value not in (None, AUTO)
+    }
     with in_flags(Settings):
         return replace(Settings(**kept), **changed)
 
@@ -115,7 +122,14 @@ def longer(snapshot: Snapshot, settings: Settings) -> Snapshot:
     done = len(snapshot.history)
     if settings.epochs is None or settings.epochs <= done:
         raise ValueError(f"`--epochs` must be more than the {done} that are done")
-    terms = {**snapshot.terms, "epochs": str(settings.epochs)}
+    waited, patience = done - snapshot.best_epoch, settings.patience
+    if patience is not None and waited >= patience:
+        raise ValueError(
+            f"validation has been no better for {waited} epochs, and the patience is {patience}:"
+            f" --patience none goes on, or one of more than {waited}"
+        )
+    asked = {"epochs": str(settings.epochs), "patience": str(patience)}
+    terms = snapshot.terms | {name: asked[name] for name in asked if name in snapshot.terms}
     return snapshot._replace(terms=terms, stop_reason="")
 
 

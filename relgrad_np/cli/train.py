@@ -24,7 +24,16 @@ from ..runs.pictures import draw
 from ..runs.settings import GROUPS, DataSettings, Settings
 from ..runs.training import Prepared, Run, model_of, outline, prepare, train, watch_condition
 from .arguments import Command, add_settings, in_flags, positive
-from .console import PROGRAM, asked_to_stop, note, say, show_next, show_pairs, wants_bar
+from .console import (
+    PROGRAM,
+    asked_to_stop,
+    note,
+    say,
+    show_command,
+    show_next,
+    show_pairs,
+    wants_bar,
+)
 from .job import Job, folder_for, longer, new_job, resumed_job
 
 USAGE = f"""{PROGRAM} train DATA [options]
@@ -214,10 +223,10 @@ def train_in(
             raise
     stop = writer.stop if comm is None else comm.stop  # another rank may have got the signal
     if run.result.stop_reason == "signal" and stop is not None:
-        print(
-            f"{PROGRAM}: stopped by {signal.Signals(stop).name}; go on with: "
+        name = "Ctrl-C" if stop == signal.SIGINT else signal.Signals(stop).name
+        show_command(
+            f"stopped by {name}; go on with:",
             f"{PROGRAM} train --resume --out {shlex.quote(str(folder))}",
-            file=sys.stderr,
         )
         return 128 + stop, None
     if options.compare:

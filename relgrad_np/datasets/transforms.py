@@ -79,6 +79,24 @@ class Dequantise(Transform):
         return np.full(N, -D * math.log(self.levels))
 
 
+def of_columns(name: str, value: Any, like: Any, sign: str = "") -> tuple[float, ...]:
+    """Return finite numbers, one for each column, as many as `like` has; ValueError by name.
+
+    `sign`: "positive" or "not negative", if they must be.
+
+    >>> of_columns("std", (1.0, 0.0), (0.0, 0.0), "positive")
+    Traceback (most recent call last):
+    ValueError: `std` must be finite and positive
+    """
+    x = np.asarray(value, dtype=np.float64)
+    if x.ndim != 1 or x.size != np.size(like) or not x.size:
+        raise ValueError(f"`{name}` must have shape (D,), D >= 1, got {x.shape}")
+    right = {"": True, "positive": (x > 0).all(), "not negative": (x >= 0).all()}[sign]
+    if not (np.isfinite(x).all() and right):
+        raise ValueError(f"`{name}` must be finite{sign and f' and {sign}'}")
+    return tuple(x.tolist())
+
+
 @dataclass(frozen=True)
 class DequantiseColumns(Transform):
     """Z = X + step U by column, U uniform on [0, 1)^D; a step of 0 leaves a column as it is.
@@ -97,13 +115,9 @@ class DequantiseColumns(Transform):
     name: ClassVar[str] = "dequantise_columns"
 
     def __post_init__(self) -> None:
-        for key in ("offset", "step"):
-            value = np.asarray(getattr(self, key), dtype=np.float64)
-            if value.ndim != 1 or value.size != np.size(self.offset) or not value.size:
-                raise ValueError(f"`{key}` must have shape (D,), D >= 1, got {value.shape}")
-            if not np.isfinite(value).all() or (key == "step" and (value < 0).any()):
-                raise ValueError(f"`{key}` must be finite{' and not negative' * (key == 'step')}")
-            object.__setattr__(self, key, tuple(value.tolist()))
+        for key, sign in (("offset", ""), ("step", "not negative")):
+            value = of_columns(key, getattr(self, key), self.offset, sign)
+            object.__setattr__(self, key, value)
 
     def forward(self, X: Any, rng: np.random.Generator | None = None) -> Batch:
         """Return X + step U."""
@@ -344,13 +358,9 @@ class Standardise(Transform):
     name: ClassVar[str] = "standardise"
 
     def __post_init__(self) -> None:
-        for key in ("mean", "std"):
-            value = np.asarray(getattr(self, key), dtype=np.float64)
-            if value.ndim != 1 or value.size != np.size(self.mean) or not value.size:
-                raise ValueError(f"`{key}` must have shape (D,), D >= 1, got {value.shape}")
-            if not np.isfinite(value).all() or (key == "std" and not (value > 0).all()):
-                raise ValueError(f"`{key}` must be finite{' and positive' * (key == 'std')}")
-            object.__setattr__(self, key, tuple(value.tolist()))
+        for key, sign in (("mean", ""), ("std", "positive")):
+            value = of_columns(key, getattr(self, key), self.mean, sign)
+            object.__setattr__(self, key, value)
 
     @classmethod
     def fit(

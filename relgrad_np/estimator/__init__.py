@@ -15,7 +15,8 @@ except ModuleNotFoundError:
     ) from None
 
 from .conditional import ConditionalFlow
+from .ensemble import FlowEnsemble
 from .flow import RelativeGradientFlow
 from .ica import RelativeICA
 
-__all__ = ["ConditionalFlow", "RelativeGradientFlow", "RelativeICA"]
+__all__ = ["ConditionalFlow", "FlowEnsemble", "RelativeGradientFlow", "RelativeICA"]

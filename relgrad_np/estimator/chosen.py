@@ -35,15 +35,26 @@ def parameters_for(flow: Any, N: int, D: int) -> Parameters:
     if automatic:
         share = validation_share(N, D)
     n = N if not isinstance(share, float) else max(1, N - math.ceil(share * N))
-    settings = choose_settings(n, D, seconds=flow.seconds, **given)
-    if automatic and settings.patience is None:
-        share = None
-        settings = choose_settings(N, D, seconds=flow.seconds, **{"patience": None, **given})
+    how: dict[str, Any] = {"seconds": flow.seconds, "held": share is not None}
+    settings = choose_settings(n, D, **how, **given)
+    if automatic and share is not None and not stops(n, D, given):
+        share, how["held"] = None, False
+        settings = choose_settings(N, D, **how, **given)
     if share is None and "patience" not in given:
         settings = settings._replace(patience=None)
     elif settings.patience is None and "patience" not in given:
         settings = settings._replace(patience=usual_patience(settings))
     return Parameters(settings, share)
+
+
+def stops(n: int, D: int, given: dict[str, Any]) -> bool:
+    """Say whether validation stops a fit with these settings, unless another patience is given.
+
+    >>> stops(100, 2, {"n_layers": 1}), stops(100, 2, {"patience": None})
+    (False, True)
+    """
+    rest = {name: value for name, value in given.items() if name != "patience"}
+    return given.get("patience") is not None or choose_settings(n, D, **rest).patience is not None
 
 
 def usual_patience(settings: ChosenSettings) -> int:

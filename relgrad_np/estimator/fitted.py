@@ -65,7 +65,10 @@ class FittedFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin
         return space.to_data(self._chain, inverse(self.layers_, Z, self._model()[0]))
 
     def score_samples(self, X: Array) -> Array:
-        """Return the log-likelihood of each row of X (N, D), in nats, (N,), in the units of X."""
+        """Return the log-likelihood of each row of X (N, D), in nats, (N,), in the units of X.
+
+        ValueError, with counts by column, for rows on a bound of `support` or beyond it.
+        """
         check_is_fitted(self)
         Z, log_det = self._in_model_space(self._validated(X, reset=False))
         return log_likelihood(self.layers_, Z, *self._model()).per_sample + log_det

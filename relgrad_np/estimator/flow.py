@@ -93,7 +93,7 @@ class RelativeGradientFlow(FittedFlow):
         steps that the reference takes sooner, see `relgrad_np.fit`.
     random_state : int, RandomState or None
     verbose : int
-        1: a progress bar.
+        1: a progress bar; with `support` its values are of model space.
     warm_start : bool
         `fit` goes on from `layers_`.
     seconds : float, optional

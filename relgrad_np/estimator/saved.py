@@ -66,6 +66,7 @@ def _flow_of(model: Model, kind: Any) -> Any:
         one_of("parameter", name, sorted(taken))
     flow = kind(**params)
     D = layers[0].b.shape[0]
+    model.transforms.inverse(np.zeros((1, D)))  # ValueError where they have other columns
     flow._keep(layers, (None, None), model.transforms)
     flow.n_features_in_ = D
     columns = model.config.get("columns")

@@ -2,14 +2,14 @@
 
 A net of L layers has P = L (D^2 + D) numbers. It is as deep as the training rows can bear and as
 the natural gradient can afford, P <= min(N, 1500); where not even two layers are, four by the
-recipe are. Estimator and command line ask here, so that the same rows get the same net. The table
-was chosen on the validation rows of other sets than those it is reported for: `validation.tables`.
+recipe are. Estimator and command line ask here, so that the same rows get the same net. How the
+choice does on sets that it was not made with: `validation.tables`.
 """
 
 import math
 from typing import Any, NamedTuple
 
-from ..core.arguments import whole
+from ..core.arguments import number, whole
 from ..kernels.choose import reference_seconds
 from ..rules.by_name import NEWTON
 from .options import Options
@@ -17,10 +17,10 @@ from .options import Options
 DEPTHS = (32, 16, 8, 4, 2)  # numbers of layers that are tried, the deepest first
 AFFORDED = 1500  # most numbers of a net that is fitted by the natural gradient
 SHALLOW = 4  # layers of a net that the recipe fits
-STEPS = 1500  # steps, about, of a fit of many rows
-PASSES = 30, 150  # epochs, where so many steps are fewer or more
+STEPS = 1200  # steps, about, of a fit
+PASSES = 20, 400  # epochs, where so many steps are fewer or more
 FEWEST = 150  # steps that a fit of fewer layers is preferred to, where time is short
-PATIENCE = 30  # epochs
+PATIENCE = 30, 8  # epochs, and a part of all, whichever is more
 MANY = 4000  # training rows from which on slopes of .5 do better than those of .3
 PRODUCTS = 3e10  # multiplications and additions a second of one core, in products of matrices
 ELEMENT = 6e-8  # seconds for an element of a layer's output, forward and back
@@ -36,7 +36,7 @@ class ChosenSettings(NamedTuple):
     counting compilation; None where nobody knows.
 
     >>> choose_settings(2000, 2).words
-    'D = 2, N = 2,000: 32 layers by the natural gradient; about 2 s'
+    'D = 2, N = 2,000: 32 layers by the natural gradient; about 3 s'
     """
 
     n_layers: int
@@ -58,20 +58,22 @@ AUTO = "auto"  # what a setting is where the data are to choose it
 
 
 def choose_settings(
-    N: int, D: int, *, seconds: float | None = None, **given: Any
+    N: int, D: int, *, seconds: float | None = None, held: bool = True, **given: Any
 ) -> ChosenSettings:
     """Return settings for N training rows of D columns.
 
     `given`: fields of the result that hold as they are, unless they are "auto"; the others follow
-    them. One layer, few rows (`few`), and rules other than "natural" and "recipe" have the settings
-    of `fit`: the table is about deep nets. `seconds`: how long the fit may take; there are fewer
-    epochs then, and fewer layers where too few epochs would be left.
+    them. One layer, rules other than "natural" and "recipe", and rows of which none are `held` to
+    judge epochs, have the settings of `fit`: the table is about deep nets. `seconds`: how long the
+    fit may take; there are fewer epochs then, and fewer layers where too few would be left.
 
     >>> choose_settings(341, 30)[:4], choose_settings(341, 30, n_layers=1).density
     ((4, 'recipe', 'gaussianize', 'student_t'), 'normal')
     >>> choose_settings(30_000, 6, seconds=2)[0], choose_settings(30_000, 6)[0]
     (8, 32)
     """
+    if seconds is not None:
+        number("seconds", seconds, 0, math.inf, "positive")
     given = {name: value for name, value in given.items() if not _is_auto(value)}
     if "activation" in given:
         given = {"alpha": None, **given}
@@ -79,7 +81,11 @@ def choose_settings(
         given["n_layers"] = whole("n_layers", given["n_layers"])
     given |= checked({name: given[name] for name in OF_FIT if name in given})
     n_layers, rule = given.get("n_layers"), given.get("rule")
-    if few(N, D) or n_layers == 1 or (rule is not None and rule not in ("natural", "recipe")):
+    if (
+        (not held and rule != "natural")
+        or n_layers == 1
+        or (rule is not None and rule not in ("natural", "recipe"))
+    ):
         candidates = [usual_for(rule)]
     else:
         depths = DEPTHS if n_layers is None else (n_layers,)
@@ -127,6 +133,33 @@ def usual_for(rule: Any) -> ChosenSettings:
     return USUAL._replace(rule=rule, batch_size=None if at_once else USUAL.batch_size)
 
 
+def several_settings(N: int, D: int, seconds: float | None = None) -> list[ChosenSettings]:
+    """Return settings around the chosen one, for fits whose densities are averaged.
+
+    Other slopes, another base, half as many layers: what such fits get wrong differs. `seconds`:
+    for all of them.
+
+    >>> [(made.n_layers, made.density, made.alpha) for made in several_settings(2000, 2)]
+    [(32, 'student_t', 0.3), (32, 'normal', 0.3), (32, 'student_t', 0.5), (16, 'normal', 0.5)]
+    """
+    each = None if seconds is None else seconds / 4
+    first = choose_settings(N, D, seconds=each)
+    L, half = first.n_layers, max(2, first.n_layers // 2)
+    others = [
+        (L, "student_t", 0.3),
+        (L, "normal", 0.3),
+        (L, "student_t", 0.5),
+        (half, "normal", 0.5),
+    ]
+    names = "n_layers", "density", "alpha"
+    rest = {"rule": first.rule, "init": first.init, "batch_size": first.batch_size}
+    found = []
+    for one in others:
+        given: dict[str, Any] = rest | dict(zip(names, one, strict=True))
+        found.append(choose_settings(N, D, seconds=each, **given))
+    return found
+
+
 def affordable(N: int, D: int, L: int) -> bool:
     """Say whether N rows bear L layers, and the natural gradient affords them.
 
@@ -145,7 +178,8 @@ def natural_of(N: int, D: int, L: int) -> ChosenSettings:
     batch = min(2000, max(200, 2 * L * D * (D + 1)))
     alpha = 0.5 if N >= MANY else OWN[1]
     how = "natural", "principal", "student_t", OWN[0], alpha
-    return ChosenSettings(L, *how, batch, passes(N, batch), PATIENCE)
+    epochs = passes(N, batch)
+    return ChosenSettings(L, *how, batch, epochs, patience_for(epochs))
 
 
 def recipe_of(N: int, L: int) -> ChosenSettings:
@@ -156,16 +190,29 @@ def recipe_of(N: int, L: int) -> ChosenSettings:
     """
     batch = 100 if N < 10_000 else 200
     how = "recipe", "gaussianize", "student_t", *OWN
-    return ChosenSettings(L, *how, batch, passes(N, batch), PATIENCE)
+    epochs = passes(N, batch)
+    return ChosenSettings(L, *how, batch, epochs, patience_for(epochs))
+
+
+def patience_for(epochs: int) -> int:
+    """Return how many epochs without a better validation end a fit of so many.
+
+    >>> patience_for(100), patience_for(600)
+    (30, 75)
+    """
+    least, part = PATIENCE
+    return max(least, epochs // part)
 
 
 def passes(N: int, batch: int) -> int:
     """Return the epochs of a fit: as many as make about `STEPS` steps, within `PASSES`.
 
-    >>> passes(100, 200), passes(50_000, 2000), passes(10**7, 2000)
-    (150, 60, 3)
+    Where a batch has all rows, an epoch is a step.
+
+    >>> passes(100, 200), passes(2000, 400), passes(50_000, 2000), passes(10**7, 2000)
+    (400, 240, 48, 2)
     """
-    least, most = PASSES
+    (least, most), batch = PASSES, min(batch, N)
     wanted = min(most, max(least, STEPS * batch // N))
     return max(2, min(wanted, 10 * STEPS * batch // N))
 

@@ -1,7 +1,11 @@
 """The bar that shows how far a fit is; it needs tqdm."""
 
 import math
+import shutil
+import sys
 from typing import Any
+
+FORMAT = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 
 
 def progress_bar(total: int, done: int) -> Any:
@@ -10,7 +14,10 @@ def progress_bar(total: int, done: int) -> Any:
         from tqdm.auto import tqdm  # in a notebook it is a widget
     except ModuleNotFoundError:
         raise ModuleNotFoundError("progress needs tqdm: pip install tqdm") from None
-    return tqdm(total=total, initial=done, unit="step", dynamic_ncols=True)
+    width: dict[str, Any] = {"dynamic_ncols": True}
+    if sys.stderr.isatty():  # there is room for the ^C of a terminal
+        width = {"ncols": max(40, shutil.get_terminal_size().columns - 4), "bar_format": FORMAT}
+    return tqdm(total=total, initial=done, unit="step", **width)
 
 
 def show(bar: Any, t: int, log_likelihood: float) -> None:

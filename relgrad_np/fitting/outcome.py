@@ -112,11 +112,22 @@ def value_of(layers: Layers, rows: Rows) -> float:
     return -math.inf if math.isnan(value) else value
 
 
+def passed(result: FitResult) -> bool:
+    """Say whether validation was best before the last tenth of the epochs: more are no remedy.
+
+    >>> passed(FitResult((), (), 5, (), None, "epochs", 0))
+    False
+    """
+    validated = [e for e in result.history if e.validation is not None]
+    return bool(validated) and result.best_epoch < 0.9 * len(result.history)
+
+
 def told(result: FitResult, rows: Rows, asked: Options) -> FitResult:
     """Return the result with |xi~| of its best layers; warn where the fit has not arrived.
 
     `NotConvergedWarning` where epochs ran out before `tol` was reached, or where a layer has
-    |xi~|^2 / D above 0.5. Cost: two passes and L products N D^2.
+    |xi~|^2 / D above 0.5, unless validation was best long before. Cost: two passes and L products
+    N D^2.
     """
     D, L = result.best_layers[0].b.shape[0], len(result.best_layers)
     if L * D * D > MOST:
@@ -127,7 +138,7 @@ def told(result: FitResult, rows: Rows, asked: Options) -> FitResult:
     what = ""
     if asked.tol is not None and result.stop_reason == "epochs":
         what = f"{asked.passes} epochs ran out before `tol` {asked.tol} was reached"
-    elif not worst <= UNFINISHED and result.stop_reason == "epochs":
+    elif not worst <= UNFINISHED and result.stop_reason == "epochs" and not passed(result):
         what = f"after {asked.passes} epochs the fit is still far from a stationary point"
     if what:
         size = math.sqrt(worst)

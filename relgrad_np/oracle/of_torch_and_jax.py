@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, overload
+from typing import Any, Unpack, overload
 
 from .candidate import Candidate, UnusableCandidate, name_of
 from .conventions import Conventions
+from .flows.adapters.face import OfJaxFlow, OfTorchFlow
 from .truths.records import Array, Problem
 from .truths.stages import split
 
@@ -28,18 +29,7 @@ def from_torch(
     device: str = "cpu",
 ) -> Candidate: ...
 @overload
-def from_torch(
-    made: Any,
-    *,
-    D: int,
-    context: Any = None,
-    X: Array | None = None,
-    base: Any = None,
-    shape: tuple[int, ...] | None = None,
-    name: str | None = None,
-    born: str | None = None,
-    seed: int = 0,
-) -> dict[str, Any]: ...
+def from_torch(made: Any, *, D: int, **of_flow: Unpack[OfTorchFlow]) -> dict[str, Any]: ...
 def from_torch(
     made: Any,
     *,
@@ -194,18 +184,7 @@ def from_jax(
     made: Callable[..., Any], *, conventions: Conventions | None = None, name: str | None = None
 ) -> Candidate: ...
 @overload
-def from_jax(
-    made: Any,
-    *,
-    D: int,
-    parameters: Any = None,
-    context: Any = None,
-    X: Array | None = None,
-    base: Any = None,
-    name: str | None = None,
-    born: str | None = None,
-    seed: int = 0,
-) -> dict[str, Any]: ...
+def from_jax(made: Any, *, D: int, **of_flow: Unpack[OfJaxFlow]) -> dict[str, Any]: ...
 def from_jax(
     made: Any,
     *,

@@ -35,7 +35,8 @@ class Evaluation(NamedTuple):
     def table(self) -> list[tuple[str, str, str]]:
         """Return log-likelihoods in model and data space: a header, then a row for each model."""
         spread = "" if math.isnan(self.se2) else f" +- {self.se2:.3f}"
-        head = (f"nats a row, {self.rows:,} rows", "model space", "data space")
+        which = "rows" if self.gaussian is None else "test rows"
+        head = (f"nats a row, {self.rows:,} {which}", "model space", "data space")
         rows = [head, ("this model", f"{self.model_space:.3f}{spread}", f"{self.data_space:.3f}")]
         if self.gaussian is not None:
             value = f"{self.gaussian:.3f}{' ' * len(spread)}"

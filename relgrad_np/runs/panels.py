@@ -55,8 +55,6 @@ def pairs(path: Path, data: Rows, samples: Rows, names: Sequence[str], title: st
     side = {1: 4.2, 2: 2.9, 3: 2.2}.get(k, 1.7)
     figure = canvas((k * side + 0.6, k * side + 0.9))
     figure.suptitle(plain(title, 26 + 24 * k), fontsize=11)
-    if k > 1:
-        figure.supxlabel("numbers above the diagonal: rank correlations", fontsize=8, color=GREY)
     axes = figure.subplots(k, k, squeeze=False)
     n_bins = int(np.clip(1.5 * math.sqrt(len(data)), 10, 40))
     limits = [_limits(data[:, j]) for j in range(k)]
@@ -79,6 +77,8 @@ def pairs(path: Path, data: Rows, samples: Rows, names: Sequence[str], title: st
                 ax.set_xlabel(plain(names[j], 24), fontsize=8)
             if j == 0 and i > 0:
                 ax.set_ylabel(plain(names[i], 24), fontsize=8)
+    if k > 1:
+        axes[0, -1].set_title("rank correlations", fontsize=8, color=GREY)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=2, fontsize=9)
     save(figure, path)

@@ -24,6 +24,7 @@ BLUE, ORANGE, GREEN, GREY = (
     "#009E73",
     "#555555",
 )  # Okabe & Ito: safe for colour-blind readers
+DPI = 150  # pixels of an inch
 ROWS = 6  # of images, and as many columns
 POINTS = 1000  # in a plane, from which on they are shown as a histogram
 
@@ -242,7 +243,7 @@ def canvas(size: tuple[float, float]) -> Any:
         raise ModuleNotFoundError(
             'plots need matplotlib: pip install "relgrad-np[demo]"', name=error.name
         ) from None
-    figure = Figure(figsize=size, dpi=150, layout="constrained")
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 

@@ -19,8 +19,8 @@ class RunReport(NamedTuple):
     None where the data are not images; `fell`: how far below its best the validation ended, if more
     than a tenth of a nat and a tenth of what the model gained over the Gaussian (None with the rule
     "newton", which passes the best on its way); `overfits`: the training rows gained meanwhile;
-    `others`: mean test log-likelihoods of other models, by name; `xi`: the largest |xi| / sqrt(D)
-    of a layer, 0 at a stationary point.
+    `others`: mean test log-likelihoods of other models, by name; `epochs`: how many there were;
+    `xi`: the largest |xi| / sqrt(D) of a layer, 0 at a stationary point.
 
     >>> RunReport("digits", -1.0, 0.1, -2.0, None, None, 3, "epochs", 0, 1.0, 2, 10).test
     -1.0
@@ -46,6 +46,7 @@ class RunReport(NamedTuple):
     gaussian_data_space: float | None = None
     overfits: bool = False
     others: dict[str, float] | None = None
+    epochs: int | None = None
 
     def table(self) -> list[tuple[str, str, str]]:
         """Return log-likelihoods in model and data space: a header, then a row for each model.
@@ -78,7 +79,7 @@ class RunReport(NamedTuple):
         this model                  -1.000 +- 0.100      -4.000
         Gaussian                    -2.000               -5.000
         1.000 nats above the Gaussian of the same training rows (+- two standard errors)
-        the layers of epoch 3 are kept, the best in validation; 1.0 s of fitting
+        epoch 3 was the best in validation and is kept; 1.0 s of fitting
         """
         gap = self.test - self.gaussian
         lines = aligned(self.table())
@@ -93,10 +94,15 @@ class RunReport(NamedTuple):
                 f"pixel space: {self.test_bits_per_dim:.3f} bits/dim, Gaussian "
                 f"{self.gaussian_bits_per_dim:.3f}"
             )
-        best = "no epoch was better in validation than the start, which is kept"
-        if self.best_epoch:
-            best = f"the layers of epoch {self.best_epoch} are kept, the best in validation"
-        return "\n".join([*lines, f"{best}; {self.seconds:.1f} s of fitting", *self.advice()])
+        lines.append(f"{self._kept()}; {self.seconds:.1f} s of fitting")
+        return "\n".join([*lines, *self.advice()])
+
+    def _kept(self) -> str:
+        """Say which layers are kept, and how many epochs there were."""
+        if not self.best_epoch:
+            return "no epoch was better in validation than the start, which is kept"
+        of = "" if self.epochs is None else f" of {self.epochs}"
+        return f"epoch {self.best_epoch}{of} was the best in validation and is kept"
 
     def advice(self) -> list[str]:
         """Return what may go better another time, by what was seen in this one.
@@ -106,12 +112,11 @@ class RunReport(NamedTuple):
         ' --patience stops there, and fewer --layers or more rows overfit less'
         """
         found = []
-        if self.fell:
-            words = (
-                "--patience stops there, and fewer --layers or more rows overfit less"
-                if self.overfits
-                else "a smaller --learning-rate may go further"
-            )
+        if self.fell and (self.overfits or self.stop_reason != "patience"):
+            words = "a smaller --learning-rate may go further"
+            if self.overfits:
+                stops = "" if self.stop_reason == "patience" else "--patience stops there, and "
+                words = f"{stops}fewer --layers or more rows overfit less"
             found.append(
                 f"validation fell by {self.fell:.3f} nats from the best epoch to the last: {words}"
             )
@@ -189,6 +194,7 @@ def judge(
         test_data_space=float((per_sample + log_det).mean()),
         gaussian_data_space=float((gaussian + log_det).mean()),
         overfits=_overfits(result),
+        epochs=len(result.history),
     )
 
 

@@ -142,7 +142,7 @@ def outline(data: Dataset, settings: Settings, prepared: Prepared) -> list[tuple
         steps = math.ceil(N / size) * (epochs or 1)
         fit_words = (
             f"rule {settings.rule}, batches of {size}, "
-            f"{epochs} epoch{'s' * (epochs != 1)}: {steps:,} steps"
+            f"{epochs} epoch{'s' * (epochs != 1)}: {steps:,} steps{patience_words(settings)}"
         )
     return [
         ("data", shown(data.name)),
@@ -157,6 +157,18 @@ def outline(data: Dataset, settings: Settings, prepared: Prepared) -> list[tuple
         ),
         ("fit", fit_words),
     ]
+
+
+def patience_words(settings: Settings) -> str:
+    """Say when a fit ends before its last epoch.
+
+    >>> patience_words(Settings(patience=5)), patience_words(Settings(patience=None))
+    (', or less: it ends after 5 epochs without a better validation', '')
+    """
+    n = settings.patience
+    if n is None:
+        return ""
+    return f", or less: it ends after {n} epoch{'s' * (n != 1)} without a better validation"
 
 
 def few_of(names: Sequence[str], length: int = 100) -> str:

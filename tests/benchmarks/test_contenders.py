@@ -73,15 +73,14 @@ def test_same_step_in_float32(name):
 
 @pytest.mark.parametrize("name", TABLE)
 def test_start_is_copied(name):
-    needs = TABLE[name].needs
-    pytest.importorskip(needs, reason=f"{needs} is not installed")
-    layers, batches = case(0, "float32")
-    before = [np.copy(x) for layer in layers for x in layer]
-    contender = make(name, layers, alpha=ALPHA, learning_rate=ETA)
-    contender.step(batches[0])
-    first = contender.layers()
-    kept = [np.copy(x) for layer in first for x in layer]
-    contender.step(batches[1])
+    with float64(name):
+        layers, batches = case(0)
+        before = [np.copy(x) for layer in layers for x in layer]
+        contender = make(name, layers, alpha=ALPHA, learning_rate=ETA)
+        contender.step(batches[0])
+        first = contender.layers()
+        kept = [np.copy(x) for layer in first for x in layer]
+        contender.step(batches[1])
     for x, y in zip([x for layer in layers for x in layer], before, strict=True):
         np.testing.assert_array_equal(x, y)
     for x, y in zip([x for layer in first for x in layer], kept, strict=True):

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from relgrad_np.cli.main import main
+from relgrad_np.runs import plots
 
 from .commands import small_arguments
 
@@ -17,6 +18,12 @@ def small_run_once(tmp_path_factory):
     with contextlib.redirect_stdout(io.StringIO()):
         assert main(small_arguments(folder)) == 0
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _coarse_pictures(monkeypatch):
+    """Pictures of few pixels, which are drawn sooner."""
+    monkeypatch.setattr(plots, "DPI", 50)
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def log_p(folder, rows):
 
 
 def test_from_another_folder_and_in_capitals(capsys, own):
-    for command in (["evaluate", "r"], ["train", "--resume", "--out", "r"]):
+    for command in (["evaluate", "r"], ["train", "--resume", "--out", "r", "--no-pictures"]):
         status, out, err = run(capsys, *command)
         assert (status, err) == (0, "")
         assert "6 rows" in out or "6 test rows" in out
@@ -220,6 +220,23 @@ def test_a_run_goes_on_beyond_its_end(capsys, trained, tmp_path):
     assert json.loads((tmp_path / "r" / "config.json").read_text())["settings"]["epochs"] == 5
     again = run(capsys, "train", "--resume", "--out", tmp_path / "r", "--no-pictures")
     assert again[::2] == (0, "")  # nothing was left to do
+
+
+def test_a_run_that_lost_its_patience_goes_on_with_more(capsys, own):
+    FRAME.to_csv("my.csv", index=False)
+    arguments = [*QUICK, "--epochs", "30", "--patience", "1", "--rule", "recipe"]
+    assert (
+        run(capsys, "train", "my.csv", *arguments, "--learning-rate", "2", "--out", "new")[0] == 0
+    )
+    history = own / "new" / "history.jsonl"
+    done = len(history.read_text().splitlines())
+    assert done < 30
+    more = ["train", "--resume", "--out", "new", "--epochs", "40", "--no-pictures"]
+    status, _, err = run(capsys, *more)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "the patience is 1: --patience none goes on, or one of more than 1" in err
+    assert run(capsys, *more, "--patience", "none")[0] == 0
+    assert len(history.read_text().splitlines()) == 40
 
 
 def test_data_that_have_moved_are_named_again(capsys, trained, tmp_path, monkeypatch):

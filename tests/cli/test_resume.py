@@ -44,7 +44,8 @@ def test_signals_end_with_their_status(tmp_path, number, status):
         process.send_signal(number)
         _, err = process.communicate(timeout=30)
     assert process.returncode == status
-    assert f"stopped by {signal.Signals(number).name}; go on with: relgrad-np train --resume" in err
+    name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+    assert f"stopped by {name}; go on with: relgrad-np train --resume" in err
     assert err.count("\n") == 1
     assert list((tmp_path / "run" / "checkpoints").glob("step-*.npz"))
 
@@ -65,7 +66,7 @@ def test_stopped_and_resumed_on_the_command_line_is_bitwise_the_same(
         status, _, err = small_run(capsys, tmp_path / "cut", "--checkpoint-steps", "7")
     assert status == 143
     assert "go on with: relgrad-np train --resume --out" in err
-    status, out, err = run(capsys, "train", "--resume", "--out", tmp_path / "cut")
+    status, out, err = run(capsys, "train", "--no-pictures", "--resume", "--out", tmp_path / "cut")
     assert (status, err) == (0, "")
     folders = (small_run_once, tmp_path / "cut")
     one, two = (rg.load(folder / "model.npz").layers for folder in folders)
@@ -77,7 +78,7 @@ def test_stopped_and_resumed_on_the_command_line_is_bitwise_the_same(
         [{k: v for k, v in json.loads(x).items() if k != "seconds"} for x in part] for part in lines
     ]
     assert strip[0] == strip[1]
-    status, again, _ = run(capsys, "train", "--resume", "--out", tmp_path / "cut")
+    status, again, _ = run(capsys, "train", "--no-pictures", "--resume", "--out", tmp_path / "cut")
     assert status == 0  # nothing was left to do
     assert again.splitlines()[0] == out.splitlines()[0]
 
@@ -85,7 +86,17 @@ def test_stopped_and_resumed_on_the_command_line_is_bitwise_the_same(
 def test_newton_stopped_and_resumed_is_the_same(capsys, tmp_path, monkeypatch):
     from relgrad_np.runs import checkpoint
 
-    arguments = ["train", "toy:moons", "--rule", "newton", "--layers", "2", "--rows", "300"]
+    arguments = [
+        "train",
+        "toy:moons",
+        "--no-pictures",
+        "--rule",
+        "newton",
+        "--layers",
+        "2",
+        "--rows",
+        "300",
+    ]
     assert run(capsys, *arguments, "--out", tmp_path / "whole")[0] == 0
     write = checkpoint.CheckpointWriter.write
 
@@ -99,7 +110,7 @@ def test_newton_stopped_and_resumed_is_the_same(capsys, tmp_path, monkeypatch):
         status, _, err = run(capsys, *cut)
     assert status == 143
     assert "go on with: relgrad-np train --resume --out" in err
-    status, out, err = run(capsys, "train", "--resume", "--out", tmp_path / "cut")
+    status, out, err = run(capsys, "train", "--no-pictures", "--resume", "--out", tmp_path / "cut")
     assert (status, err) == (0, "")
     assert "above the Gaussian" in out
     one, two = (rg.load(tmp_path / name / "model.npz").layers for name in ("whole", "cut"))
@@ -118,9 +129,9 @@ def test_resume_refuses_other_settings_and_other_data(capsys, tmp_path):
     assert (status, err) == (0, "")
     for more, text in [
         (["--epochs", "1"], "`--epochs` must be more than the 2 that are done"),
-        (["--batch-size", "7"], "`--batch-size` can't change on --resume: it is 100"),
+        (["--batch-size", "7"], "`--batch-size` can't change on --resume: it is 200"),
         (["--drop", "0"], "`--drop` can't change on --resume: it is None"),
-        (["--rule", "adam"], "`--rule` can't change on --resume: it is recipe"),
+        (["--rule", "adam"], "`--rule` can't change on --resume: it is natural"),
         (["digits"], "the data 'digits' are not those the run began with"),
     ]:
         status, _, err = run(capsys, "train", "--resume", "--out", folder, *more)
@@ -144,13 +155,13 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_line(capsys, finished):
     folder = finished
     last = sorted((folder / "checkpoints").iterdir())[-1]
     last.write_bytes(last.read_bytes()[:-100])
-    status, _, err = run(capsys, "train", "--resume", "--out", folder)
+    status, _, err = run(capsys, "train", "--no-pictures", "--resume", "--out", folder)
     assert status == 0
     assert f"checkpoint {last.name} can't be used" in err
     assert "going on from the one before" in err
     for path in (folder / "checkpoints").iterdir():
         path.write_bytes(b"nonsense")
-    status, _, err = run(capsys, "train", "--resume", "--out", folder)
+    status, _, err = run(capsys, "train", "--no-pictures", "--resume", "--out", folder)
     assert status == 2
     assert "no checkpoint of this run can be used" in err
 
@@ -160,7 +171,7 @@ def test_lost_checkpoints_are_no_new_beginning(capsys, finished):
     before = (folder / "model.npz").read_bytes(), (folder / "history.jsonl").read_text()
     for path in (folder / "checkpoints").iterdir():
         path.unlink()
-    status, _, err = run(capsys, "train", "--resume", "--out", folder)
+    status, _, err = run(capsys, "train", "--no-pictures", "--resume", "--out", folder)
     assert status == 2
     assert "are gone" in err
     assert before == ((folder / "model.npz").read_bytes(), (folder / "history.jsonl").read_text())
@@ -174,7 +185,7 @@ def test_what_killed_writers_left_is_removed(capsys, finished):
     (folder / ".x.partial").mkdir()
     (folder / ".x.partial" / "y").write_bytes(b"half")
     (folder / ".link.partial").symlink_to(folder / "model.npz")
-    assert run(capsys, "train", "--resume", "--out", folder)[0] == 0
+    assert run(capsys, "train", "--no-pictures", "--resume", "--out", folder)[0] == 0
     assert not list(folder.rglob(".*.partial"))
     assert (folder / "model.npz").exists()
 

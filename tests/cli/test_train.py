@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import relgrad_np as rg
+from relgrad_np.runs.presets import chosen_for
 
 from .commands import FEW, SMALL, run, small_run
 
@@ -144,3 +145,37 @@ def test_what_a_fit_warns_of_is_a_note_of_one_line(capsys, tmp_path):
     notes = [line for line in err.splitlines() if "before `tol`" in line]
     assert len(notes) == 1
     assert notes[0].startswith("relgrad-np: note: 1 epochs ran out before `tol` 1e-09")
+
+
+def test_the_rows_choose_and_what_they_chose_is_said_and_kept(capsys, tmp_path):
+    out = tmp_path / "run"
+    arguments = ["train", "toy:sine", "--rows", "60", "--seconds", "1", "--layers", "auto"]
+    more = ["--epochs", "2", "--implementation", "reference", "--no-pictures", "--compare"]
+    status, text, err = run(capsys, *arguments, *more, "--out", out)
+    assert status == 0, err
+    chosen, _ = chosen_for(60, 2, seconds=1, epochs=2)
+    assert "D = 2, N = 60: 8 layers by the natural gradient; about 1 s" in text
+    kept = json.loads((out / "config.json").read_text())["settings"]
+    assert {k: kept[k] for k in ("layers", "rule", "density", "alpha", "batch_size")} == {
+        **{"layers": 8, "rule": "natural", "density": "student_t", "alpha": 0.3, "batch_size": 200}
+    }
+    assert (kept["layers"], kept["patience"]) == (chosen.layers, chosen.patience)
+    others = json.loads((out / "report.json").read_text())["others"]
+    assert [name.split(",")[0] for name in others] == ["Gaussian mixture", "kernel density"]
+    assert all(f"{value:.3f}" in text for value in others.values())
+    # on resume "auto" is what was chosen, and another number is refused
+    resumed = ["train", "--resume", "--out", out, "--layers", "auto", "--epochs", "3"]
+    assert run(capsys, *resumed, "--no-pictures")[0] == 0
+    status, _, err = run(capsys, *resumed[:-3], "3")
+    assert status == 2
+    assert "`--layers` can't change on --resume: it is 8" in err
+
+
+def test_a_preset_takes_no_time_limit_and_a_comparison_says_what_it_needs(capsys, monkeypatch):
+    status, _, err = run(capsys, "train", "toy:sine", "--preset", "toys", "--seconds", "3")
+    assert status == 2
+    assert "`--seconds`: for settings that the data choose" in err
+    monkeypatch.setitem(sys.modules, "sklearn.mixture", None)
+    status, _, err = run(capsys, "train", "toy:sine", "--compare")
+    assert status == 2
+    assert "`--compare` needs scikit-learn: pip install scikit-learn" in err

@@ -17,7 +17,8 @@ def test_evaluate_and_sample(capsys, tmp_path):
     X = rng.normal(size=(500, 3)) * [1, 10, 100] + 50
     np.savetxt(tmp_path / "my.csv", X, delimiter=",", header="a,b,c", comments="")
     folder = tmp_path / "run"
-    options = ["--epochs", "3", "--layers", "1", "--density", "normal", "--out", folder]
+    options = ["--epochs", "3", "--layers", "1", "--density", "normal", "--no-pictures"]
+    options += ["--out", folder]
     assert run(capsys, "train", tmp_path / "my.csv", *options)[0] == 0
     status, out, _ = run(capsys, "evaluate", folder, "--json", "--scores", tmp_path / "scores.npy")
     found = json.loads(out)
@@ -52,7 +53,7 @@ def test_scores_are_in_the_order_of_the_file(capsys, tmp_path):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 3)) * [1, 10, 100] + 50
     np.save(tmp_path / "x.npy", X)
-    options = ["--epochs", "2", "--layers", "2", "--out", tmp_path / "run"]
+    options = ["--epochs", "2", "--layers", "2", "--no-pictures", "--out", tmp_path / "run"]
     assert run(capsys, "train", tmp_path / "x.npy", *options)[0] == 0
     few = X[:4]  # fewer rows than a split would need, and a constant column
     few[:, 1] = 50.0

@@ -298,7 +298,8 @@ def test_one_layer_recovers_the_density_and_the_factorised_base_can_not():
 
 def test_it_is_sampled_saved_and_loaded_in_a_model(tmp_path):
     X = scale_mixture(1, 500)
-    flow = RelativeGradientFlow(n_layers=2, density="multivariate_t", epochs=3, random_state=0)
+    given = {"rule": "recipe", "density": "multivariate_t", "epochs": 3}
+    flow = RelativeGradientFlow(n_layers=2, random_state=0, **given)
     flow.fit(X)
     drawn, log_p = rg.sample(
         flow.layers_, np.random.default_rng(0), 50, rg.activation("smooth_leaky_relu"), made()

@@ -153,6 +153,7 @@ RIGHT = {  # file, contents, what is asked for, rows, columns, part of a note
     "utf-32": ("a.csv", text().encode("utf-32"), {}, X, NAMES, ""),
     "excel in german": ("a.csv", "\ufeffsep=;\r\n" + comma().replace("\n", "\r\n"), {}, X, NAMES, ""),
     "one column of decimal commas": ("a.csv", comma(header="a").replace(";", "\n"), {"decimal": ","}, X.reshape(-1, 1), ("a",), ""),
+    "dates as numbers": ("a.csv", with_column([20200101 + i for i in range(N)]), {}, np.c_[X, [20200101 + i for i in range(N)]], (*NAMES, "d"), "column 'd' holds dates, as it seems: --drop d"),
     "well logs": ("a.csv", with_column([-999.25, -999.25, *range(10)]), {}, np.c_[X, [-999.25, -999.25, *range(10)]], (*NAMES, "d"), "column 'd' has -999.25 2 times"),
     "one enormous number": ("a.csv", with_column([9.97e36, *range(11)]), {}, np.c_[X, [9.97e36, *range(11)]], (*NAMES, "d"), "column 'd' has 9.97e+36 once"),
     "gzip": ("a.csv.gz", gzip.compress(text().encode()), {}, X, NAMES, ""),

@@ -10,7 +10,8 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 import relgrad_np as rg
 from relgrad_np.cli.main import main
 from relgrad_np.datasets import load
-from relgrad_np.estimator import RelativeGradientFlow, RelativeICA
+from relgrad_np.datasets.transforms import Support
+from relgrad_np.estimator import FlowEnsemble, RelativeGradientFlow, RelativeICA
 from tests.estimator.test_support import FEW, SUPPORT
 
 NAMES = ["age", "income", "x"]
@@ -31,7 +32,8 @@ PARAMS = {
         "activation": rg.activation("leaky_tanh", alpha=0.7, beta=0.2),
     },
     "density": {"density": rg.density("student_t", nu=4.0), "validation_fraction": 0.2},
-    "chosen": dict.fromkeys(
+    "chosen": {"epochs": 1}
+    | dict.fromkeys(
         ["n_layers", "rule", "activation", "density", "init", "batch_size", "patience"], "auto"
     ),
 }
@@ -173,14 +175,15 @@ def test_damaged_and_other_files_are_refused_in_one_line(X, tmp_path):
         {"estimator": 3}, {"estimator": {"params": {"foo": 1}}}, {"columns": ["a"]},
         {"estimator": {"params": {"rule": {"rule": "os", "fields": {}}}}},
         {"estimator": {"params": {"support": {"support": 3}}}},
-        {"estimator": {"params": {}, "history_": [{"a": 1}]}},
+        {"estimator": {"params": {}, "history_": [{"a": 1}]}}, Support((0.0,), (1.0,), (0.0,)),
     ],
 )  # fmt: skip
 def test_a_model_whose_config_is_no_flow_is_refused_in_one_line(tmp_path, config):
     path = tmp_path / "flow.npz"
     layers = (rg.Layer(np.eye(3), np.zeros(3)),)
-    parts = rg.activation("identity"), rg.density("normal"), rg.Chain(())
-    rg.save(path, rg.Model(layers, *parts, config))
+    chain = (config,) if isinstance(config, Support) else ()
+    parts = rg.activation("identity"), rg.density("normal"), rg.Chain(chain)
+    rg.save(path, rg.Model(layers, *parts, {} if chain else config))
     with pytest.raises(
         ValueError, match=r"flow.npz` is no model of RelativeGradientFlow: "
     ) as error:
@@ -259,3 +262,32 @@ def test_files_of_one_kind_are_not_taken_for_the_other(X, tmp_path):
         ValueError, match="`random_state` is a RandomState, which a model file can't"
     ):
         fitted.set_params(random_state=np.random.RandomState(0)).save(ica)
+
+
+def test_an_ensemble_has_bounds_and_comes_back(tmp_path):
+    rng, path = np.random.default_rng(0), tmp_path / "ensemble.npz"
+    X = rng.beta(0.7, 2, size=(160, 1)) * 4
+    model = FlowEnsemble(seconds=1e-3, random_state=0, support={0: (0, 4)}).fit(X)
+    u = np.linspace(-25, 25, 3001)
+    s = 1 / (1 + np.exp(-u))
+    log_p = model.score_samples(4 * s[:, None])
+    assert (np.exp(log_p) * 4 * s * (1 - s)).sum() * (u[1] - u[0]) == pytest.approx(1, abs=2e-3)
+    drawn = model.sample(2000)
+    assert ((drawn > 0) & (drawn < 4)).all()
+    model.save(path)
+    again = FlowEnsemble.load(path)
+    assert again.get_params() == model.get_params()
+    assert again.settings_ == model.settings_
+    np.testing.assert_array_equal(again.score_samples(X), model.score_samples(X))
+    np.testing.assert_array_equal(
+        again.sample(50, random_state=1), model.sample(50, random_state=1)
+    )
+    with pytest.raises(ValueError, match="on or beyond the bounds"):
+        again.score_samples([[4.0]])
+    with pytest.raises(
+        ValueError, match=r"ensemble.npz` .* it is a mean of densities, not a model"
+    ):
+        RelativeGradientFlow.load(path)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"ensemble.npz` is no model of FlowEnsemble"):
+        FlowEnsemble.load(path)

@@ -263,20 +263,22 @@ def test_the_step_is_the_reference_step(rule, dtype):
         assert not info.rejected
 
 
+@pytest.mark.parametrize(
+    ("N", "D", "dtype"), [(7, 515, "float32"), (12, 131, "float64"), (3, 513, "float64")]
+)
 @pytest.mark.parametrize("rule", ["plain", "recipe", "adam"])
-def test_a_few_samples_at_a_larger_D(rule):
+def test_a_few_samples_at_a_larger_D(rule, N, D, dtype):
     """N <= 12: products that the BLAS does not make; odd D, and a number of samples off 5 and 8.
 
     After a first step: Adam's first has the length of the sign, whatever rounding makes of a 0.
     """
-    for N, D, dtype in ((7, 515, "float32"), (12, 131, "float64"), (3, 513, "float64")):
-        p = generic(5, 2 * N, D, 2, "smooth_leaky_relu", "normal", dtype=dtype)
-        model = {"activation": p.activation, "density": p.density, "rule": RULES[rule]}
-        reference = settled(rg.init_state(p.layers, RULES[rule]))
-        reference, _ = rg.train_step(reference, p.X[:N], **model)
-        state, _ = cpu.train_step(_each_array(np.array, reference), p.X[N:], **model)
-        reference, _ = rg.train_step(reference, p.X[N:], **model)
-        assert_same(state, reference, 1e-11 if dtype == "float64" else 2e-4)
+    p = generic(5, 2 * N, D, 2, "smooth_leaky_relu", "normal", dtype=dtype)
+    model = {"activation": p.activation, "density": p.density, "rule": RULES[rule]}
+    reference = settled(rg.init_state(p.layers, RULES[rule]))
+    reference, _ = rg.train_step(reference, p.X[:N], **model)
+    state, _ = cpu.train_step(_each_array(np.array, reference), p.X[N:], **model)
+    reference, _ = rg.train_step(reference, p.X[N:], **model)
+    assert_same(state, reference, 1e-11 if dtype == "float64" else 2e-4)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -199,7 +199,9 @@ def estimator():
     from relgrad_np.estimator import RelativeGradientFlow
 
     X = np.random.default_rng(3).standard_normal((300, 3)) @ [[2, 0, 0], [1, 1, 0], [0, 1, 1]]
-    flow = RelativeGradientFlow(random_state=0, validation_fraction=0.2, epochs=4).fit(X)
+    given = {"n_layers": 2, "rule": "recipe", "density": "normal", "batch_size": 100}
+    some = {"validation_fraction": 0.2, "epochs": 4, "patience": None}
+    flow = RelativeGradientFlow(random_state=0, **given, **some).fit(X)
     yield "estimator fit", {"scores": flow.score_samples(X)}
     flow = RelativeGradientFlow(random_state=0)
     for begin in range(0, 300, 60):

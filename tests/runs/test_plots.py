@@ -17,6 +17,12 @@ D = [64, 128, 256]
 RNG = np.random.default_rng(2)
 
 
+@pytest.fixture(autouse=True)
+def _coarse(monkeypatch):
+    """Pictures of fewer pixels, which are drawn sooner."""
+    monkeypatch.setattr(plots, "DPI", 75)
+
+
 def normal(x):
     return -0.5 * (x**2).sum(axis=1) - np.log(2 * np.pi)
 
@@ -65,7 +71,9 @@ def colours(image, hex_colour):
     return int((np.rint(255 * image) == rgb).all(axis=2).sum())
 
 
-def test_learning_curve_draws_what_there_is(tmp_path):
+def test_learning_curve_draws_what_there_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(plots, "DPI", 150)  # thin lines keep their colour
+
     def curve(train, validation, gaussian):
         def draw(path):
             plots.learning_curve(path, range(4), train, validation, gaussian, "t")

@@ -21,7 +21,8 @@ def test_a_run_is_prepared_once(monkeypatch, tmp_path, capsys):
         return make(*args, **options)
 
     monkeypatch.setattr(training, "init_layers", counted)
-    arguments = ["--epochs", "1", "--layers", "2", "--rows", "200", "--out", str(tmp_path / "run")]
+    arguments = ["--epochs", "1", "--layers", "2", "--rows", "200", "--no-pictures"]
+    arguments += ["--out", str(tmp_path / "run")]
     assert main(["train", "toy:sine", *arguments]) == 0
     assert calls == ["principal"]
 

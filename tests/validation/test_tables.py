@@ -136,3 +136,11 @@ def test_the_page_is_made_of_records():
     text = report.page(made)
     assert "| b | 1.62 | 0.250 | 0.250 | 1 of 4 | 0.50 | 0 | 1.0, 1 | 0 |" in text
     assert "| c | 2.12 | -1.000 | -1.000 | 1 of 3 |" in text
+
+
+def test_what_is_wanted_of_ours_can_fail():
+    values = {("iris", 0): {"gaussian": -3.0, "auto": -4.0, "ensemble": -1.0, "grid:1": -1.05}}
+    made = [{"contender": "auto", "creases": 2}, {"contender": "ensemble", "creases": 0}]
+    found = report.claims(made, values, ["gaussian", "auto", "ensemble"])
+    assert [row[-1] for row in found] == ["**no**"] * 4 + ["yes"] * 4
+    assert found[2][2] == "iris (seed 0) by 1.00"

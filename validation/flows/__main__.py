@@ -20,7 +20,8 @@ def main() -> int:
     parser.add_argument("what", choices=CHOICES)
     parser.add_argument("--only", default="", help="those whose name has this in it; keeps nothing")
     parser.add_argument("--level", type=float, help="of the tests of samples; keeps nothing")
-    parser.add_argument("--models", type=int, help="right ones; keeps nothing")
+    parser.add_argument("--models", type=int, help="right ones; keeps nothing without --first")
+    parser.add_argument("--first", type=int, help="right one: what is kept goes on from there")
     options = parser.parse_args()
     if options.what == "report":
         from .report import main as write
@@ -29,13 +30,15 @@ def main() -> int:
         return 0
     home = {"zoo": ".zoo.run"}.get(options.what, f".{options.what}")
     run = importlib.import_module(home, __package__).run
-    given = {k: v for k in ("level", "models") if (v := getattr(options, k)) is not None}
+    given = {k: v for k in ("level", "models", "first") if (v := getattr(options, k)) is not None}
     if given and options.what != "right":
-        parser.error("--level and --models are for right")
+        parser.error("--level, --models and --first are for right")
     bad, count = 0, 0
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{options.what}.jsonl"
-    with path.open("w") if not (options.only or given) else open(os.devnull, "w") as file:
+    more = options.first is not None and options.level is None
+    keeps = not options.only and (more or not given)
+    with path.open("a" if more else "w") if keeps else open(os.devnull, "w") as file:
         for record in run(options.only, **given):
             file.write(json.dumps(record) + "\n")
             file.flush()

@@ -13,7 +13,7 @@ def main(argv: list[str] | None = None) -> int:
     """List, run, or write."""
     parser = argparse.ArgumentParser(prog="python -m validation.tables", description=__doc__)
     parser.add_argument("what", choices=("sets", "run", "report"))
-    parser.add_argument("--contenders", default="all", help="names, parted by ;, or 'all' of these")
+    parser.add_argument("--contenders", default="all", help="names, parted by , or ;")
     parser.add_argument("--sets", default="", help="names, parted by commas; usually all")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--records", default=str(RECORDS), help="another file of records")

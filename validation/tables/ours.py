@@ -53,7 +53,17 @@ def auto(data: Split) -> Fitted:
     return net(data, choose_settings(*data.train.shape))
 
 
-OURS: dict[str, Contender] = {"auto": auto}
+def ensemble(data: Split) -> Fitted:
+    """Fit the mean density of flows around that choice, of a Gaussian and of a mixture."""
+    from relgrad_np.estimator import FlowEnsemble
+
+    model = FlowEnsemble(random_state=data.seed).fit(data.train, X_val=data.validation)
+    names = [f"{one.n_layers} {one.rule} {one.density} {one.alpha}" for one in model.settings_]
+    choice = {"flows": names, "weights": [round(float(w), 3) for w in model.weights_]}
+    return Fitted(model.score_samples, choice)
+
+
+OURS: dict[str, Contender] = {"auto": auto, "ensemble": ensemble}
 
 
 def grid(settings: str) -> Contender:

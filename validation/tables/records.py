@@ -14,6 +14,7 @@ import numpy as np
 from validation.store import machine
 
 from .contenders import CONTENDERS, Contender, contender, gaussian
+from .grid import names as names_of_grid
 from .ours import OURS
 from .sets import Split, load
 
@@ -66,11 +67,12 @@ def run(names: list[str], tables: list[str], seeds: list[int], path: str, again:
     names = [*CONTENDERS, *OURS] if names == ["all"] else names
     where = Path(path).with_name("environment.json")
     where.write_text(json.dumps(environment(), indent=1) + "\n")
-    fits = {name: contender(name) for name in names}
+    fits = {name: contender(name) for name in names if name != "grid"}
     failed = 0
     for seed in seeds:
         for table in tables:
-            for name, fit in fits.items():
+            tried = names_of_grid(*load(table, seed).train.shape) if "grid" in names else []
+            for name, fit in {**fits, **{name: contender(name) for name in tried}}.items():
                 there = kept(path).get((table, seed, name))
                 if there is None or ("error" in there and again):
                     record = attempted(name, fit, load(table, seed))

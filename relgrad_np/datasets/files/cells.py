@@ -80,6 +80,18 @@ def convert(cells: Any, decimal: str, sep: str, given: bool) -> Converted:
     return Converted(numbers.to_numpy(np.float64), left.to_numpy(bool), note)
 
 
+def are_dates(x: NDArray[np.float64]) -> bool:
+    """Say whether numbers are dates such as 20200131, of the years from 1900 to 2099.
+
+    >>> are_dates(np.array([20200131.0, 19991224.0])), are_dates(np.array([20209931.0]))
+    (True, False)
+    """
+    if not len(x) or not ((x >= 19000101) & (x <= 20991231) & (np.floor(x) == x)).all():
+        return False
+    month, day = x // 100 % 100, x % 100
+    return bool(((month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)).all())
+
+
 def what_is(cell: str, decimal: str, others_are_numbers: bool) -> tuple[str, str]:
     """Return what a cell is that is no number, and the remedy; "{drop}" stands for its flag.
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..record import RawTable
 from ..rows import Columns
-from .cells import MARKS, convert, what_is
+from .cells import MARKS, are_dates, convert, what_is
 from .choice import LARGEST, chosen, is_unnamed, named, without_index
 from .dialect import LOOKED_AT, SPACE, Dialect, dialect_of
 from .limits import one_line
@@ -137,6 +137,9 @@ def _numbers(
             X[:, i] = cells.to_numpy()
             if cells.dtype.kind in "iu" and np.abs(X[:, i]).max() > LARGEST:
                 rounded.append(_called(columns, j))
+            elif cells.dtype.kind in "iu" and are_dates(X[:, i]):
+                name_of = _called(columns, j)
+                notes.append(f"column {name_of} holds dates, as it seems: {_drop([name_of])}")
             continue
         if reading.missing_marks:
             cells = cells.where(~cells.astype(str).str.strip().isin(reading.missing_marks))

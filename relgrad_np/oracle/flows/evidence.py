@@ -15,12 +15,14 @@ import numpy as np
 
 from .calls import FlowCalls
 from .differences import Jacobians, jacobians
+from .latent import normal
 from .proposal import Weighted, weighted_rows
 from .records import MOST, Array, FlowRaised
 
 N_ROWS = 64
 FEWEST = 4
 N_SAMPLES = 2000
+SLIGHT = 1e-2  # a relative error of the inverse that other laws allow for: it is said once
 N_WEIGHTED = 8000  # and up to ten times as many, where they are cheap
 
 
@@ -41,6 +43,8 @@ class Evidence:
         self.budget = seconds
         self.random = False  # whether results differ from call to call
         self.wrong_log_det: tuple[int, ...] = ()  # rows of X where the law of log|det J| fails
+        self.inverse_error = 0.0  # of forward(inverse(z)), relative
+        self.unreached = (0, 1)  # for how many of how many draws of the base inverse has no x
 
     @cached_property
     def rows(self) -> ChosenRows:
@@ -72,6 +76,23 @@ class Evidence:
     def log_p(self) -> Array:
         """Log p at X, as `log_prob` returns it."""
         return self.calls.log_p(self.X)
+
+    @property
+    def inexact(self) -> float:
+        """How far forward(inverse(z)) may be from z, relative: as declared, or found and slight."""
+        found = 4 * self.inverse_error
+        return max(self.calls.inverse_accuracy, found if found <= SLIGHT else 0.0)
+
+    @property
+    def log_base(self) -> Callable[[Array], Array]:
+        """The base's log density, that of a standard normal where it is not given."""
+        return self.calls.log_base if self.calls.base is not None else normal
+
+    @cached_property
+    def has_normal_base(self) -> bool:
+        """Whether log_prob is forward's with a standard normal base."""
+        z, log_det = self.forward
+        return bool(np.allclose(self.log_p, normal(z) + log_det, rtol=1e-6, atol=1e-6))
 
     @cached_property
     def samples(self) -> tuple[Array, Array | None]:

@@ -16,6 +16,15 @@ from .records import Array
 POINTS = 20_001
 
 
+def normal(z: Array) -> Array:
+    """Return the log density of a standard normal (N,).
+
+    >>> float(np.round(normal(np.zeros((1, 2)))[0], 6))
+    -1.837877
+    """
+    return np.asarray(-0.5 * (z**2).sum(axis=1) - 0.5 * z.shape[1] * np.log(2 * np.pi))
+
+
 def to_normal(z: Array, base: Callable[[Array], Array], rng: np.random.Generator) -> Array | None:
     """Return z (n, D) with every column made standard normal, if it follows base; else None.
 

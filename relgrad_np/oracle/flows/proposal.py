@@ -146,7 +146,8 @@ def weighted_rows(
             centres = np.concatenate([x[moved], centres[kept]])
         else:
             centres = x[picked] + 1e-9 * rng.standard_normal((len(picked), x.shape[1]))
-    q = KernelMixture(centres)
+    # the rows to start at stay in it: what moved may have left one of several arms of p
+    q = KernelMixture(np.concatenate([centres, start[:CENTRES]]))
 
     def more() -> Weighted:
         x = q.draw(n, rng)

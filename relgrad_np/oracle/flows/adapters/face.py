@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -11,6 +11,29 @@ from ...truths.records import Array
 
 Map = Callable[[Any], Any]
 Part = tuple[str, Map, Map | None]  # name, forward, inverse
+
+
+class OfFlow(TypedDict, total=False):
+    """What both adapters may be told of a model besides D; see `oracle.from_torch`."""
+
+    context: Any
+    X: Array | None
+    base: Any
+    name: str | None
+    born: str | None
+    seed: int
+
+
+class OfTorchFlow(OfFlow, total=False):
+    """And that of torch: the shape of a row."""
+
+    shape: tuple[int, ...] | None
+
+
+class OfJaxFlow(OfFlow, total=False):
+    """And that of JAX: the pytree of parameters that the function takes."""
+
+    parameters: Any
 
 
 class Face(NamedTuple):

@@ -7,26 +7,18 @@ log|det J| by differences stands in, so that one mistake is named once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 
 from ..evidence import Evidence
+from ..latent import normal
 from ..records import OK, WRONG, Array, FlowClaim, LawResult, not_judged, worst
 from ..relations import Guess, explains, only_where
 from ..sensitivity import sensitivity
 
 LAW = "density"
 WHAT = "log_prob"
-
-
-def normal(z: Array) -> Array:
-    """Return the log density of a standard normal (N,).
-
-    >>> float(np.round(normal(np.zeros((1, 2)))[0], 6))
-    -1.837877
-    """
-    return np.asarray(-0.5 * (z**2).sum(axis=1) - 0.5 * z.shape[1] * np.log(2 * np.pi))
 
 
 def density(evidence: Evidence) -> LawResult:
@@ -39,7 +31,7 @@ def density(evidence: Evidence) -> LawResult:
         )
     z, log_det = evidence.forward
     got = evidence.log_p
-    at = base_of(evidence)
+    at = evidence.log_base
     base = at(z)
     own = sensitivity(calls, lambda x: calls.log_p(x), evidence.X, 7, 0.0)
     slope = sensitivity(calls, at, z, 8, 0.0) + np.where(np.isfinite(own), own, 0.0)
@@ -70,11 +62,6 @@ def density(evidence: Evidence) -> LawResult:
     if claim.relation == "unnamed" and calls.base is None:
         return not_judged(LAW, "base is not given, and it is no standard normal")
     return LawResult(LAW, WRONG, f"wrong at {int(bad.sum())} of {len(bad)} rows", units, (claim,))
-
-
-def base_of(evidence: Evidence) -> Callable[[Array], Array]:
-    """Return the base's log density, that of a standard normal where it is not given."""
-    return evidence.calls.log_base if evidence.calls.base is not None else normal
 
 
 def _sensible(evidence: Evidence) -> bool:
@@ -144,7 +131,7 @@ def _guesses(
                 base + log_det.sum(), len(base))  # fmt: skip
     yield Guess("log det averaged over the batch", f"{WHAT} adds the batch's mean of log|det J|",
                 base + log_det.mean())  # fmt: skip
-    at_x = base_of(evidence)(evidence.X)
+    at_x = evidence.log_base(evidence.X)
     yield Guess("base at x", f"{WHAT} takes the base at x, not at z", at_x + log_det)
     yield Guess("log2", f"{WHAT} is in bits, not in nats", right / np.log(2), 2)
     yield Guess("log10", f"{WHAT} is in base 10", right / np.log(10))

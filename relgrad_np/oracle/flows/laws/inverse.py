@@ -2,8 +2,9 @@
 
 Allowed: `1024 eps` of what rounding of x does to z, carried through the inverse by its own measured
 slope, and the same the other way round. Where forward saturates, x can't be had back: such rows are
-left out. An inverse that iterates is right to its tolerance only, which is
-declared by `inverse_accuracy`.
+left out. An inverse that iterates is right to its tolerance only, which is declared by
+`inverse_accuracy`: in what it returns, or in what forward makes of that. Where log_prob has a
+standard normal base, the inverse must have an x for draws of it, too: samples are made of them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from ..sensitivity import sensitivity
 
 LAW = "inverse"
 LOST = {"float64": 1e-4, "float32": 1e-1}  # a row that inherits a larger relative error is left out
+NEAR = 0.1  # relative; an x that is farther off is another one, whatever forward makes of it
+DRAWS = 256  # of the base
+THERE, BACK, AT_DRAWS = 3, 4, 28  # salts
 
 
 def inverse(evidence: Evidence) -> LawResult:
@@ -37,10 +41,10 @@ def inverse(evidence: Evidence) -> LawResult:
     x = evidence.X
     drawn = calls.rng(2).standard_normal((len(x), calls.D)) if calls.onto else z
     lost = ~_keeps_digits(evidence, x, z)
-    there = _round(evidence, x, z, _forward(calls), _backward(calls), lost, 3)
+    there = _round(evidence, x, z, _forward(calls), _backward(calls), lost, THERE)
     made = _backward(calls)(drawn)
     raised = np.zeros(len(x), dtype=bool) if calls.onto else lost
-    back = _round(evidence, drawn, made, _backward(calls), _forward(calls), raised, 4)
+    back = _round(evidence, drawn, made, _backward(calls), _forward(calls), raised, BACK)
     kept_there, kept_back = there[2], back[2]
     if not (kept_there.any() or kept_back.any()):
         return not_judged(LAW, "no row keeps enough digits on the way there and back")
@@ -54,6 +58,10 @@ def inverse(evidence: Evidence) -> LawResult:
         units = max(units, worst(error[kept], allowed[kept]))
         if bad.any() and not claims:
             claims.append(_claim(evidence, a, b, error, bad, kept, f, words))
+    evidence.inverse_error = _relative(back[0][kept_back], drawn[kept_back])
+    with contextlib.suppress(FlowRaised):  # the law of what raises says it
+        claims += [] if claims else _at_draws(evidence)
+        units = np.inf if evidence.unreached[0] else units
     log_det = _log_det(evidence, z[kept_there], claims)
     units = max(units, log_det[0])
     notes = ()
@@ -131,6 +139,8 @@ def _round(
     on_the_way = np.where(np.isfinite(on_the_way), on_the_way, 0.0)
     slope = sensitivity(calls, back, b, salt, 1.0 + on_the_way)
     inexact = calls.inverse_accuracy * (1 + np.abs(a))
+    if calls.inverse_accuracy and salt == THERE:
+        inexact = np.where(_solved(calls, a, b, again), NEAR * (1 + np.abs(a)), inexact)
     allowed = rounding * (np.abs(a) + 1 + slope) + inexact
     with np.errstate(all="ignore"):
         error = np.abs(again - a)
@@ -141,6 +151,46 @@ def _round(
     kept &= ((allowed <= limit) | ~np.isfinite(slope)).all(axis=1)
     allowed = np.where(np.isfinite(allowed), allowed, rounding * (np.abs(a) + 1))
     return error, allowed, kept
+
+
+def _solved(calls: FlowCalls, x: Array, z: Array, again: Array) -> Array:
+    """Say at which rows (N, 1) forward makes z of an inverted x, to what the inverse declares."""
+    with np.errstate(all="ignore"):
+        off = np.abs(_forward(calls)(again) - z)
+    return np.asarray((off <= calls.inverse_accuracy * (1 + np.abs(z))).all(axis=1, keepdims=True))
+
+
+def _relative(error: Array, size: Array) -> float:
+    """Return the largest error of rows in units of their size plus 1; 0 without rows."""
+    return float(np.max(error / (1 + np.abs(size)), initial=0.0))
+
+
+def _at_draws(evidence: Evidence) -> list[FlowClaim]:
+    """Say so if the inverse has no x for draws of the base, though it has for what forward reached.
+
+    Where p integrates to 1 forward reaches them all, and the inverse is wrong; else it may not.
+    """
+    calls = evidence.calls
+    if calls.log_prob is None or calls.onto or not evidence.has_normal_base:
+        return []
+    z = calls.rng(AT_DRAWS).standard_normal((DRAWS if calls.D <= 64 else DRAWS // 16, calls.D))
+    x = _backward(calls)(z)
+    with np.errstate(all="ignore"):
+        far = ~(np.abs(_forward(calls)(x) - z).max(axis=1) < 1e-3)
+    if not far.any():
+        return []
+    made = _round(evidence, z[far], x[far], _backward(calls), _forward(calls), far[far] & False,
+                  AT_DRAWS)  # fmt: skip
+    error, allowed, kept = made
+    bad = kept & ~(error <= allowed).all(axis=1)
+    if not bad.any():
+        return []
+    evidence.unreached = int(bad.sum()), len(z)
+    text = (
+        f"inverse has no x for {100 * float(bad.sum()) / len(z):.2g} % of the base's draws: "
+        f"forward(inverse(z)) is not z there, off by up to {float(np.max(error[bad])):.3g}"
+    )
+    return [FlowClaim(LAW, "no x for draws", text)]
 
 
 def _claim(

@@ -49,7 +49,8 @@ def mass(evidence: Evidence) -> LawResult:
         near = 2e-4 if points < grids[-1] else 2e-3  # p may jump: it converges slowly
         if error < near * max(value, 1e-300) and value > 0:
             allowed = 16 * error + 1e4 * calls.eps
-            return _said(value, allowed, f"by quadrature: {value:.9g} +- {allowed:.0e}", calls.D)
+            shown = f"by quadrature: {value:.9g} +- {allowed:.0e}"
+            return _said(evidence, value, allowed, shown)
     made, where = _in_latent(evidence), " in the latent"
     if made is None:
         made, where = evidence.weighted, ""
@@ -62,7 +63,7 @@ def mass(evidence: Evidence) -> LawResult:
         return not_judged(LAW, text)
     allowed = SURE * error + 1e4 * calls.eps
     text = f"by importance sampling{where}: {value:.5g}, seen to +- {allowed:.1g}"
-    return _said(value, allowed, text, calls.D)
+    return _said(evidence, value, allowed, text)
 
 
 def _does_not_fall(evidence: Evidence) -> str:
@@ -102,14 +103,26 @@ def _in_latent(evidence: Evidence) -> Weighted | None:
     return None if np.isnan(made.log_w).any() else made
 
 
-def _said(value: float, allowed: float, text: str, D: int) -> LawResult:
+def _said(evidence: Evidence, value: float, allowed: float, text: str) -> LawResult:
     units = abs(value - 1) / allowed
     text = f"the integral of p {text}"
     if units <= 1:
         return LawResult(LAW, OK, text, units)
-    told, relation = _constant(value, allowed, D)
+    told, relation = _unreached(evidence, value, allowed) or _constant(
+        value, allowed, evidence.calls.D
+    )
     claim = FlowClaim(LAW, relation, f"p integrates to {value:.6g}, not to 1{told}")
     return LawResult(LAW, WRONG, text, units, (claim,))
+
+
+def _unreached(evidence: Evidence, value: float, allowed: float) -> tuple[str, str] | None:
+    """Say so if what misses is the mass of the base that inverse has no x for."""
+    count, draws = evidence.unreached
+    lost = count / draws
+    near = allowed + SURE * (lost * (1 - lost) / draws) ** 0.5
+    if not lost or abs(value + lost - 1) > near or value > 1:
+        return None
+    return ": forward does not reach all of the base", "not onto"
 
 
 def _constant(value: float, allowed: float, D: int) -> tuple[str, str]:
