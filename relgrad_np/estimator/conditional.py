@@ -4,6 +4,7 @@ Needs scikit-learn. The flow is a `RelativeGradientFlow` of rows (x, features of
 `core.context` and `features`.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from ..core.arguments import whole
 from ..datasets.files.frame import is_frame
 from ..fitting.records import Epoch
 from ..rules.base import State
+from . import saved
 from .features import ContextFeatures
 from .flow import RelativeGradientFlow
 from .history_plot import plot
@@ -139,9 +141,7 @@ class ConditionalFlow(
         if hasattr(self, "feature_names_in_"):
             flow.feature_names_in_ = self.feature_names_in_
         flow._fit(_joined(X, F), weights, callbacks)
-        self.flow_, self._features = flow, features
-        self.features_, self.n_context_in_ = features.made_by, features.n
-        self.context_names_in_ = features.names
+        self._keep(flow, features)
         return self
 
     def score_samples(self, X: Array, *, context: Any = None) -> Array:
@@ -223,6 +223,29 @@ class ConditionalFlow(
         log_p = log_p.reshape(len(F), *map(len, axes))
         return Grid(axes, log_p[0] if one else log_p)
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write what is fitted, and all parameters, to a file .npz; there is no pickle in it.
+
+        The commands `relgrad-np evaluate` and `sample` take it, too. ValueError for a parameter
+        that a file can't hold, as are `features`: pickle the estimator then.
+        """
+        check_is_fitted(self)
+        saved.write(path, self.flow_, self._features.to_file())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "ConditionalFlow":
+        """Return what `save` wrote, or the model of a folder of `relgrad-np train --given ...`.
+
+        FileNotFoundError; ValueError, in one line, for a file that is damaged or no such model.
+        """
+        flow, given = saved.read_conditional(path, cls, RelativeGradientFlow)
+        made = cls(clone(flow))
+        made.n_features_in_ = flow.n_features_in_
+        if hasattr(flow, "feature_names_in_"):
+            made.feature_names_in_ = flow.feature_names_in_
+        made._keep(flow, ContextFeatures.from_file(given))
+        return made
+
     def plot_history(self, ax: Any = None) -> Any:
         """Draw the log-likelihoods of the last `fit` by epoch into Matplotlib's `ax`; return it."""
         check_is_fitted(self)
@@ -246,6 +269,12 @@ class ConditionalFlow(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+    def _keep(self, flow: RelativeGradientFlow, features: ContextFeatures) -> None:
+        """Keep what is fitted."""
+        self.flow_, self._features = flow, features
+        self.features_, self.n_context_in_ = features.made_by, features.n
+        self.context_names_in_ = features.names
 
     def _new_flow(self) -> RelativeGradientFlow:
         """Return the flow that is to be fitted."""

@@ -4,13 +4,15 @@ A layer's bias is an affine function of them. The relative gradient by its slope
 the context, so all features have mean 0 and variance 1; a feature that does not vary becomes 0.
 """
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import check_array
 
 from ..datasets.files.frame import is_frame
+from ..datasets.transforms import Standardise
+from ..fitting.storage.model import GivenColumns
 from .inputs import missing_by_column, numeric
 
 Array = Any
@@ -60,6 +62,25 @@ class ContextFeatures:
         F = table if self.made_by is None else dense(self.made_by.transform(table))
         require_finite(F)
         return (F - self.mean) / self.scale
+
+    def to_file(self) -> GivenColumns:
+        """Return what a file holds of them; ValueError where a transformer makes them."""
+        if self.made_by is not None:
+            raise ValueError(
+                f"`features` is a {type(self.made_by).__name__}, which a model file can't hold:"
+                " pickle the estimator, or make the features yourself and fit without `features`"
+            )
+        return GivenColumns(self.names, Standardise(tuple(self.mean), tuple(self.scale)))
+
+    @classmethod
+    def from_file(cls, given: GivenColumns) -> Self:
+        """Return what `to_file` returned, as it was."""
+        made = cls(None)
+        made.mean, made.scale = (
+            np.array(part) for part in (given.standardise.mean, given.standardise.std)
+        )
+        made.names, made.n = given.columns, len(made.mean)
+        return made
 
     def _table(self, context: Any) -> Any:
         """Return the context as finite numbers (M, c), or as the transformer is to get it."""
