@@ -2,16 +2,17 @@
 
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from ...core.activations import Activation, activation
 from ...core.arrays import check, to_numpy
+from ...core.context import context_of
 from ...core.densities import Density, density
 from ...core.network import Layer, Layers
 from ...datasets.files.limits import one_line
-from ...datasets.transforms import Chain
+from ...datasets.transforms import Chain, Standardise
 from . import store
 
 FORMAT = 1
@@ -30,6 +31,55 @@ class Model(NamedTuple):
     density: Density
     transforms: Chain
     config: dict[str, Any]
+
+
+class GivenColumns(NamedTuple):
+    """The columns of context of a model: names, None where they have none, and moments.
+
+    >>> given = GivenColumns(("hour",), Standardise((12.0,), (7.0,)))
+    >>> given.to_dict()
+    {'columns': ['hour'], 'mean': [12.0], 'std': [7.0]}
+    >>> GivenColumns.from_dict(given.to_dict()) == given
+    True
+    """
+
+    columns: tuple[str, ...] | None
+    standardise: Standardise
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a model's config holds of them as `context`."""
+        mean, std = self.standardise.mean, self.standardise.std
+        names = None if self.columns is None else list(self.columns)
+        return {"columns": names, "mean": list(mean), "std": list(std)}
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> Self:
+        """Return what `to_dict` wrote; ValueError for what does not fit."""
+        standardise, names = Standardise(record["mean"], record["std"]), record["columns"]
+        if names is not None and len(names) != len(standardise.mean):
+            raise ValueError(f"it names {len(names)} of {len(standardise.mean)} given columns")
+        return cls(None if names is None else tuple(map(str, names)), standardise)
+
+
+def given_columns(model: Model) -> GivenColumns | None:
+    """Return the columns of context of a model, None where it knows of none.
+
+    ValueError where the layers have another number of them than the config.
+
+    >>> layers = (Layer(np.eye(1), np.zeros((1, 2))),)
+    >>> config = {"context": {"columns": None, "mean": [0.0], "std": [1.0]}}
+    >>> given_columns(Model(layers, None, None, Chain(()), config)).columns
+    >>> given_columns(Model(layers, None, None, Chain(()), {}))
+    Traceback (most recent call last):
+    ValueError: its layers know of 1 column of context, and its config of 0
+    """
+    c, record = context_of(model.layers), model.config.get("context")
+    given = None if record is None else GivenColumns.from_dict(record)
+    known = 0 if given is None else len(given.standardise.mean)
+    if known != c:
+        s = "s" * (c != 1)
+        raise ValueError(f"its layers know of {c} column{s} of context, and its config of {known}")
+    return given
 
 
 def save(path: str | os.PathLike[str], model: Model) -> None:
