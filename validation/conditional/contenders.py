@@ -35,36 +35,27 @@ def until(seconds: float) -> Callable[..., bool]:
 # ours
 
 
-def timed_flow(seconds: float, **parameters: Any) -> Any:
-    """Return a flow of this package whose fit ends after so many processor seconds."""
-    from relgrad_np.estimator import RelativeGradientFlow
-
-    class Timed(RelativeGradientFlow):
-        def fit(self, X: Array, y: Any = None, sample_weight: Any = None, **_: Any) -> Any:
-            return super().fit(X, y, sample_weight, callbacks=[until(seconds)])
-
-        @classmethod
-        def _get_param_names(cls) -> list[str]:
-            return RelativeGradientFlow._get_param_names()
-
-    return Timed(**parameters)
-
-
 def ours(data: Given, features: Any = None) -> tuple[LogDensity, dict[str, Any]]:
     """Fit `ConditionalFlow` with the settings that the rows choose."""
-    from relgrad_np.estimator import ConditionalFlow
+    from relgrad_np.estimator import ConditionalFlow, RelativeGradientFlow
 
-    model = ConditionalFlow(timed_flow(data.seconds, random_state=data.seed), features=features)
+    model = ConditionalFlow(RelativeGradientFlow(random_state=data.seed), features=features)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it has not arrived: validation has stopped it
-        model.fit(data.x, context=data.u)
-    flow = model.flow_
+        model.fit(data.x, context=data.u, callbacks=[until(data.seconds)])
     choice = {
-        "n_layers": flow.settings_.n_layers, "rule": str(flow.settings_.rule),
-        "density": str(flow.settings_.density), "epochs": flow.n_iter_, "best": flow.best_epoch_,
-        "stopped by": flow.stop_reason_,
+        "chosen": model.settings_.words, "epochs": model.n_iter_, "best": model.best_epoch_,
+        "stopped by": model.stop_reason_,
     }  # fmt: skip
-    return lambda x, u: model.score_samples(x, context=u), choice
+
+    def log_density(x: Array, u: Array) -> Array:
+        return model.score_samples(x, context=u)
+
+    def sample(u: Array, n: int, seed: int) -> Array:
+        return model.sample(n, context=u[None, :], random_state=seed)[0]
+
+    log_density.sample = sample  # type: ignore[attr-defined]
+    return log_density, choice
 
 
 def with_features(data: Given) -> tuple[LogDensity, dict[str, Any]]:
@@ -114,7 +105,14 @@ def zuko_flow(data: Given, kind: str) -> tuple[LogDensity, dict[str, Any]]:
             ]
         return torch.cat(parts).numpy().astype(np.float64) - np.log(of_x[1]).sum()
 
-    log_density.model, log_density.moments = kept, (of_x, of_u)  # type: ignore[attr-defined]
+    def sample(u: Array, n: int, seed: int) -> Array:
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            at = torch.tensor((u - of_u[0]) / of_u[1], dtype=torch.float32)
+            found = kept(at).sample((n,)).numpy()
+        return found * of_x[1] + of_x[0]
+
+    log_density.sample = sample  # type: ignore[attr-defined]
     return log_density, choice
 
 

@@ -1,7 +1,7 @@
 """Toys p(x | u) with a known density: what they draw, and what log p of each row is.
 
-A toy is a function from a number of rows and a generator to rows x (n, D) and u (n, c), and a
-second one from those to log p(x | u) (n,), in nats.
+A toy has three functions: n and a generator make u (n, c), u and a generator make x (n, D), and x
+and u have log p(x | u) (n,), in nats.
 """
 
 from __future__ import annotations
@@ -17,14 +17,25 @@ Array = Any
 RING, MOON, MODE = 0.1, 0.12, 0.2  # standard deviations of the noise
 SLOPES = np.array([[1.0, -2.0, 0.5], [0.0, 1.0, 1.5]])  # (D, c) of the linear toy
 ROOT = np.array([[0.8, 0.0], [0.5, 0.3]])  # of its covariance
-NODES = 256  # of the quadrature along a moon; its spacing is a fifth of the noise
+NODES = 96  # of the quadrature along a moon; they lie less than half of the noise apart
 
 
 class Toy(NamedTuple):
-    """How rows (x, u) are drawn, and log p(x | u) of such rows."""
+    """How u is drawn, and x given u, and log p(x | u) of such rows."""
 
-    draw: Callable[[int, np.random.Generator], tuple[Array, Array]]
+    contexts: Callable[[int, np.random.Generator], Array]
+    given: Callable[[Array, np.random.Generator], Array]
     log_density: Callable[[Array, Array], Array]
+
+    def draw(self, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Return n rows x, and u."""
+        u = self.contexts(n, rng)
+        return self.given(u, rng), u
+
+
+def uniform(low: float, high: float) -> Callable[[int, np.random.Generator], Array]:
+    """Return the drawing of one uniform variable of context."""
+    return lambda n, rng: rng.uniform(low, high, (n, 1))
 
 
 def normal(x: Array, mean: Array, std: Array) -> Array:
@@ -36,10 +47,9 @@ def normal(x: Array, mean: Array, std: Array) -> Array:
     return -0.5 * ((x - mean) / std) ** 2 - np.log(std) - 0.5 * math.log(2 * math.pi)
 
 
-def draw_linear(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+def draw_linear(u: Array, rng: np.random.Generator) -> Array:
     """Draw x = A u + 1 + C e, with correlated Gaussian noise."""
-    u = rng.standard_normal((n, 3))
-    return u @ SLOPES.T + 1 + rng.standard_normal((n, 2)) @ ROOT.T, u
+    return u @ SLOPES.T + 1 + rng.standard_normal((len(u), 2)) @ ROOT.T
 
 
 def of_linear(x: Array, u: Array) -> Array:
@@ -48,11 +58,11 @@ def of_linear(x: Array, u: Array) -> Array:
     return normal(e, 0.0, 1.0).sum(axis=1) - np.log(np.linalg.det(ROOT))
 
 
-def draw_rings(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Draw from a ring around 0 whose radius is u, from 1 to 3."""
-    u = rng.uniform(1, 3, (n, 1))
+def draw_rings(u: Array, rng: np.random.Generator) -> Array:
+    """Draw from a ring around 0 whose radius is u."""
+    n = len(u)
     radius, angle = u[:, 0] + RING * rng.standard_normal(n), rng.uniform(0, 2 * math.pi, n)
-    return radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1), u
+    return radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
 def of_rings(x: Array, u: Array) -> Array:
@@ -72,11 +82,11 @@ def half_circle(angle: Array) -> Array:
     return np.stack([np.cos(angle) - 0.5, np.sin(angle) - 0.25], axis=1)
 
 
-def draw_moons(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Draw from two half circles that interleave, turned by u, from 0 to pi."""
-    u, side = rng.uniform(0, math.pi, (n, 1)), rng.choice([-1.0, 1.0], n)
+def draw_moons(u: Array, rng: np.random.Generator) -> Array:
+    """Draw from two half circles that interleave, turned by u."""
+    n, side = len(u), rng.choice([-1.0, 1.0], len(u))
     x = side[:, None] * half_circle(rng.uniform(0, math.pi, n))
-    return turned(x + MOON * rng.standard_normal((n, 2)), u[:, 0]), u
+    return turned(x + MOON * rng.standard_normal((n, 2)), u[:, 0])
 
 
 def of_moons(x: Array, u: Array) -> Array:
@@ -92,10 +102,9 @@ def of_moons(x: Array, u: Array) -> Array:
     return logsumexp(each, b=weights / 2, axis=1)
 
 
-def draw_spread(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+def draw_spread(u: Array, rng: np.random.Generator) -> Array:
     """Draw a curved regression whose noise grows eightfold with u, from -2 to 2."""
-    u = rng.uniform(-2, 2, (n, 1))
-    return np.sin(2 * u) + _spread(u) * rng.standard_normal((n, 1)), u
+    return np.sin(2 * u) + _spread(u) * rng.standard_normal(u.shape)
 
 
 def _spread(u: Array) -> Array:
@@ -107,10 +116,10 @@ def of_spread(x: Array, u: Array) -> Array:
     return normal(x, np.sin(2 * u), _spread(u))[:, 0]
 
 
-def draw_modes(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Draw one of two branches, plus and minus (1 + |u|), u from -2 to 2."""
-    u, side = rng.uniform(-2, 2, (n, 1)), rng.choice([-1.0, 1.0], (n, 1))
-    return side * _branch(u) + MODE * rng.standard_normal((n, 1)), u
+def draw_modes(u: Array, rng: np.random.Generator) -> Array:
+    """Draw one of two branches, 0.8 (1 + |u|) and minus that."""
+    side = rng.choice([-1.0, 1.0], u.shape)
+    return side * _branch(u) + MODE * rng.standard_normal(u.shape)
 
 
 def _branch(u: Array) -> Array:
@@ -124,9 +133,9 @@ def of_modes(x: Array, u: Array) -> Array:
 
 
 TOYS = {
-    "linear": Toy(draw_linear, of_linear),
-    "rings": Toy(draw_rings, of_rings),
-    "moons": Toy(draw_moons, of_moons),
-    "heteroscedastic": Toy(draw_spread, of_spread),
-    "bimodal": Toy(draw_modes, of_modes),
+    "linear": Toy(lambda n, rng: rng.standard_normal((n, 3)), draw_linear, of_linear),
+    "rings": Toy(uniform(1, 3), draw_rings, of_rings),
+    "moons": Toy(uniform(0, math.pi), draw_moons, of_moons),
+    "heteroscedastic": Toy(uniform(-2, 2), draw_spread, of_spread),
+    "bimodal": Toy(uniform(-2, 2), draw_modes, of_modes),
 }
