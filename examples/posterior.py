@@ -89,7 +89,7 @@ def outside(counts: np.ndarray) -> tuple[float, tuple[float, float]]:
 
 def histogram(ax: plt.Axes, found: np.ndarray, draws: int, title: str) -> float:
     """Draw the histogram of both parameters' ranks with its band; return the share outside."""
-    bins = 16
+    bins = 16 if draws > 100 else 8
     counts = [np.histogram(rank, bins, (-0.5, draws + 0.5))[0] for rank in found.T]
     shares = []
     for k, one in enumerate(counts):
@@ -97,7 +97,7 @@ def histogram(ax: plt.Axes, found: np.ndarray, draws: int, title: str) -> float:
         shares.append(share)
         ax.stairs(one, label=f"parameter {k + 1}")
     ax.axhspan(low, high, color="0.85", label="99 %")
-    ax.set(title=title, xlabel="rank, of 16 bins", ylabel="simulations", ylim=(0, None))
+    ax.set(title=title, xlabel=f"rank among {draws} draws", ylabel="simulations", ylim=(0, None))
     ax.legend(loc="lower center", ncol=3)
     return float(np.mean(shares))
 
@@ -105,12 +105,12 @@ def histogram(ax: plt.Axes, found: np.ndarray, draws: int, title: str) -> float:
 def main() -> None:
     """Fit both posteriors, compare them with the exact ones, and draw."""
     rng = np.random.default_rng(1)
-    simulations, checked, draws = (100_000, 5_000, 159) if FULL else (10_000, 1_000, 159)
+    simulations, checked, draws = (100_000, 2_000, 159) if FULL else (10_000, 300, 63)
     figure, axes = plt.subplots(2, 3, figsize=(13, 8), layout="constrained")
 
     # The linear simulator: one layer with a normal base is the family of its posterior.
     parameters, data = linear(simulations, rng)
-    flow = ConditionalFlow(RelativeGradientFlow(random_state=0, seconds=None if FULL else 8))
+    flow = ConditionalFlow(RelativeGradientFlow(random_state=0, seconds=None if FULL else 1))
     flow.fit(parameters, context=data)
     parameters, data = linear(10_000, rng)
     means, covariance = linear_posterior(data)
@@ -132,10 +132,10 @@ def main() -> None:
 
     # Two moons: two crescents, a hundredth wide, whose places are curved functions of the data.
     parameters, data = two_moons(simulations, rng)
-    flow = ConditionalFlow(RelativeGradientFlow(random_state=0, seconds=None if FULL else 3))
+    flow = ConditionalFlow(RelativeGradientFlow(random_state=0, seconds=None if FULL else 1))
     flow.fit(parameters, context=data)
     seen = np.zeros(2)
-    exact, drawn = two_moons_posterior(seen, 3_000, rng), flow.sample(3_000, context=[seen])[0]
+    exact, drawn = two_moons_posterior(seen, 2_000, rng), flow.sample(2_000, context=[seen])[0]
     for ax, points, title in ((axes[1, 0], exact, "exact"), (axes[1, 1], drawn, "flow")):
         ax.plot(*points.T, ".", markersize=1)
         ax.set(title=f"two moons, posterior of (0, 0): {title}", xlim=(-0.6, 0.6), ylim=(-0.6, 0.6))

@@ -22,7 +22,7 @@ from .sets import Array, Given, held_rows
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "posterior.py"
 SIMULATIONS = 10_000
-OBSERVATIONS, DRAWS = 5, 1_000
+OBSERVATIONS, DRAWS = 5, 500
 ALLOWED = ("nsf", "ours")
 
 
@@ -81,7 +81,7 @@ def c2st(first: Array, second: Array, seed: int) -> float:
     rows = (rows - first.mean(axis=0)) / first.std(axis=0)
     labels = np.arange(len(rows)) >= len(first)
     order = np.random.default_rng(seed).permutation(len(rows))
-    net = MLPClassifier((20, 20), max_iter=300, random_state=seed, early_stopping=False)
+    net = MLPClassifier((20, 20), max_iter=150, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return float(cross_val_score(net, rows[order], labels[order], cv=5).mean())
