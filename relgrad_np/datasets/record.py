@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .given import GivenColumns, forward_given
 from .rows import Batch, Columns, chunks
 from .transforms import Chain
 
@@ -33,7 +34,8 @@ class Dataset(NamedTuple):
     are None unless the rows are images. If `lazy`, `train` is `FileRows` or a memory-mapped array
     (N, D) of the file's own rows and dtype, `transforms.forward(batch)` brings a batch of them to
     model space, and log_det["train"] is empty. `notes` say what a reader of the results should
-    know; `columns` are the names of the columns, None where they have none.
+    know; `columns` are the names of the columns, None where they have none. With `given` columns a
+    row has these, standardised, behind its D: it is (N, D + c).
 
     >>> from relgrad_np.datasets import load
     >>> load("toy:sine", n=50).train.shape
@@ -51,10 +53,31 @@ class Dataset(NamedTuple):
     lazy: bool = False
     notes: tuple[str, ...] = ()
     columns: Columns = None
+    given: GivenColumns | None = None
+
+    @property
+    def c(self) -> int:
+        """How many columns are given."""
+        return 0 if self.given is None else self.given.c
+
+    @property
+    def D(self) -> int:
+        """How many columns are modelled."""
+        return int(self.test.shape[1]) - self.c
+
+    def split(self, rows: Any) -> tuple[Any, Any]:
+        """Return the columns modelled (n, D) and those given (n, c) of rows (n, D + c)."""
+        return rows[:, : self.D], rows[:, self.D :]
 
 
-def forward(chain: Chain, X: Any, rng: np.random.Generator | None = None) -> tuple[Batch, Batch]:
-    """Return chain.forward_with_log_det(X, rng), computed in chunks to save memory.
+def forward(
+    chain: Chain,
+    X: Any,
+    rng: np.random.Generator | None = None,
+    *,
+    given: GivenColumns | None = None,
+) -> tuple[Batch, Batch]:
+    """Return `forward_given(chain, given, X, rng)`, computed in chunks to save memory.
 
     >>> from .transforms import Dequantise
     >>> Z, log_det = forward(Chain((Dequantise(2),)), np.array([[0], [1]]), np.random.default_rng())
@@ -64,7 +87,7 @@ def forward(chain: Chain, X: Any, rng: np.random.Generator | None = None) -> tup
     N, D = X.shape
     Z, log_det = np.empty((N, D)), np.empty(N)
     for _, rows in chunks(N, D):
-        Z[rows], log_det[rows] = chain.forward_with_log_det(X[rows], rng)
+        Z[rows], log_det[rows] = forward_given(chain, given, X[rows], rng)
     return Z, log_det
 
 
