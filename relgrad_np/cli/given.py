@@ -9,7 +9,7 @@ import numpy as np
 from ..core.arguments import nearest
 from ..datasets.files.own import is_own_file, raw_rows
 from ..datasets.files.reading import Reading, listed
-from ..datasets.given import GivenColumns
+from ..datasets.record import GivenColumns
 from ..datasets.transforms import Standardise
 from ..fitting.storage.model import Model, given_columns
 

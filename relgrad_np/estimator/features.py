@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_array
 
 from ..datasets.files.frame import is_frame
-from ..datasets.given import GivenColumns
+from ..datasets.record import GivenColumns
 from ..datasets.transforms import Standardise
 from .inputs import missing_by_column, numeric
 

@@ -18,7 +18,7 @@ from ..core.context import context_of
 from ..core.densities import density as make_density
 from ..datasets.bounds import intervals
 from ..datasets.files.limits import one_line
-from ..datasets.given import GivenColumns
+from ..datasets.record import GivenColumns
 from ..fitting.automatic import ChosenSettings
 from ..fitting.records import Epoch
 from ..fitting.storage.model import Model, given_columns, in_float64, load, save

@@ -12,7 +12,7 @@ from ..core.objective import log_likelihood
 from ..datasets import Dataset, bits_per_dim
 from ..datasets.files.own import raw_rows
 from ..datasets.files.reading import Reading
-from ..datasets.given import forward_given
+from ..datasets.record import forward_given
 from ..datasets.transforms import Dequantise
 from ..fitting.storage.model import Model, given_columns, in_float64
 from .report import aligned, floor_of, shown, two_errors

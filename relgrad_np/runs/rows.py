@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..datasets import Dataset, gaussian_log_likelihood
-from ..datasets.given import forward_given
+from ..datasets.record import forward_given
 from ..fitting.regression import regressed
 
 

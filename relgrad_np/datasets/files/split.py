@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from ..bounds import ColumnBounds
 from ..columns import few_values, grid_step, whole_numbers
 from ..file_rows import FileRows, rows_of
-from ..given import GivenColumns, first_columns
-from ..record import Dataset, RawTable, forward, in_model_space
+from ..record import Dataset, GivenColumns, RawTable, first_columns, forward, in_model_space
 from ..rows import LEAST_ROWS, Columns, chunks, column_list, floats, refuse
 from ..transforms import Chain, DequantiseColumns, Standardise, Support, Transform
 from .choice import bounded

@@ -12,7 +12,7 @@ from ...core.context import context_of
 from ...core.densities import Density, density
 from ...core.network import Layer, Layers
 from ...datasets.files.limits import one_line
-from ...datasets.given import GivenColumns
+from ...datasets.record import GivenColumns
 from ...datasets.transforms import Chain
 from . import store
 
