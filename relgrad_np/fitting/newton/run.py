@@ -14,9 +14,9 @@ from ...core.network import Layers
 from ...core.sampling import require_model
 from ...rules.base import State
 from ..batches import Batches
+from ..given import in_use, require_samples
 from ..options import PASSES_OF_NEWTON
 from ..outcome import completed
-from ..given import in_use, require_samples
 from ..records import Epoch, FitResult
 from ..survey import Rows
 from ..team import Team
