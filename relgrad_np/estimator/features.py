@@ -11,8 +11,8 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_array
 
 from ..datasets.files.frame import is_frame
+from ..datasets.record import GivenColumns
 from ..datasets.transforms import Standardise
-from ..fitting.storage.model import GivenColumns
 from .inputs import missing_by_column, numeric
 
 Array = Any

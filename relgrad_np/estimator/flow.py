@@ -26,7 +26,6 @@ from ..fitting.gaussian import regression_unless_worse
 from ..fitting.loop import fit as fit_layers
 from ..fitting.rank import require_full_rank
 from ..fitting.records import Epoch, FitDivergedError, FitResult, FitWarning, NotConvergedWarning
-from ..fitting.regression import regressed
 from ..fitting.starts import KINDS, init_layers
 from ..fitting.stream import Stream
 from ..kernels.choose import Workload, choose, resolve
@@ -371,12 +370,7 @@ class RelativeGradientFlow(FittedFlow):
         """Return the layers that a fit of X starts from."""
         kind, L = one_of("init", settings.init, KINDS), whole("n_layers", settings.n_layers)
         c, D = self._context, X.shape[1] - self._context
-        if c and len(X) <= X.shape[1]:
-            raise ValueError(
-                f"`X` has {len(X)} rows to fit, {D} column{'s' * (D > 1)}, and {c} feature"
-                f"{'s' * (c > 1)} of its context: bring more rows than columns and features"
-            )
-        require_full_rank(regressed(X, c)[0], getattr(self, "feature_names_in_", None))
+        require_full_rank(X, getattr(self, "feature_names_in_", None), context=c)
         return init_layers(rng, D, L, kind=kind, X=X, activation=activation, context=c)
 
     def _keep(self, layers: Layers, learned: tuple[Any, Any], chain: Chain) -> None:

@@ -18,9 +18,10 @@ from ..core.context import context_of
 from ..core.densities import density as make_density
 from ..datasets.bounds import intervals
 from ..datasets.files.limits import one_line
+from ..datasets.record import GivenColumns
 from ..fitting.automatic import ChosenSettings
 from ..fitting.records import Epoch
-from ..fitting.storage.model import GivenColumns, Model, given_columns, in_float64, load, save
+from ..fitting.storage.model import Model, given_columns, in_float64, load, save
 from ..rules.by_name import RULES
 
 PARTS = "activation", "density"

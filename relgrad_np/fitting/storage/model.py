@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from ...core.context import context_of
 from ...core.densities import Density, density
 from ...core.network import Layer, Layers
 from ...datasets.files.limits import one_line
-from ...datasets.transforms import Chain, Standardise
+from ...datasets.record import GivenColumns
+from ...datasets.transforms import Chain
 from . import store
 
 FORMAT = 1
@@ -33,34 +34,6 @@ class Model(NamedTuple):
     config: dict[str, Any]
 
 
-class GivenColumns(NamedTuple):
-    """The columns of context of a model: names, None where they have none, and moments.
-
-    >>> given = GivenColumns(("hour",), Standardise((12.0,), (7.0,)))
-    >>> given.to_dict()
-    {'columns': ['hour'], 'mean': [12.0], 'std': [7.0]}
-    >>> GivenColumns.from_dict(given.to_dict()) == given
-    True
-    """
-
-    columns: tuple[str, ...] | None
-    standardise: Standardise
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what a model's config holds of them as `context`."""
-        mean, std = self.standardise.mean, self.standardise.std
-        names = None if self.columns is None else list(self.columns)
-        return {"columns": names, "mean": list(mean), "std": list(std)}
-
-    @classmethod
-    def from_dict(cls, record: dict[str, Any]) -> Self:
-        """Return what `to_dict` wrote; ValueError for what does not fit."""
-        standardise, names = Standardise(record["mean"], record["std"]), record["columns"]
-        if names is not None and len(names) != len(standardise.mean):
-            raise ValueError(f"it names {len(names)} of {len(standardise.mean)} given columns")
-        return cls(None if names is None else tuple(map(str, names)), standardise)
-
-
 def given_columns(model: Model) -> GivenColumns | None:
     """Return the columns of context of a model, None where it knows of none.
 
@@ -75,7 +48,7 @@ def given_columns(model: Model) -> GivenColumns | None:
     """
     c, record = context_of(model.layers), model.config.get("context")
     given = None if record is None else GivenColumns.from_dict(record)
-    known = 0 if given is None else len(given.standardise.mean)
+    known = 0 if given is None else given.c
     if known != c:
         s = "s" * (c != 1)
         raise ValueError(f"its layers know of {c} column{s} of context, and its config of {known}")
