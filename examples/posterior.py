@@ -90,13 +90,14 @@ def outside(counts: np.ndarray) -> tuple[float, tuple[float, float]]:
 def histogram(ax: plt.Axes, found: np.ndarray, draws: int, title: str) -> float:
     """Draw the histogram of both parameters' ranks with its band; return the share outside."""
     bins = 16 if draws > 100 else 8
-    counts = [np.histogram(rank, bins, (-0.5, draws + 0.5))[0] for rank in found.T]
+    edges = np.linspace(-0.5, draws + 0.5, bins + 1)
+    counts = [np.histogram(rank, edges)[0] for rank in found.T]
     shares = []
     for k, one in enumerate(counts):
         share, (low, high) = outside(one)
         shares.append(share)
-        ax.stairs(one, label=f"parameter {k + 1}")
-    ax.axhspan(low, high, color="0.85", label="99 %")
+        ax.stairs(one, edges, label=f"parameter {k + 1}", linewidth=2)
+    ax.axhspan(low, high, color="0.85", label="99 %", zorder=0)
     ax.set(title=title, xlabel=f"rank among {draws} draws", ylabel="simulations", ylim=(0, None))
     ax.legend(loc="lower center", ncol=3)
     return float(np.mean(shares))
@@ -110,7 +111,7 @@ def main() -> None:
 
     # The linear simulator: one layer with a normal base is the family of its posterior.
     parameters, data = linear(simulations, rng)
-    flow = ConditionalFlow(RelativeGradientFlow(random_state=0, seconds=None if FULL else 1))
+    flow = ConditionalFlow(RelativeGradientFlow(random_state=0, seconds=None if FULL else 0.5))
     flow.fit(parameters, context=data)
     parameters, data = linear(10_000, rng)
     means, covariance = linear_posterior(data)
@@ -132,7 +133,7 @@ def main() -> None:
 
     # Two moons: two crescents, a hundredth wide, whose places are curved functions of the data.
     parameters, data = two_moons(simulations, rng)
-    flow = ConditionalFlow(RelativeGradientFlow(random_state=0, seconds=None if FULL else 1))
+    flow = ConditionalFlow(RelativeGradientFlow(random_state=0, seconds=None if FULL else 0.5))
     flow.fit(parameters, context=data)
     seen = np.zeros(2)
     exact, drawn = two_moons_posterior(seen, 2_000, rng), flow.sample(2_000, context=[seen])[0]
