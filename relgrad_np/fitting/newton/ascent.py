@@ -17,7 +17,7 @@ class Point(Protocol):
     """Layers with their exact mean log-likelihood, nats, and its derivatives, over all rows.
 
     `value`: NaN or -inf where it is no place to be; `noise`: what rounding may change of it, nats;
-    `gradient`: xi~ of all layers, (L, D, D + 1); `moved(direction, alpha)`: another point.
+    `gradient`: xi~ of all layers, (L, D, D + c + 1); `moved(direction, alpha)`: another point.
     """
 
     @property
@@ -51,16 +51,16 @@ def largest(gradient: Array) -> float:
 
 
 def size(direction: Array) -> float:
-    """Return the largest spectral norm of a layer's E, of [E, t] (L, D, D + 1), or a bound <= 1.
+    """Return the largest spectral norm of a layer's E, of [E, t] (L, D, D + c + 1), or a bound.
 
-    No singular values are asked for where the Frobenius norm says enough.
+    No singular values are asked for where the Frobenius norm says that it is at most 1.
 
     >>> import numpy as np
     >>> size(np.array([[[-3.0, 7.0]], [[2.0, 8.0]]]))
     3.0
     """
     xp = namespace(direction, "direction")
-    E = direction[:, :, :-1]  # (L, D, D)
+    E = direction[:, :, : direction.shape[1]]  # (L, D, D)
     bound = float(detached(xp.max(xp.linalg.matrix_norm(E))))
     if bound <= LONGEST:
         return bound
