@@ -14,7 +14,7 @@ from ..factorization import factorized
 from ..judge import Judge
 from ..records import FitDivergedError
 from ..watched import Watched
-from .ascent import ascend, largest
+from .ascent import NEARBY, ascend, largest
 from .asked import Asked, Found
 from .bending import bending
 from .course import Course
@@ -79,7 +79,9 @@ def _climbed(start: Any, course: Course) -> tuple[Any, str]:
     course.open_bar()
     try:
         left = asked.max_iter - len(course.history)
-        end, reason = ascend(start, course.curvatures, asked.tol, left, course.after)
+        # a bias that knows context may begin as far away as the context's effects are large
+        nearby = NEARBY if start.gradient.shape[2] > start.gradient.shape[1] + 1 else math.inf
+        end, reason = ascend(start, course.curvatures, asked.tol, left, course.after, nearby)
     finally:
         course.close_bar()
     reason = asked.spent if reason == "max_iter" else reason
