@@ -106,8 +106,9 @@ def ascend(
 
     `curvatures` is the memory, which is filled. `after(climbed)` is called with each accepted step;
     a word that it returns stops. `nearby` bounds |alpha E| of a step that is shorter than its
-    direction and yet tells of the curvature: after a longer one the memory begins anew. Where no step along the direction of the memory ascends, the
-    memory is forgotten, and the preconditioned gradient is tried.
+    direction and yet tells of the curvature: after a longer one the memory begins anew. Where no
+    step along the direction of the memory ascends, the memory is forgotten, and the preconditioned
+    gradient is tried.
     """
     for _ in range(max_iter):
         gradient = point.gradient
