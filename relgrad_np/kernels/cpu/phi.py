@@ -5,20 +5,9 @@ from typing import Any
 import numpy as np
 
 from ...core.numerics import FINE_32, FINE_64, X
-from .compile import add, gemm, inlined, inserted, pointer
+from .bias import add_part, times
+from .compile import gemm, inserted, pointer
 from .stored import compiled
-
-
-@inlined  # type: ignore[untyped-decorator]
-def times(M: Any, v: Any) -> Any:
-    """Return M @ v, which Numba would hand to a BLAS of its own."""
-    result = np.empty_like(v)
-    for i in range(M.shape[0]):
-        row, total = M[i], M.dtype.type(0)
-        for j in range(row.shape[0]):
-            total = add(total, row[j] * v[j])
-        result[i] = total
-    return result
 
 
 @compiled
@@ -106,15 +95,12 @@ def _phi1_small(blas: Any, M: Any, tiny: Any) -> Any:
 @inserted  # type: ignore[untyped-decorator]
 def phi1_times(blas: Any, M: Any, bound: Any, v: Any) -> Any:
     """Return phi1(M) @ v, as `core.numerics.phi1_times`."""
-    n = M.shape[0]
     result, term, terms = v.copy(), 1.0, 1
     if bound > 2:
-        return times(phi1(blas, M, bound), v)
+        return times(blas, phi1(blas, M, bound), v)
     while term > 2.0**-56:
         terms += 1
         term *= bound / terms
     for j in range(terms, 1, -1):
-        product = times(M, result)
-        for i in range(n):
-            result[i] = v[i] + product[i] / M.dtype.type(j)
+        add_part(v, times(blas, M, result), j, result)
     return result
