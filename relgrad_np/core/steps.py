@@ -69,7 +69,7 @@ def factors(layers: Layers, tape: Tape, deltas: Deltas) -> Steps:
     YWs = tape.YWs or tuple(Y @ W for (W, _), Y in zip(layers, tape.Ys, strict=True))
     one = require_one(layers, tape.one)
     bare = (
-        Factors(Delta, Y, A, Y @ b + one, None, 0 * b, 0 * W[:, 0] + 1, one)
+        Factors(Delta, Y, A, Y @ b + one, None, 0 * W[:, 0], 0 * W[:, 0] + 1, one)
         for (W, b), Y, Delta, A in zip(layers, tape.Ys, deltas, YWs, strict=True)
     )
     return tuple(with_K(f) for f in bare)
