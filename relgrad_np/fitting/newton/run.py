@@ -121,4 +121,4 @@ def newton(
     watched = Watched(tuple(callbacks), bool(progress))
     found = fit_all_rows(layers, batches, activation, density, held, asked, watched, {})
     rows = Rows(batches, activation, density, layers[0].b.shape[0])
-    return completed(*found, layers, rows, asked, X_val is not None, depth=3)
+    return completed(*found, layers, rows, asked, held, depth=3)
