@@ -41,9 +41,8 @@ def put(blas: Any, b: Any, one: Any, Y: Any) -> Any:
                 row[i] = b[i]
     else:
         zero, unit, width = Y.dtype.type(0), Y.dtype.type(1), b.shape[1]
-        gemm(
-            blas, (N, D, width), unit, pointer(one), False, pointer(b), True, zero, pointer(Y)
-        )  # fmt: skip
+        shape = (N, D, width)
+        gemm(blas, shape, unit, pointer(one), False, pointer(b), True, zero, pointer(Y))
 
 
 @inlined  # type: ignore[untyped-decorator]
@@ -85,7 +84,7 @@ def weigh_rows(blas: Any, Delta: Any, v: Any, total: Any) -> Any:
 
 @inlined  # type: ignore[untyped-decorator]
 def times(blas: Any, M: Any, v: Any) -> Any:
-    """Return M @ v of M (n, n), which Numba would hand to a BLAS of its own; v (n,) or (n, c + 1)."""
+    """Return M @ v, v (n,) or (n, c + 1): Numba would hand M @ v to a BLAS of its own."""
     result = np.empty_like(v)
     if v.ndim == 1:
         for i in range(M.shape[0]):
@@ -123,7 +122,7 @@ def add_part(v: Any, part: Any, j: Any, result: Any) -> Any:
 @inlined  # type: ignore[untyped-decorator]
 def flat(b: Any) -> Any:
     """Return the numbers of a bias one after another, or of anything else of its shape."""
-    if b.ndim == 1:
+    if b.ndim == 1:  # noqa: SIM108 - Numba leaves out a branch, but no half of an expression
         numbers = b
     else:
         numbers = b.reshape(b.size)

@@ -66,8 +66,9 @@ class Workspace(NamedTuple):
 class PreparedStep(NamedTuple):
     """What a step has looked up, so that the next one on the layers it returned needn't.
 
-    `shape`: that of X, (N, D), or with context (N, D + c). It refers to W weakly, so that it keeps no gigabytes alive. b is a row of `layers`' b (L, D), or (L, D, c + 1),
-    and both W and b are changed in place.
+    `shape`: that of X, (N, D), or with context (N, D + c). It refers to W weakly, so that it keeps
+    no gigabytes alive. b is a row of `layers`' b (L, D), or (L, D, c + 1), and both W and b are
+    changed in place.
     """
 
     activation: Any

@@ -74,9 +74,8 @@ def take_step(
     sizes : (2, L), to be filled: eta and |xi~|
     logdet : (L,), to be moved on
     """
-    net, arrays = LayerArrays(*layers), pass_arrays(
-        blas, X, layers[1], weights[0][0], scratch, fresh
-    )
+    net = LayerArrays(*layers)
+    arrays = pass_arrays(blas, X, net.b, weights[0][0], scratch, fresh)
     before, after, ds = moments
     L_p, L_J1 = forward(X, net, Formulas(*formulas), weights[1], arrays)
     YD = arrays.YD

@@ -34,7 +34,7 @@ def take_group_adam_step(
         np.empty((2, L), dtype),
     )
     logdet = np.zeros(L) if tracked is None else np.array(tracked.logdet)
-    fresh = (*workspace.lender.lend(), np.empty((L, 1, 1), dtype), np.empty((L, N, *prepared.bs[0].shape[1:]), dtype))
+    fresh = (*workspace.lender.lend(), np.empty((L, 1, 1), dtype), np.empty((L, N), dtype))
     L_p, L_J1, L_J2, finite = take_step(
         gemm_address(dtype), X, shared, prepared.layers, prepared.formulas, workspace.scratch,
         fresh, (before, after, ds), c,

@@ -10,7 +10,8 @@ blocks of about 256 of them, of which everything stays in a cache:
     F + damping I --- dpotrf --->  C (P, P) in float64, and with it d = inv(F + damping I) g
     d, eta --- _move --->  W_k, b_k and log|det W_k|
 
-With context u, W~ is [[W, B], [0, I]] and u~ = (u, 1) stands where 1 stood: D + c + 1 scores a unit.
+With context, u~ = (u, 1) stands where 1 stands, and a unit has D + c + 1 scores.
+
 Half of F is stored, as by the rule, and the other half is never read. Nothing of the state changes
 before all of it is known to be finite: F goes into an array of its own, and layers are copied.
 """
@@ -236,9 +237,9 @@ def _forward(
 ) -> Any:
     """Fill the Ys of a block, sigma' and (log sigma')', and the last delta, not weighted.
 
-    rows: X (n, D), or (n, D + c), what biases are multiplied with in all blocks, and the first
-    sample of this one. parts (2 L, D n): Z, then sigma' of layers 0 to L - 2, then (log sigma')'. Return the sums
-    of L_p and L_J1, weighted.
+    rows: X (n, D), or (n, D + c); what biases are multiplied with, in all blocks; and the first
+    sample of this one. parts (2 L, D n): Z, then sigma' of layers 0 to L - 2, then (log sigma')'.
+    Return the sums of L_p and L_J1, weighted.
     """
     X, ones, start = rows
     L, D, n = layers[1].shape[0], layers[1].shape[1], X.shape[0]
@@ -353,7 +354,8 @@ def _scores(
 ) -> Any:  # fmt: skip
     """Fill the first n columns of s (P, .) with the scores of a block; add their sum to g (P,).
 
-    b: the biases of all layers; ones: what they are multiplied with; rows: first sample and n. Where they need not be `kept`, all units use the same rows of s, which stay in the cache.
+    b: the biases of all layers; ones: what they are multiplied with; rows: the first sample and n.
+    Where scores need not be `kept`, all units use the same rows of s, which stay in the cache.
     """
     (L, D), (start, n), c = mean.shape, rows, variables(b)
     zero, one = s.dtype.type(0), s.dtype.type(1)
@@ -388,7 +390,7 @@ def _scores(
 
 @inserted  # type: ignore[untyped-decorator]
 def _move(blas: Any, layers: Any, S: Any, m: Any, d: Any, eta: Any, tau: Any, moved: Any) -> Any:
-    """Fill moved (L, D, D + 1), or (L, D, D + c + 1), with W+ and b+: exp(eta d) in the charts, see `core.full_rank`.
+    """Fill moved (L, D, D + 1) with W+ and b+: exp(eta d) in the charts, see `core.full_rank`.
 
     Return 0, or NaN where something is not finite.
     """

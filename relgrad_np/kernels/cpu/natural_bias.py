@@ -83,7 +83,7 @@ def add_moved(b: Any, a: Any, m: Any, scale: Any, x: Any, t: Any, D: Any) -> Any
 @inlined  # type: ignore[untyped-decorator]
 def entry(b: Any, i: Any, j: Any) -> Any:
     """Return b_i, or B_ij."""
-    if b.ndim == 1:
+    if b.ndim == 1:  # noqa: SIM108 - Numba leaves out a branch, but no half of an expression
         x = b[i]
     else:
         x = b[i, j]

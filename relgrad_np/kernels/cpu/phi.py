@@ -6,7 +6,7 @@ import numpy as np
 
 from ...core.numerics import FINE_32, FINE_64, X
 from .bias import add_part, times
-from .compile import gemm, inserted, pointer
+from .compile import gemm, inlined, inserted, pointer
 from .stored import compiled
 
 
@@ -95,12 +95,30 @@ def _phi1_small(blas: Any, M: Any, tiny: Any) -> Any:
 @inserted  # type: ignore[untyped-decorator]
 def phi1_times(blas: Any, M: Any, bound: Any, v: Any) -> Any:
     """Return phi1(M) @ v, as `core.numerics.phi1_times`."""
-    result, term, terms = v.copy(), 1.0, 1
+    term, terms = 1.0, 1
     if bound > 2:
         return times(blas, phi1(blas, M, bound), v)
     while term > 2.0**-56:
         terms += 1
         term *= bound / terms
-    for j in range(terms, 1, -1):
-        add_part(v, times(blas, M, result), j, result)
+    return _series(blas, M, terms, v)
+
+
+@inlined  # type: ignore[untyped-decorator]
+def _series(blas: Any, M: Any, terms: Any, v: Any) -> Any:
+    """Return so many terms of phi1(M) @ v; of several columns even and odd powers apart, by M^2."""
+    result = v.copy()
+    if v.ndim == 1:
+        for j in range(terms, 1, -1):
+            add_part(v, times(blas, M, result), j, result)
+    else:
+        n, zero, one = M.shape[0], M.dtype.type(0), M.dtype.type(1)
+        square, odd, last = np.empty_like(M), times(blas, M, v), 2 * ((terms + 1) // 2)
+        m = pointer(M)
+        gemm(blas, (n, n, n), one, m, False, m, False, zero, pointer(square))
+        add_part(v, odd, last, result)
+        for j in range(last - 2, 0, -2):
+            part = times(blas, square, result)
+            add_part(v, odd, j, result)
+            add_part(result, part, j * (j + 1), result)
     return result

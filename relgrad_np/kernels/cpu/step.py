@@ -187,9 +187,7 @@ def _multiplicative(
             for k in range(L)
         ]
     else:
-        fs = [
-            Factors(YD[k, 1], YD[k, 0], None, None, None, m[k], gain[k], one) for k in range(L)
-        ]
+        fs = [Factors(YD[k, 1], YD[k, 0], None, None, None, m[k], gain[k], one) for k in range(L)]
     then = state.rule_state, before
     if last > 0:
         then = states and states(last), before and tracked(logdets[last])
@@ -215,14 +213,14 @@ def _adam(
     plan: Plan,
 ) -> Taken | None:
     """Take Adam's steps; None where the reference takes the first: squares of R might overflow."""
-    workspace, dtype, (K, N, _), L = prepared.workspace, prepared.dtype, X.shape, len(layers)
+    workspace, dtype, K, L = prepared.workspace, prepared.dtype, len(X), len(layers)
     limit, before = float(np.finfo(dtype).max) ** 0.4, state.rule_state
     # later on W can't have grown so far: a step of Adam is small
     if state.t == 0 and not all(max(W.max(), -W.min()) < limit for W, _ in layers):
         return None
     moments = [[changeable(x.W) for x in pair] for pair in before]
     matrices = np.array([[W.ctypes.data for W in pair] for pair in moments]).T.copy()  # (2, L)
-    biases = np.array([[x.b for x in pair] for pair in before]).swapaxes(0, 1).copy()  # (2, L, *b.shape)
+    biases = np.array([[x.b for x in pair] for pair in before]).swapaxes(0, 1).copy()
     one, two = rule.beta1, rule.beta2
     ticks = [1 + t // rule.clock for t in range(state.t, state.t + K)]
     rates = np.array([[1 - one**tick, 1 / (1 - two**tick)] for tick in ticks])

@@ -134,9 +134,9 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 
 def has_code(dispatcher: Any, dtype: Any, ndim: int = 1) -> bool:
-    """Say whether a kernel whose arguments begin with blas, X, weights, layers need not be compiled.
+    """Say whether a kernel of blas, X, weights, layers, ... need not be compiled for this dtype.
 
-    That is, for this dtype and biases of so many axes: 1, or with context 2.
+    `ndim`: of a bias, 1, or with context 2.
 
     >>> from .whole_step import take_steps
     >>> has_code(take_steps, "int8")
