@@ -18,22 +18,11 @@ from relgrad_np.kernels.supported import CPU, Backend, supports
 from relgrad_np.oracle.cases import generic
 from relgrad_np.rules.recipe import squared_whole
 
-from ..laws.problems import settled
+from ..laws.problems import settled, with_context
 from . import test_natural_cpu
 from .test_cpu import RULES, assert_same, copy, poison
 
 C = 2
-
-
-def with_context(p, c=C, seed=0):
-    """A generic problem whose biases know c variables."""
-    rng = np.random.default_rng(seed)
-    layers = tuple(
-        rg.Layer(W, np.concatenate([rng.standard_normal((len(b), c)) / 2, b[:, None]], axis=1))
-        for W, b in p.layers
-    )
-    X = np.concatenate([p.X, rng.standard_normal((len(p.X), c))], axis=1)
-    return p._replace(layers=layers, X=X)
 
 
 @stored.compiled
@@ -63,13 +52,14 @@ def test_each_part_is_the_formula_of_the_core(mistake):
     u = Y @ (b - shift) + one
     G = Delta.T @ u
     stepped = scaled(s, b - shift + s[0] * G) + shift
-    seen = [np.allclose(a, x, 1e-12) for a, x in zip(got, (one, times(b, one), u, G, stepped))]
+    pairs = zip(got, (one, times(b, one), u, G, stepped), strict=True)
+    seen = [np.allclose(a, x, 1e-12) for a, x in pairs]
     assert seen == [mistake in ("", "no chart")] * 2 + [not mistake] * 3
 
 
 def test_kernels_on_a_device_leave_context_to_the_reference():
     """So does what knows one bias of (D, c + 1) beside another of (D,), or rows without context."""
-    p = with_context(generic(3, 5, 7, 2, "smooth_leaky_relu", "normal"))
+    p = with_context(generic(3, 5, 7, 2, "smooth_leaky_relu", "normal"), C)
     state, model = rg.init_state(p.layers, rg.Plain()), (p.activation, p.density, rg.Plain(), None)
     assert supports(CPU, state, p.X, *model)
     assert not supports(CPU._replace(context=False), state, p.X, *model)
@@ -81,7 +71,7 @@ def test_kernels_on_a_device_leave_context_to_the_reference():
 
 def test_code_of_context_is_not_that_of_layers_without():
     """What is compiled first, or found on disk, is told apart."""
-    p = with_context(generic(3, 5, 7, 2, "smooth_leaky_relu", "normal"))
+    p = with_context(generic(3, 5, 7, 2, "smooth_leaky_relu", "normal"), C)
     state = rg.init_state(p.layers, rg.Plain())
     small, X = ready.tiny(state, p.activation, p.density, rg.Plain())
     assert (small.layers[0].b.shape, X.shape) == ((2, 2), (20, 3))
