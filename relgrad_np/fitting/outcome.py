@@ -146,8 +146,8 @@ def compared_in_validation(
     below = -float(d.mean())
     if below > SLACK and (below > 2 * error or below > start[0].W.shape[0]):
         warnings.warn(
-            f"on the validation rows the fit is {below:.3g} nats below the Gaussian of the rows that "
-            "it fitted: take fewer layers, density='normal', or look for outliers",
+            f"on the validation rows the fit is {below:.3g} nats below the Gaussian of the rows "
+            "that it fitted: take fewer layers, density='normal', or look for outliers",
             FitWarning,
             stacklevel=depth,
         )
@@ -190,8 +190,9 @@ def completed(
 ) -> FitResult:
     """Return what all rows at once led to, compared as any fit is, with xi of its best layers.
 
-    `held`: the validation rows and their weights, or None each. `left`: the largest element of the gradient at its end. `NotConvergedWarning` where iterations
-    ran out; warnings name the line `depth` frames up.
+    `held`: the validation rows and their weights, or None each. `left`: the largest element of the
+    gradient at its end. `NotConvergedWarning` where iterations ran out; warnings name the line
+    `depth` frames up.
     """
     if result.stop_reason == "signal":
         return result
