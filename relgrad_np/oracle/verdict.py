@@ -118,7 +118,7 @@ def behaved(report: Report, seen: Observed, how: Conventions) -> Report:
     results = outcomes(seen.found, how)
     return report._replace(
         kind="behaviour", mistake=unstable.kind, diagnosis=unstable.text, notes=notes, power=None,
-        stage=unstable.stage, layer=unstable.layer, not_checked=not_checked(seen.found, results),
+        stage=unstable.stage, layer=unstable.layer, not_checked=not_checked(seen.found, results, how),
         entries=tuple(entry for outcome in results for entry in outcome.entries),
     )  # fmt: skip
 
@@ -145,7 +145,7 @@ def judge(
     note = inverse_note(results)
     report = Report(
         name, dtype, rows, "nothing", "nothing was checked", conventions=how.changes(),
-        not_checked=not_checked(found, results), isolated=isolated,
+        not_checked=not_checked(found, results, how), isolated=isolated,
     )  # fmt: skip
     if not any(entry.checked for entry in rows):
         return report

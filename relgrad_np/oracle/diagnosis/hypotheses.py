@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..conventions import OF_VARIANT, Conventions, restored, to_default
+from ..conventions import Conventions, restored, sources_of, to_default
 from ..mistakes.formulas import run
 from ..truths.records import Array
 from ..truths.stages import STAGES, Place, order, split
 from .outcome import Outcome, ratio, worst
 
 END: Place = (99, 0, 0)  # behind every array
-EXPENSIVE = {"W_exp", "b_exp", "X_back"}  # left out where others can settle it
+EXPENSIVE = {"W_exp", "b_exp", "C_exp", "X_back"}  # left out where others can settle it
 
 
 class Hypothesis(NamedTuple):
@@ -65,11 +65,11 @@ def predict(
     p = p._replace(eta=p.eta * factor)
     wanted = judged(outcome, phase)
     with np.errstate(all="ignore"):
-        more = OF_VARIANT[actual.variant] if wanted & {"R_W", "R_b"} else ()
+        more = sources_of(actual.variant).values() if wanted & {"R_W", "R_b", "R_C"} else ()
         made = run(p, wanted=wanted | set(more))
     sources = {}
     if actual.variant != declared.variant or declared.variant != "output augmented":
-        sources = dict(zip(("R_W", "R_b"), OF_VARIANT[actual.variant], strict=True))
+        sources = sources_of(actual.variant)
     differs = Conventions(
         weights="transposed" if actual.weights != declared.weights or h.misread else "rows",
         direction="descent" if actual.direction != declared.direction else "ascent",
