@@ -40,8 +40,9 @@ def jax_candidate(lines: Any = None, only: int | None = None) -> Candidate:
 
 
 def _moved(p: Problem, to: Any) -> Problem:
-    W, b = (tuple(to(x) for x in part) for part in (p.W, p.b))
-    return p._replace(X=to(p.X), W=W, b=b, Z_back=to(p.Z_back))
+    W, b, C = (tuple(to(x) for x in part) for part in (p.W, p.b, p.C))
+    U = to(p.U) if p.c else None
+    return p._replace(X=to(p.X), W=W, b=b, Z_back=to(p.Z_back), U=U, C=C)
 
 
 LIBRARIES = {"NumPy": numpy_candidate, "torch": torch_candidate, "JAX": jax_candidate}

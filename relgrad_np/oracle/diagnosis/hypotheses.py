@@ -20,7 +20,8 @@ EXPENSIVE = {"W_exp", "b_exp", "C_exp", "X_back"}  # left out where others can s
 class Hypothesis(NamedTuple):
     """What a candidate may do: undeclared conventions.
 
-    `misread`: it computes with the transposed weights throughout (x @ W with W as it is given).
+    `misread`: it computes with the transposed weights throughout (x @ W with W as it is given). C
+    can be misread so where it is square.
     """
 
     changes: tuple[tuple[str, str], ...] = ()
@@ -55,6 +56,7 @@ def predict(
     p, actual = outcome.problem, declared._replace(**dict(h.changes))
     if h.misread:
         p = p._replace(W=tuple(W.T for W in p.W))
+        p = p._replace(C=tuple(C.T for C in p.C)) if p.c == p.D else p
     if actual.bias == "none":
         p = p._replace(b=tuple(0 * b for b in p.b))
     if "last_layer" in dict(h.changes):
@@ -79,7 +81,9 @@ def predict(
         stage, index = split(name)
         source = f"{sources[stage]}_{index}" if stage in sources else name
         if stage in wanted and source in made:
-            x = to_default(name, made[source], differs, p.N)
+            kept = STAGES[stage].of_context and p.c != p.D  # else it had not the right shape
+            form = differs._replace(weights="rows") if kept else differs
+            x = to_default(name, made[source], form, p.N)
             x = x * factor if STAGES[stage].summed else x
             found[name] = restored(name, x, declared, p) - (restored(name, x, actual, p) - x)
     return found

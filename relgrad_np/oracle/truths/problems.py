@@ -153,6 +153,10 @@ def _with_context() -> Iterator[Problem]:
     yield make("context-one-sample", "context", "N = 1", 1, 2, 2, relu, sech, -1, c=3)
     yield make("context-many", "context", "N = 17", 17, 3, 2, tanh, sech, -1, c=2)
     yield make(
+        "context-middling", "context", "|y| about 20: where softplus is cut off", 7, 4, 2, relu,
+        sech, X_scale=Fraction(16), c=1,
+    )  # fmt: skip
+    yield make(
         "context-condition", "context", "one layer of condition about 2^20", 5, 4, 3, tanh,
         student, exponent=20, c=3,
     )  # fmt: skip
