@@ -1,8 +1,8 @@
 """What the oracle must show about itself: `python -m validation.oracle_report [PART ...]`.
 
 Parts: catalogue, pairs, inventions, both, conventions, advice, right, published, precision, power,
-behaviour, overflows, context. Each prints its table and keeps it in validation/oracle/PART.txt; the exit
-status is 1 if a figure falls short. About an hour.
+behaviour, overflows, context. Each prints its table and keeps it in validation/oracle/PART.txt; the
+exit status is 1 if a figure falls short. About an hour.
 """
 
 import argparse

@@ -41,7 +41,7 @@ def _catalogue() -> Lines:
     names = list(mistakes)
     apart = planted.distinguishable(suite, among=names)
     count = len(names) * (len(names) - 1) // 2
-    yield f"{len(names)} mistakes, {count} pairs, not told apart by cases with context: {len(apart)}"
+    yield f"{len(names)} mistakes, {count} pairs, not told apart with context: {len(apart)}"
     yield not apart
     found: dict[str, list[str]] = {name: [] for name in planted.OF_CONTEXT}
     for library in planted.LIBRARIES:

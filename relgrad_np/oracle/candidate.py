@@ -31,8 +31,8 @@ OF_NET = (
 OF_LAYER = (
     "Z", "Y", "W", "b", "Delta", "Delta_next", "W_next", "G_W", "G_b", "xi", "R_W", "R_b", "W_plus",
     "k", "last", "C", "G_C", "R_C",
-)
-CONTEXT = {"U", "Cs", "c", "C"}  # whoever asks for these serves context  # fmt: skip
+)  # fmt: skip
+CONTEXT = {"U", "Cs", "c", "C"}  # whoever asks for these serves context
 
 
 class UnusableCandidate(ValueError):

@@ -16,9 +16,9 @@ from typing import Any, Unpack, overload
 from .candidate import Candidate, UnusableCandidate, name_of
 from .conventions import Conventions
 from .flows.adapters.face import OfJaxFlow, OfTorchFlow
+from .torch_parameters import Read, arrays_of, in_order_of_use, load, read_from
 from .truths.records import Array, Problem
 from .truths.stages import split
-from .torch_parameters import Read, arrays_of, in_order_of_use, load, read_from
 
 
 @overload

@@ -40,7 +40,7 @@ def read_from(parts: Sequence[Sequence[Any]]) -> dict[str, Read]:
     >>> list(read_from([["W"], ["b"]]))
     ['G_W_0', 'G_b_0']
     """
-    found = {}
+    found: dict[str, Read] = {}
     for letter, arrays in zip("WbC", parts, strict=False):
         found |= {f"G_{letter}_{k}": Read(x) for k, x in enumerate(arrays)}
     return found

@@ -146,7 +146,8 @@ def behaved(report: Report, seen: Observed, how: Conventions) -> Report:
     results = outcomes(seen.found, how)
     return report._replace(
         kind="behaviour", mistake=unstable.kind, diagnosis=unstable.text, notes=notes, power=None,
-        stage=unstable.stage, layer=unstable.layer, not_checked=not_checked(seen.found, results, how),
+        stage=unstable.stage, layer=unstable.layer,
+        not_checked=not_checked(seen.found, results, how),
         entries=tuple(entry for outcome in results for entry in outcome.entries),
     )  # fmt: skip
 

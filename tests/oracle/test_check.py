@@ -54,7 +54,7 @@ def needs(library):
         pytest.skip(f"{library} is not installed")
 
 
-@pytest.mark.parametrize("name", list(mistakes))
+@pytest.mark.parametrize("name", planted.PLAIN)
 def test_a_planted_mistake_is_named(name):
     suite = KNEE if "moderate" in mistakes[name].hidden_at else FEW
     report = check(planted.numpy_candidate(mistakes[name].lines), suite, twice=False)

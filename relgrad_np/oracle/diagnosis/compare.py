@@ -36,9 +36,7 @@ def together(found: Found) -> Found:
     return list(made.values())
 
 
-def not_checked(
-    found: Found, results: Sequence[Outcome], how: Conventions
-) -> tuple[str, ...]:
+def not_checked(found: Found, results: Sequence[Outcome], how: Conventions) -> tuple[str, ...]:
     """Return lines on what was not looked at: stages, cases, arrays without enough digits."""
     supplied, lines = supplied_stages(results), []
     possible = {split(name)[0] for outcome in results for name in outcome.case.expected}

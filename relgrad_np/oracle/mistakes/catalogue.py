@@ -15,8 +15,9 @@ each entry of it.
     moderate     no |y| above 20
     start        orthogonal W and b = 0: the usual first test
 
-Those of nets with context are in `of_context`. Synonyms are one entry. Reading weights as x @ W throughout, descending, summing over samples and
-an activated last layer are conventions, not mistakes: see `conventions`.
+Synonyms are one entry. Reading weights as x @ W throughout, descending, summing over samples and
+an activated last layer are conventions, not mistakes: see `conventions`. Those of nets with context
+are in `of_context`.
 """
 
 import math

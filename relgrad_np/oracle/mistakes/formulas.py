@@ -30,8 +30,8 @@ class Execution:
     """The inputs, what has been computed so far, and the lines that replace right ones.
 
     A line is a function of the execution `m` and mostly of the layer k. It reads `m.Z[k]`,
-    `m.W[k]`, `m.Delta[k]`, ...; `m(name, k)` computes the line of that name. `m.U[k]` is the context
-    as layer k reads it, which is the same for all; `m.c` is 0 where there is none.
+    `m.W[k]`, `m.Delta[k]`, ...; `m(name, k)` computes the line of that name. `m.U[k]` is the
+    context as layer k reads it, which is the same for all; `m.c` is 0 where there is none.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ def _delta(m: Execution, k: int, above: Array) -> Array:
 
 
 def exponential(m: Execution, k: int) -> tuple[Array, Array]:
-    """Return exp(M) and phi1(M) = (exp(M) - 1) / M of M = eta xi: the series, scaled and squared."""
+    """Return exp(M) and phi1(M) = (exp(M) - 1) / M, M = eta xi: a series, scaled and squared."""
     xi = m.Delta[k].T @ m.Y[k] + m.eye()
     size = float(m.xp.max(m.xp.sum(m.xp.abs(m.eta * xi), 0))) if m.N else 0.0
     halvings = min(60, max(0, int(np.ceil(np.log2(size + 1e-30))) + 1)) if np.isfinite(size) else 0

@@ -36,7 +36,7 @@ def _with(context: Any) -> dict[str, Line]:
 
 
 def _without(m: Execution, k: int) -> Array:
-    """Y of layer k without context."""
+    """Return Y of layer k without context."""
     return m.Z[k] @ m.W[k].T + m.b[k]
 
 
@@ -50,13 +50,13 @@ def _after(m: Execution, k: int) -> Array:
 
 
 def _one_first(m: Execution, k: int) -> Array:
-    """(C, b) (1, u) for (C, b) (u, 1)."""
+    """Return (C, b) (1, u) for (C, b) (u, 1)."""
     C, U, b = m.C[k], m.U[k], m.b[k]
     return C[:, 0] + U[:, :-1] @ C[:, 1:].T + U[:, -1:] * b
 
 
 def _scaled(m: Execution, k: int) -> Array:
-    """The context divided by its standard deviation over the samples."""
+    """Return the context divided by its standard deviation over the samples."""
     U = m.U[k]
     left = U - m.xp.sum(U, 0) / m.N
     return U / m.xp.sqrt(m.xp.sum(left * left, 0) / m.N)
@@ -81,7 +81,7 @@ def _exp_C(wrong: Any) -> dict[str, Line]:
 
 
 def _first_order(m: Execution, k: int) -> Array:
-    """exp(eta xi) C + eta G_C."""
+    """Return exp(eta xi) C + eta G_C."""
     return exponential(m, k)[0] @ m.C[k] + m.eta * (m.Delta[k].T @ m.U[k])
 
 

@@ -37,10 +37,7 @@ def by_differences(net: Net, X: Matrix, Y: list[Matrix]) -> Gradients:
         return slope(at)
 
     deltas = [
-        [
-            [data_slope(k, y, u, i) / N for i in indices]
-            for y, u in zip(rows, net.U, strict=True)
-        ]
+        [[data_slope(k, y, u, i) / N for i in indices] for y, u in zip(rows, net.U, strict=True)]
         for k, rows in enumerate(Y)
     ]
     with ctx.workdps(90):

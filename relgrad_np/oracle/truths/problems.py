@@ -162,12 +162,13 @@ def _with_context() -> Iterator[Problem]:
     )  # fmt: skip
     for L, act, dens in ((2, relu, sech), (3, tanh, normal)):
         yield make(
-            f"context-no-bias-{L}", "context", "b = 0 and context", 4, 3, L, act, dens, -1,
+            f"context-no-bias-{L}", "no bias", "b = 0 and context", 4, 3, L, act, dens, -1,
             b_scale=Fraction(0), c=L - 1,
         )  # fmt: skip
         yield make(
-            f"context-last-activated-{L}", "context", "Z_L = sigma(Y_{L-1}), with context", 5, 2,
-            L, act, dens, -1, last_layer="activated", c=3,
+            f"context-last-activated-{L}", "last layer activated",
+            "Z_L = sigma(Y_{L-1}), with context", 5, 2, L, act, dens, -1, last_layer="activated",
+            c=3,
         )  # fmt: skip
     yield optimum(given=True)
     for N, D, L in ((3, 8, 2), (5, 16, 2)):
