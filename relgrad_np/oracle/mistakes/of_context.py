@@ -204,7 +204,8 @@ TABLE: dict[str, Entry] = {
         "", {"R_W": lambda m, k: m.Delta[k].T @ (_Y_bare(m, k) @ m.W[k]) + m.W[k]}),
     "R_b_without_context": (
         "the context is dropped from Y in R_b", "R_b", "first", "C left the group",
-        "b = 0", {"R_b": lambda m, k: m.Delta[k].T @ (_Y_bare(m, k) @ m.b[k] + 1) + m.b[k]}),
+        "b = 0, start", {"R_b": lambda m, k: (
+            m.Delta[k].T @ (_Y_bare(m, k) @ m.b[k] + 1) + m.b[k])}),
     "R_C_without_U": (
         "the part Delta' U, which is G_C, is missing in R_C", "R_C", "first",
         "C = 0 stays where it is",
