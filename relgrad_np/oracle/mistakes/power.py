@@ -19,7 +19,7 @@ from ..truths.drawing import make
 from ..truths.records import Array, Case, Power, Powers, Problem, Share
 from ..truths.stages import STAGES, split
 from .catalogue import mistakes
-from .formulas import run
+from .formulas import EXP, run
 
 ENOUGH = 0.9  # the least share of the mistakes that exist that a pass must exclude
 ON_THE_SPOT = 12  # cases without known powers whose powers are found while checking
@@ -171,7 +171,7 @@ def _names(mask: int) -> tuple[str, ...]:
 
 def _own(stage: str) -> int:
     """Return the mistakes that a part for this stage can have: in it, or in a line of it."""
-    lines = {"W_exp": "exp", "b_exp": "exp"}
+    lines = dict.fromkeys(EXP, "exp")
     return _mask(
         i
         for i, mistake in enumerate(mistakes.values())
