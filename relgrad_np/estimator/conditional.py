@@ -204,7 +204,7 @@ class ConditionalFlow(
         D = self.n_features_in_
         if D > 2:
             raise ValueError(f"a grid has one or two dimensions, and X has {D} columns")
-        one = not is_frame(context) and np.ndim(context) == 1
+        one = not is_frame(context) and np.ndim(context) < 2
         context = np.reshape(context, (1, -1)) if one else context
         if axes is None:
             n = max(1, 1000 // max(1, len(context)))

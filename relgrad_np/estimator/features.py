@@ -48,8 +48,8 @@ class ContextFeatures:
         self.names, self.n = names_of(context), table.shape[1]
         F = table if self.made_by is None else dense(self.made_by.fit_transform(table))
         require_finite(F)
-        if weights is not None and len(weights) != len(F):
-            weights = None  # whoever asks says how many rows there must be
+        if weights is not None and (len(weights) != len(F) or not weights.any()):
+            weights = None  # whoever asks says what is wrong
         self.mean = np.average(F, axis=0, weights=weights)
         std = np.sqrt(np.average((F - self.mean) ** 2, axis=0, weights=weights))
         self.scale = np.where(std > STILL * np.abs(F).max(axis=0), std, OF_STILL)
@@ -85,7 +85,7 @@ class ContextFeatures:
     def _table(self, context: Any) -> Any:
         """Return the context as finite numbers (M, c), or as the transformer is to get it."""
         if context is None:
-            raise ValueError("`context` is needed: what each row of `X` is given, (N, c)")
+            raise ValueError("`context=` is needed: what each row of `X` is given, (N, c)")
         if self.made_by is None:
             U = numeric(context, "context")
             with missing_by_column(U, "context"):

@@ -250,7 +250,7 @@ def bad(u, kind):
     ("kind", "message"),
     [
         ("nan", "Input context contains NaN"), ("inf", "Input context contains infinity"),
-        ("none", "`context` is needed"), ("rows", "`context` must have a row for each of `X`, 300, got 9"),
+        ("none", "`context=` is needed"), ("rows", "`context` must have a row for each of `X`, 300, got 9"),
         ("columns", "`context` must have 2 columns, got 1"), ("flat", "Expected 2D array"),
     ],
 )  # fmt: skip
@@ -362,10 +362,10 @@ def test_metadata_is_routed(rows):
             for a, b in ((other, one), (one, other))
         ]
         assert scores == pytest.approx(by_hand)
-        search = GridSearchCV(asks, {"flow__n_layers": [1, 2]}, cv=2, error_score="raise").fit(
+        search = GridSearchCV(asks, {"flow__n_layers": [1]}, cv=2, error_score="raise").fit(
             x, **params
         )
-        assert search.best_params_["flow__n_layers"] in (1, 2)
+        assert search.best_params_["flow__n_layers"] == 1
         assert search.score(x, context=u) == pytest.approx(
             search.best_estimator_.score(x, context=u)
         )
@@ -416,7 +416,7 @@ def test_a_fit_is_watched_and_stopped_as_that_of_a_flow(rows):
 
 def test_a_warm_start_goes_on_with_the_features_that_it_had(rows):
     x, u = rows
-    how = {"schedule": "constant", "epochs": 8, "density": "logistic"}
+    how = {"schedule": "constant", "epochs": 5, "density": "logistic"}
     model = flow(warm_start=True, **how).fit(x, context=u)
     last, mean = model.history_[-1].train, model._features.mean
     model.fit(x, context=u)
