@@ -106,12 +106,12 @@ def histogram(ax: plt.Axes, found: np.ndarray, draws: int, title: str) -> float:
 def main() -> None:
     """Fit both posteriors, compare them with the exact ones, and draw."""
     rng = np.random.default_rng(1)
-    simulations, checked, draws = (100_000, 2_000, 159) if FULL else (10_000, 300, 63)
+    simulations, checked, draws = (100_000, 2_000, 159) if FULL else (10_000, 160, 63)
     figure, axes = plt.subplots(2, 3, figsize=(13, 8), layout="constrained")
 
     # The linear simulator: one layer with a normal base is the family of its posterior.
     parameters, data = linear(simulations, rng)
-    flow = ConditionalFlow(RelativeGradientFlow(random_state=0, seconds=None if FULL else 0.5))
+    flow = ConditionalFlow(RelativeGradientFlow(random_state=0, seconds=None if FULL else 0.1))
     flow.fit(parameters, context=data)
     parameters, data = linear(10_000, rng)
     means, covariance = linear_posterior(data)
@@ -133,7 +133,7 @@ def main() -> None:
 
     # Two moons: two crescents, a hundredth wide, whose places are curved functions of the data.
     parameters, data = two_moons(simulations, rng)
-    flow = ConditionalFlow(RelativeGradientFlow(random_state=0, seconds=None if FULL else 0.5))
+    flow = ConditionalFlow(RelativeGradientFlow(random_state=0, seconds=None if FULL else 0.2))
     flow.fit(parameters, context=data)
     seen = np.zeros(2)
     exact, drawn = two_moons_posterior(seen, 2_000, rng), flow.sample(2_000, context=[seen])[0]

@@ -214,6 +214,7 @@ def test_every_public_name_is_on_a_page_of_the_api():
 
 EXAMPLES = {
     "anomalies.py": ("area under the ROC curve: ", ()),
+    "posterior.py": ("linear: E KL(exact || flow) = ", ("posterior.png",)),
     "unmix.py": ("Amari distance", ("unmix.png",)),
     "own_csv.py": ("the least likely rows:\n", ("people.csv", "new_rows.csv")),
     "judge_torch.py": ("the term of log|det W| (+ b) is missing", ()),
@@ -226,6 +227,7 @@ EXAMPLES = {
     "mne_style.py": ("correlation of the two sources of the blinks: ", ()),
 }
 NEEDS = {
+    "posterior.py": "matplotlib",
     "judge_torch.py": "torch",
     "check_torch_flow.py": "torch",
     "judge_ica.py": "mpmath",
@@ -251,6 +253,8 @@ def test_an_example_runs(name, tmp_path, monkeypatch, capsys):
         assert mine > gaussian + 0.1
     if name == "unmix.py":
         assert float(re.search(r"mixing: ([\d.]+)", out)[1]) < 0.02
+    if name == "posterior.py":
+        assert float(re.search(r"= (-?[\d.]+) \+- ", out)[1]) < 0.01
     if name == "judge_ica.py":
         assert out.count(": PASS: ") == 3
         for title in (

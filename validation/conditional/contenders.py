@@ -96,13 +96,10 @@ def zuko_flow(data: Given, kind: str) -> tuple[LogDensity, dict[str, Any]]:
 
     def log_density(x: Array, u: Array) -> Array:
         at = [
-            torch.tensor((a - m[0]) / m[1], dtype=torch.float32)
-            for a, m in ((x, of_x), (u, of_u))
+            torch.tensor((a - m[0]) / m[1], dtype=torch.float32) for a, m in ((x, of_x), (u, of_u))
         ]
         with torch.no_grad():
-            parts = [
-                kept(b).log_prob(a) for a, b in zip(*(t.split(4096) for t in at), strict=True)
-            ]
+            parts = [kept(b).log_prob(a) for a, b in zip(*(t.split(4096) for t in at), strict=True)]
         return torch.cat(parts).numpy().astype(np.float64) - np.log(of_x[1]).sum()
 
     def sample(u: Array, n: int, seed: int) -> Array:

@@ -67,7 +67,7 @@ def moons(contender: str, seed: int) -> Record:
 
 
 def c2st(first: Array, second: Array, seed: int) -> float:
-    """Return the five-fold accuracy of a net of two layers of 20 units that tells two samples apart.
+    """Return the five-fold accuracy of a net, two layers of 20 units, that tells samples apart.
 
     >>> rng = np.random.default_rng(0)
     >>> c2st(rng.standard_normal((99, 2)), 9 + rng.standard_normal((99, 2)), 0)

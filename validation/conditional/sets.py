@@ -1,4 +1,4 @@
-"""The sets of rows x given u: five toys, POWER given the time of day, diamonds' price given the rest.
+"""Rows x given u: five toys, POWER given the time of day, diamonds' price given the rest.
 
 Of the training rows each contender that stops by validation holds the same ones.
 """
