@@ -63,7 +63,7 @@ REFUSED = {
 @pytest.mark.parametrize("estimator", [flow, RelativeICA])
 def test_tables_that_are_refused_by_column(kind, estimator):
     make, message = REFUSED[kind]
-    with pytest.raises((TypeError, ValueError)) as caught:  # noqa: PT011
+    with pytest.raises((TypeError, ValueError)) as caught:
         estimator().fit(make())
     assert message.replace("(str)", "(") in str(caught.value).replace("(str)", "(").replace(
         "(object)", "("
