@@ -2,9 +2,9 @@
 
 `flow` is a density and a transformer of any number of layers, fitted as `chosen` says and used as
 in `fitted`; `space` is the way to columns without bounds, `saved` and `saved_ica` know files. `ica`
-unmixes sources with the interface of scikit-learn's FastICA. `conditional` is a density of rows given
-a context. `inputs` looks at the tables that they
-are given.
+unmixes sources with the interface of scikit-learn's FastICA. `conditional` is a density of rows
+given a context, of which `features` makes what the layers see. `inputs` looks at the tables that
+they are given.
 """
 
 try:

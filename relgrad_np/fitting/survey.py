@@ -26,6 +26,7 @@ from .records import Measured
 from .status import read
 
 CHUNK = 2**18  # numbers of a layer's output that are looked at together
+SOME = 2**24  # numbers that say what Gaussian rows have
 MOST = 2**27  # numbers that are kept where `transform` draws them; of more, rows evenly spaced
 
 
@@ -69,6 +70,20 @@ class Rows:
             index = self.batches.rows
             X = to_numpy(self.batches.fetch(index))
         return X, None if self.batches.weights is None else self.batches.weights[index]
+
+    def some(self) -> Any:
+        """Return rows (n, D) in model space as a NumPy array, a row as often as its weight says.
+
+        Evenly spaced ones where all are many. None where a rank can't read the rows of others.
+        """
+        if not self.team.sees_all():
+            return None
+        index, weights = self.batches.rows, self.batches.weights
+        n = min(len(index), math.ceil(SOME / self.batches.X.shape[1]))
+        share = np.ones(len(index)) if weights is None else weights[index]
+        places = (np.arange(n) + 0.5) / n * share.sum()
+        index = index[np.searchsorted(np.cumsum(share), places)]
+        return to_numpy(self.batches.fetch(index, np.random.default_rng([0, 0])))
 
     def log_likelihood(self, layers: Layers, total: float) -> float:
         """Return the mean log-likelihood in nats, weighted; `total`: sum of log|det W|."""
