@@ -2,8 +2,7 @@
 
 So one rank-N update makes it. K, the smaller of Y @ Delta.T (N, N) and Delta.T @ Y (D, D), is all
 that a bound, an exponential or a determinant needs. For N < D no (D, D) x (D, D) product occurs.
-A step may be taken in a chart, affine coordinates of the layer's output: the same group, another
-metric. Derived in docs/mathematics.md.
+A step in a chart, affine coordinates of the output, has another metric: docs/mathematics.md.
 """
 
 from collections.abc import Callable, Sequence
@@ -69,7 +68,7 @@ def factors(layers: Layers, tape: Tape, deltas: Deltas) -> Steps:
     YWs = tape.YWs or tuple(Y @ W for (W, _), Y in zip(layers, tape.Ys, strict=True))
     one = require_one(layers, tape.one)
     bare = (
-        Factors(Delta, Y, A, Y @ b + one, None, 0 * b, 0 * W[:, 0] + 1, one)
+        Factors(Delta, Y, A, Y @ b + one, None, 0 * W[:, 0], 0 * W[:, 0] + 1, one)
         for (W, b), Y, Delta, A in zip(layers, tape.Ys, deltas, YWs, strict=True)
     )
     return tuple(with_K(f) for f in bare)
@@ -153,9 +152,11 @@ def _low_rank_step(layer: Layer, f: Factors, e: Array, kind: str, bound: float |
         W_1 = scale[:, None] * (W + f.Delta.T @ (c * f.A))  # (D, D)
         b_1 = scaled(scale, b - m + f.Delta.T @ (c * f.u))  # (D,)
     else:
-        K, one = e * with_K(f).K, e * each_row(f.one, f.Y)  # (N,)
-        I = eye(namespace(K, "K"), K)  # noqa: E741
-        P, P_1 = phi1(K, bound).__matmul__, partial(phi1_times, K + e * I, bound)
+        K, one = e * with_K(f).K, e * each_row(f.one, f.Y)  # (N,), or (N, c + 1)
+        I, K_2 = eye(namespace(K, "K"), K), None if one.ndim == 1 else K @ K  # noqa: E741
+        square = None if K_2 is None else K_2 + e * (2 * K + e * I)  # of K + e I
+        P = phi1(K, bound, K_2).__matmul__
+        P_1 = partial(phi1_times, K + e * I, bound, square=square)
         W_1 = scale[:, None] * (W + _through(P, f, e * f.A))  # (D, D)
         b_1 = scaled(scale, b - m + _through(P, f, e * (f.u - f.one))) + _through(P_1, f, one)
     return Layer(W_1, b_1 + m)

@@ -275,12 +275,6 @@ def test_a_start_and_a_fit_of_rows_with_context():
             "`one` must be",
         ),
         (lambda s, X, U: rg.fit(s, X, *MODEL, rng=np.random.default_rng(0)), "`X` must have shape"),
-        (
-            lambda s, X, U: rg.fit(
-                s, np.c_[X, U], *MODEL, rng=np.random.default_rng(0), rule="newton"
-            ),
-            "`layers` with context need a rule of batches",
-        ),
     ],
 )
 def test_what_does_not_belong_together_is_refused_by_name(call, words):

@@ -81,17 +81,17 @@ def plant(monkeypatch, mistake):
     """Make the reference wrong, as the kernel might be."""
     scores, mean_scores = natural.scores, natural.mean_scores
 
-    def no_identity(U, Delta):
-        return scores(U, Delta) - scores(U, 0 * Delta)
+    def no_identity(U, Delta, one):
+        return scores(U, Delta, one) - scores(U, 0 * Delta, one)
 
-    def exchanged(U, Delta):
-        return scores(Delta, U)
+    def exchanged(U, Delta, one):
+        return scores(Delta, U, one)
 
-    def last_block(U, Delta, squares=True):
-        return mean_scores(U[:, 256:], Delta[:, 256:], squares)
+    def last_block(U, Delta, squares, one):
+        return mean_scores(U[:, 256:], Delta[:, 256:], squares, one)
 
-    def upper(U, Delta, squares=True):
-        g, F = mean_scores(U, Delta, squares)
+    def upper(U, Delta, squares, one):
+        g, F = mean_scores(U, Delta, squares, one)
         return g, F.T
 
     made = {"identity": no_identity, "exchanged": exchanged, "block": last_block, "upper": upper}
