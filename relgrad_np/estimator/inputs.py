@@ -30,6 +30,8 @@ def numeric(X: Any, called: str = "X") -> Any:
         )
     if type(X).__name__ == "LazyFrame":
         raise TypeError(f"`{called}` must hold rows, got a LazyFrame: call its collect() first")
+    if isinstance(X, Iterator):
+        raise TypeError(f"`{called}` must be an array of rows, got a {type(X).__name__}")
     if not is_frame(X):
         return X
     twice = [str(name) for name, n in Counter(X.columns).items() if n > 1]
@@ -94,7 +96,7 @@ def _is_numeric(column: Any) -> bool:
 
 @contextlib.contextmanager
 def missing_by_column(X: Any, called: str = "X") -> Iterator[None]:
-    """Let an error about NaN in a DataFrame count the missing values of each column.
+    """Let an error about NaN or infinity in a DataFrame count such values of each column.
 
     >>> with missing_by_column([[np.nan]]):
     ...     raise ValueError("Input X contains NaN.")
@@ -104,11 +106,17 @@ def missing_by_column(X: Any, called: str = "X") -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        if "contains NaN" not in str(error) or not is_frame(X):
+        wrong = [word for word in ("NaN", "infinity") if f"contains {word}" in str(error)]
+        if not wrong or not is_frame(X):
             raise
-        counts = X.isna().sum() if hasattr(X, "iloc") else X.fill_nan(None).null_count().row(0)
+        if wrong == ["NaN"]:
+            words, remedy = "missing values", ", or fill them"
+            counts = X.isna().sum() if hasattr(X, "iloc") else X.fill_nan(None).null_count().row(0)
+        else:
+            words, remedy = "infinite values", ""
+            counts = np.isinf(np.asarray(X, dtype=np.float64)).sum(axis=0)
         listed = missing_counts(np.asarray(counts), tuple(map(str, X.columns)))
         raise ValueError(
-            f"Input {called} contains NaN, missing values by column: {listed}; drop these rows or"
-            " columns, or fill them"
+            f"Input {called} contains {wrong[0]}, {words} by column: {listed}; drop these rows or"
+            f" columns{remedy}"
         ) from None

@@ -144,11 +144,14 @@ def evaluate_file(
 def names_of(model: Model) -> tuple[str, ...] | None:
     """Return the names of a model's columns, and then of those that are given; None without names.
 
-    >>> names_of(Model((), None, None, None, {"columns": ["a"], "context": None}))
-    ('a',)
+    >>> import relgrad_np as rg
+    >>> layers = (rg.Layer(np.eye(1), np.zeros((1, 2))),)
+    >>> config = {"columns": ["a"], "context": {"columns": ["u"], "mean": [0.0], "std": [1.0]}}
+    >>> names_of(Model(layers, None, None, None, config))
+    ('a', 'u')
     """
-    columns, given = model.config.get("columns"), model.config.get("context")
-    others = () if given is None else given["columns"]
+    columns, given = model.config.get("columns"), given_columns(model)
+    others = () if given is None else given.columns
     return None if columns is None or others is None else (*columns, *others)
 
 

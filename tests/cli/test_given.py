@@ -170,6 +170,7 @@ def test_what_is_drawn_depends_on_what_is_given(runs):
         ("sample run_csv --given hour=3,hour=4", "`--given` has 'hour' twice"),
         ("sample run_csv --given gone.csv", "the data file 'gone.csv' is not there"),
         ("sample run_csv --given my.npy", "`my.npy` has 4 columns, and 2 are given: hour, place"),
+        ("evaluate odd.npz my.csv", "its `context` is no record of columns: 'int' object is not"),
         ("sample flow.npz --given hour=3", "`--given`: the model has no given columns"),
         ("evaluate run_csv wide.npy", "`wide.npy` has no column hour: its 5 columns have numbers"),
     ],
@@ -180,6 +181,8 @@ def test_errors_name_what_is_wrong(runs, capsys, monkeypatch, arguments, message
     FRAME[["load"]].assign(day=["mon", "tue"] * 60).to_csv("text.csv", index=False)
     np.save("wide.npy", np.ones((3, 5)))
     parts = rg.activation("identity"), rg.density("normal"), rg.Chain(())
+    odd = (rg.Layer(np.eye(2), np.ones((2, 2))),)
+    rg.save("odd.npz", rg.Model(odd, *parts, {"context": 3}))
     rg.save("flow.npz", rg.Model((rg.Layer(np.eye(2), np.ones(2)),), *parts, {}))
     command = arguments.split()
     command += ["--out", "new.csv"] if command[0] == "sample" else []

@@ -37,7 +37,7 @@ class Model(NamedTuple):
 def given_columns(model: Model) -> GivenColumns | None:
     """Return the columns of context of a model, None where it knows of none.
 
-    ValueError where the layers have another number of them than the config.
+    ValueError where the layers have another number of them than the config, or that is damaged.
 
     >>> layers = (Layer(np.eye(1), np.zeros((1, 2))),)
     >>> config = {"context": {"columns": None, "mean": [0.0], "std": [1.0]}}
@@ -47,7 +47,10 @@ def given_columns(model: Model) -> GivenColumns | None:
     ValueError: its layers know of 1 column of context, and its config of 0
     """
     c, record = context_of(model.layers), model.config.get("context")
-    given = None if record is None else GivenColumns.from_dict(record)
+    try:
+        given = None if record is None else GivenColumns.from_dict(record)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"its `context` is no record of columns: {one_line(error)}") from None
     known = 0 if given is None else given.c
     if known != c:
         s = "s" * (c != 1)
