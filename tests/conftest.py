@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
-    "relgrad", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
+    "relgrad", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("ci", settings.get_profile("relgrad"), derandomize=True)
 settings.register_profile("device", settings.get_profile("ci"), max_examples=12)  # it takes a lease

@@ -120,7 +120,7 @@ class FlowEnsemble(DensityMixin, BaseEstimator):
     >>> import numpy as np
     >>> from relgrad_np.estimator import FlowEnsemble
     >>> X = np.random.default_rng(0).uniform(size=(150, 1)) ** 2 + 5
-    >>> model = FlowEnsemble(seconds=1, random_state=0).fit(X)
+    >>> model = FlowEnsemble(seconds=0.1, random_state=0).fit(X)
     >>> model.score_samples(X).shape, model.sample(3).shape, len(model.weights_)
     ((150,), (3, 1), 6)
     """

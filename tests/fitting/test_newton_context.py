@@ -13,7 +13,9 @@ from relgrad_np.fitting.newton.elementwise import elementwise
 from relgrad_np.fitting.newton.frame import framed
 from relgrad_np.fitting.newton.layered import Layered, RowParts
 from relgrad_np.fitting.newton.one_layer import OneLayer
+from relgrad_np.fitting.newton.rows import PlainRows
 
+from ..laws import recording
 from ..laws.problems import LIBRARIES
 from .test_newton import BENT, IDENTITY, NORMAL, SECH, dense_pairs, hessian, is_the_gradient
 from .test_newton_by_fit import StopAt
@@ -335,6 +337,31 @@ def test_a_fit_goes_on_from_a_snapshot(L, tmp_path):
     resumed = rg.fit(layers, rows, BENT, SECH, resume=keeper.kept[-1], **given)
     for one, two in zip(resumed.layers, all_at_once.layers, strict=True):
         np.testing.assert_allclose(one.b, two.b, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("L", [1, 3])
+def test_products_over_the_rows_are_counted(L, monkeypatch):
+    """Two of D (D + c + 1) a row with one layer; 5 L - 1 of D^2 and 5 L of D (c + 1) with several."""
+    monkeypatch.setattr(recording.Recorded, "__float__", lambda self: float(self.hidden))
+    N, c = 50, 2
+    plain, rows = problem(N, c, L)
+    layers, apart = recording.wrap((plain, framed(plain, rows, None)))
+    if L == 1:
+        parts = PlainRows.of(apart, *layers[0], None, elementwise(SECH))
+        at = OneLayer.begun(parts[0], layers[0], parts[1])
+    else:
+        sample = RowParts(
+            whole._parts(apart, None), bending(IDENTITY), elementwise(SECH), apart.frame
+        )
+        at = Layered.of(sample, layers)
+    d = at.precondition(at.gradient)
+    recording.LOG.clear()
+    after = at.moved(d, 0.5)
+    after.precondition(after.gradient)
+    pairs = [(a, b) for _, a, b in recording.LOG if b and len(a) == len(b) == 2 and N in (*a, *b)]
+    found = sum(a[0] * a[1] * b[1] for a, b in pairs)
+    large, small = (2, 2) if L == 1 else (5 * L - 1, 5 * L)
+    assert found == N * D * (large * D + small * (c + 1))
 
 
 # What it finds

@@ -1,9 +1,9 @@
 """Context in a frame of its own, u^ = J u~, in which E u^ u^' = I over the rows; the last is 1.
 
 In a layer y = W z + B u~ the residuals of the regression of y on u~ take the place of centred
-outputs, and u^ that of 1. With M^ = E y u^', M = M^ J, u = y - M u~ and a direction (E, T^):
+outputs, and u^ that of 1. With M^ = E y u^', M = M^ J, r = y - M u~ and a direction (E, T^):
 
-    y+ = M u~ + e^E u + phi1(E) T^ u^,     G = E delta u' + I,     g = E delta u^'
+    y+ = M u~ + e^E r + phi1(E) T^ u^,     G = E delta r' + I,     g = E delta u^'
 
 Without context u^ = 1 and M is the mean. Nothing depends on the units of the context, nor on how
 its variables are mixed, for J of other units makes the same u^ up to a rotation.

@@ -5,8 +5,8 @@ and fourth moments closed as those of Gaussians are,
 
     F(eps) = B eps A + eps',      F(t) = B t
 
-With context the move is u -> (I + eps) u + T^ u^ of the residuals u of a regression on u^, see
-`frame`. They are uncorrelated with it, E u^ u^' = I, and F(T^) = B T^.
+With context u are residuals of the regression of outputs on it, and T^ (D, c + 1) stands for t,
+see `frame`. They are uncorrelated, E u^ u^' = I, and F(T^) = B T^.
 
 The transposition is that of K-FAC's missing part: log|det(I + eps)|. tr(eps^2) keeps its value when
 eps is conjugated, so there are coordinates in which A is the identity and B diagonal, and then only

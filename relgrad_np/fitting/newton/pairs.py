@@ -6,9 +6,10 @@ log-likelihood couples E_ij with E_ji, and E_ii with t_i, as far as outputs are 
     [[h_ij, 1], [1, h_ji]]      h_ij = k_i E u_j^2,  k_i = E psi'_i,  psi = -score
     [[h_ii + 1, c_i], [c_i, k_i]]      h_ii = E psi'_i u_i^2,  c_i = E psi'_i u_i
 
-With context, y = M u~ + u, and t_i is a row of T^ in the context's frame, see `frame`. As far as
-outputs are independent of the context, too, E psi'_i u^ u^' = k_i I, and E psi'_i u_i u^ is c_i for
-the 1 and 0 for the others: each of these has the curvature k_i, and is coupled to none.
+With context u are residuals of the regression of outputs on it, and a row of T^ (D, c + 1) stands
+for t_i, see `frame`. As far as outputs are independent of the context, too, E psi'_i u^ u^' is
+k_i I, and E psi'_i u_i u^ is c_i for the 1 and 0 for the others: each of these has the curvature
+k_i, and is coupled to none.
 
 Source: Ablin, Cardoso & Gramfort (2018), "Faster independent component analysis by preconditioning
 with Hessian approximations", here with the bias in the group.
