@@ -293,13 +293,12 @@ def test_an_example_says_that_a_recording_was_not_unmixed(name, tmp_path, monkey
 
 def test_the_commands_of_the_first_page_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("relgrad_np.runs.plots.DPI", 50)
     rows = np.random.default_rng(0).laplace(size=(300, 2)) @ [[1, 2], [0, 1]]
     np.savetxt("my.csv", rows, delimiter=",", header="a,b", comments="")
     text = (DOCS / "index.md").read_text()
     commands = re.findall(r"^    relgrad-np (.+)$", text, re.M)
     assert [command.split()[0] for command in commands] == ["train", "evaluate", "sample"]
-    short = {"train": ["--epochs", "3"], "evaluate": [], "sample": []}
+    short = {"train": ["--epochs", "3", "--no-pictures"], "evaluate": [], "sample": []}
     for command in commands:
         words = command.split()
         assert main(words + short[words[0]]) == 0, capsys.readouterr().err

@@ -460,8 +460,7 @@ def compile_by_nvrtc(library, options):
     return binary.raw
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+@pytest.mark.parametrize(("arch", "dtype"), [("sm_80", "float32"), ("sm_90", "float64")])
 def test_the_sources_compile(arch, dtype, tmp_path):
     """By NVRTC, as CuPy does, or by nvcc; every kernel is in what comes out."""
     options = [*sources.options(dtype), f"--gpu-architecture={arch}"]

@@ -66,7 +66,7 @@ def take_step(
 
     Parameters
     ----------
-    fresh : YD and P (L, 2, N, D), K (L, 1, 1) and u (L, N), which are not used
+    fresh : YD and P (L, 2, N, D); and K (L, 1, 1) and u (L, N), of which neither is used
     moments : before and after (L, 2, D (D + 1)), and d (L, D, D + 1); the last two to be filled.
         With context they have D (D + c + 1) numbers
     c : the constants of `direction`, (7,)

@@ -63,6 +63,10 @@ class Execution:
         line = self.wrong[name] if name in self.wrong and planted else LINES[name]
         return line(self, *(() if k is None else (k,)), *rest)
 
+    def right(self, name: str, *rest: Any) -> Any:
+        """Compute a line as it is when it is right."""
+        return LINES[name](self, *rest)
+
     def context(self, k: int) -> Array:
         """Return what the context adds to Y, C u of each sample; 0 where there is none."""
         return self.U[k] @ self.C[k].T if self.c else 0
@@ -168,7 +172,8 @@ def _back(m: Execution) -> Array:
 
 
 # Lines that are no stage of their own: `share`, the 1/N of the mean; `bend`, what L_J1 adds to
-# Delta; `dZ`, the derivative in a layer's input; `V`, inv(W).T; `unline`, the inverse of W z + b.
+# Delta; `dZ`, the derivative in a layer's input; `V`, inv(W).T; `growth`, exp(eta xi) and phi1 of
+# it; `unline`, the inverse of W z + b.
 LINES: dict[str, Line] = {
     "Y": lambda m, k: m.Z[k] @ m.W[k].T + m.shift(k),
     "Z": lambda m, k: elementwise.sigma(m.xp, m.act, m.Y[k]) if k < m.hidden else m.Y[k],
@@ -203,6 +208,7 @@ LINES: dict[str, Line] = {
     "b_plus": lambda m, k: m.b[k] + m.eta * m.R_b[k],
     "C_plus": lambda m, k: m.C[k] + m.eta * m.R_C[k],
     "logdet_plus": lambda m, k: m.xp.linalg.slogdet(m.W_plus[k])[1],
+    "growth": exponential,
     "exp": _exp,
     "unline": lambda m, k, Y: m.xp.linalg.solve(m.W[k], (Y - m.shift(k)).T).T,
     "X_back": _back,

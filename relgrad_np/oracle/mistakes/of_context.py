@@ -4,14 +4,16 @@ In the group C and b are one matrix B = (C, b), which multiplies u~ = (u, 1). He
 as most implementations have them.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..truths.records import Array
 from . import elementwise as e
-from .formulas import LINES, Execution, Line, exponential
 
+Line = Callable[..., Array]
+Execution = Any  # `formulas.Execution`: nothing is imported from there, which would be a floor more
 Entry = tuple[str, str, str, str, str, dict[str, Line]]
 """Title, stage, where it shows first, effect, at which inputs it is hidden, lines."""
 
@@ -42,11 +44,11 @@ def _without(m: Execution, k: int) -> Array:
 
 def _only(where: Any) -> dict[str, Line]:
     """Return the line of Y with the context in some layers only."""
-    return {"Y": lambda m, k: LINES["Y"](m, k) if where(m, k) else _without(m, k)}
+    return {"Y": lambda m, k: m.right("Y", k) if where(m, k) else _without(m, k)}
 
 
 def _after(m: Execution, k: int) -> Array:
-    return LINES["Z"](m, k) + m.context(k)
+    return m.right("Z", k) + m.context(k)
 
 
 def _one_first(m: Execution, k: int) -> Array:
@@ -77,12 +79,12 @@ def _from_new_W(m: Execution, k: int) -> Array:
 
 def _exp_C(wrong: Any) -> dict[str, Line]:
     """Return the line of the exponential step with another C."""
-    return {"exp": lambda m, k: (*LINES["exp"](m, k)[:2], *([wrong(m, k)] if m.c else []))}
+    return {"exp": lambda m, k: (*m.right("exp", k)[:2], *([wrong(m, k)] if m.c else []))}
 
 
 def _first_order(m: Execution, k: int) -> Array:
     """Return exp(eta xi) C + eta G_C."""
-    return exponential(m, k)[0] @ m.C[k] + m.eta * (m.Delta[k].T @ m.U[k])
+    return m.right("growth", k)[0] @ m.C[k] + m.eta * (m.Delta[k].T @ m.U[k])
 
 
 def _solved(m: Execution, k: int, Y: Array) -> Array:
@@ -153,7 +155,7 @@ TABLE: dict[str, Entry] = {
         "the context is counted as part of the latent: log p(u) is added", "L_p", "net",
         "the density of (z, u), not that of x given u",
         "", {"L_p": lambda m: (
-            LINES["L_p"](m) + m.xp.sum(e.log_density(m.xp, m.dens, m.U[-1]), 1))}),
+            m.right("L_p") + m.xp.sum(e.log_density(m.xp, m.dens, m.U[-1]), 1))}),
     "L_J2_with_context": (
         "a Jacobian of the context is added: log det(W W' + C C') / 2 for log|det W|", "L_J2",
         "net", "that of the map of (z, u); that of x at a given u is W",
@@ -168,13 +170,13 @@ TABLE: dict[str, Entry] = {
         "", {"G_C": lambda m, k: m.Delta[k].T @ (0 * m.U[k] + 1)}),
     "G_C_negative": (
         "G_C has the wrong sign", "G_C", "first", "C descends while W ascends",
-        "", {"G_C": lambda m, k: -LINES["G_C"](m, k)}),
+        "", {"G_C": lambda m, k: -m.right("G_C", k)}),
     "G_C_mean": (
         "mean for sum over samples in G_C", "G_C", "first", "1/N twice, in C only",
-        "N = 1", {"G_C": lambda m, k: LINES["G_C"](m, k) / m.N}),
+        "N = 1", {"G_C": lambda m, k: m.right("G_C", k) / m.N}),
     "G_C_times_N": (
         "1/N is missing in G_C", "G_C", "first", "too large by the factor N, in C only",
-        "N = 1", {"G_C": lambda m, k: m.N * LINES["G_C"](m, k)}),
+        "N = 1", {"G_C": lambda m, k: m.N * m.right("G_C", k)}),
     "G_C_of_sums": (
         "the sum over samples of Delta times the mean of u in G_C", "G_C", "first",
         "a product of sums for a sum of products",
@@ -186,7 +188,7 @@ TABLE: dict[str, Entry] = {
     "G_C_reversed": (
         "the columns of G_C are in reverse order", "G_C", "first",
         "each column of C gets the gradient of another",
-        "c = 1", {"G_C": lambda m, k: LINES["G_C"](m, k) @ _turned(m, m.c)}),
+        "c = 1", {"G_C": lambda m, k: m.right("G_C", k) @ _turned(m, m.c)}),
     "G_C_reshaped": (
         "U' Delta, reshaped to (D, c), for Delta' U in G_C", "G_C", "first",
         "where c = D it is the transpose",
@@ -230,7 +232,7 @@ TABLE: dict[str, Entry] = {
         "N = 1", {"R_C": lambda m, k: _own(m, "data", k) + _own(m, "U", k) / m.N + m.C[k]}),
     "R_C_negative": (
         "R_C has the wrong sign", "R_C", "first", "C descends while W ascends",
-        "", {"R_C": lambda m, k: -LINES["R_C"](m, k)}),
+        "", {"R_C": lambda m, k: -m.right("R_C", k)}),
     "R_C_without_context": (
         "the context is dropped from Y in R_C", "R_C", "first", "C left the group, in part",
         "", {"R_C": lambda m, k: m.Delta[k].T @ (_Y_bare(m, k) @ m.C[k] + m.U[k]) + m.C[k]}),
