@@ -25,6 +25,7 @@ from sklearn.preprocessing import (
 from sklearn.utils.estimator_checks import estimator_checks_generator
 from sklearn.utils.validation import _num_samples
 
+import relgrad_np as rg
 from relgrad_np.estimator import ConditionalFlow, FlowEnsemble, RelativeGradientFlow
 from relgrad_np.estimator.chosen import regression_of
 from relgrad_np.fitting.automatic import choose_settings
