@@ -52,8 +52,10 @@ class RelativeGradientFlow(FittedFlow):
 
     Where a parameter is "auto", the numbers of rows and columns choose it, by the table of
     `fitting.automatic`: as many layers as the rows can bear, with validation rows that stop the
-    fit. `settings_` says what was chosen. Others follow what is given: with one layer, or with
-    another rule than "natural" and "recipe", they are the settings of `relgrad_np.fit`.
+    fit, and one layer, the Gaussian, where these rows are sure that it is better than the flow
+    (two standard errors). `settings_` says what was chosen. Others follow what is given: with one
+    layer, or with another rule than "natural" and "recipe", they are the settings of
+    `relgrad_np.fit`.
 
     Parameters
     ----------
@@ -276,7 +278,7 @@ class RelativeGradientFlow(FittedFlow):
                 positive = rows if weights is None else rows[weights[rows] > 0]
                 result = self._after(error, Z[positive], model)
         plain = None
-        if self._context and len(held) and weights is None and asks_for_depth(self):
+        if len(held) and weights is None and asks_for_depth(self):
             both, c = (Z[rows], Z[held]), self._context
             plain = regression_unless_worse(result.best_layers, *model, *both, c)
         if plain is not None:

@@ -126,9 +126,10 @@ def regression_unless_worse(
 ) -> Layers | None:
     """Return the Gaussian regression of X (N, D + c) on its context, unless X_val speak against it.
 
-    One layer for a normal base. None where `layers` are better on the validation rows, in the mean,
-    by more than a standard error of that mean: a net of many layers that was stopped by these rows
-    is a little better on them than on others, and to a law that is linear it adds noise alone.
+    One layer for a normal base. With context it is None where `layers` are better on the validation
+    rows, in the mean, by more than a standard error of that mean: a net of many layers that was
+    stopped by these rows is a little better on them than on others, and to a law that is linear it
+    adds noise alone. Without, where the Gaussian is not better by two standard errors.
 
     >>> import relgrad_np as rg
     >>> rng = np.random.default_rng(0)
@@ -137,14 +138,18 @@ def regression_unless_worse(
     >>> made is not None and made[0].b.shape
     (1, 2)
     """
-    plain = gaussian_layers(X, 1, identity(), context)
+    try:
+        plain = gaussian_layers(X, 1, identity(), context)
+    except ValueError:  # these rows have not full rank, though with the others they may
+        return None
     if plain is None:
         return None
     with np.errstate(all="ignore"):
         ours = log_likelihood(layers, X_val, activation, base).per_sample  # (n,)
         theirs = log_likelihood(plain, X_val, identity(), density("normal")).per_sample
     gain = to_numpy(ours - theirs).astype(np.float64)
-    return None if gain.mean() > gain.std() / math.sqrt(len(gain)) else plain
+    least = (1 if context > 0 else -2) * gain.std() / math.sqrt(len(gain))
+    return None if gain.mean() > least else plain
 
 
 def _affine_place(

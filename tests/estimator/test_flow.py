@@ -17,6 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import relgrad_np as rg
 from relgrad_np.estimator import RelativeGradientFlow
 from relgrad_np.estimator import flow as flow_module
+from relgrad_np.fitting.gaussian import gaussian_log_likelihood
 
 FEW = {"epochs": 3, "random_state": 0}
 PLAIN = {
@@ -473,3 +474,14 @@ def test_a_normal_base_cannot_unmix_and_says_so_once():
         _ = again.mixing_
     _ = again.mean_
     _ = small_flow(n_layers=1, density="sech", rule="newton").fit(X).components_
+
+
+def test_where_validation_is_sure_of_the_gaussian_it_is_what_the_rows_choose():
+    """In one epoch a net of many layers is far from rows that are a Gaussian's."""
+    X = np.random.default_rng(0).standard_normal((1000, 3)) @ np.diag([1.0, 5.0, 0.1]) + 9
+    made = RelativeGradientFlow(epochs=1, random_state=0, implementation="reference").fit(X)
+    assert made.settings_.words.startswith("D = 3, N = 800: 1 layer in closed form")
+    assert len(made.layers_) == 1
+    assert abs(made.score(X) - gaussian_log_likelihood(X)) < 0.02
+    asked = RelativeGradientFlow(8, epochs=1, random_state=0, implementation="reference").fit(X)
+    assert len(asked.layers_) == 8  # who asks for a depth has it
