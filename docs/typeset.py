@@ -20,6 +20,9 @@ INDENTED = re.compile(r"^    .*$", re.M)
 CODE = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)", re.S)
 SHOWN = re.compile(r"^\$\$(.+?)\$\$$", re.M | re.S)
 INLINE = re.compile(r"(?<![\\$\w])\$(?=[^\s$])([^$]+?)(?<=[^\s\\])\$(?![\w$])")
+RELATION = re.compile(r"=|<|>|\\(?:le|ge|to)\b")
+SIGN = re.compile(r"[+-] ")
+LONG = 30  # characters of a formula that is not broken
 MARKS = re.compile(r"(?:^<!-- code: [\w/.]+: .+? -->$\n?)+", re.M)
 MARK = re.compile(r"^<!-- code: ([\w/.]+): (.+?) -->$", re.M)
 
@@ -92,10 +95,39 @@ def typeset(markdown: str) -> str:
     markdown = SHOWN.sub(
         lambda found: f'<div class="formula">{mathml(found[1].strip(), "block")}</div>', markdown
     )
-    markdown = INLINE.sub(lambda found: mathml(found[1], "inline"), markdown)
+    markdown = INLINE.sub(lambda found: in_line(found[1]), markdown)
     while "\0" in markdown:
         markdown = re.sub("\0(\\d+)\0", lambda found: kept[int(found[1])], markdown)
     return markdown
+
+
+def in_line(formula: str) -> str:
+    """Return a formula within a line of text; a long one in parts, between which the line may end.
+
+    >>> in_line("W = I").count("<math"), in_line("W^+ = (I + a) W = W + a W + b W + c W").count("<math")
+    (1, 3)
+    """
+    formula = " ".join(html.unescape(formula).split())
+    parts = at_top_level(formula, RELATION) if len(formula) > LONG else [formula]
+    parts = [b for a in parts for b in (at_top_level(a, SIGN) if len(a) > 2 * LONG else [a])]
+    shown = [mathml(part if i == 0 else "{}" + part, "inline") for i, part in enumerate(parts)]
+    return " ".join(f"<span>{part}</span>" for part in shown)  # a line may begin with a span
+
+
+def at_top_level(formula: str, sign: re.Pattern[str]) -> list[str]:
+    r"""Return the parts of a formula that begin with such a sign outside of all brackets.
+
+    >>> at_top_level(r"a = (b = c) \le d", RELATION)
+    ['a ', '= (b = c) ', '\\le d']
+    """
+    depth, cuts = 0, [0]
+    for i, letter in enumerate(formula):
+        depth += (letter in "([{") - (letter in ")]}")
+        depth += formula.startswith("\\begin", i) - formula.startswith("\\end", i)
+        if i and depth == 0 and sign.match(formula, i):
+            cuts.append(i)
+    ends = zip(cuts, [*cuts[1:], len(formula)], strict=True)
+    return [part for a, b in ends if (part := formula[a:b])]
 
 
 def mathml(formula: str, display: str) -> str:
@@ -106,7 +138,7 @@ def mathml(formula: str, display: str) -> str:
     """
     from latex2mathml.converter import convert
 
-    formula = " ".join(html.unescape(formula).split())
+    formula = " ".join(html.unescape(formula).split()).replace("{aligned}", "{align*}")
     made: str = convert(formula, display=display)
     if "\\" in re.sub(r"<annotation.*?</annotation>", "", made):
         raise ValueError(f"a command of this formula is not known: {formula}")
