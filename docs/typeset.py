@@ -9,6 +9,7 @@ there; marks that follow each other make one block.
 import functools
 import html
 import io
+import itertools
 import re
 import tokenize
 from pathlib import Path
@@ -23,6 +24,10 @@ INLINE = re.compile(r"(?<![\\$\w])\$(?=[^\s$])([^$]+?)(?<=[^\s\\])\$(?![\w$])")
 RELATION = re.compile(r"=|<|>|\\(?:le|ge|to)\b")
 SIGN = re.compile(r"[+-] ")
 LONG = 30  # characters of a formula that is not broken
+NAME = re.compile(r"<mo(?: movablelimits=\"true\")?>([a-z]{2,})</mo>")
+BEFORE_NAME = re.compile(r"(</mi>|</mn>|</msu[bp]>|</msubsup>|</mfrac>)(<mi>[a-z]{2,}</mi>)")
+AFTER_NAME = re.compile(r"(<mi>[a-z]{2,}</mi>)(?=<m(?:i|n|sub|sup|subsup|over|frac)>)")
+BAR = re.compile(r"<mo(?: stretchy=\"false\")?>(&#x0007C;|&#x02016;)</mo>")
 MARKS = re.compile(r"(?:^<!-- code: [\w/.]+: .+? -->$\n?)+", re.M)
 MARK = re.compile(r"^<!-- code: ([\w/.]+): (.+?) -->$", re.M)
 
@@ -142,4 +147,20 @@ def mathml(formula: str, display: str) -> str:
     made: str = convert(formula, display=display)
     if "\\" in re.sub(r"<annotation.*?</annotation>", "", made):
         raise ValueError(f"a command of this formula is not known: {formula}")
-    return made.replace("\n", " ")
+    return spaced(made.replace("\n", " "))
+
+
+def spaced(made: str) -> str:
+    """Return MathML with the spaces of print: about names of functions, none inside of bars.
+
+    >>> spaced("<mi>D</mi><mi>log</mi><mi>s</mi>").count("<mspace")
+    2
+    >>> spaced("<mo>&#x0007C;</mo><mi>K</mi><mo>&#x0007C;</mo>").count('form="postfix"')
+    1
+    """
+    made = NAME.sub(r"<mi>\1</mi>", made)
+    thin = '<mspace width="0.167em" />'
+    made = BEFORE_NAME.sub(rf"\1{thin}\2", made)
+    made = AFTER_NAME.sub(rf"\1{thin}", made)
+    sides = itertools.cycle(("prefix", "postfix"))
+    return BAR.sub(lambda found: f'<mo stretchy="false" form="{next(sides)}">{found[1]}</mo>', made)
