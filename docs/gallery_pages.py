@@ -16,6 +16,7 @@ import io
 import json
 import os
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -93,7 +94,11 @@ def cells(program: str) -> list[Cell]:
 
 def lacking(name: str) -> list[str]:
     """Return the modules that an example needs and this environment does not have."""
-    return [module for module in NAMES[name][1] if importlib.util.find_spec(module) is None]
+    needed = [module for module in NAMES[name][1] if importlib.util.find_spec(module) is None]
+    ours = Path(sys.executable).with_name("mpiexec")
+    if "mpi4py" in NAMES[name][1] and not (shutil.which("mpiexec") or ours.exists()):
+        needed.append("mpiexec")
+    return needed
 
 
 def executed(name: str) -> list[Cell]:
