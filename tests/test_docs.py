@@ -204,12 +204,16 @@ def test_commands_of_the_pages_exist():
         assert exit.value.code == 0
 
 
-def test_every_public_name_is_on_a_page_of_the_api():
+def test_every_public_name_is_on_a_page_of_the_api(monkeypatch):
     """By mkdocstrings' directives: members of the package, or a name of its own."""
+    monkeypatch.syspath_prepend(str(DOCS))
+    api_summary = importlib.import_module("api_summary")
     text = "\n".join((DOCS / page).read_text() for page in PAGES if page.startswith("api/"))
     shown = {name for line in re.findall(r"members: \[(.*)\]", text) for name in line.split(", ")}
     shown |= set(re.findall(r"^::: [\w.]+\.(\w+)$", text, re.M))
     assert set(rg.__all__) <= shown, set(rg.__all__) - shown
+    for path in api_summary.shown(text):  # a name that is not there would be left out in silence
+        assert api_summary.first(path), path
 
 
 @pytest.fixture
@@ -364,7 +368,7 @@ def test_the_tools_of_the_site_do_what_they_say(monkeypatch):
     for tool in ("griffe", "latex2mathml"):
         pytest.importorskip(tool, reason="the site's tools are not installed")
     monkeypatch.syspath_prepend(str(DOCS))
-    for name in ("docstrings", "settings_table", "typeset", "gallery_pages", "benchmarks.pages"):
+    for name in ("docstrings", "settings_table", "typeset", "api_summary", "gallery_pages", "benchmarks.pages"):
         results = doctest.testmod(importlib.import_module(name), optionflags=OPTIONS)
         assert results.attempted > 0
         assert results.failed == 0
