@@ -251,6 +251,7 @@ def cards(given: dict[str, list[Cell]]) -> str:
         for name, (title, _) in entries.items():
             words = " ".join(given[name][0].text.split("\n\n")[1].split())
             words = re.sub(r"[`*]|\[([^]]*)\]\([^)]*\)", r"\1", words)
+            words = " ".join(re.split(r"(?<=[.?]) (?=[A-Z`])", words)[:2])
             picture = first_picture(name, given[name])
             shown = f'<img src="{picture}" alt="">' if picture else output_card(given[name])
             text.append(
@@ -266,8 +267,8 @@ def output_card(parts: list[Cell]) -> str:
     from html import escape
 
     lines = "\n".join(part.output for part in parts).strip().splitlines()
-    text = "\n".join(line[:46] for line in lines[-7:]) or "\n".join(
-        line[:46] for line in parts[1].text.splitlines()[:7]
+    text = "\n".join(line[:46] for line in lines[-6:]) or "\n".join(
+        line[:46] for line in parts[1].text.splitlines()[:6]
     )
     return f"<pre>{escape(text)}</pre>"
 
@@ -282,7 +283,7 @@ def on_files(files: Any, config: Any) -> Any:
         files.append(File.generated(config, f"gallery/{place}", content=content))
 
     for name, parts in given.items():
-        add(f"{name}.md", page(name, parts, config.repo_url.rstrip("/")))
+        add(f"{name}.md", page(name, parts, config.extra["repository"]))
         add(f"{name}.py", (EXAMPLES / f"{name}.py").read_text())
         add(f"{name}.ipynb", notebook(parts))
         for i, part in enumerate(parts[1:]):

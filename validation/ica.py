@@ -261,6 +261,7 @@ def section(store: Store, quick: bool) -> Section:
                 "Picard / ours", "FastICA / ours", "iterations: ours", "Picard", "FastICA",
             ],
             rows,
+            keys=4,
         ),
     ]  # fmt: skip
     apart = [
