@@ -172,7 +172,7 @@ def kept(name: str) -> list[Cell]:
         return cells(program)
     sources = sorted((ROOT / "relgrad_np").rglob("*.py"))
     state = hashlib.sha256(program.encode())
-    for path in (*sources, Path(__file__)):
+    for path in sources:
         state.update(path.read_bytes())
     file = CACHE / f"{name}-{state.hexdigest()[:16]}.json"
     if file.exists():

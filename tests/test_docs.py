@@ -358,6 +358,18 @@ def test_each_line_of_the_source_on_a_page_is_there(monkeypatch):
         typeset.line_of_source(marks[0][0], marks[0][1] + " + 1")
 
 
+def test_the_address_of_the_repository_is_one(gallery):
+    import tomllib
+
+    address = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+    said = {
+        name: set(re.findall(r"https://github\.com/[\w-]+/relgrad_np", (ROOT / name).read_text()))
+        for name in ("README.md", "mkdocs.yml", "CITATION.cff", "pyproject.toml")
+    }
+    said["notebook"] = set(re.findall(r"https://github[\w./-]+", gallery.notebook([])))
+    assert all(found == {address} for found in said.values()), said
+
+
 def test_each_page_is_in_the_navigation():
     text = (ROOT / "mkdocs.yml").read_text()
     made = {"validation.md"}  # of validation/REPORT.md
