@@ -17,9 +17,9 @@ MEMBERS = re.compile(r"members: \[(.*)\]")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Replace the mark by the table (called by mkdocs).
+    r"""Replace the mark by the table (called by mkdocs).
 
-    >>> page = "<!-- api summary -->\\n\\n::: relgrad_np.core.backprop.backprop\\n"
+    >>> page = "<!-- api summary -->\n\n::: relgrad_np.core.backprop.backprop\n"
     >>> print(on_page_markdown(page).splitlines()[2])
     | [`rg.backprop`][relgrad_np.core.backprop.backprop] | Return Deltas[k] = d mean(L_p ... |
     """
@@ -28,16 +28,17 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def table(markdown: str) -> str:
     """Return a row for each name that the directives of a page show, in their order."""
-    rows = ["| | |", "|---|---|"]
-    for path in shown(markdown):
-        rows.append(f"| [`{short(path)}`][{path if short(path) != path else ''}] | {first(path)} |")
-    return "\n".join(rows)
+    rows = (
+        f"| [`{short(path)}`][{path if short(path) != path else ''}] | {first(path)} |"
+        for path in shown(markdown)
+    )
+    return "\n".join(["| name | what it is |", "|---|---|", *rows])
 
 
 def shown(markdown: str) -> list[str]:
-    """Return the paths of what the directives of a page show.
+    r"""Return the paths of what the directives of a page show.
 
-    >>> shown("::: a.b\\n    options:\\n      members: [c, d]\\n\\n::: a.e\\n")
+    >>> shown("::: a.b\n    options:\n      members: [c, d]\n\n::: a.e\n")
     ['a.b.c', 'a.b.d', 'a.e']
     """
     paths = []

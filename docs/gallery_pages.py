@@ -166,7 +166,7 @@ def drawing() -> Iterator[Any]:
 
 
 def kept(name: str) -> list[Cell]:
-    """Return the cells of an example with what they gave, kept or anew; bare ones if it can't run."""
+    """Return the cells of an example with what they gave; bare ones if it can't run."""
     program = (EXAMPLES / f"{name}.py").read_text()
     if lacking(name):
         return cells(program)
@@ -201,10 +201,14 @@ def notebook(parts: list[Cell]) -> str:
     for i, part in enumerate([*parts[:1], Cell("markdown", install), *parts[1:]]):
         cell = {"cell_type": part.kind, "id": f"cell-{i}", "metadata": {}}
         cell["source"] = part.text.splitlines(keepends=True)
-        made.append(cell | ({"execution_count": None, "outputs": []} if part.kind == "code" else {}))
+        made.append(
+            cell | ({"execution_count": None, "outputs": []} if part.kind == "code" else {})
+        )
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     facts = {"kernelspec": kernel, "language_info": {"name": "python"}}
-    return json.dumps({"cells": made, "metadata": facts, "nbformat": 4, "nbformat_minor": 5}, indent=1)
+    return json.dumps(
+        {"cells": made, "metadata": facts, "nbformat": 4, "nbformat_minor": 5}, indent=1
+    )
 
 
 def page(name: str, parts: list[Cell], repository: str) -> str:
@@ -259,7 +263,9 @@ def cards(given: dict[str, list[Cell]]) -> str:
                 f"<span>{words}</span></a>"
             )
         text.append("</div>")
-    return "\n\n".join(text[:1]) + "\n\n" + "\n".join(text[1:]).replace("</div>\n##", "</div>\n\n##")
+    return (
+        "\n\n".join(text[:1]) + "\n\n" + "\n".join(text[1:]).replace("</div>\n##", "</div>\n\n##")
+    )
 
 
 def output_card(parts: list[Cell]) -> str:

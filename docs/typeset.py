@@ -109,8 +109,10 @@ def typeset(markdown: str) -> str:
 def in_line(formula: str) -> str:
     """Return a formula within a line of text; a long one in parts, between which the line may end.
 
-    >>> in_line("W = I").count("<math"), in_line("W^+ = (I + a) W = W + a W + b W + c W").count("<math")
-    (1, 3)
+    >>> in_line("W = I").count("<math")
+    1
+    >>> in_line("W^+ = (I + a) W = W + a W + b W + c W").count("<math")
+    3
     """
     formula = " ".join(html.unescape(formula).split())
     parts = at_top_level(formula, RELATION) if len(formula) > LONG else [formula]

@@ -90,8 +90,10 @@ class Flow(nn.Module):
         """Return n rows."""
         return self.inverse(torch.randn(n, D))
 
+
 # %% [markdown]
 # Two layers that are wrong:
+
 
 # %%
 class WrongMixing(Mixing):
@@ -111,6 +113,7 @@ class WrongCoupling(Coupling):
         a, b = z.chunk(2, dim=1)
         s, t = self.net(a).chunk(2, dim=1)
         return torch.cat([a, b * (-s).exp() - t], dim=1)
+
 
 # %%
 torch.manual_seed(0)

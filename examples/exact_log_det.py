@@ -25,7 +25,7 @@ state = rg.init_state(rg.init_layers(rng, D, 2, kind="whiten", X=X, activation=a
 
 # %%
 tracked, exact, means = [], [], []
-for t in range(400):
+for _ in range(400):
     batch = X[rng.choice(len(X), N, replace=False)]
     state, info = rg.train_step(state, batch, activation=activation, density=density, rule=rule)
     tracked.append(float(state.tracked.logdet.sum()))

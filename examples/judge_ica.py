@@ -48,6 +48,7 @@ def spoiled(candidate, **wrong):
     """Return the same candidate with some of its arrays changed."""
     return lambda p: {k: wrong.get(k, lambda x, p: x)(x, p) for k, x in candidate(p).items()}
 
+
 # %%
 no_bias = {"bias": "none"}
 one_layer = [  # whose it is, on which cases, with which conventions, and a mistake to make in it

@@ -36,14 +36,17 @@ def my_flow(layers, X, problem):
         found[f"R_b_{k}"] = Delta.T @ (Y @ b + 1) + b
     return found
 
+
 # %% [markdown]
 # Now the term of the log-determinant is left out in one bias.
+
 
 # %%
 def forgetful(layers, X, problem):
     """Return the same without the term of log|det W| in one bias."""
     found = my_flow(layers, X, problem)
     return found | {"R_b_0": found["R_b_0"] - layers[0][1]}
+
 
 # %%
 where = {"L": 2, "activation": "smooth_leaky_relu", "density": "sech"}

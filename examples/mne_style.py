@@ -35,6 +35,7 @@ def height(raw, events):
     epochs = mne.Epochs(raw, events, tmin=-0.2, tmax=0.3, baseline=None, preload=True)
     return 1e6 * np.ptp(epochs.average(["Fp1", "Fp2"]).data.mean(axis=0))
 
+
 # %%
 path = files("alice_ml.data").joinpath("test_raw.fif")
 raw = mne.io.read_raw_fif(str(path), preload=True).resample(125)

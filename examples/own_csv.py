@@ -32,6 +32,7 @@ def made_up_table(path: Path) -> None:
     table.loc[599] = [1.60, 60.0, 300.0]
     table.to_csv(path, index=False)
 
+
 # %%
 if len(sys.argv) > 1:
     path = Path(sys.argv[1])

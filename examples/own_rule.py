@@ -16,7 +16,6 @@ import relgrad_np as rg
 from relgrad_np import extend
 from relgrad_np.core.arrays import check
 
-
 # %% [markdown]
 # What a rule remembers from step to step is a tuple of arrays: `start` makes it, `propose` returns the new one. Here it is the
 # running size of each layer's move.

@@ -50,6 +50,7 @@ def without(model, X, source):
     S[:, source] = 0.0
     return model.inverse_transform(S)
 
+
 # %%
 # The recording, in microvolts. What comes before 30 s is left out: there the amplifier jumps.
 path = files("alice_ml.data").joinpath("test_raw.fif")

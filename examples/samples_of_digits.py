@@ -18,9 +18,7 @@ data = load("digits", seed=0)  # rows in logit space, and the way back
 activation, density = rg.activation("smooth_leaky_relu", alpha=0.3), rg.density("sech")
 rng = np.random.default_rng(0)
 start = rg.init_layers(rng, 64, 3, kind="gaussianize", X=data.train, activation=activation)
-result = rg.fit(
-    start, data.train, activation, density, rng=rng, epochs=20, X_val=data.validation
-)
+result = rg.fit(start, data.train, activation, density, rng=rng, epochs=20, X_val=data.validation)
 test = rg.log_likelihood(result.best_layers, data.test, activation, density).mean
 print(f"{len(data.train)} digits fitted, {len(data.test)} unseen: {test:.1f} nats a digit")
 

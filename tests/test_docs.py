@@ -234,9 +234,9 @@ def test_each_example_is_in_the_gallery_as_page_and_notebook(gallery):
         code = "\n".join(part.text for part in parts if part.kind == "code")
         assert re.search(r"^ *assert |sys\.exit\(", code, re.M), f"{name} claims nothing"
         without = [line for line in program.splitlines() if line and not line.startswith("#")]
-        assert [line for line in code.splitlines() if line.strip() and not line.startswith("#")] == (
-            without[without.index('"""', 1) + 1 :]
-        ), "a line of the program is in no cell"
+        assert [
+            line for line in code.splitlines() if line.strip() and not line.startswith("#")
+        ] == (without[without.index('"""', 1) + 1 :]), "a line of the program is in no cell"
         book = json.loads(gallery.notebook(parts))
         assert [cell["cell_type"] for cell in book["cells"]].count("code") == len(
             [part for part in parts if part.kind == "code"]
@@ -380,7 +380,14 @@ def test_the_tools_of_the_site_do_what_they_say(monkeypatch):
     for tool in ("griffe", "latex2mathml"):
         pytest.importorskip(tool, reason="the site's tools are not installed")
     monkeypatch.syspath_prepend(str(DOCS))
-    for name in ("docstrings", "settings_table", "typeset", "api_summary", "gallery_pages", "benchmarks.pages"):
+    for name in (
+        "docstrings",
+        "settings_table",
+        "typeset",
+        "api_summary",
+        "gallery_pages",
+        "benchmarks.pages",
+    ):
         results = doctest.testmod(importlib.import_module(name), optionflags=OPTIONS)
         assert results.attempted > 0
         assert results.failed == 0

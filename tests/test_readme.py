@@ -16,7 +16,9 @@ def text():
 
 def test_it_is_read_in_minutes_and_has_pictures():
     assert len(text().split()) <= 900
-    assert len(re.findall(r"^!\[[^]]{40,}\]\(.*\.png\)$", text(), re.M)) >= 2  # each says what to see
+    assert (
+        len(re.findall(r"^!\[[^]]{40,}\]\(.*\.png\)$", text(), re.M)) >= 2
+    )  # each says what to see
 
 
 NUMBER = re.compile(r"-?\d+\.?\d*")
@@ -94,9 +96,7 @@ def figures_of_ranks(page):
     kept = {row[0]: row[1] for row in table_of(report, "| contender | mean rank |")[1:]}
     names = ("ensemble", "auto", "GMM, validation", "NSF", "Gaussian")
     (shown,) = table_of(page, "| `FlowEnsemble`")[1:]
-    return [
-        (name, rank) for name, rank in zip(names, shown, strict=True) if kept.get(name) != rank
-    ]
+    return [(name, rank) for name, rank in zip(names, shown, strict=True) if kept.get(name) != rank]
 
 
 def test_the_figures_are_those_of_the_kept_reports():
@@ -123,7 +123,10 @@ def test_ratios_of_times_are_those_of_the_kept_lines():
     assert f"1/{ratio('jax-published', 'kernels-plain', 2048, 10):.1f} of the time of the" in flat
     assert f"1/{ratio('jax-autodiff', 'kernels-plain', 2048, 10):.0f} of that of autodiff" in flat
     own = ratio("kernels-plain", "gemm-floor", 784, 100)
-    assert abs(float(re.search(r"it takes ([\d.]+) times as long as its matrix", flat)[1]) - own) < 0.01
+    assert (
+        abs(float(re.search(r"it takes ([\d.]+) times as long as its matrix", flat)[1]) - own)
+        < 0.01
+    )
     page = (README.parent / "docs" / "results.md").read_text()
     rows = {row[0]: row[1:] for row in table_of(page, "| time of a step, over ours |")}
     for top, name, N in (

@@ -32,7 +32,7 @@ MOST = 8  # columns of a table
 
 
 def table(titles: list[str], rows: list[list[Any]], keys: int = 1) -> str:
-    """Return a Markdown table; a bar within a cell is escaped.
+    r"""Return a Markdown table; a bar within a cell is escaped.
 
     More than eight columns make several tables, each with the first `keys` columns.
 
@@ -41,7 +41,7 @@ def table(titles: list[str], rows: list[list[Any]], keys: int = 1) -> str:
     |---|---|
     | 1 | x |
     >>> wide = table([str(i) for i in range(10)], [list(range(10))], keys=2)
-    >>> [text.splitlines()[0] for text in wide.split("\\n\\n")]
+    >>> [text.splitlines()[0] for text in wide.split("\n\n")]
     ['| 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 |', '| 0 | 1 | 8 | 9 |']
     """
     if len(titles) > MOST:

@@ -50,9 +50,7 @@ def resolve(name: str | Callable[..., Any] | None, like: Any = None) -> Callable
     module, _, function = TABLE[known(name)].partition(":")
     if name in NEEDS and importlib.util.find_spec(name) is None:
         library, package = NEEDS[name]
-        raise ModuleNotFoundError(
-            f"implementation {name!r} needs {library}: pip install {package}"
-        )
+        raise ModuleNotFoundError(f"implementation {name!r} needs {library}: pip install {package}")
     return getattr(importlib.import_module(module), function)  # type: ignore[no-any-return]
 
 

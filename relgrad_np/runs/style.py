@@ -30,7 +30,7 @@ def in_style(draw: Callable[P, R]) -> Callable[P, R]:
             import matplotlib
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
-                'plots need matplotlib: pip install matplotlib', name=error.name
+                "plots need matplotlib: pip install matplotlib", name=error.name
             ) from None
         with matplotlib.rc_context(fname=STYLE):
             return draw(*arguments, **options)
