@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
-    "relgrad", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
+    "relgrad", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("ci", settings.get_profile("relgrad"), derandomize=True)
 settings.register_profile("device", settings.get_profile("ci"), max_examples=12)  # it takes a lease
@@ -42,9 +42,12 @@ def processors():
 def pytest_cmdline_main(config):
     """Run the whole suite in several processes; what is named on the command line, in one.
 
-    `-n 0` runs the suite in one process, too; without pytest-xdist it always does.
+    `-n 0` runs the suite in one process, too; without pytest-xdist it always does. The whole suite
+    leaves out what compiles the kernels once more, unless -m says what it is to run.
     """
     option, whole = config.option, config.args_source is config.ArgsSource.TESTPATHS
+    if whole and not option.markexpr:
+        option.markexpr = "not recompiles"
     alone = hasattr(config, "workerinput") or option.usepdb or option.collectonly
     if getattr(option, "numprocesses", 0) is None and option.dist == "no" and whole and not alone:
         option.numprocesses, option.dist = min(processors(), MOST), "loadfile"

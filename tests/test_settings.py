@@ -103,7 +103,7 @@ def test_the_parser_is_made_from_the_settings(monkeypatch):
 
 def test_the_config_of_a_run_holds_every_setting(tmp_path, capsys):
     out = tmp_path / "run"
-    small = ["--rows", "50", "--epochs", "1", "--layers", "1", "--preset", "toys"]
+    small = ["--rows", "50", "--epochs", "1", "--layers", "1", "--preset", "toys", "--no-pictures"]
     assert main(["train", "toy:sine", *small, "--out", str(out)]) == 0
     kept = json.loads((out / "config.json").read_text())["settings"]
     assert list(kept) == list(OF_RUN)

@@ -53,7 +53,7 @@ def rg_rng():
 def run_command(folder):
     """The command `train`: one step of the compiled kernels, at a learning rate that is given."""
     choices = "--rows 20 --layers 2 --epochs 1 --batch-size 20 --rule plain --learning-rate 0.05"
-    command = f"train toy:moons {choices} --implementation numba --init whiten --out"
+    command = f"train toy:moons {choices} --implementation numba --init whiten --no-pictures --out"
     assert main([*command.split(), str(folder)]) == 0
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from relgrad_np.oracle import mistakes
 from relgrad_np.oracle.mistakes import formulas
-from relgrad_np.oracle.mistakes.formulas import Execution
+from relgrad_np.oracle.mistakes.formulas import EXP, Execution
 from relgrad_np.oracle.truths.records import Problem, Suite
 from relgrad_np.oracle.truths.stages import STAGES, layer_of, names, order, split
 
@@ -99,8 +99,8 @@ def _formula(m: Any, name: str) -> Any:
         return m("Delta", k, m("dZ_last") if k == m.L - 1 else m("dZ", k + 1))  # type: ignore[operator]
     if stage == "log_prob":
         return m("log_prob", None, *m.terms)
-    if stage in ("W_exp", "b_exp"):
-        return m("exp", k)[stage == "b_exp"]
+    if stage in EXP:
+        return m("exp", k)[EXP.index(stage)]
     return m(stage, k)
 
 

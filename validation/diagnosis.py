@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from relgrad_np.oracle import Candidate, Conventions, check, mistakes
-from relgrad_np.oracle.conventions import CHOICES, OF_BIAS, STEP, restored
+from relgrad_np.oracle.conventions import ASKED, CHOICES, OF_BIAS, STEP, restored, sources_of
 from relgrad_np.oracle.mistakes import formulas
 from relgrad_np.oracle.truths.records import Problem, Suite
 from relgrad_np.oracle.truths.stages import STAGES, split
@@ -59,7 +59,8 @@ def few() -> Suite:
            "generic-softplus-laplace", "generic-elu-student_t", "middling-softplus",
            "large-leaky_tanh", "generic-leaky_tanh-laplace", "generic-elu-logistic"]  # fmt: skip
     kept = [
-        case for case in small().cases if case.problem.family in families or case.problem.id in ids
+        case for case in small().cases
+        if (case.problem.family in families or case.problem.id in ids) and not case.problem.c
     ]  # fmt: skip
     return Suite("of every kind", tuple(kept))
 
@@ -103,7 +104,7 @@ POOL = [
     *(
         Planted(name, m.stage, dict(m.lines))
         for name, m in mistakes.items()
-        if name not in IS_ALSO and "moderate" not in m.hidden_at
+        if name not in IS_ALSO and "moderate" not in m.hidden_at and not m.of_context
     ),
     *(Planted(i.title, i.stage, i.lines) for i in INVENTIONS if "exp" not in i.lines),
 ]
@@ -144,13 +145,14 @@ def with_convention(key: str, value: str, lines: Any) -> Callable[[Problem], dic
     left_out = {"bias": OF_BIAS, "reduction": STEP, "variant": STEP}.get(key, ())
 
     def run(p: Problem) -> dict[str, Any]:
-        p = p._replace(W=tuple(W.T for W in p.W)) if key == "weights" else p
+        if key == "weights":
+            p = p._replace(W=tuple(W.T for W in p.W), C=tuple(C.T for C in p.C))
         p = p._replace(last_layer="activated") if key == "last_layer" else p
         p = p._replace(b=tuple(0 * b for b in p.b)) if key == "bias" else p
         made = {k: x for k, x in formulas.run(p, lines).items() if split(k)[0] not in left_out}
         for name, x in list(made.items()):
             stage, k = split(name)
-            if key == "weights" and STAGES[stage].square:
+            if key == "weights" and STAGES[stage].turned:
                 made[name] = x.T
             elif key == "direction" and STAGES[stage].signed:
                 made[name] = -x
@@ -158,16 +160,16 @@ def with_convention(key: str, value: str, lines: Any) -> Callable[[Problem], dic
                 made[name] = x * p.N
             elif key == "base" and stage in ("L_p", "log_prob"):
                 made[name] = x - (restored(name, x, Conventions(base=value), p) - x)
-            elif key == "variant" and stage in ("R_W", "R_b"):
-                bias = {"augmented": f"R_b_input_{k}", "separate": f"G_b_{k}"}[value.split()[1]]
-                weights = "R_W_separate" if value.startswith("output") else "R_W_input"
-                made[name] = made[f"{weights}_{k}" if stage == "R_W" else bias]
+            elif key == "variant" and stage in ("R_W", "R_b", "R_C"):
+                made[name] = made[f"{sources_of(value)[stage]}_{k}"]
         return made
 
     return run
 
 
-CHANGES = [(key, value) for key, values in CHOICES.items() for value in values[1:]]
+CHANGES = [
+    (key, value) for key, values in CHOICES.items() for value in values[1:] if key not in ASKED
+]
 
 
 def with_conventions(count: int = 60, seed: int = 22, suite: Suite | None = None) -> Lines:
@@ -237,7 +239,8 @@ def _random_candidate(rng: random.Random) -> Candidate:
         lines |= mistake.lines
         titles.append(mistake.title)
     bare = rng.random() < 0.15
-    stages = set(rng.sample(list(STAGES), rng.choice([1, 3, 6, len(STAGES), len(STAGES)])))
+    known = [name for name, stage in STAGES.items() if not stage.of_context]
+    stages = set(rng.sample(known, rng.choice([1, 3, 6, len(known), len(known)])))
     made = with_convention(key, value, lines)
 
     def run(p: Problem) -> dict[str, Any]:
@@ -247,5 +250,5 @@ def _random_candidate(rng: random.Random) -> Candidate:
             found = {n: x.T if STAGES[split(n)[0]].square else x for n, x in found.items()}
         return found
 
-    listed = "all" if len(stages) == len(STAGES) else ", ".join(sorted(stages))
+    listed = "all" if len(stages) == len(known) else ", ".join(sorted(stages))
     return Candidate(f"{key} = {value}, {titles}, bare {bare}, of {listed}", run=run)

@@ -1,8 +1,8 @@
 """What the oracle must show about itself: `python -m validation.oracle_report [PART ...]`.
 
 Parts: catalogue, pairs, inventions, both, conventions, advice, right, published, precision, power,
-behaviour, overflows. Each prints its table and keeps it in validation/oracle/PART.txt; the exit
-status is 1 if a figure falls short. About an hour.
+behaviour, overflows, context, right_with_context. Each prints its table and keeps it in
+validation/oracle/PART.txt; the exit status is 1 if a figure falls short. About an hour.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from relgrad_np.oracle.truths.problems import ACTIVATIONS, DENSITIES
 from relgrad_np.oracle.truths.records import Suite
 from relgrad_np.oracle.truths.suite import load, small
 
-from . import behaviours, diagnosis, low_precision, planted, random_cases, right
+from . import behaviours, diagnosis, low_precision, planted, random_cases, right, with_context
 from .published import published
 
 HERE = Path(__file__).parent
@@ -47,10 +47,11 @@ def catalogue() -> Lines:
     """Every mistake in every library and precision; all pairs told apart."""
     suite = small().where(id=ONE_OF_EACH)
     apart = planted.distinguishable(suite)
-    n = len(mistakes)
+    names = planted.PLAIN
+    n = len(names)
     yield f"{n} mistakes, {n * (n - 1) // 2} pairs, not told apart by the suite: {len(apart)}"
     yield not apart
-    found: dict[str, list[str]] = {name: [] for name in mistakes}
+    found: dict[str, list[str]] = {name: [] for name in names}
     for library in planted.LIBRARIES:
         for dtype in ("float64", "float32"):
             rows = planted.catalogue_table(library, dtype, suite)
@@ -62,7 +63,8 @@ def catalogue() -> Lines:
                 found[name].append("named" if two else "DETECTED ONLY" if one else "MISSED")
     yield ""
     yield f"{'mistake':<26} {'stage':<12} {'first in':<11} {'hidden at':<34} in all 6"
-    for name, m in mistakes.items():
+    for name in names:
+        m = mistakes[name]
         hidden = ", ".join(m.hidden_at) or "-"
         said = "named" if set(found[name]) == {"named"} else ", ".join(found[name])
         yield f"{name:<26} {m.stage:<12} {m.first:<11} {hidden:<34} {said}"
@@ -201,6 +203,8 @@ PARTS: dict[str, Callable[[], Lines]] = {
     "power": power,
     "behaviour": behaviour,
     "overflows": overflows,
+    "context": with_context.wrong_ones,
+    "right_with_context": with_context.right_ones,
 }
 
 

@@ -1,11 +1,12 @@
 """Mistakes planted in NumPy, torch and JAX candidates: each detected, and called by its name."""
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from relgrad_np.oracle import Candidate, check, mistakes
+from relgrad_np.oracle import Candidate, Conventions, check, mistakes
 from relgrad_np.oracle.diagnosis.outcome import EPS, Outcome
 from relgrad_np.oracle.mistakes import formulas
 from relgrad_np.oracle.truths.records import Case, Problem, Suite
@@ -40,8 +41,9 @@ def jax_candidate(lines: Any = None, only: int | None = None) -> Candidate:
 
 
 def _moved(p: Problem, to: Any) -> Problem:
-    W, b = (tuple(to(x) for x in part) for part in (p.W, p.b))
-    return p._replace(X=to(p.X), W=W, b=b, Z_back=to(p.Z_back))
+    W, b, C = (tuple(to(x) for x in part) for part in (p.W, p.b, p.C))
+    U = to(p.U) if p.c else None
+    return p._replace(X=to(p.X), W=W, b=b, Z_back=to(p.Z_back), U=U, C=C)
 
 
 LIBRARIES = {"NumPy": numpy_candidate, "torch": torch_candidate, "JAX": jax_candidate}
@@ -68,25 +70,40 @@ def named_right(report: Any, name: str) -> bool:
     )
 
 
-def catalogue_table(library: str, dtype: str, suite: Suite) -> list[tuple[str, bool, bool]]:
+PLAIN = [name for name, mistake in mistakes.items() if not mistake.of_context]
+OF_CONTEXT = [name for name, mistake in mistakes.items() if mistake.of_context]
+
+
+def catalogue_table(
+    library: str,
+    dtype: str,
+    suite: Suite,
+    names: Sequence[str] = PLAIN,
+    how: Conventions = Conventions(),  # noqa: B008 (immutable)
+) -> list[tuple[str, bool, bool]]:
     """For each mistake: its name, whether it was detected, whether it was named right."""
     rows = []
-    for name, mistake in mistakes.items():
+    for name in names:
+        mistake = mistakes[name]
         if dtype == "float32" and "moderate" in mistake.hidden_at:
             continue  # below float32's last digit: there it is right
-        report = check(LIBRARIES[library](mistake.lines), suite, dtype=dtype, twice=False)
+        made = LIBRARIES[library](mistake.lines)
+        report = check(made, suite, dtype=dtype, conventions=how, twice=False)
         rows.append((name, not report.passed, named_right(report, name)))
     return rows
 
 
-def distinguishable(suite: Suite, eps: float = 2.0**-23) -> list[tuple[str, str]]:
+def distinguishable(
+    suite: Suite, eps: float = 2.0**-23, among: Sequence[str] = PLAIN
+) -> list[tuple[str, str]]:
     """Pairs of mistakes that no case tells apart, by 100 times what float32 may err."""
     rows = []
     with np.errstate(all="ignore"):
-        for mistake in mistakes.values():
-            made = ((c, formulas.run(c.problem, mistake.lines)) for c in suite.cases)
+        for name in among:
+            lines = mistakes[name].lines
+            made = ((c, formulas.run(c.problem, lines)) for c in suite.cases)
             rows.append(np.concatenate([_in_units(case, found, eps) for case, found in made]))
-    table, names = np.array(rows), list(mistakes)  # (mistakes, entries)
+    table, names = np.array(rows), list(among)  # (mistakes, entries)
     same = []
     for i, row in enumerate(table):
         finite = np.isfinite(table[i + 1 :]) == np.isfinite(row)
@@ -108,7 +125,7 @@ def _in_units(case: Case, found: dict[str, Any], eps: float) -> Any:
 def pairs(count: int, seed: int = 0) -> list[tuple[str, str]]:
     """Random pairs of mistakes in different lines, each of which shows at moderate |y|."""
     rng, chosen = random.Random(seed), []
-    names = [name for name, mistake in mistakes.items() if "moderate" not in mistake.hidden_at]
+    names = [name for name in PLAIN if "moderate" not in mistakes[name].hidden_at]
     while len(chosen) < count:
         one, two = rng.sample(names, 2)
         same_line = set(mistakes[one].lines) & set(mistakes[two].lines)
@@ -156,15 +173,20 @@ def easy(problem: Problem) -> dict[str, Problem]:
     flipped = tuple(
         np.concatenate([s * W[:1], W[1:]]) for s, W in zip(signs, problem.W, strict=True)
     )
-    return {
+    U, C = problem.U, problem.C
+    one = problem._replace(X=problem.X[:1], Z_back=problem.Z_back[:1])
+    found = {
         "orthogonal": problem._replace(W=Q),
         "b = 0": problem._replace(b=zero),
-        "N = 1": problem._replace(X=problem.X[:1], Z_back=problem.Z_back[:1]),
+        "N = 1": one._replace(U=U[:1] if C else None),
         "det > 0": problem._replace(W=flipped),
-        "L = 1": problem._replace(W=problem.W[:1], b=problem.b[:1]),
-        "L = 2": problem._replace(W=problem.W[:2], b=problem.b[:2]),
+        "L = 1": problem._replace(W=problem.W[:1], b=problem.b[:1], C=C[:1]),
+        "L = 2": problem._replace(W=problem.W[:2], b=problem.b[:2], C=C[:2]),
         "start": problem._replace(W=Q, b=zero),
     }
+    if C:
+        found["c = 1"] = problem._replace(U=U[:, :1], C=tuple(x[:, :1] for x in C))
+    return found
 
 
 Easy = dict[str, tuple[Problem, dict[str, Any]]]
@@ -176,8 +198,8 @@ def hidden_at(name: str, problems: list[Easy]) -> tuple[str, ...]:
     What changes nothing at all in them, whose |y| is moderate, is hidden there.
     """
     # the exponential step and the way back show only what is wrong in their own lines, or before
-    needed = set(STAGES) - {"W_exp", "b_exp", "X_back"}
-    needed |= {"W_exp", "b_exp"} if "exp" in mistakes[name].lines else set()
+    needed = set(STAGES) - {*formulas.EXP, "X_back"}
+    needed |= set(formulas.EXP) if "exp" in mistakes[name].lines else set()
     needed |= {"X_back"} if {"unline", "X_back"} & set(mistakes[name].lines) else set()
 
     def same(problem: Problem, right: dict[str, Any]) -> bool:
@@ -195,6 +217,6 @@ def easy_problems(suite: Suite) -> list[Easy]:
         {kind: (p, formulas.run(p)) for kind, p in easy(case.problem).items()}
         for case in suite.cases
         if case.problem.L >= 2
-        and case.problem.family in ("generic", "depth", "N > D")
+        and case.problem.family in ("generic", "depth", "N > D", "context")
         and case.problem.activation.name in ("smooth_leaky_relu", "leaky_tanh")
     ]

@@ -34,11 +34,11 @@ def optimum(name: str) -> Problem:
     return Problem(name, "optimum", "R = 0", X, (W,), (-(W @ mu),), *model)
 
 
-def draw(i: int) -> Problem:
-    """Problem number i."""
-    name = f"random-{i}"
+def draw(i: int, context: bool = False) -> Problem:
+    """Problem number i; with context, of one to four variables."""
+    name = f"random-{i}-context" if context else f"random-{i}"
     source = draws(name + "/choice")
-    if i % 10 == 9:
+    if i % 10 == 9 and not context:
         return optimum(name)
     D, L = 2 + next(source) % 3, 1 + next(source) % 3
     N = next(n for n in iter(lambda: 1 + next(source) % 6, None) if n != D)
@@ -49,11 +49,12 @@ def draw(i: int) -> Problem:
     family = "condition" if exponent else "generic"
     sign = (-1) ** (next(source) % 2)
     scale = Fraction(1, 4 ** (next(source) % 2))
-    return make(name, family, "", N, D, L, act, dens, sign, exponent, X_scale=scale)
+    c = 1 + next(source) % 4 if context else 0
+    return make(name, family, "", N, D, L, act, dens, sign, exponent, X_scale=scale, c=c)
 
 
-def cases(count: int) -> Iterator[Case]:
+def cases(count: int, context: bool = False) -> Iterator[Case]:
     """The first cases, with their truths."""
     definitions.DIFFERENCED = 0  # reverse mode; compared with differencing in the tests
     for i in range(count):
-        yield compute(draw(i))
+        yield compute(draw(i, context))

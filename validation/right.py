@@ -2,18 +2,20 @@
 
 from typing import Any
 
-from relgrad_np.oracle import Candidate, check, from_core, from_jax, from_torch
+from relgrad_np.oracle import Candidate, Conventions, check, from_core, from_jax, from_torch
 from relgrad_np.oracle.mistakes.formulas import Execution
 from relgrad_np.oracle.truths.records import Suite
 
 
-def terms(xp: Any, layers: Any, X: Any, problem: Any) -> dict[str, Any]:
+def terms(xp: Any, layers: Any, X: Any, problem: Any, U: Any = None) -> dict[str, Any]:
     """Forward pass and log-likelihood as one would write them: autodiff does the rest."""
-    W, b = zip(*layers, strict=True)
+    W, b, *rest = zip(*layers, strict=True)
     m = Execution(xp, problem._replace(X=X, W=W, b=b))
     found: dict[str, Any] = {}
     for k in range(m.L):
         found[f"Y_{k}"] = m.Z[k] @ W[k].T + b[k]
+        if rest:
+            found[f"Y_{k}"] = found[f"Y_{k}"] + U @ rest[0][k].T
         m.Y.append(found[f"Y_{k}"])
         m.Z.append(m("Z", k))
         found[f"Z_{k + 1}"] = m.Z[-1]
@@ -29,8 +31,8 @@ def torch_autograd() -> Candidate:
     """Gradients, and Deltas, by torch.autograd."""
     import torch
 
-    def torch_terms(layers: Any, X: Any, problem: Any) -> Any:
-        return terms(torch, layers, X, problem)
+    def torch_terms(layers: Any, X: Any, *more: Any) -> Any:
+        return terms(torch, layers, X, more[-1], *more[:-1])
 
     return from_torch(torch_terms, name="torch autograd")
 
@@ -39,8 +41,8 @@ def jax_autodiff() -> Candidate:
     """Gradients by jax.grad."""
     import jax
 
-    def jax_terms(layers: Any, X: Any, problem: Any) -> Any:
-        return terms(jax.numpy, layers, X, problem)
+    def jax_terms(layers: Any, X: Any, *more: Any) -> Any:
+        return terms(jax.numpy, layers, X, more[-1], *more[:-1])
 
     return from_jax(jax_terms, name="JAX autodiff")
 
@@ -61,7 +63,7 @@ def kernels() -> Candidate:
             )
             made, state = rule(problem.eta, tau=1 - 2**-24), rg.init_state(layers, rule())
             known = supports(CPU, state, problem.X, act, dens, made, None)
-            if problem.last_layer != "affine" or not known:
+            if problem.last_layer != "affine" or problem.c or not known:
                 raise NotImplementedError("the core takes this step")
             state, info = cpu.train_step(state, problem.X, activation=act, density=dens, rule=made)
             capped = any(float(e) != float(problem.X.dtype.type(problem.eta)) for e in info.eta)
@@ -109,14 +111,18 @@ def candidates() -> dict[str, Any]:
 
 
 def alarms(
-    name: str, suite: Suite, dtype: str, twice: bool = True
+    name: str,
+    suite: Suite,
+    dtype: str,
+    twice: bool = True,
+    how: Conventions = Conventions(),  # noqa: B008 (immutable)
 ) -> tuple[int, int, int, float, list[str]]:
     """Cases judged, arrays checked, false alarms, worst error of what is allowed, and which.
 
     A verdict other than a pass is an alarm, whatever the arrays; so is anything that is said of a
     right candidate: an error, a relation, a convention, a note.
     """
-    report = check(candidates()[name](), suite, dtype=dtype, twice=twice)
+    report = check(candidates()[name](), suite, dtype=dtype, conventions=how, twice=twice)
     checked = [entry for entry in report.entries if entry.checked]
     wrong = [f"{entry.case} {entry.name}" for entry in checked if entry.wrong]
     wrong += [] if report.passed else [report.verdict]

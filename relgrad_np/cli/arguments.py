@@ -28,6 +28,9 @@ SYNONYMS = {  # what other programs call an option
     "random-state": "seed",
     "features": "columns",
     "bounds": "support",
+    "context": "given",
+    "condition": "given",
+    "conditional": "given",
 }
 
 
@@ -117,6 +120,7 @@ METAVARS = {int: "N", float: "X", str: "NAME"}
 SHOWN_AS = {  # what stands for the value of these flags in help
     "columns": "A,B",
     "drop": "A,B",
+    "given": "A,B",
     "sep": "MARK",
     "decimal": "MARK",
     "missing": "WHAT",

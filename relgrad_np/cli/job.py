@@ -71,7 +71,7 @@ def settings_of(
 ) -> tuple[Settings, str]:
     """Return the settings of a preset, if one is asked for, or those that the rows choose."""
     if early.preset is None:
-        return chosen_for(*data.train.shape, seconds=seconds, **chosen)
+        return chosen_for(len(data.train), data.D, c=data.c, seconds=seconds, **chosen)
     if seconds is not None:
         raise ValueError("`--seconds`: for settings that the data choose, not for a `--preset`")
     return early, ""

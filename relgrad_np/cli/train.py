@@ -34,6 +34,7 @@ from .console import (
     show_pairs,
     wants_bar,
 )
+from .given import example_of
 from .job import Job, folder_for, longer, new_job, resumed_job
 
 USAGE = f"""{PROGRAM} train DATA [options]
@@ -42,6 +43,7 @@ EXAMPLES = """examples:
   relgrad-np train my.csv                          every column, a run folder runs/my
   relgrad-np train my.csv --drop id,date --missing drop --epochs 100 --patience 10
   relgrad-np train my.csv --seconds 30 --compare  half a minute, beside a mixture and others
+  relgrad-np train my.csv --given hour,place      the other columns' density given these two
   relgrad-np train toy:moons --layers 16          the rest is chosen from the data
   relgrad-np train --resume --out runs/my          go on where it stopped
   relgrad-np train --resume --out runs/my --epochs 200   go on beyond its end"""
@@ -138,6 +140,8 @@ def train_on(options: argparse.Namespace, comm: Ranks | None = None) -> int:
     if options.compare:
         require_scikit_learn()
     job = resumed_job(options, comm) if options.resume else new_job(options)
+    if options.compare and job.data.c:
+        raise ValueError("`--compare` knows of no conditional densities: leave it out")
     with in_flags(Settings):
         prepared = prepare(job.settings, job.data)  # an error shows before anything is written
     for text in prepared.notes:
@@ -297,7 +301,8 @@ def show(folder: Path, data: Dataset, run: Run, options: argparse.Namespace) -> 
     if pictures:
         say("pictures: " + ", ".join(path.name for path in pictures))
     quoted = shlex.quote(str(folder))
+    given = "" if data.given is None else f" --given {shlex.quote(example_of(data.given))}"
     show_next(
         ("score other rows", f"{PROGRAM} evaluate {quoted} FILE --scores scores.csv"),
-        ("draw new rows", f"{PROGRAM} sample {quoted} -n 1000 --out new.csv"),
+        ("draw new rows", f"{PROGRAM} sample {quoted}{given} -n 1000 --out new.csv"),
     )

@@ -23,6 +23,7 @@ from ..runs.unfinished import model_so_far
 from .arguments import Command, add_settings, in_flags, positive, seed_number
 from .console import PROGRAM, note, say, show_next
 from .data import absolute, asked_of_data, data_dir, data_of_run
+from .given import GivenRows, given_rows, kept_of
 
 PART = 2**20  # numbers that are drawn at a time
 OF_RUN = "a run folder, or a file that `save` of Python wrote"
@@ -34,7 +35,9 @@ SCORE = """examples:
   relgrad-np evaluate flow.npz new.csv             a model that was saved from Python"""
 DRAW = """examples:
   relgrad-np sample runs/my -n 1000 --out new.csv
-  relgrad-np sample runs/my -n 1000000 --out new.parquet --seed 3"""
+  relgrad-np sample runs/my -n 1000000 --out new.parquet --seed 3
+  relgrad-np sample runs/my --given hour=7,place=2 --out new.csv
+  relgrad-np sample runs/my --given rows.csv -n 100 --out new.csv   100 for each row"""
 
 
 def register(command: Command) -> None:
@@ -58,7 +61,14 @@ def register(command: Command) -> None:
     use.add_argument("--json", action="store_true", help="the result as one JSON object")
     use = command("sample", run_sample, "draw from a trained model, in data space", DRAW)
     use.add_argument("folder", type=Path, metavar="RUN", help=OF_RUN)
-    use.add_argument("-n", metavar="N", type=positive, default=1000, help="how many; default 1000")
+    words = "how many; default 1000, and one for each row of a FILE that is given"
+    use.add_argument("-n", metavar="N", type=positive, help=words)
+    use.add_argument(
+        "--given",
+        metavar="U",
+        help="of a model with given columns: their values, as in hour=7,place=2, or a FILE of rows "
+        "that has them",
+    )
     use.add_argument(
         "--out", metavar="FILE", type=Path, required=True, help=f"a new file: {endings}"
     )
@@ -100,41 +110,53 @@ def evaluated(
     name = absolute(options.data)
     if Path(name).is_absolute():
         given = asked_of_data(options)
-        kept = {
-            key: config.get("reading", {}).get(key) for key in ("missing_marks", "columns", "drop")
-        }
         with in_flags(DataSettings):
-            reading = DataSettings(**(kept | given)).reading()
+            reading = DataSettings(**(kept_of(config) | given)).reading()
         return evaluate_file(model, Path(name), reading)
     return evaluate_set(model, load_data(name, 0, None, data_dir(options, config)))
 
 
 def run_sample(options: argparse.Namespace) -> int:
     """Draw from the model of a run into a new file, part by part."""
-    model, _ = opened(options)
+    model, config = opened(options)
     require_new(options.out)
     D, L = model.layers[0].b.shape[0], len(model.layers)
-    require_room(options.out, options.n, D)
+    given = given_rows(model, config, options.given)
+    n = options.n or (1000 if given is None or given.one else 1)
+    each, width = (1, D) if given is None else (len(given.rows), D + given.rows.shape[1])
+    require_room(options.out, n * each, width)
     require_memory(  # Zs and Ys of the pass back, and what solves for them, of a part
-        8.0 * min(options.n, part_of(D)) * D * (4 * L + 8),
-        f"`-n` {options.n} rows of {D} columns, of which {part_of(D)} are drawn at a time,",
+        8.0 * min(n * each, part_of(D)) * D * (4 * L + 8),
+        f"`-n` {n * each} rows of {D} columns, of which {part_of(D)} are drawn at a time,",
         "draw fewer",
     )
     columns = tuple(model.config.get("columns") or (f"x{j}" for j in range(D)))
-    drawn = draws(model, options.n, np.random.default_rng(options.seed))
+    columns += () if given is None else given.columns
+    drawn = draws(model, n, np.random.default_rng(options.seed), given)
     write_rows(options.out, drawn, columns)
-    say(f"written: {options.out}, {options.n:,} rows of {D} columns in data space")
+    words = "" if given is None else f", with the {len(given.columns)} given behind them"
+    say(f"written: {options.out}, {n * each:,} rows of {D} columns in data space{words}")
     return 0
 
 
-def draws(model: Model, n: int, rng: np.random.Generator) -> Iterator[Any]:
-    """Yield n rows of data space, in parts that need little memory."""
-    layers = in_float64(model.layers)
-    part = part_of(layers[0].b.shape[0])
-    for start in range(0, n, part):
-        size = min(part, n - start)
-        Z, _ = sample(layers, rng, size, model.activation, model.density)
-        yield model.transforms.inverse(Z)
+def draws(
+    model: Model, n: int, rng: np.random.Generator, given: GivenRows | None = None
+) -> Iterator[Any]:
+    """Yield n rows of data space, in parts that need little memory; n for each row that is given.
+
+    Behind what is drawn stands what it is given.
+    """
+    layers, D = in_float64(model.layers), model.layers[0].b.shape[0]
+    part, parts = part_of(D), (model.activation, model.density)
+    for start in range(0, n if given is None else n * len(given.rows), part):
+        if given is None:
+            Z, _ = sample(layers, rng, min(part, n - start), *parts)
+            yield model.transforms.inverse(Z)
+            continue
+        stop = min(start + part, n * len(given.rows))
+        U = given.rows[np.arange(start, stop) // n]  # (m, c)
+        Z, _ = sample(layers, rng, len(U), *parts, context=given.standardise.forward(U))
+        yield np.c_[model.transforms.inverse(Z), U]
 
 
 def part_of(D: int) -> int:

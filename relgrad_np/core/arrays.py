@@ -42,12 +42,26 @@ def check(layers: Sequence[Any], **batches: Array) -> Namespace:
     first = layers[0].W
     xp = namespace(first, "W of layer 0")
     D = first.shape[0] if first.ndim == 2 else 0
+    wide = getattr(layers[0].b, "ndim", 1) == 2 and layers[0].b.shape[1]
+    bias = (D, wide) if wide else (D,)  # of a context of wide - 1 variables, or of none
     for k, layer in enumerate(layers):
-        _fits(layer.W, f"W of layer {k}", first, (D, D) if D else "(D, D) with D >= 1")
-        _fits(layer.b, f"b of layer {k}", first, (D,))
+        fits(layer.W, f"W of layer {k}", first, (D, D) if D else "(D, D) with D >= 1")
+        fits(layer.b, f"b of layer {k}", first, bias)
     N = next((x.shape[0] for x in batches.values() if getattr(x, "ndim", 0) == 2), 0)
     for name, x in batches.items():
-        _fits(x, name, first, (N, D) if N and x.ndim == 2 else f"(N, {D}) with N >= 1")
+        fits(x, name, first, (N, D) if N and x.ndim == 2 else f"(N, {D}) with N >= 1")
+    return xp
+
+
+def check_rows(layers: Sequence[Any], **rows: Array) -> Namespace:
+    """Check `layers` and rows (x, u) of data, (N, D + c) for biases (D, c + 1); see `context`."""
+    xp, (W, b) = check(layers), layers[0]
+    D, c = W.shape[0], 0 if b.ndim == 1 else b.shape[1] - 1
+    for name, x in rows.items():
+        N = x.shape[0] if getattr(x, "ndim", 0) == 2 else 0
+        whole = (N, D + c) if N else f"(N, {D + c}) with N >= 1"
+        words = f"{whole}: {D} columns and {c} of context"
+        fits(x, name, W, whole if c == 0 or (N, D + c) == x.shape else words)
     return xp
 
 
@@ -60,7 +74,7 @@ def check_parts(layers: Sequence[Any], **parts: Sequence[Array]) -> Namespace:
     return check(layers, **dict(named))
 
 
-def _fits(x: Array, name: str, first: Array, shape: tuple[int, ...] | str) -> None:
+def fits(x: Array, name: str, first: Array, shape: tuple[int, ...] | str) -> None:
     """Fail by name unless `x` has this shape and the library, device and dtype of `first`."""
     if type(x) is not type(first) or x.device != first.device or x.dtype != first.dtype:
         mine, theirs = namespace(x, name), namespace(first, "W of layer 0")

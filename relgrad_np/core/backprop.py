@@ -35,7 +35,7 @@ def downwards(layers: Layers, tape: Tape, act: Activation, density: Density, sha
     Delta = density.score(tape.Ys[-1]) * share  # (N, D)
     for k in reversed(range(len(layers) - 1)):
         yield Delta
-        # forward: Ys[k+1] = Zs[k+1] @ W_{k+1}.T + b_{k+1}
+        # forward: Ys[k+1] = Zs[k+1] @ W_{k+1}.T + b_{k+1}, which context changes alone
         d_Z = Delta @ layers[k + 1].W  # (N, D)
         # forward: Zs[k+1] = sigma(Ys[k]);  L_J1 += sum_i log sigma'(Ys[k])
         d_J1 = act.dlog_dsigma(tape.Ys[k]) * share  # (N, D)

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from . import quartic
 from .arrays import Array, Formula, Namespace, namespace
-from .numerics import split
 
 
 def constant(value: float) -> Formula:
@@ -19,6 +18,12 @@ def constant(value: float) -> Formula:
     array([-1., nan])
     """
     return lambda xp, z: xp.where(xp.isnan(z), z, xp.full_like(z, value))
+
+
+def split(xp: Namespace, r: Array) -> tuple[Array, Array]:
+    """Return max(r, 1) and min(r, 1/r) of r >= 0: powers of the second never overflow."""
+    large = xp.maximum(r, xp.ones_like(r))
+    return large, xp.minimum(r, 1 / large)
 
 
 def logistic_dscore(xp: Namespace, z: Array) -> Array:

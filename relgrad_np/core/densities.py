@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from . import quartic
 from .arguments import build_part, number
 from .arrays import Array, Formula, Namespace, from_numpy, lift
-from .curvatures import DSCORES, t_dscore
-from .numerics import split
+from .curvatures import DSCORES, split, t_dscore
 
 Draw = Callable[[np.random.Generator, int | tuple[int, ...]], NDArray[np.float64]]
 

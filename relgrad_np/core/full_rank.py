@@ -7,17 +7,18 @@ d~ = [[M, t], [0, 0]] of full rank. Its step, in the chart u = S (y - m) of the 
     W~_u+ = exp(eta d~) W~_u,   W_u = S W,   b_u = S (b - m)
 
 and exp(eta M) = I + phi1(eta M) eta M. The determinant is still free: log|det W| moves by
-eta tr(M). The price is a few products of (D, D) matrices.
+eta tr(M). The price is a few products of (D, D) matrices. With context, b and t are (D, c + 1).
 """
 
 from typing import NamedTuple
 
 from .arrays import Array
+from .context import as_bias, scaled
 from .numerics import phi1
 
 
 class FullRank(NamedTuple):
-    """One layer's direction d = [M, t] (D, D + 1) in the chart S (y - m); S, m (D,).
+    """One layer's direction d = [M, t] (D, D + 1) in the chart S (y - m); S (D,), m (D,) or as b.
 
     >>> FullRank("d", "S", "m").d
     'd'
@@ -40,11 +41,12 @@ def exp_step(
     >>> exp_step(np.array([[3.0]]), np.array([1.0]), f, np.asarray(1.0), None)
     (array([[6.]]), array([2.]))
     """
-    M, t, S = f.d[:, :-1], f.d[:, -1], f.S
+    D, S = W.shape[0], f.S
+    M, t = f.d[:, :D], f.d[:, D] if b.ndim == 1 else f.d[:, D:]
     P = phi1(eta * M, bound)  # (D, D)
     d_W = P @ (eta * (M @ (S[:, None] * W)))  # (D, D), of W_u
-    d_b = P @ (eta * (M @ (S * (b - f.m)) + t))  # (D,), of b_u
-    return W + d_W / S[:, None], b + d_b / S
+    d_b = P @ (eta * (M @ scaled(S, b - as_bias(f.m, b)) + t))  # (D,), of b_u
+    return W + d_W / S[:, None], b + (d_b / S if b.ndim == 1 else d_b / S[:, None])
 
 
 def exp_inverse(V: Array, f: FullRank, eta: Array) -> Array:
@@ -55,5 +57,5 @@ def exp_inverse(V: Array, f: FullRank, eta: Array) -> Array:
     >>> exp_inverse(np.array([[0.25]]), f, np.asarray(1.0))
     array([[0.125]])
     """
-    M = f.d[:, :-1]
+    M = f.d[:, : V.shape[0]]
     return V - (((V / f.S) @ phi1(-eta * M)) @ (eta * M)) * f.S  # (D, D)

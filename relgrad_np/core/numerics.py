@@ -54,24 +54,18 @@ def logistic(xp: Namespace, y: Array) -> Array:
     return xp.where(y > 0, 1 / (1 + t), t / (1 + t))
 
 
-def split(xp: Namespace, r: Array) -> tuple[Array, Array]:
-    """Return max(r, 1) and min(r, 1/r) of r >= 0: powers of the second never overflow."""
-    large = xp.maximum(r, xp.ones_like(r))
-    return large, xp.minimum(r, 1 / large)
-
-
 # |M| up to which degree 4, 8 and 15 of phi1 are enough: the next term is below eps / 8
 FINE_64, FINE_32 = (1.8e-3, 0.077, 0.75), (0.10, 0.72, 2.5)
 X = (4.5, 35.425244170641219, 3.3775050670162769e-3, 7.4714781746031746e-4, 4.4986650764326448e-5)
 
 
-def phi1(M: Array, bound: float | None = None) -> Array:
+def phi1(M: Array, bound: float | None = None, square: Array = None) -> Array:
     """Return phi1(M) = (e^M - 1) / M = sum_j M^j / (j + 1)! of a square M (n, n).
 
     Taylor's polynomial of a degree that the size of M asks for: 4, 8, or 15 of M / 2^s with |M| /
     2^s <= 3/4 (5/2 in float32), where the next term is below eps / 8; then phi1(2 M) = phi1(M) + M
     phi1(M)^2 / 2. `bound` >= |M|; without it the size of M is read, which waits for a device.
-    Cost: 2, 3, or 6 + 2 s products (n, n) x (n, n).
+    `square`: M @ M where it is known. Cost: 2, 3, or 6 + 2 s products (n, n) x (n, n).
 
     >>> import numpy as np
     >>> phi1(np.array([[1.0]])) - np.expm1(1.0) < 1e-15
@@ -81,10 +75,10 @@ def phi1(M: Array, bound: float | None = None) -> Array:
     size, fine = _size(M, bound), FINE_32 if M.dtype == xp.float32 else FINE_64
     one = eye(xp, M)
     if size <= fine[1]:
-        return _phi1_small(one, M, 4 if size <= fine[0] else 8)
+        return _phi1_small(one, M, 4 if size <= fine[0] else 8, square)
     halvings = max(0, math.ceil(math.log2(size / fine[2]))) if size < math.inf else 0
     M = M * 0.5**halvings if halvings else M
-    M2 = M @ M
+    M2 = M @ M if square is None else square * 0.25**halvings
     powers = (one, M, M2, M @ M2)
     P, M4 = _block(powers, 3), M2 @ M2
     for i in (2, 1, 0):
@@ -94,13 +88,13 @@ def phi1(M: Array, bound: float | None = None) -> Array:
     return P
 
 
-def _phi1_small(one: Array, M: Array, degree: int) -> Array:
+def _phi1_small(one: Array, M: Array, degree: int, square: Array) -> Array:
     """Return phi1 to degree 4 in two products, or to degree 8 in three.
 
     The latter are Bader, Blanes & Casas' (2019): of eight coefficients, those of M^3 to M^8 leave
     a quadratic equation for X[1], and X are its solution (docs/mathematics.md).
     """
-    M2 = M @ M
+    M2 = M @ M if square is None else square
     if degree == 4:
         return one + M / 2 + (one / 6 + M / 24 + M2 / 120) @ M2
     M4 = M2 @ (X[0] * M + M2)
@@ -116,11 +110,12 @@ def _block(powers: tuple[Array, ...], i: int) -> Array:
     return total
 
 
-def phi1_times(M: Array, bound: float | None, v: Array) -> Array:
-    """Return phi1(M) @ v for a vector v (n,), as Horner's v + M (v + M (v + ...) / 3) / 2.
+def phi1_times(M: Array, bound: float | None, v: Array, square: Array = None) -> Array:
+    """Return phi1(M) @ v for v (n,), or (n, k), as Horner's v + M (v + M (v + ...) / 3) / 2.
 
     As many terms as `bound` >= |M| asks for; through `phi1` where |M| > 2, for there they cancel.
-    Cost: O(n^2) a term, 17 terms at |M| = 1.
+    Cost: O(n^2) a term and column, 17 terms at |M| = 1; of even and odd powers apart, half as many
+    where the `square` M @ M is known: (v + M v / 2) + M^2 ((v + M v / 4) + ...) / 6.
 
     >>> import numpy as np
     >>> phi1_times(np.array([[1.0]]), None, np.array([2.0])) - 2 * np.expm1(1.0) < 1e-15
@@ -128,10 +123,16 @@ def phi1_times(M: Array, bound: float | None, v: Array) -> Array:
     """
     size, term, terms = _size(M, bound), 1.0, 1
     if not size <= 2:
-        return phi1(M, bound) @ v
+        return phi1(M, bound, square) @ v
     while term > 2**-56:
         terms += 1
         term *= size / terms
+    if square is not None:
+        odd, last = M @ v, 2 * ((terms + 1) // 2)
+        result = v + odd / last
+        for j in range(last - 2, 0, -2):
+            result = v + odd / j + (square @ result) / (j * (j + 1))
+        return result
     result = v
     for j in range(terms, 1, -1):
         result = v + (M @ result) / j

@@ -3,13 +3,14 @@
 import numpy as np
 
 from .arrays import Array, check, check_parts, detached
+from .context import against, require_one
 from .network import Deltas, Layer, Layers, Tape
 
 
 def ordinary_gradient(layers: Layers, tape: Tape, deltas: Deltas) -> Layers:
     """Return d mean(log p) / d (W_k, b_k) as a Layer for each layer; ascent.
 
-        G_W = Delta.T @ Z + inv(W).T          G_b = sum_n Delta[n]
+        G_W = Delta.T @ Z + inv(W).T          G_b = sum_n Delta[n], or Delta.T @ U~
 
     Cost: L inverses of (D, D). LinAlgError names a layer whose reciprocal condition is below eps.
 
@@ -20,9 +21,10 @@ def ordinary_gradient(layers: Layers, tape: Tape, deltas: Deltas) -> Layers:
     >>> rg.ordinary_gradient(layers, tape, rg.backprop(layers, tape, *model))
     (Layer(W=array([[-2.5]]), b=array([-3.])),)
     """
-    xp = check_parts(layers, Zs=tape.Zs[:-1], Ys=tape.Ys, deltas=deltas)
+    check_parts(layers, Zs=tape.Zs[:-1], Ys=tape.Ys, deltas=deltas)
+    one = require_one(layers, tape.one)
     return tuple(
-        Layer(Delta.T @ Z + checked_inverse(layer.W, f"W of layer {k}").T, xp.sum(Delta, axis=0))
+        Layer(Delta.T @ Z + checked_inverse(layer.W, f"W of layer {k}").T, against(Delta, one))
         for k, (layer, Z, Delta) in enumerate(zip(layers, tape.Zs[:-1], deltas, strict=True))
     )
 

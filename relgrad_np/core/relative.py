@@ -1,10 +1,12 @@
 """The relative gradient: the ordinary one times W'W, quadratic in D, exact.
 
 With the bias in the group, W~ = [[W, b], [0, 1]], R~ = G~ W~' W~, the inverse cancels and Y is
-known from the forward pass. Never a (D, D) x (D, D) product, never an inverse.
+known from the forward pass. Never a (D, D) x (D, D) product, never an inverse. With context, U~
+stands in the place of 1: see `context`.
 """
 
 from .arrays import check_parts
+from .context import require_one
 from .network import Deltas, Layer, Layers, Tape
 from .variants import check_variant, variant
 
@@ -31,12 +33,13 @@ def relative_gradient(
     """
     check_parts(layers, Zs=tape.Zs[:-1], Ys=tape.Ys, deltas=deltas)
     check_variant(side, bias)
+    one = require_one(layers, tape.one)
     R = []
     for (W, b), Z, Y, Delta in zip(layers, tape.Zs[:-1], tape.Ys, deltas, strict=True):
         if (side, bias) != ("output", "augmented"):
-            R.append(variant(Layer(W, b), Z, Y, Delta, side, bias))
+            R.append(variant(Layer(W, b), Z, Y, Delta, side, bias, one))
             continue
         R_W = Delta.T @ (Y @ W) + W  # (D, D); (Delta.T @ Y) @ W is cubic
-        R_b = Delta.T @ (Y @ b + 1) + b  # (D,)
+        R_b = Delta.T @ (Y @ b + one) + b  # (D,), or (D, c + 1)
         R.append(Layer(R_W, R_b))
     return tuple(R)

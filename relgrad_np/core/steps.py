@@ -2,8 +2,7 @@
 
 So one rank-N update makes it. K, the smaller of Y @ Delta.T (N, N) and Delta.T @ Y (D, D), is all
 that a bound, an exponential or a determinant needs. For N < D no (D, D) x (D, D) product occurs.
-A step may be taken in a chart, affine coordinates of the layer's output: the same group, another
-metric. Derived in docs/mathematics.md.
+A step in a chart, affine coordinates of the output, has another metric: docs/mathematics.md.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,16 +11,18 @@ from typing import Any, NamedTuple
 
 from .arguments import each_layer, one_of
 from .arrays import Array, check, check_parts, namespace
+from .context import as_bias, as_columns, each_row, require_one, scaled, times
 from .full_rank import FullRank, exp_step
 from .network import Deltas, Layer, Layers, Tape
 from .numerics import eye, phi1, phi1_times
 
 
 class Factors(NamedTuple):
-    """One layer's step: Delta, Y, A = Y @ W, all (N, D), u = Y @ b + 1 (N,), and K (see above).
+    """One layer's step: Delta, Y, A = Y @ W, all (N, D), u = Y @ b + one (N,), and K (see above).
 
     `m` (D,): what a chart takes from b during the step, u = Y @ (b - m) + 1; else 0. `gain` (D,):
     how much of the step each unit takes, Delta has it already and the identity in xi too; else 1.
+    `one`: U~ (N, c + 1) with context, else 1; u has its shape; m is (D,), or as b.
 
     >>> Factors("Delta", "Y", "A", "u", "K").A
     'A'
@@ -34,6 +35,7 @@ class Factors(NamedTuple):
     K: Array = None
     m: Array = 0.0
     gain: Array = 1.0
+    one: Array = 1.0
 
 
 Steps = tuple[Factors, ...]
@@ -42,7 +44,7 @@ KINDS = {Factors: ("plain", "exponential"), FullRank: ("exponential",), Layer: (
 
 
 class Chart(NamedTuple):
-    """A chart S (y - m) of a layer's output in which its step is taken: S > 0 and m, both (D,).
+    """A chart S (y - m) of a layer's output in which its step is taken: S > 0 (D,), m (D,) or as b.
 
     >>> Chart(S=1.0, m=0.0).S
     1.0
@@ -64,18 +66,12 @@ def factors(layers: Layers, tape: Tape, deltas: Deltas) -> Steps:
     """
     check_parts(layers, Ys=tape.Ys, deltas=deltas)
     YWs = tape.YWs or tuple(Y @ W for (W, _), Y in zip(layers, tape.Ys, strict=True))
-    parts = zip(layers, tape.Ys, deltas, YWs, strict=True)
+    one = require_one(layers, tape.one)
     bare = (
-        Factors(Delta, Y, A, Y @ b + 1, None, 0 * b, 0 * b + 1) for (_, b), Y, Delta, A in parts
+        Factors(Delta, Y, A, Y @ b + one, None, 0 * W[:, 0], 0 * W[:, 0] + 1, one)
+        for (W, b), Y, Delta, A in zip(layers, tape.Ys, deltas, YWs, strict=True)
     )
     return tuple(with_K(f) for f in bare)
-
-
-def low_rank(directions: Directions) -> Steps:
-    """Return directions that are all of low rank; ValueError where one is not."""
-    if not all(isinstance(f, Factors) for f in directions):
-        raise ValueError("`charts` are for factors: other directions have none, or their own")
-    return directions  # type: ignore[return-value]
 
 
 def with_K(f: Factors) -> Factors:
@@ -84,7 +80,7 @@ def with_K(f: Factors) -> Factors:
     return f if f.K is not None else f._replace(K=f.Y @ f.Delta.T if N < D else f.Delta.T @ f.Y)
 
 
-def in_charts(layers: Layers, factors: Steps, charts: tuple[Chart, ...]) -> Steps:
+def in_charts(layers: Layers, factors: Directions, charts: tuple[Chart, ...]) -> Steps:
     """Return the factors of the step in the charts U = (Y - m) S, Delta_u = Delta / S, mapped back.
 
     There W_u = S W, b_u = S (b - m). Back in y it is the step of (W, b - m) with U S, Delta_u / S.
@@ -96,8 +92,11 @@ def in_charts(layers: Layers, factors: Steps, charts: tuple[Chart, ...]) -> Step
     """
     made = []
     for (W, b), f, (S, m) in zip(layers, factors, charts, strict=True):
-        Y = (f.Y - m) * (S * S)  # (N, D)
-        made.append(Factors(f.Delta / (S * S), Y, Y @ W, Y @ (b - m) + 1, None, m, f.gain))
+        if not isinstance(f, Factors):
+            raise ValueError("`charts` are for factors: other directions have none, or their own")
+        Y = (f.Y - times(m, f.one)) * (S * S)  # (N, D)
+        u = Y @ (b - as_bias(m, b)) + f.one
+        made.append(f._replace(Delta=f.Delta / (S * S), Y=Y, A=Y @ W, u=u, K=None, m=m))
     return tuple(with_K(f) for f in made)
 
 
@@ -132,7 +131,7 @@ def apply_step(
     >>> rg.apply_step(layers, f, 0.1)[0].W
     array([[0.4]])
     """
-    directions = factors if charts is None else in_charts(layers, low_rank(factors), charts)
+    directions = factors if charts is None else in_charts(layers, factors, charts)
     check_directions(layers, directions, ("Delta", "Y", "A"))
     etas = sizes(directions, eta, kind, len(layers))
     stepped = []
@@ -148,17 +147,19 @@ def apply_step(
 
 
 def _low_rank_step(layer: Layer, f: Factors, e: Array, kind: str, bound: float | None) -> Layer:
-    (W, b), (c, scale) = layer, scales(f, e, kind)
+    (W, b), (c, scale), m = layer, scales(f, e, kind), as_bias(f.m, layer.b)
     if kind == "plain":
         W_1 = scale[:, None] * (W + f.Delta.T @ (c * f.A))  # (D, D)
-        b_1 = scale * (b - f.m + f.Delta.T @ (c * f.u))  # (D,)
+        b_1 = scaled(scale, b - m + f.Delta.T @ (c * f.u))  # (D,)
     else:
-        K, one = e * with_K(f).K, e + 0 * f.u  # (N,)
-        I = eye(namespace(K, "K"), K)  # noqa: E741
-        P, P_1 = phi1(K, bound).__matmul__, partial(phi1_times, K + e * I, bound)
+        K, one = e * with_K(f).K, e * each_row(f.one, f.Y)  # (N,), or (N, c + 1)
+        I, K_2 = eye(namespace(K, "K"), K), None if one.ndim == 1 else K @ K  # noqa: E741
+        square = None if K_2 is None else K_2 + e * (2 * K + e * I)  # of K + e I
+        P = phi1(K, bound, K_2).__matmul__
+        P_1 = partial(phi1_times, K + e * I, bound, square=square)
         W_1 = scale[:, None] * (W + _through(P, f, e * f.A))  # (D, D)
-        b_1 = scale * (b - f.m + _through(P, f, e * (f.u - 1))) + _through(P_1, f, one)
-    return Layer(W_1, b_1 + f.m)
+        b_1 = scaled(scale, b - m + _through(P, f, e * (f.u - f.one))) + _through(P_1, f, one)
+    return Layer(W_1, b_1 + m)
 
 
 def _through(P: Callable[[Array], Array], f: Factors, F: Array) -> Array:
@@ -181,9 +182,12 @@ def check_directions(layers: Layers, directions: Directions, parts: Sequence[str
     """Check the arrays of directions against the layers; `parts`: those of factors in use."""
     for name in parts:
         check_parts(layers, **{name: [getattr(f, name, layers[0].W[:1, :]) for f in directions]})
-    for k, f in enumerate(directions):
-        if isinstance(f, FullRank) and f.d.shape != (shape := (f.S.shape[0], f.S.shape[0] + 1)):
+    for k, ((W, b), f) in enumerate(zip(layers, directions, strict=True)):
+        shape = W.shape[0], W.shape[0] + as_columns(b).shape[1]
+        if isinstance(f, FullRank) and f.d.shape != shape:
             raise ValueError(f"`d` of layer {k} must have shape {shape}, got {tuple(f.d.shape)}")
+        if isinstance(f, Factors):
+            require_one(layers, f.one)
 
 
 def scales(f: Factors, eta: Array, kind: str) -> tuple[Array, Array]:

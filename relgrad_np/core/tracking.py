@@ -99,7 +99,7 @@ def _after_low_rank(
 
 def _after_full_rank(before: Array, V: Array, f: FullRank, e: Array) -> tuple[Array, Array, Array]:
     """Return the same of a step of full rank, which never changes a sign."""
-    xp, M = namespace(f.d, "d"), f.d[:, :-1]
+    xp, M = namespace(f.d, "d"), f.d[:, : f.d.shape[0]]
     e64, M64 = xp.astype(e, widest(e)), xp.astype(M, widest(M))
     V = None if V is None else exp_inverse(V, f, e)
     return xp.ones_like(e64), before + e64 * xp.linalg.trace(M64), V

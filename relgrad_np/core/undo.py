@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import Array, namespace
+from .context import as_bias, as_columns, each_row, scaled
 from .full_rank import FullRank, exp_step
 from .network import Layer, Layers
 from .numerics import eye, phi1, phi1_times, solve
@@ -44,19 +45,21 @@ def undo_step(layers: Layers, factors: Directions, eta: Any, *, kind: str = "pla
 def _low_rank_back(layer: Layer, f: Factors, e: Array, kind: str) -> Layer:
     """Undo one layer's step along factors."""
     (W, b), (c, scale) = layer, scales(f, e, kind)
-    K, one = with_K(f).K, e * namespace(f.Y, "Y").ones_like(f.Y[:, 0])
+    K, one = with_K(f).K, e * each_row(f.one, f.Y)
     xp, wide = namespace(K, "K"), f.Y.shape[0] < f.Y.shape[1]
     if kind == "plain":
-        own = scale * (f.Delta.T @ (one / (1 + e)))
+        own = scaled(scale, f.Delta.T @ (one / (1 + e)))
     elif wide:
         own = f.Delta.T @ phi1_times(e * (K + eye(xp, K)), None, one)
     else:
         own = phi1_times(e * (K + eye(xp, K)), None, f.Delta.T @ one)
-    B = xp.concat([W, (b - f.m - own)[:, None]], axis=1) / scale[:, None]  # (D, D + 1)
+    D = W.shape[0]
+    m = as_bias(f.m, b)
+    B = xp.concat([W, as_columns(b - m - own)], axis=1) / scale[:, None]  # (D, D + 1)
     Q = f.Y @ B if wide else K @ B
     Q = _solved(eye(xp, K) + c * K, c * Q) if kind == "plain" else phi1(-c * K) @ (c * Q)
     B = B - (f.Delta.T @ Q if wide else Q)
-    return Layer(B[:, :-1], B[:, -1] + f.m)
+    return Layer(B[:, :D], (B[:, D] if b.ndim == 1 else B[:, D:]) + m)
 
 
 def _solved(M: Array, F: Array) -> Array:

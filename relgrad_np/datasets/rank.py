@@ -69,6 +69,18 @@ def dependences(X: Any, eps: float | None = None) -> Dependences:
     return Dependences(sorted(constant), dependent)
 
 
+def determined(rows: Any, c: int) -> list[int]:
+    """Return the columns of x that the others and the context determine, of rows (x, u), (N, D+c).
+
+    >>> x, u = np.random.default_rng(0).normal(size=(2, 50))
+    >>> determined(np.stack([x, 2 * u - x, u], axis=1), 1)
+    [1]
+    """
+    D = rows.shape[1] - c
+    found = dependences(np.concatenate([rows[:, D:], rows[:, :D]], axis=1)).dependent
+    return sorted(j - c for j, _ in found if j >= c)
+
+
 def _null_directions(X: Any, eps: float) -> Batch:
     """Return the directions (D, k) in standardised columns along which no row varies."""
     _, middle, d = from_middle(X)

@@ -68,6 +68,7 @@ def _gathered(
     """Return the tape and deltas of all rows, gathered from the last layer to the first."""
     L, like = len(layers), layers[0].W
     X = messages.gather(tape.Zs[0], counts) if needs_Z(rule) else None
+    one = None if isinstance(tape.one, float) else messages.gather(tape.one, counts)
     under_way = []
     for k, Delta in zip(reversed(range(L)), deltas, strict=True):
         sent = [messages.gather(Delta, counts), messages.gather(tape.Ys[k], counts)]
@@ -80,27 +81,35 @@ def _gathered(
     Deltas, Ys, *As = (tuple(column) for column in zip(*arrived, strict=True))  # (N, D) each
     # a rule that never looks at Zs gets Ys in their place
     Zs = Ys if X is None else (X.result(like), *map(activation.sigma, Ys[:-1]))
-    return Tape((*Zs, Ys[-1]), Ys, *As), Deltas
+    made = Tape((*Zs, Ys[-1]), Ys, *As)
+    return made if one is None else made._replace(one=one.result(tape.one)), Deltas
 
 
 def _summed(layers: Layers, tape: Tape, deltas: Any, messages: Messages) -> tuple[Tape, Deltas]:
-    """Return D + 1 rows whose sums are those of all rows: K = Delta.T @ Y and G_b = sum Delta.
+    """Return a few rows whose sums are those of all rows: K = Delta.T @ Y and G_b = Delta.T @ one.
 
-    With Delta = [G_b - 1; I] and Y = [0; K], each (D + 1, D), Delta.T @ [Y, 1] = [K, G_b].
+    D + 1 rows Delta = [G_b - 1; I], Y = [0; K], for Delta.T @ [Y, 1] = [K, G_b]; with context
+    D + c + 1 rows Delta = [I; G_b.T], Y = [K; 0], U~ = [0; I].
     """
-    xp, like = check(layers), layers[0].W
-    under_way = []
-    for k, Delta in zip(reversed(range(len(layers))), deltas, strict=True):
-        ones = xp.ones_like(tape.Ys[k][:, :1])  # (N, 1)
-        under_way.append(messages.sum(Delta.T @ xp.concat([tape.Ys[k], ones], axis=1)))
+    xp, like, under_way = check(layers), layers[0].W, []
+    bare = isinstance(tape.one, float)
+    one = xp.ones_like(tape.Ys[0][:, :1]) if bare else tape.one  # (N, 1), or (N, c + 1)
+    for Y, Delta in zip(reversed(tape.Ys), deltas, strict=True):
+        under_way.append(messages.sum(Delta.T @ xp.concat([Y, one], axis=1)))
         messages.progress()
     for sent in under_way:
         sent.reduce()
+    D, c = like.shape[0], one.shape[1] - 1
+    unit = xp.eye(D + c + 1, dtype=like.dtype, device=like.device)
     Ys, Deltas = [], []
     for sent in reversed(under_way):
-        sums = sent.result(xp.concat([like, like[:, :1]], axis=1))  # (D, D + 1)
-        K, G_b = sums[:, :-1], sums[:, -1]
-        one = xp.eye(like.shape[0], dtype=like.dtype, device=like.device)
-        Ys.append(xp.concat([xp.zeros_like(K[:1, :]), K], axis=0))  # (D + 1, D)
-        Deltas.append(xp.concat([(G_b - 1)[None, :], one], axis=0))  # (D + 1, D)
-    return Tape((*Ys, Ys[-1]), tuple(Ys)), tuple(Deltas)
+        sums = sent.result(unit[:D, :])  # (D, D + c + 1)
+        K, G_b, zero = sums[:, :D], sums[:, D:], xp.zeros_like(sums[:, D:]).T
+        if bare:
+            Ys.append(xp.concat([zero, K], axis=0))
+            Deltas.append(xp.concat([G_b.T - 1, unit[:D, :D]], axis=0))
+        else:
+            Ys.append(xp.concat([K, zero], axis=0))
+            Deltas.append(xp.concat([unit[:D, :D], G_b.T], axis=0))
+    made = Tape((*Ys, Ys[-1]), tuple(Ys))
+    return made if bare else made._replace(one=unit[:, D:]), tuple(Deltas)

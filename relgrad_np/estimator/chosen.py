@@ -23,8 +23,10 @@ class Parameters(NamedTuple):
     validation_fraction: float | None
 
 
-def parameters_for(flow: Any, N: int, D: int) -> Parameters:
+def parameters_for(flow: Any, N: int, D: int, c: int = 0) -> Parameters:
     """Return what `flow` is fitted with on N rows of D columns, those for validation included.
+
+    c: columns of context, beside the D.
 
     Validation rows are held where the settings are the table's, which need them, or where
     `patience` is a number.
@@ -33,11 +35,11 @@ def parameters_for(flow: Any, N: int, D: int) -> Parameters:
     share = flow.validation_fraction
     automatic = isinstance(share, str) and share == AUTO
     if automatic:
-        share = validation_share(N, D)
+        share = validation_share(N, D + c)
     n = N if not isinstance(share, float) else max(1, N - math.ceil(share * N))
-    how: dict[str, Any] = {"seconds": flow.seconds, "held": share is not None}
+    how: dict[str, Any] = {"c": c, "seconds": flow.seconds, "held": share is not None}
     settings = choose_settings(n, D, **how, **given)
-    if automatic and share is not None and not stops(n, D, given):
+    if automatic and share is not None and not stops(n, D, given, c):
         share, how["held"] = None, False
         settings = choose_settings(N, D, **how, **given)
     if share is None and "patience" not in given:
@@ -47,14 +49,16 @@ def parameters_for(flow: Any, N: int, D: int) -> Parameters:
     return Parameters(settings, share)
 
 
-def stops(n: int, D: int, given: dict[str, Any]) -> bool:
+def stops(n: int, D: int, given: dict[str, Any], c: int = 0) -> bool:
     """Say whether validation stops a fit with these settings, unless another patience is given.
 
     >>> stops(100, 2, {"n_layers": 1}), stops(100, 2, {"patience": None})
     (False, True)
     """
     rest = {name: value for name, value in given.items() if name != "patience"}
-    return given.get("patience") is not None or choose_settings(n, D, **rest).patience is not None
+    if given.get("patience") is not None:
+        return True
+    return choose_settings(n, D, c=c, **rest).patience is not None
 
 
 def usual_patience(settings: ChosenSettings) -> int:

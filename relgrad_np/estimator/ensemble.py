@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.mixture import GaussianMixture
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ..core.arguments import number, whole
 from ..core.network import Layers
@@ -28,7 +28,7 @@ from ..fitting.records import FitDivergedError
 from ..fitting.starts import init_layers
 from . import saved_ensemble, space
 from .chosen import parts_of
-from .inputs import missing_by_column, numeric
+from .inputs import validated
 from .stacking import log_mixture, stacking_weights
 
 Array = Any
@@ -120,7 +120,7 @@ class FlowEnsemble(DensityMixin, BaseEstimator):
     >>> import numpy as np
     >>> from relgrad_np.estimator import FlowEnsemble
     >>> X = np.random.default_rng(0).uniform(size=(150, 1)) ** 2 + 5
-    >>> model = FlowEnsemble(seconds=1, random_state=0).fit(X)
+    >>> model = FlowEnsemble(seconds=0.1, random_state=0).fit(X)
     >>> model.score_samples(X).shape, model.sample(3).shape, len(model.weights_)
     ((150,), (3, 1), 6)
     """
@@ -255,11 +255,8 @@ class FlowEnsemble(DensityMixin, BaseEstimator):
         return np.random.default_rng(check_random_state(source).randint(2**31 - 1))
 
     def _validated(self, X: Array, *, reset: bool, ensure_min_samples: int = 1) -> Array:
-        X = numeric(X)
-        with missing_by_column(X):
-            return validate_data(
-                self, X, reset=reset, dtype=np.float64, ensure_min_samples=ensure_min_samples
-            )
+        how: dict[str, Any] = {"dtypes": np.float64, "ensure_min_samples": ensure_min_samples}
+        return validated(self, X, reset=reset, **how)
 
 
 def _gaussian(Z: Array) -> Any:

@@ -15,7 +15,7 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ..core.activations import Activation
 from ..core.arguments import whole
@@ -28,7 +28,7 @@ from ..fitting.stream import Stream
 from . import saved, space
 from .chosen import parts_of, settings_now
 from .history_plot import plot
-from .inputs import missing_by_column, numeric
+from .inputs import DTYPES, validated
 
 Array = Any
 
@@ -39,6 +39,7 @@ class FittedFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin
     _fitted: Layers | None = None
     _stream: Stream | None = None
     _warned_of: Array = None  # the W of which it was said that it does not unmix
+    _context: int = 0  # columns of context after those of X: of the flow in a `ConditionalFlow`
 
     @property
     def layers_(self) -> Layers:
@@ -55,8 +56,7 @@ class FittedFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin
     def transform(self, X: Array) -> Array:
         """Return the latent of X (N, D), an array (N, D)."""
         check_is_fitted(self)
-        Z, _ = self._in_model_space(self._validated(X, reset=False))
-        return forward(self.layers_, Z, self._model()[0]).Zs[-1]
+        return self._latents(self._validated(X, reset=False))
 
     def inverse_transform(self, X: Array) -> Array:
         """Return the samples (N, D) whose latent is X (N, D), inside all bounds."""
@@ -70,8 +70,7 @@ class FittedFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin
         ValueError, with counts by column, for rows on a bound of `support` or beyond it.
         """
         check_is_fitted(self)
-        Z, log_det = self._in_model_space(self._validated(X, reset=False))
-        return log_likelihood(self.layers_, Z, *self._model()).per_sample + log_det
+        return self._log_p(self._validated(X, reset=False))
 
     def score(self, X: Array, y: Any = None) -> float:
         """Return the mean log-likelihood of the rows of X (N, D), in nats; `y` is ignored."""
@@ -80,8 +79,7 @@ class FittedFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin
     def sample(self, n_samples: int = 1, random_state: Any = None) -> Array:
         """Draw samples (n_samples, D), inside all bounds; `random_state` None: the model's own."""
         check_is_fitted(self)
-        rng, n = self._generator(random_state), whole("n_samples", n_samples)
-        return space.to_data(self._chain, sample(self.layers_, rng, n, *self._model())[0])
+        return self._drawn(self._generator(random_state), whole("n_samples", n_samples))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write what is fitted, and all parameters, to a file .npz; there is no pickle in it.
@@ -138,9 +136,25 @@ class FittedFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin
         """The way to model space: `transforms_`, none where nothing has been fitted."""
         return getattr(self, "transforms_", None) or Chain(())
 
+    def _latents(self, rows: Array) -> Array:
+        """Return the latent (N, D) of rows (N, D), or (N, D + c) with their context."""
+        Z, _ = self._in_model_space(rows)
+        return forward(self.layers_, Z, self._model()[0]).Zs[-1]
+
+    def _log_p(self, rows: Array) -> Array:
+        """Return log p (N,) of rows (N, D), or (N, D + c) with their context."""
+        Z, log_det = self._in_model_space(rows)
+        return log_likelihood(self.layers_, Z, *self._model()).per_sample + log_det
+
+    def _drawn(self, rng: np.random.Generator, n: int, context: Array | None = None) -> Array:
+        """Draw n rows (n, D), each given its row of `context` (n, c) where the layers know it."""
+        drawn = sample(self.layers_, rng, n, *self._model(), context=context)[0]
+        return space.to_data(self._chain, drawn)
+
     def _chain_for(self, X: Array) -> Chain:
         """Return the way of rows X (N, D) to model space: the one so far where a fit goes on."""
-        made = space.chain_of(self.support, X, getattr(self, "feature_names_in_", None))
+        x = X[:, : X.shape[1] - self._context]
+        made = space.chain_of(self.support, x, getattr(self, "feature_names_in_", None))
         return self._chain if self._goes_on(made) else made
 
     def _goes_on(self, chain: Chain) -> bool:
@@ -148,9 +162,17 @@ class FittedFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin
         return bool(self.warm_start) and space.alike(chain, self._chain)
 
     def _in_model_space(self, X: Array, chain: Chain | None = None) -> tuple[Array, Any]:
-        """Return rows (N, D) in model space, and the log-det (N,) of the way there, or 0."""
+        """Return rows (N, D) in model space, and the log-det (N,) of the way there, or 0.
+
+        Context, in the last columns, stays as it is.
+        """
         chain = self._chain if chain is None else chain
-        return space.to_model(chain, X, getattr(self, "feature_names_in_", None))
+        names = getattr(self, "feature_names_in_", None)
+        if not self._context or not chain.transforms:
+            return space.to_model(chain, X, names)
+        x, u = np.split(X, [X.shape[1] - self._context], axis=1)
+        Z, log_det = space.to_model(chain, x, names)
+        return np.concatenate([Z, u], axis=1), log_det
 
     def _only_layer(self, name: str) -> Layer:
         layers: Layers = getattr(self, "layers_", ())
@@ -182,14 +204,11 @@ class FittedFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin
 
     def _validated(self, X: Array, *, reset: bool, ensure_min_samples: int = 1) -> Array:
         """Return X as a finite array (N, D), float32 or float64."""
-        dtypes = [np.float64, np.float32]
-        if not reset:
-            dtypes = [self.layers_[0].b.dtype]
-        X = numeric(X)
-        with missing_by_column(X):
-            return validate_data(
-                self, X, reset=reset, dtype=dtypes, ensure_min_samples=ensure_min_samples
-            )
+        if self._context:
+            raise ValueError("this flow is of a ConditionalFlow: ask that one, with `context=`")
+        dtypes = DTYPES if reset else [self.layers_[0].b.dtype]
+        how: dict[str, Any] = {"dtypes": dtypes, "ensure_min_samples": ensure_min_samples}
+        return validated(self, X, reset=reset, **how)
 
     def _latent(self, Z: Array) -> Array:
         """Return Z as an array (N, D) of the model's dtype; its columns have other names."""

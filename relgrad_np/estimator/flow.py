@@ -209,7 +209,14 @@ class RelativeGradientFlow(FittedFlow):
         rows, and `FitDivergedError` (a FloatingPointError) where the objective is not finite at the
         start; where it is not later on, the best layers are kept, with a `FitWarning`.
         """
+        self._context = 0
         X = self._validated(X, reset=True, ensure_min_samples=2)
+        return self._fit(X, sample_weight, callbacks)
+
+    def _fit(
+        self, X: Array, sample_weight: Any, callbacks: Iterable[Callable[[Epoch, State], Any]]
+    ) -> "RelativeGradientFlow":
+        """Fit rows X (N, D), or (N, D + c) with their context, that have been looked at."""
         rng, weights = self._generator(), None
         if sample_weight is not None:
             weights = _check_sample_weight(
@@ -218,7 +225,8 @@ class RelativeGradientFlow(FittedFlow):
         chain = self._chain_for(X)
         Z, log_det = self._in_model_space(X, chain)
         N = len(X) if weights is None else int(np.count_nonzero(weights))
-        settings, share = parameters_for(self, N, X.shape[1])
+        D = X.shape[1] - self._context
+        settings, share = parameters_for(self, N, D, self._context)
         model = parts_of(settings)
         if self.verbose:
             print(settings.words)
@@ -233,7 +241,8 @@ class RelativeGradientFlow(FittedFlow):
             if len(rows) < 2:
                 raise ValueError("`validation_fraction` leaves fewer than 2 rows to fit")
         start = getattr(self, "layers_", None) if self._goes_on(chain) else None
-        if start is None or start[0].b.shape[0] != X.shape[1] or len(start) != settings.n_layers:
+        shape = (D, self._context + 1) if self._context else (D,)  # of b
+        if start is None or start[0].b.shape != shape or len(start) != settings.n_layers:
             positive = rows if weights is None else rows[weights[rows] > 0]
             start = self._start(rng, Z[positive], settings, activation=model[0])
         else:
@@ -268,7 +277,7 @@ class RelativeGradientFlow(FittedFlow):
         for one in heard:  # in scikit-learn's words
             same = not issubclass(one.category, NotConvergedWarning)
             category = one.category if same else ConvergenceWarning
-            warnings.warn(f"{one.message}{space.said(chain)}", category, stacklevel=2)
+            warnings.warn(f"{one.message}{space.said(chain)}", category, stacklevel=3)
         by_steps = not isinstance(settings.rule, str) or settings.rule != NEWTON
         rule = make_rule(settings.rule, self.learning_rate) if by_steps else None
         self.settings_ = settings
@@ -338,7 +347,7 @@ class RelativeGradientFlow(FittedFlow):
             value = float(log_likelihood(error.result.best_layers, X, *model).mean)
         if not np.isfinite(value):
             raise error
-        warnings.warn(f"the fit diverged: {error}", FitWarning, stacklevel=3)
+        warnings.warn(f"the fit diverged: {error}", FitWarning, stacklevel=4)
         return error.result
 
     def _start(
@@ -351,8 +360,9 @@ class RelativeGradientFlow(FittedFlow):
     ) -> Layers:
         """Return the layers that a fit of X starts from."""
         kind, L = one_of("init", settings.init, KINDS), whole("n_layers", settings.n_layers)
-        require_full_rank(X, getattr(self, "feature_names_in_", None))
-        return init_layers(rng, X.shape[1], L, kind=kind, X=X, activation=activation)
+        c, D = self._context, X.shape[1] - self._context
+        require_full_rank(X, getattr(self, "feature_names_in_", None), context=c)
+        return init_layers(rng, D, L, kind=kind, X=X, activation=activation, context=c)
 
     def _keep(self, layers: Layers, learned: tuple[Any, Any], chain: Chain) -> None:
         """Keep the layers of a fit, its rule with what that has learned, and the way to them."""

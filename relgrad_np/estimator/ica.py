@@ -29,7 +29,7 @@ from ..fitting.ica.whitening import Whitening, whitening
 from ..fitting.rank import require_full_rank
 from ..fitting.records import FitWarning
 from . import saved_ica
-from .inputs import missing_by_column, numeric
+from .inputs import DTYPES, numeric, validated
 
 Array = Any
 ADAPTIVE = "auto", "extended"
@@ -306,12 +306,9 @@ class RelativeICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     def _validated(self, X: Array, *, reset: bool, ensure_min_samples: int = 1) -> Array:
         """Return X as a finite array (N, D), float32 or float64."""
-        dtypes = [np.float64, np.float32] if reset else [self.components_.dtype]
-        X = numeric(X)
-        with missing_by_column(X):
-            return validate_data(
-                self, X, reset=reset, dtype=dtypes, ensure_min_samples=ensure_min_samples
-            )
+        dtypes = DTYPES if reset else [self.components_.dtype]
+        how: dict[str, Any] = {"dtypes": dtypes, "ensure_min_samples": ensure_min_samples}
+        return validated(self, X, reset=reset, **how)
 
     def _weighted(
         self, X: Array, sample_weight: Any, relative: bool = True

@@ -6,13 +6,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import validate_data
 
 from ..datasets.files.frame import is_frame
 from ..datasets.files.missing import missing_counts
 
+DTYPES = (np.float64, np.float32)
 
-def numeric(X: Any) -> Any:
+
+def numeric(X: Any, called: str = "X") -> Any:
     """Return X, a sparse DataFrame as a dense one; ValueError naming columns that are no numbers.
+
+    `called`: what X is called in messages.
 
     >>> numeric([[1.0]])
     [[1.0]]
@@ -20,16 +25,18 @@ def numeric(X: Any) -> Any:
     if isinstance(X, np.ma.MaskedArray) and np.ma.getmaskarray(X).any():
         n = int(np.ma.getmaskarray(X).any(axis=-1).sum())
         raise ValueError(
-            f"`X` must have no missing values, but entries of {n} rows are masked: drop these rows,"
-            " or fill them"
+            f"`{called}` must have no missing values, but entries of {n} rows are masked: drop"
+            " these rows, or fill them"
         )
     if type(X).__name__ == "LazyFrame":
-        raise TypeError("`X` must hold rows, got a LazyFrame: call its collect() first")
+        raise TypeError(f"`{called}` must hold rows, got a LazyFrame: call its collect() first")
+    if isinstance(X, Iterator):
+        raise TypeError(f"`{called}` must be an array of rows, got a {type(X).__name__}")
     if not is_frame(X):
         return X
     twice = [str(name) for name, n in Counter(X.columns).items() if n > 1]
     if twice:
-        raise ValueError(f"`X` has several columns called {twice[0]!r}: rename all but one")
+        raise ValueError(f"`{called}` has several columns called {twice[0]!r}: rename all but one")
     wrong = {}
     for j, name in enumerate(X.columns):
         column = X.iloc[:, j] if hasattr(X, "iloc") else X.to_series(j)
@@ -38,12 +45,31 @@ def numeric(X: Any) -> Any:
     if wrong:
         listed = ", ".join(f"{name!r} ({kind})" for name, kind in list(wrong.items())[:20])
         raise ValueError(
-            f"`X` must hold numbers, but not so its columns {listed}: drop them, or encode them"
+            f"`{called}` must hold numbers, but not so its columns {listed}: drop them, or encode"
+            " them"
         )
     if hasattr(X, "iloc") and any(hasattr(kind, "fill_value") for kind in X.dtypes):
         kinds = {name: kind for name, kind in X.dtypes.items() if hasattr(kind, "fill_value")}
         X = X.astype({name: kind.subtype for name, kind in kinds.items()})
     return X
+
+
+def validated(
+    estimator: Any, X: Any, *, reset: bool, dtypes: Any = DTYPES, ensure_min_samples: int = 1
+) -> Any:
+    """Return X as a finite array (N, D) of one of the dtypes, else of the first of them.
+
+    Its columns are those of `fit`, by number and name; with `reset` they are kept as those.
+
+    >>> from sklearn.base import BaseEstimator
+    >>> validated(BaseEstimator(), [[1, 2]], reset=True)
+    array([[1., 2.]])
+    """
+    X = numeric(X)
+    with missing_by_column(X):
+        return validate_data(
+            estimator, X, reset=reset, dtype=dtypes, ensure_min_samples=ensure_min_samples
+        )
 
 
 def _is_numeric(column: Any) -> bool:
@@ -69,8 +95,8 @@ def _is_numeric(column: Any) -> bool:
 
 
 @contextlib.contextmanager
-def missing_by_column(X: Any) -> Iterator[None]:
-    """Let an error about NaN in a DataFrame count the missing values of each column.
+def missing_by_column(X: Any, called: str = "X") -> Iterator[None]:
+    """Let an error about NaN or infinity in a DataFrame count such values of each column.
 
     >>> with missing_by_column([[np.nan]]):
     ...     raise ValueError("Input X contains NaN.")
@@ -80,11 +106,17 @@ def missing_by_column(X: Any) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        if "contains NaN" not in str(error) or not is_frame(X):
+        wrong = [word for word in ("NaN", "infinity") if f"contains {word}" in str(error)]
+        if not wrong or not is_frame(X):
             raise
-        counts = X.isna().sum() if hasattr(X, "iloc") else X.fill_nan(None).null_count().row(0)
+        if wrong == ["NaN"]:
+            words, remedy = "missing values", ", or fill them"
+            counts = X.isna().sum() if hasattr(X, "iloc") else X.fill_nan(None).null_count().row(0)
+        else:
+            words, remedy = "infinite values", ""
+            counts = np.isinf(np.asarray(X, dtype=np.float64)).sum(axis=0)
         listed = missing_counts(np.asarray(counts), tuple(map(str, X.columns)))
         raise ValueError(
-            f"Input X contains NaN, missing values by column: {listed}; drop these rows or columns,"
-            " or fill them"
+            f"Input {called} contains {wrong[0]}, {words} by column: {listed}; drop these rows or"
+            f" columns{remedy}"
         ) from None

@@ -5,6 +5,7 @@ and sampled from by the command line.
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ import numpy as np
 
 from ..core.activations import activation as make_activation
 from ..core.arguments import one_of
+from ..core.context import context_of
 from ..core.densities import density as make_density
 from ..datasets.bounds import intervals
 from ..datasets.files.limits import one_line
+from ..datasets.record import GivenColumns
 from ..fitting.automatic import ChosenSettings
 from ..fitting.records import Epoch
-from ..fitting.storage.model import Model, in_float64, load, save
+from ..fitting.storage.model import Model, given_columns, in_float64, load, save
 from ..rules.by_name import RULES
 
 PARTS = "activation", "density"
@@ -26,8 +29,11 @@ KEY = "estimator"  # of a model's config, with what only a flow knows
 OF_RUN = {"layers": "n_layers", "seed": "random_state"}  # what the command line calls otherwise
 
 
-def write(path: str | os.PathLike[str], flow: Any) -> None:
-    """Write a fitted flow; ValueError, naming the parameter, for one that a file can't hold."""
+def write(path: str | os.PathLike[str], flow: Any, given: GivenColumns | None = None) -> None:
+    """Write a fitted flow; ValueError, naming the parameter, for one that a file can't hold.
+
+    `given`: the columns of its context, if it knows of some.
+    """
     names = getattr(flow, "feature_names_in_", None)
     own: dict[str, Any] = {"params": _all_plain(flow.get_params(deep=False))}
     for name in ("n_iter_", "best_epoch_", "stop_reason_", "xi_"):
@@ -37,6 +43,8 @@ def write(path: str | os.PathLike[str], flow: Any) -> None:
         own["settings_"] = _all_plain(flow.settings_._asdict())
     own["history_"] = [entry._asdict() for entry in getattr(flow, "history_", ())]
     config = {"columns": None if names is None else [str(name) for name in names], KEY: own}
+    if given is not None:
+        config["context"] = given.to_dict()
     activation, density = flow._model()
     save(path, Model(flow.layers_, activation, density, flow._chain, config))
 
@@ -46,17 +54,42 @@ def read(path: str | os.PathLike[str], kind: Any) -> Any:
 
     FileNotFoundError; ValueError, in one line, for a file that is damaged or no such model.
     """
+    return _read(path, kind, lambda model: _flow_of(model, kind))
+
+
+def read_conditional(
+    path: str | os.PathLike[str], kind: Any, of_flow: Any
+) -> tuple[Any, GivenColumns]:
+    """Return a flow of class `of_flow` that knows of a context, and the columns of that.
+
+    Errors: as `read`; they speak of `kind`.
+    """
+
+    def found(model: Model) -> tuple[Any, GivenColumns]:
+        given = given_columns(model)
+        if given is None:
+            raise ValueError(f"it knows of no context: {of_flow.__name__}.load reads it")
+        return _flow_of(model, of_flow, given), given
+
+    result: tuple[Any, GivenColumns] = _read(path, kind, found)
+    return result
+
+
+def _read(path: str | os.PathLike[str], kind: Any, found: Callable[[Model], Any]) -> Any:
+    """Return what is found in the model of a file or of a run folder."""
     path = Path(path)
     model = load(path / "model.npz" if path.is_dir() else path)
     try:
-        return _flow_of(model, kind)
+        return found(model)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"`{os.fspath(path)}` is no model of {kind.__name__}: {one_line(error)}"
         ) from None
 
 
-def _flow_of(model: Model, kind: Any) -> Any:
+def _flow_of(model: Model, kind: Any, given: GivenColumns | None = None) -> Any:
+    if given is None and given_columns(model) is not None:
+        raise ValueError("it is conditional: ConditionalFlow.load reads it")
     own, taken = model.config.get(KEY), set(kind().get_params(deep=False))
     if own is None:  # of the command line, which judges in float64 whatever it fitted in
         params, layers, own = _of_run(model, taken), in_float64(model.layers), {}
@@ -65,7 +98,7 @@ def _flow_of(model: Model, kind: Any) -> Any:
     for name in params:
         one_of("parameter", name, sorted(taken))
     flow = kind(**params)
-    D = layers[0].b.shape[0]
+    D, flow._context = layers[0].b.shape[0], context_of(layers)
     model.transforms.inverse(np.zeros((1, D)))  # ValueError where they have other columns
     flow._keep(layers, (None, None), model.transforms)
     flow.n_features_in_ = D

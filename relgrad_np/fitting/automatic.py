@@ -1,9 +1,9 @@
 """Settings chosen from the data: a table by the number of rows N and of columns D.
 
-A net of L layers has P = L (D^2 + D) numbers. It is as deep as the training rows can bear and as
-the natural gradient can afford, P <= min(N, 1500); where not even two layers are, four by the
-recipe are. Estimator and command line ask here, so that the same rows get the same net. How the
-choice does on sets that it was not made with: `validation.tables`.
+A net of L layers has P = L D (D + 1 + c) numbers, with c columns of context. It is as deep as the
+training rows can bear and as the natural gradient can afford, P <= min(N, 1500); where not even
+two layers are, four by the recipe are. Estimator and command line ask here, so that the same rows
+get the same net. How the choice does on sets that it was not made with: `validation.tables`.
 """
 
 import math
@@ -58,9 +58,9 @@ AUTO = "auto"  # what a setting is where the data are to choose it
 
 
 def choose_settings(
-    N: int, D: int, *, seconds: float | None = None, held: bool = True, **given: Any
+    N: int, D: int, *, c: int = 0, seconds: float | None = None, held: bool = True, **given: Any
 ) -> ChosenSettings:
-    """Return settings for N training rows of D columns.
+    """Return settings for N training rows of D columns, given c columns of context.
 
     `given`: fields of the result that hold as they are, unless they are "auto"; the others follow
     them. One layer, rules other than "natural" and "recipe", and rows of which none are `held` to
@@ -89,16 +89,16 @@ def choose_settings(
         candidates = [usual_for(rule)]
     else:
         depths = DEPTHS if n_layers is None else (n_layers,)
-        deep = [] if rule == "recipe" else [L for L in depths if affordable(N, D, L)]
+        deep = [] if rule == "recipe" else [L for L in depths if affordable(N, D, L, c)]
         if rule == "natural" and not deep:
             deep = [depths[-1]]
-        candidates = [natural_of(N, D, L) for L in deep] or [recipe_of(N, n_layers or SHALLOW)]
+        candidates = [natural_of(N, D, L, c) for L in deep] or [recipe_of(N, n_layers or SHALLOW)]
     made = [candidate._replace(**given) for candidate in candidates]
-    made = [one._replace(seconds=expected_seconds(one, N, D)) for one in made]
+    made = [one._replace(seconds=expected_seconds(one, N, D, c)) for one in made]
     shorter = [one if "epochs" in given else within_seconds(one, seconds) for one in made]
     bearable = (one for one, full in zip(shorter, made, strict=True) if _enough(one, full, N))
     found = next(bearable, shorter[-1])
-    return found._replace(words=_words(found, N, D))
+    return found._replace(words=_words(found, N, D, c))
 
 
 def checked(given: dict[str, Any]) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def few(N: int, D: int) -> bool:
-    """Say whether rows are so few that none can be spared to judge a deep net.
+    """Say whether rows are so few that none can be spared to judge a deep net; D has the context.
 
     >>> few(40, 2), few(150, 4), few(120, 40)
     (True, False, True)
@@ -160,22 +160,22 @@ def several_settings(N: int, D: int, seconds: float | None = None) -> list[Chose
     return found
 
 
-def affordable(N: int, D: int, L: int) -> bool:
+def affordable(N: int, D: int, L: int, c: int = 0) -> bool:
     """Say whether N rows bear L layers, and the natural gradient affords them.
 
-    >>> affordable(90, 4, 4), affordable(90, 4, 8)
-    (True, False)
+    >>> affordable(90, 4, 4), affordable(90, 4, 8), affordable(90, 4, 4, 1)
+    (True, False, False)
     """
-    return L > 1 and min(N, AFFORDED) >= L * D * (D + 1)
+    return L > 1 and min(N, AFFORDED) >= L * D * (D + 1 + c)
 
 
-def natural_of(N: int, D: int, L: int) -> ChosenSettings:
+def natural_of(N: int, D: int, L: int, c: int = 0) -> ChosenSettings:
     """Return the settings of L layers by the natural gradient.
 
     >>> natural_of(1000, 3, 8).batch_size
     200
     """
-    batch = min(2000, max(200, 2 * L * D * (D + 1)))
+    batch = min(2000, max(200, 2 * L * D * (D + 1 + c)))
     alpha = 0.5 if N >= MANY else OWN[1]
     how = "natural", "principal", "student_t", OWN[0], alpha
     epochs = passes(N, batch)
@@ -217,7 +217,7 @@ def passes(N: int, batch: int) -> int:
     return max(2, min(wanted, 10 * STEPS * batch // N))
 
 
-def expected_seconds(made: ChosenSettings, N: int, D: int) -> float | None:
+def expected_seconds(made: ChosenSettings, N: int, D: int, c: int = 0) -> float | None:
     """Estimate how long these settings take for N rows of D columns, in seconds; see `seconds`.
 
     >>> expected_seconds(usual_for("newton"), 1000, 2)
@@ -227,11 +227,11 @@ def expected_seconds(made: ChosenSettings, N: int, D: int) -> float | None:
     each = math.ceil(N / (made.batch_size or N))
     shape = math.ceil(N / each), D, made.n_layers
     if made.rule == "natural":
-        return made.epochs * each * natural_step_seconds(*shape)
+        return made.epochs * each * natural_step_seconds(*shape, c)
     return reference_seconds(made.epochs * each, *shape)
 
 
-def natural_step_seconds(N: int, D: int, L: int) -> float:
+def natural_step_seconds(N: int, D: int, L: int, c: int = 0) -> float:
     """Estimate how long a compiled step of the natural gradient takes, in seconds, on one core.
 
         3e-4 + 6e-8 N L D + (N P^2 + P^3 / 3) / (every 3e10),  every = max(1, P / 400)
@@ -241,7 +241,7 @@ def natural_step_seconds(N: int, D: int, L: int) -> float:
     >>> round(natural_step_seconds(2000, 6, 32), 3)
     0.072
     """
-    P = L * D * (D + 1)
+    P = L * D * (D + 1 + c)
     products = (N * P * P + P**3 / 3) / max(1, round(P / 400))
     return CALLS + ELEMENT * N * L * D + products / PRODUCTS
 
@@ -279,12 +279,13 @@ def _enough(made: ChosenSettings, full: ChosenSettings, N: int) -> bool:
     return made.epochs * math.ceil(N / (made.batch_size or N)) >= FEWEST
 
 
-def _words(made: ChosenSettings, N: int, D: int) -> str:
+def _words(made: ChosenSettings, N: int, D: int, c: int) -> str:
     layers = f"{made.n_layers} layer{'s' * (made.n_layers > 1)}"
     names = {"natural": "the natural gradient", "recipe": "the recipe"}
     how = names.get(made.rule, made.rule) if isinstance(made.rule, str) else "a rule of one's own"
     took = "" if made.seconds is None else f"; about {duration(made.seconds)}"
-    return f"D = {D:,}, N = {N:,}: {layers} by {how}{took}"
+    given = f"c = {c:,}, " if c else ""
+    return f"D = {D:,}, {given}N = {N:,}: {layers} by {how}{took}"
 
 
 def duration(seconds: float) -> str:

@@ -102,4 +102,4 @@ def _needed(direction: Any) -> Any:
     if isinstance(direction, FullRank):
         return direction
     f: Factors = direction
-    return Factors(f.Delta, f.Y, None, None, m=f.m, gain=f.gain)
+    return Factors(f.Delta, f.Y, None, None, m=f.m, gain=f.gain, one=f.one)

@@ -14,7 +14,8 @@ from ..core.arrays import Array, from_numpy, namespace, to_numpy
 from ..core.network import Layer, Layers
 from ..datasets.moments import from_middle, moments
 from ..datasets.rank import dependences, ordinary_size
-from .starts import init_layers
+from .regression import regressed
+from .starts import init_layers, with_slopes
 
 FARTHEST = 2.0**20  # units of the whitened rows, to look for where an activation is affine
 
@@ -76,13 +77,14 @@ def _half_log_det(X: Array, weights: Array | None) -> float:
     return float(np.log(np.abs(np.diag(R))).sum() + np.log(size).sum())
 
 
-def gaussian_layers(X: Array, L: int, activation: Activation) -> Layers | None:
+def gaussian_layers(X: Array, L: int, activation: Activation, context: int = 0) -> Layers | None:
     """Return layers of a net of normal base that is, on the rows of X (N, D), their Gaussian.
 
     The first layer whitens, and shifts all rows to where the activation is affine to rounding,
     sigma(y) = a y + c: smooth_leaky_relu beyond 36, leaky_tanh where tanh is 1. Each next
     layer undoes a and c, and the last one the shift. Rows farther out than those of X are bent.
     None if no such place is within 1e6, as of an activation of your own that bends everywhere.
+    With `context` columns behind those of x it is the Gaussian linear regression on them.
 
     Raises ValueError for X that is not finite or has not full rank: see `require_full_rank`.
 
@@ -96,8 +98,8 @@ def gaussian_layers(X: Array, L: int, activation: Activation) -> Layers | None:
     >>> bool(abs(found - gaussian_log_likelihood(X)) < 1e-9)
     True
     """
-    rows = to_numpy(X)
-    (first,) = init_layers(np.random.default_rng(0), X.shape[1], 1, kind="whiten", X=rows)
+    rows, slopes = (to_numpy(part) for part in regressed(X, context))
+    (first,) = init_layers(np.random.default_rng(0), rows.shape[1], 1, kind="whiten", X=rows)
     layers = [(first.W, first.b)]
     if L > 1:
         W, b = (x.astype(np.float64) for x in first)
@@ -109,7 +111,12 @@ def gaussian_layers(X: Array, L: int, activation: Activation) -> Layers | None:
         back, ones = np.eye(len(b)) / a, np.ones(len(b))
         layers = [(W, b + shift), *[(back, -c / a * ones)] * (L - 1)]
         layers[-1] = (back, (-c / a - shift) * ones)
-    return tuple(Layer(from_numpy(W, X), from_numpy(b, X)) for W, b in layers)
+    made = [Layer(from_numpy(W, X), from_numpy(b, X)) for W, b in layers]
+    if context > 0:
+        zero = np.zeros_like(slopes)
+        shares = [from_numpy(zero if k else slopes, X) for k in range(L)]
+        made = [with_slopes(layer, part) for layer, part in zip(made, shares, strict=True)]
+    return tuple(made)
 
 
 def _affine_place(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..core.arrays import Array, check, from_numpy, namespace
+from ..core.arrays import Array, check_rows, from_numpy, namespace
 from ..core.network import Layers
 from .batches import Staged
 from .options import require_finite, weighted
@@ -11,10 +11,10 @@ from .options import require_finite, weighted
 def require_samples(layers: Layers, X: Array, X_val: Array | None, transformed: bool) -> None:
     """Refuse, by name, samples that do not fit the layers, or are not finite."""
     apart = transformed or isinstance(X, Staged)  # rows of another dtype, or elsewhere
-    check(layers, **({} if apart else {"X": X}))
+    check_rows(layers, **({} if apart else {"X": X}))
     require_finite("X", X)
     if X_val is not None:
-        check(layers, X_val=X_val)
+        check_rows(layers, X_val=X_val)
         require_finite("X_val", X_val)
 
 

@@ -30,7 +30,7 @@ from .judge import Judge
 from .newton.asked import Asked, require_meaning
 from .newton.whole import fit_all_rows
 from .options import Options, options_from, shows_options
-from .outcome import after_divergence, compared, completed, told
+from .outcome import after_divergence, compared, compared_in_validation, completed, told
 from .progress import Progress
 from .records import Epoch, FitDivergedError, FitResult, gained
 from .schedule import rule_of
@@ -99,9 +99,9 @@ def fit(
         Return what is best on the rows that are fitted: the layers of the fit, its start or, with a
         normal base, layers that are the Gaussian of these rows; `FitWarning`, once, where the fit
         ended below its start or the Gaussian. With X_val the validation has chosen, the start
-        included. And return `xi`, how far the layers are from a stationary point;
-        `NotConvergedWarning` where |xi|^2 / D of a layer is above 0.5. It costs a few passes over
-        the rows.
+        included, and `FitWarning` says where the Gaussian is better there. And return `xi`, how far
+        the layers are from a stationary point; `NotConvergedWarning` where |xi|^2 / D of a layer is
+        above 0.5. It costs a few passes over the rows.
     implementation : "reference", "numba", "cupy", a function, or None
         Which `train_step` takes the steps; None: the fastest that is installed, "numba" for NumPy
         arrays, "cupy" for CuPy arrays. Their results differ by rounding. The first use of "numba"
@@ -237,6 +237,8 @@ def fit(
         return result
     if X_val is None:
         result = compared(result, layers, rows)
+    else:
+        compared_in_validation(result, rows, X_val, of_val)
     return told(result, rows, asked)
 
 
@@ -255,7 +257,7 @@ def at_once(
     wanted = Asked.of(asked)
     found = fit_all_rows(layers, batches, activation, density, held, wanted, watched, terms)
     rows = Rows(batches, activation, density, layers[0].b.shape[0])
-    return completed(*found, layers, rows, wanted, X_val is not None, depth=5)
+    return completed(*found, layers, rows, wanted, held, depth=5)
 
 
 def take_epochs(course: Progress, steps: Steps, batches: Batches, watched: Watched) -> None:

@@ -1,7 +1,8 @@
 """What a fit returns: never less than it began with; and whether it has arrived.
 
 Without validation rows the layers are compared on the rows that they were fitted to. There a fit
-has no excuse for an end below its own start, or below the Gaussian of the same rows.
+has no excuse for an end below its own start, or below the Gaussian of the same rows. With them the
+best layers are known already, and are compared with the Gaussian of the rows that were fitted.
 """
 
 import math
@@ -10,13 +11,17 @@ import warnings
 import numpy as np
 
 from ..core.activations import Activation
-from ..core.arrays import Array, from_numpy
+from ..core.arrays import Array, from_numpy, to_numpy
+from ..core.context import context_of
+from ..core.densities import density
 from ..core.network import Layer, Layers
+from ..core.objective import log_likelihood
 from .factorization import factorized
 from .gaussian import gaussian_layers, gaussian_log_likelihood
 from .newton.asked import Asked
 from .options import Options
 from .records import FitDivergedError, FitResult, FitWarning, NotConvergedWarning
+from .regression import regressed
 from .survey import MOST, Rows
 
 SLACK = 0.01  # nats, of which nobody needs to hear; per dimension, where the better is returned
@@ -55,8 +60,11 @@ def best_of(result: FitResult, start: Layers, rows: Rows) -> tuple[FitResult, st
     end = max(values.values())
     candidates = {**fitted, "start": start}
     values["start"] = value_of(start, rows)
-    together = rows.all()
-    gaussian = -math.inf if together is None else gaussian_log_likelihood(*together)
+    together, c = rows.all(), context_of(start)
+    gaussian = -math.inf
+    if together is not None:
+        X, weights = together
+        gaussian = gaussian_log_likelihood(regressed(X, c, weights)[0], weights)
     if gaussian == math.inf:  # rows without full rank have none
         gaussian = -math.inf
     if rows.density.name == "normal" and gaussian > max(values.values()) + SLACK:
@@ -85,7 +93,7 @@ def best_of(result: FitResult, start: Layers, rows: Rows) -> tuple[FitResult, st
 def gaussian_of(X: Array, start: Layers, activation: Activation) -> Layers | None:
     """Return layers that are the Gaussian of X, alike the start; None where there are none."""
     try:
-        layers = gaussian_layers(X, len(start), activation)
+        layers = gaussian_layers(X, len(start), activation, context_of(start))
     except ValueError:  # rows of deficient rank
         return None
     if layers is None:
@@ -115,6 +123,34 @@ def passed(result: FitResult) -> bool:
     """
     validated = [e for e in result.history if e.validation is not None]
     return bool(validated) and result.best_epoch < 0.9 * len(result.history)
+
+
+def compared_in_validation(
+    result: FitResult, rows: Rows, X_val: Array, weights: Array | None, *, depth: int = 4
+) -> None:
+    """Warn where the best layers are below the Gaussian of the fitted rows on rows X_val (n, D).
+
+    By more than 0.01 nats and two standard errors of the mean difference, or by more than a nat for
+    each dimension. `weights` (n, 1), of mean 1. Cost: two passes over X_val, and the moments.
+    """
+    X, start, normal = rows.some(), result.best_layers, density("normal")
+    gaussian = None if X is None else gaussian_of(X, start[:1], rows.activation)
+    if gaussian is None:
+        return
+    with np.errstate(all="ignore"):
+        ours = log_likelihood(start, X_val, rows.activation, rows.density).per_sample  # (n,)
+        theirs = log_likelihood(gaussian, X_val, rows.activation, normal).per_sample
+        d = to_numpy(ours - theirs).astype(np.float64)
+        d = d if weights is None else d * to_numpy(weights)[:, 0]
+        error = float(d.std()) / math.sqrt(len(d))
+    below = -float(d.mean())
+    if below > SLACK and (below > 2 * error or below > start[0].W.shape[0]):
+        warnings.warn(
+            f"on the validation rows the fit is {below:.3g} nats below the Gaussian of the rows "
+            "that it fitted: take fewer layers, density='normal', or look for outliers",
+            FitWarning,
+            stacklevel=depth,
+        )
 
 
 def told(result: FitResult, rows: Rows, asked: Options) -> FitResult:
@@ -148,19 +184,22 @@ def completed(
     start: Layers,
     rows: Rows,
     asked: Asked,
-    validated: bool,
+    held: tuple[Array | None, Array | None],
     *,
     depth: int,
 ) -> FitResult:
     """Return what all rows at once led to, compared as any fit is, with xi of its best layers.
 
-    `left`: the largest element of the gradient at its end. `NotConvergedWarning` where iterations
-    ran out; warnings name the line `depth` frames up.
+    `held`: the validation rows and their weights, or None each. `left`: the largest element of the
+    gradient at its end. `NotConvergedWarning` where iterations ran out; warnings name the line
+    `depth` frames up.
     """
     if result.stop_reason == "signal":
         return result
     spent = result.stop_reason == asked.spent
-    if asked.compare and not validated:
+    if asked.compare and held[0] is not None:
+        compared_in_validation(result, rows, *held, depth=depth + 1)
+    elif asked.compare:
         better = compared(result, start, rows, depth=depth + 1)
         same = better.best_layers is result.best_layers
         result = better if same else better._replace(xi=None)

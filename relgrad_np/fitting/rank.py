@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..core.arrays import Array, namespace, to_numpy
-from ..datasets.rank import dependences
+from ..datasets.rank import dependences, determined
 
 SHOWN = 10  # columns that a message names
 EXPLAINED = 3  # dependent columns of which it names the others
 
 
-def require_full_rank(X: Array, names: Sequence[Any] | None = None) -> None:
+def require_full_rank(X: Array, names: Sequence[Any] | None = None, *, context: int = 0) -> None:
     """Raise ValueError, in one line, unless X (N, D) has a density in D dimensions.
+
+    With `context` its last columns are given to the others, which must have one given those.
 
     It has none if N <= D, if a column is constant, or if one is an affine combination of others, to
     rounding. Units and offsets of the columns do not matter, nor do rows that are far out. The
@@ -26,6 +28,9 @@ def require_full_rank(X: Array, names: Sequence[Any] | None = None) -> None:
     ValueError: `X` has the constant column 'zero', and column 'sum' is an affine combination of
     the others (columns 'a', 'b'): drop them or add noise
     """
+    if context:
+        _require_conditional(to_numpy(X), names, context)
+        return
     xp, (N, D) = namespace(X, "X"), X.shape
     if N <= D:
         raise ValueError(
@@ -50,6 +55,25 @@ def require_full_rank(X: Array, names: Sequence[Any] | None = None) -> None:
     text = f"`X` has {text or 'no full rank'}{(', and ' if text else ': ') * bool(combined)}"
     text += "; ".join(combined)
     raise ValueError(f"{text}: drop {'it' if many == 1 else 'them'} or add noise")
+
+
+def _require_conditional(rows: Any, names: Sequence[Any] | None, c: int) -> None:
+    """Refuse rows (x, u) whose x has no density given u: constant, or determined."""
+    N, D = len(rows), rows.shape[1] - c
+    if D + c >= N:
+        raise ValueError(
+            f"`X` has {N} rows to fit, {D} column{'s' * (D > 1)}, and {c} feature{'s' * (c > 1)}"
+            " of its context: bring more rows than columns and features"
+        )
+    require_full_rank(rows[:, :D], names)
+    which = determined(rows, c)
+    if which:
+        them, are = ("it", "is an") if len(which) == 1 else ("them", "are")
+        raise ValueError(
+            f"`X` has no density given its context: {_columns(which, names)} {are} affine"
+            f" combination{'s' * (len(which) > 1)} of what is given and the other columns: drop"
+            f" {them} or add noise"
+        )
 
 
 def _columns(which: Sequence[int], names: Sequence[Any] | None) -> str:

@@ -9,10 +9,12 @@ import numpy as np
 from ..core.activations import Activation, identity
 from ..core.arguments import generator, one_of, whole
 from ..core.arrays import Array, detached, from_numpy, namespace, to_numpy
+from ..core.context import as_bias, scaled
 from ..core.network import Layer, Layers, forward
 from ..core.numerics import widest
 from ..datasets.moments import whitening
 from .rank import require_full_rank
+from .regression import regressed
 
 KINDS = ("orthogonal", "identity", "whiten", "gaussianize", "principal")
 SCALES = (0.3, 0.6, 1.2, 2.4, 4.8)
@@ -30,6 +32,7 @@ def init_layers(
     X: Array | None = None,
     activation: Activation | None = None,
     like: Array | None = None,
+    context: int = 0,
 ) -> Layers:
     """Start `L` layers of width `D`.
 
@@ -58,6 +61,9 @@ def init_layers(
         With `whiten` of the library of `X`.
     dtype : "float32" or "float64"
         Overrides the dtype of `like`.
+    context : int
+        c, of which biases are to know: they are (D, c + 1), and rows of X (x, u), D + c columns.
+        The last three kinds look at what the context leaves of x by linear regression.
 
     Raises
     ------
@@ -73,7 +79,7 @@ def init_layers(
     >>> bool(np.allclose(W @ W.T, np.eye(3))), b
     (True, array([0., 0., 0.]))
     """
-    D, L = whole("D", D), whole("L", L)
+    D, L, c = whole("D", D), whole("L", L), context and whole("context", context)
     one_of("kind", kind, KINDS)
     generator(rng)
     if X is not None:
@@ -90,14 +96,15 @@ def init_layers(
             raise ValueError(f"`activation` is needed for kind={kind!r}")
         if namespace(X, "X") is not xp:
             raise TypeError("`X` and `like` must be arrays of the same library")
-        made = _whitening(xp.astype(detached(X), like.dtype), D, L, activation or identity(), kind)
+        rows = xp.astype(detached(X), like.dtype)
+        made = _whitening(rows, D, c, L, activation or identity(), kind)
         if kind == "principal":
             warn_of_few_rows(D, L, X.shape[0])
         return made
     return tuple(
         Layer(
             from_numpy(_orthogonal(rng, D) if kind == "orthogonal" else np.eye(D), like),
-            from_numpy(np.zeros(D), like),
+            from_numpy(np.zeros((D, c + 1) if c else D), like),
         )
         for _ in range(L)
     )
@@ -126,47 +133,57 @@ def _orthogonal(rng: np.random.Generator, D: int) -> Array:
     return Q * np.sign(np.diag(R))  # Haar: without it QR's own choice of signs shows
 
 
-def _whitening(Z: Array, D: int, L: int, activation: Activation, kind: str) -> Layers:
-    """Whiten Z (N, D) and what each layer makes of it; moments as wide as the device can."""
-    if Z.ndim != 2 or Z.shape[1] != D or Z.shape[0] == 0:
-        raise ValueError(f"`X` must have shape (N, {D}) with N >= 1, got {tuple(Z.shape)}")
-    xp = namespace(Z, "X")
-    require_full_rank(Z)
-    eps = float(xp.finfo(Z.dtype).eps)
-    narrow = widest(Z) == xp.float32  # moments are then taken elsewhere, in float64
+def _whitening(X: Array, D: int, c: int, L: int, activation: Activation, kind: str) -> Layers:
+    """Whiten x and what each layer makes of it, X (N, D + c); moments as wide as the device can."""
+    if X.ndim != 2 or X.shape[1] != D + c or X.shape[0] == 0:
+        raise ValueError(f"`X` must have shape (N, {D + c}) with N >= 1, got {tuple(X.shape)}")
+    xp = namespace(X, "X")
+    require_full_rank(regressed(X, c)[0])
+    eps = float(xp.finfo(X.dtype).eps)
+    narrow = widest(X) == xp.float32  # moments are then taken elsewhere, in float64
     layers: list[Layer] = []
     for k in range(L):
         if k > 0:
-            Z = activation.sigma(forward(tuple(layers[-1:]), Z, activation).Ys[0])  # (N, D)
-        if not bool(xp.all(xp.isfinite(Z))):
+            Z = activation.sigma(forward(tuple(layers[-1:]), X, activation).Ys[0])  # (N, D)
+            X = Z if c == 0 else xp.concat([Z, X[:, D:]], axis=1)  # what reaches the layer
+        if not bool(xp.all(xp.isfinite(X))):
             raise ValueError(f"`X` has values that are not finite, or overflow, at layer {k}")
         axes = kind == "principal" and k < L - 1
+        Z, slopes = regressed(X, c)  # (N, D)
         W, b, _ = whitening(to_numpy(Z) if narrow else Z, eps, common=k > 0, principal=axes)
         if narrow:
             W, b = from_numpy(W, Z), from_numpy(b, Z)
         with np.errstate(over="ignore"):  # of float32, see below
             layer = Layer(xp.astype(W, Z.dtype), xp.astype(b, Z.dtype))
+            if c > 0:
+                layer = with_slopes(layer, slopes)
         if not all(bool(xp.all(xp.isfinite(x))) for x in layer):
             raise ValueError(
                 f"the start of layer {k} is beyond {Z.dtype}: `X` needs other units, or float64"
             )
         if kind != "whiten" and k < L - 1:
-            layer = _gaussianizing(layer, Z, activation)
+            layer = _gaussianizing(layer, X, activation)
         layers.append(layer)
     return tuple(layers)
 
 
-def _gaussianizing(layer: Layer, Z: Array, activation: Activation) -> Layer:
+def with_slopes(layer: Layer, slopes: Array) -> Layer:
+    """Return the layer of residuals z - slopes u, y = W z + b, as one of z: B = [-W slopes, b]."""
+    (W, b), xp = layer, namespace(layer.W, "W")
+    return Layer(W, xp.concat([-W @ slopes, b[:, None]], axis=1))
+
+
+def _gaussianizing(layer: Layer, X: Array, activation: Activation) -> Layer:
     """Give each whitened unit u the scale s and shift t of its output s u + t, s of either sign.
 
     Chosen on a grid to maximise what the unit gains in log-likelihood over the next whitening,
 
         J = E[log sigma'(s u + t)] + log|s| - log(Var[sigma(s u + t)]) / 2.
     """
-    xp = namespace(Z, "X")
-    eps, tiny = (float(getattr(xp.finfo(Z.dtype), x)) for x in ("eps", "smallest_normal"))
-    step = max(1, Z.shape[0] // LOOKED_AT)
-    u = forward((layer,), Z[::step, :], activation).Ys[0]  # (n, D)
+    xp = namespace(X, "X")
+    eps, tiny = (float(getattr(xp.finfo(X.dtype), x)) for x in ("eps", "smallest_normal"))
+    step = max(1, X.shape[0] // LOOKED_AT)
+    u = forward((layer,), X[::step, :], activation).Ys[0]  # (n, D)
     best = xp.full_like(u[0, :], -math.inf)  # (D,)
     s_best, t_best = xp.ones_like(best), xp.zeros_like(best)
     for s, t in itertools.product((s * sign for s in SCALES for sign in (1, -1)), SHIFTS):
@@ -179,4 +196,5 @@ def _gaussianizing(layer: Layer, Z: Array, activation: Activation) -> Layer:
         best = xp.where(better, J, best)
         s_best = xp.where(better, xp.full_like(best, s), s_best)
         t_best = xp.where(better, xp.full_like(best, t), t_best)
-    return Layer(layer.W * s_best[:, None], layer.b * s_best + t_best)
+    W, b = layer
+    return Layer(W * s_best[:, None], scaled(s_best, b) + as_bias(t_best, b))

@@ -15,6 +15,7 @@ import numpy as np
 from ..core.activations import Activation
 from ..core.arrays import Array, check, from_numpy, to_numpy
 from ..core.backprop import backprop
+from ..core.context import context_of
 from ..core.densities import Density
 from ..core.network import Layers, Tape, forward
 from ..core.objective import data_terms
@@ -25,6 +26,7 @@ from .records import Measured
 from .status import read
 
 CHUNK = 2**18  # numbers of a layer's output that are looked at together
+SOME = 2**24  # numbers that say what Gaussian rows have
 MOST = 2**27  # numbers that are kept where `transform` draws them; of more, rows evenly spaced
 
 
@@ -69,6 +71,20 @@ class Rows:
             X = to_numpy(self.batches.fetch(index))
         return X, None if self.batches.weights is None else self.batches.weights[index]
 
+    def some(self) -> Any:
+        """Return rows (n, D) in model space as a NumPy array, a row as often as its weight says.
+
+        Evenly spaced ones where all are many. None where a rank can't read the rows of others.
+        """
+        if not self.team.sees_all():
+            return None
+        index, weights = self.batches.rows, self.batches.weights
+        n = min(len(index), math.ceil(SOME / self.batches.X.shape[1]))
+        share = np.ones(len(index)) if weights is None else weights[index]
+        places = (np.arange(n) + 0.5) / n * share.sum()
+        index = index[np.searchsorted(np.cumsum(share), places)]
+        return to_numpy(self.batches.fetch(index, np.random.default_rng([0, 0])))
+
     def log_likelihood(self, layers: Layers, total: float) -> float:
         """Return the mean log-likelihood in nats, weighted; `total`: sum of log|det W|."""
         values: list[Any] = []
@@ -98,6 +114,7 @@ class Rows:
         L, D = len(layers), layers[0].b.shape[0]
         combined: Any = np.zeros((6, L, D))
         sums: Any = np.zeros((L, D, D))  # of delta y', about the mean of the first part
+        of_context: Any = np.zeros((L, D, context_of(layers)))  # of delta u'
         middle: Any = None
         for tape, deltas, n in self._passes(layers):
             moments = _moments(tape, deltas, n)
@@ -106,18 +123,20 @@ class Rows:
             for k, (Y, Delta) in enumerate(zip(tape.Ys, deltas, strict=True)):
                 Y, Delta = to_numpy(Y), to_numpy(Delta)
                 sums[k] += n * (Delta.T @ (Y - middle[k].astype(Y.dtype)))
+                if of_context.size:
+                    of_context[k] += n * (Delta.T @ to_numpy(tape.one)[:, :-1])
         # about 0 again, as the parts of all ranks are, then about the mean of all rows
         sums += combined[0, :, :, None] * combined[3][:, :, None] * middle[:, None, :]
-        combined, sums = (
-            self._of_all_ranks(combined),
-            self.team.gather(sums.reshape(-1)).sum(axis=0),
-        )
+        combined = self._of_all_ranks(combined)
+        sums, of_context = (self.team.gather(x.reshape(-1)).sum(axis=0) for x in (sums, of_context))
         n, mean, variance, score = combined[:4]
         std = np.sqrt(variance + np.finfo(float).tiny)  # (L, D)
         xi = sums.reshape(L, D, D) / n[:, :, None] - score[:, :, None] * mean[:, None, :]
         xi *= std[:, :, None] / std[:, None, :]
         xi[:, range(D), range(D)] += 1
+        G = of_context.reshape(L, D, -1) / n[:, :, None] * std[:, :, None]
         squares = (xi * xi).sum(axis=(1, 2)) + ((score * std) ** 2).sum(axis=1)
+        squares += (G * G).sum(axis=(1, 2))
         return tuple(float(x) for x in np.sqrt(squares))
 
     def _of_all_ranks(self, combined: Any) -> Any:

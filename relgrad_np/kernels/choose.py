@@ -15,6 +15,7 @@ import array_api_compat as compat
 import numpy as np
 
 from ..core.arguments import one_of
+from ..core.context import context_of
 from ..rules.base import State
 from ..rules.natural import Natural
 from .plans import Taken
@@ -102,7 +103,7 @@ def choose(
     shape = work.N, state.layers[0].W.shape[0], len(state.layers)
     seconds = reference_seconds(work.steps, *shape)
     if isinstance(rule, Natural):
-        seconds += natural_seconds(work.steps, *shape)
+        seconds += natural_seconds(work.steps, *shape, context_of(state.layers) + 1)
     if seconds < COMPILING and not _ready().is_ready(state, activation, density, rule):
         return resolve("reference")
     return step

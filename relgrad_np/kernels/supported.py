@@ -29,7 +29,8 @@ class Backend(NamedTuple):
     """What one set of kernels has: its arrays, its activations, its rules.
 
     `rules` and `densities`: those of all kernels, unless it has more. `unknown`: whether they can
-    take a recipe's steps while its constants are not known.
+    take a recipe's steps while its constants are not known. `context`: whether they know biases
+    (D, c + 1); all know b (D,).
     """
 
     array: type[Any]
@@ -37,6 +38,7 @@ class Backend(NamedTuple):
     unknown: bool = False
     rules: tuple[type[Any], ...] = RULES
     densities: tuple[str, ...] = DENSITIES
+    context: bool = False
 
 
 # what the kernels of `cpu` have; those of `cuda` know CuPy's arrays, and say it themselves
@@ -45,6 +47,7 @@ CPU = Backend(
     ("smooth_leaky_relu", "leaky_tanh", "identity"),
     rules=(*RULES, GroupAdam, Natural),
     densities=(*DENSITIES, "multivariate_t"),
+    context=True,
 )
 
 
@@ -74,7 +77,7 @@ def supports(
         return False
     if state.tracked is not None and state.tracked.inverse is not None:
         return False
-    if not _fit_together(backend.array, state.layers, X, weights):
+    if not _fit_together(backend, state.layers, X, weights):
         return False
     if isinstance(rule, Natural) and density.name not in DENSITIES:
         return False  # its passes have the samples side by side, and a row is not together
@@ -96,17 +99,20 @@ def supports_variant(rule: Any) -> bool:
     )
 
 
-def _fit_together(array: Any, layers: Any, X: Any, weights: Any) -> bool:
-    """Say whether all of these are arrays of this type, of one device and dtype, and fit."""
-    first = layers[0].W
+def _fit_together(backend: Backend, layers: Any, X: Any, weights: Any) -> bool:
+    """Say whether all of these are arrays of its type, of one device and dtype, and fit."""
+    array, (first, b) = backend.array, layers[0]
     if type(first) is not array or first.ndim != 2 or first.dtype not in (np.float32, np.float64):
         return False
     if type(X) is not array or X.ndim != 2 or 0 in X.shape:
         return False
     N, D = X.shape[0], first.shape[0]
-    expected: list[tuple[Any, Any]] = [(X, (N, D))]
+    given = b.shape[1:] if type(b) is array and b.ndim == 2 and b.shape[1] else ()
+    if given and not backend.context:
+        return False
+    expected: list[tuple[Any, Any]] = [(X, (N, D + given[0] - 1 if given else D))]
     for W, b in layers:
-        expected += [(W, (D, D)), (b, (D,))]
+        expected += [(W, (D, D)), (b, (D, *given))]
     if weights is not None:
         expected.append((weights, (N,)))
     return all(

@@ -19,13 +19,13 @@ def reference_seconds(steps: int, N: int, D: int, L: int) -> float:
     return steps * L * (1.2e-3 + 1e-7 * N * D + 5e-9 * D * D + 2e-10 * N * D * (D + n))
 
 
-def natural_seconds(steps: int, N: int, D: int, L: int) -> float:
+def natural_seconds(steps: int, N: int, D: int, L: int, one: int = 1) -> float:
     """Estimate what the natural gradient adds to that: N P^2 + P^3 operations, P = L (D^2 + D).
 
-    At 2e10 operations a second, what one core does.
+    At 2e10 operations a second, what one core does. With context P = L (D^2 + D one), one = c + 1.
 
     >>> round(natural_seconds(600, 2000, 2, 48), 1)
     5.7
     """
-    P = L * D * (D + 1)
+    P = L * D * (D + one)
     return steps * (N * P * P + P**3) / 2e10

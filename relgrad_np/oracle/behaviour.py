@@ -125,7 +125,7 @@ def _mutated(cases: Sequence[Case], calls: Sequence[Call]) -> list[Behaviour]:
             steps = steps or any(split(n)[0] in ("W_plus", "W_exp") for n in call.arrays)
     if not where:
         return []
-    fails = not steps or any(name[0] not in "Wb" for name in names)
+    fails = not steps or any(name[0] not in "WbC" for name in names)
     text = f"changes its inputs {', '.join(sorted(names))} in place, in {few(where)}"
     return [Behaviour("mutates", text, fails)]
 

@@ -26,12 +26,13 @@ Arrays = dict[str, Array]
 # what a part can ask for: of the whole net, and of one layer
 OF_NET = (
     "X", "Zs", "Ys", "Ws", "bs", "Deltas", "N", "D", "L", "eta", "activation", "density", "alpha",
-    "beta", "nu", "Z_L", "Z_back", "L_p", "L_J1", "L_J2",
+    "beta", "nu", "Z_L", "Z_back", "L_p", "L_J1", "L_J2", "U", "Cs", "c",
 )  # fmt: skip
 OF_LAYER = (
     "Z", "Y", "W", "b", "Delta", "Delta_next", "W_next", "G_W", "G_b", "xi", "R_W", "R_b", "W_plus",
-    "k", "last",
+    "k", "last", "C", "G_C", "R_C",
 )  # fmt: skip
+CONTEXT = {"U", "Cs", "c", "C"}  # whoever asks for these serves context
 
 
 class UnusableCandidate(ValueError):
@@ -115,7 +116,9 @@ def candidate(
         for stage, function in made.items():
             if stage not in STAGES or not callable(function):
                 raise ValueError(f"unknown stage {stage!r}; choose from {', '.join(STAGES)}")
-            wanted(function, stage)
+            asks = CONTEXT & set(wanted(function, stage))
+            if (asks or STAGES[stage].of_context) and conventions is None:
+                how = how._replace(context="yes")
         return Candidate(name or f"parts: {', '.join(made)}", None, dict(made), how)
     if not callable(made):
         raise TypeError(f"`candidate` must be a function or a mapping, got {type(made).__name__}")
@@ -136,6 +139,9 @@ def said(error: Exception) -> str:
 def _changed(problem: Problem, kept: Problem) -> tuple[str, ...]:
     """Return the names of inputs that are no longer what they were."""
     pairs = {"X": (problem.X, kept.X), "Z_back": (problem.Z_back, kept.Z_back)}
+    if kept.c:
+        pairs |= {"U": (problem.U, kept.U)}
+        pairs |= {f"C_{k}": (problem.C[k], kept.C[k]) for k in range(kept.L)}
     for k in range(kept.L):
         pairs |= {f"W_{k}": (problem.W[k], kept.W[k]), f"b_{k}": (problem.b[k], kept.b[k])}
     return tuple(name for name, (x, y) in pairs.items() if not np.array_equal(x, y))
@@ -187,6 +193,7 @@ def true_inputs(
         "activation": p.activation, "density": p.density, "Z_L": Zs[-1], "Z_back": problem.Z_back,
         **{key: p.activation.params.get(key) for key in ("alpha", "beta")},
         "nu": p.density.params.get("nu"), **{key: true(key) for key in ("L_p", "L_J1", "L_J2")},
+        "U": problem.U, "Cs": list(problem.C), "c": p.c,
     }  # fmt: skip
     if index is None:
         return given
@@ -195,7 +202,8 @@ def true_inputs(
     given |= {"Z": Zs[k], "Y": given["Ys"][k], "W": problem.W[k], "b": problem.b[k], "k": k}
     given |= {"Delta": given["Deltas"][k], "last": last, "W_next": problem.W[up]}
     given |= {"Delta_next": None if last else given["Deltas"][up]}
-    for key in ("G_W", "G_b", "xi", "R_W", "R_b", "W_plus"):
+    given |= {"C": problem.C[k] if p.c else None}
+    for key in ("G_W", "G_b", "G_C", "xi", "R_W", "R_b", "R_C", "W_plus"):
         if f"{key}_{k}" in right:
             given[key] = true(f"{key}_{k}")
     return given
@@ -229,7 +237,11 @@ def checked(found: Mapping[str, Any], case: Case, how: Conventions) -> Arrays:
         low, high = (1, p.L) if stage == "Z" else (0, p.L - 1)
         if index is not None and not low <= index <= high:
             raise ValueError(f"{p.id}: `{name}`: the case has {p.L} layers, counted from 0")
-        x, right = to_numpy(value, name), shape(name, p.N, p.D)
+        if STAGES[stage].of_context and not p.c:
+            raise ValueError(f"{p.id}: `{name}`: the case has no context")
+        x, right = to_numpy(value, name), shape(name, p.N, p.D, p.c)
+        if STAGES[stage].turned and how.weights == "transposed":
+            right = right[::-1]
         if x.shape != right:
             raise ValueError(f"{p.id}: `{name}` must have shape {right}, got {x.shape}")
         made[name] = restored(name, to_default(name, x, how, p.N), how, p)

@@ -11,7 +11,7 @@ VECTORS = "export the suite of expected values; needs mpmath"
 PARAMETERS = ("alpha", "beta", "nu", "rho", "w", "m", "s")
 MODEL = {
     "activation": "activation", "density": "density", "layers": "L", "dim": "D",
-    "last_layer": "last_layer",
+    "last_layer": "last_layer", "context": "context",
 }  # fmt: skip
 
 
@@ -24,6 +24,7 @@ def register(command: Callable[..., argparse.ArgumentParser]) -> None:
     vectors.add_argument("--density", metavar="NAME", help="its base density")
     vectors.add_argument("--layers", type=int, nargs="+", metavar="L", help="1 2 by default")
     vectors.add_argument("--dim", type=int, nargs="+", metavar="D", help="3 by default")
+    vectors.add_argument("--context", type=int, metavar="C", help="variables of context")
     vectors.add_argument("--no-bias", action="store_true", help="b = 0")
     vectors.add_argument("--last-layer", choices=["affine", "activated"])
     for name in PARAMETERS:

@@ -22,7 +22,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "bias": ("yes", "none"),
     "variant": ("output augmented", "output separate", "input augmented", "input separate"),
     "base": ("normalised", "unnormalised"),
+    "context": ("none", "yes"),
 }
+ASKED = ("context",)  # what changes no array, but which cases are asked for
 MEANING = {
     ("weights", "transposed"): (
         "weights are stored (in, out), y = x @ W + b, W transposed on reading"
@@ -36,19 +38,21 @@ MEANING = {
     ("variant", "input separate"): "R_W = W W' G_W and R_b = G_b",
     ("base", "unnormalised"): "log p(z) lacks its constant: it is log p(z) - log p(0), 0 at z = 0",
 }
-# the arrays of a case that R_W and R_b are in a variant
+# the arrays of a case that R_W, R_b and R_C are in a variant
 OF_VARIANT = {
-    "output augmented": ("R_W", "R_b"),
-    "output separate": ("R_W_separate", "G_b"),
-    "input augmented": ("R_W_input", "R_b_input"),
-    "input separate": ("R_W_input", "G_b"),
+    "output augmented": ("R_W", "R_b", "R_C"),
+    "output separate": ("R_W_separate", "G_b", "G_C"),
+    "input augmented": ("R_W_input", "R_b_input", "R_C_input"),
+    "input separate": ("R_W_input", "G_b", "G_C"),
 }
-STEP = ("W_plus", "b_plus", "logdet_plus", "W_exp", "b_exp")
+STEP = ("W_plus", "b_plus", "logdet_plus", "W_exp", "b_exp", "C_plus", "C_exp")
 OF_BIAS = ("G_b", "R_b", "R_b_input", "b_plus", "b_exp")
 
 
 class Conventions(NamedTuple):
     """The conventions of a candidate; the defaults are those of this package.
+
+    `context="yes"` asks for cases with context, y = W z + C u + b, and for no others.
 
     >>> Conventions(weights="transposed", direction="descent").changes()
     {'weights': 'transposed', 'direction': 'descent'}
@@ -61,6 +65,7 @@ class Conventions(NamedTuple):
     bias: str = "yes"
     variant: str = "output augmented"
     base: str = "normalised"
+    context: str = "none"
 
     def changes(self) -> dict[str, str]:
         """Return what differs from the defaults, as one would write it in conventions.json."""
@@ -97,7 +102,7 @@ def conventions(declared: Mapping[str, Any] | None) -> Conventions:
 
 
 def for_candidate(problem: Problem, how: Conventions) -> Problem:
-    """Return the inputs as this candidate wants them: W as it stores it, eta / N if it sums.
+    """Return the inputs as this candidate wants them: W, C as it stores them, eta / N if it sums.
 
     >>> from relgrad_np.oracle.truths.suite import small
     >>> problem = small().cases[0].problem
@@ -105,7 +110,8 @@ def for_candidate(problem: Problem, how: Conventions) -> Problem:
     True
     """
     if how.weights == "transposed":
-        problem = problem._replace(W=tuple(W.T.copy() for W in problem.W))
+        W, C = (tuple(x.T.copy() for x in part) for part in (problem.W, problem.C))
+        problem = problem._replace(W=W, C=C)
     return problem if how.reduction == "mean" else problem._replace(eta=problem.eta / problem.N)
 
 
@@ -120,7 +126,7 @@ def to_default(name: str, x: Array, how: Conventions, N: int) -> Array:
     array([-0.5])
     """
     stage = STAGES[split(name)[0]]
-    if stage.square and how.weights == "transposed":
+    if stage.turned and how.weights == "transposed":
         x = x.T
     if stage.signed and how.direction == "descent":
         x = -x
@@ -139,12 +145,34 @@ def restored(name: str, x: Array, how: Conventions, problem: Problem) -> Array:
 def applies(problem: Problem, how: Conventions, supplied: bool = False) -> bool:
     """Whether a case is one for a candidate of these conventions.
 
-    Whoever has `supplied` results for a case with an activated last layer has read its flag.
+    Whoever has `supplied` results for a case with an activated last layer has read its flag. Cases
+    with context are for those who declare it; whoever does may supply results for others, too.
     """
+    if not asked(problem, how) and not (supplied and problem.c == 0):
+        return False
     if how.bias == "none" and problem.bias != "none":
         return False
     flagged = supplied and problem.last_layer == "activated"
     return flagged or problem.last_layer == how.last_layer
+
+
+def asked(problem: Problem, how: Conventions) -> bool:
+    """Whether a candidate is asked for a case that has, or has not, context.
+
+    >>> from relgrad_np.oracle.truths.suite import small
+    >>> asked(small().where(c=3).cases[0].problem, Conventions())
+    False
+    """
+    return (problem.c > 0) == (how.context == "yes")
+
+
+def sources_of(variant: str) -> dict[str, str]:
+    """Return which arrays of a case R_W, R_b and R_C are in a variant.
+
+    >>> sources_of("output separate")
+    {'R_W': 'R_W_separate', 'R_b': 'G_b', 'R_C': 'G_C'}
+    """
+    return dict(zip(("R_W", "R_b", "R_C"), OF_VARIANT[variant], strict=True))
 
 
 def expected(case: Case, how: Conventions) -> Case:
@@ -155,9 +183,10 @@ def expected(case: Case, how: Conventions) -> Case:
     arrays, tolerances = dict(case.expected), dict(case.tolerances)
     if how.variant != "output augmented":
         for k in range(case.problem.L):
-            for target, source in zip(("R_W", "R_b"), OF_VARIANT[how.variant], strict=True):
+            for target, source in sources_of(how.variant).items():
                 for part in (arrays, tolerances):
-                    part[f"{target}_{k}"] = part[f"{source}_{k}"]
+                    if f"{source}_{k}" in part:
+                        part[f"{target}_{k}"] = part[f"{source}_{k}"]
     left_out: tuple[str, ...] = STEP if how.variant != "output augmented" else ()
     left_out += OF_BIAS if how.bias == "none" else ()
     kept = [name for name in arrays if split(name)[0] not in left_out]

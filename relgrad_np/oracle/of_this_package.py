@@ -24,6 +24,8 @@ from .truths.records import Array, Problem
 def from_core(to: Callable[[Array], Array] = lambda x: x, name: str = "relgrad_np") -> Candidate:
     """Return the core as a candidate; `to` moves each input to another array library.
 
+    It serves context, too: check it with `conventions=oracle.Conventions(context="yes")`.
+
     >>> from relgrad_np import oracle
     >>> oracle.check(oracle.from_core()).passed
     True
@@ -38,12 +40,16 @@ def core(problem: Problem, to: Callable[[Array], Array] = lambda x: x) -> dict[s
     """
     if problem.last_layer != "affine":
         raise NotImplementedError("the last layer is affine")
-    layers = tuple(Layer(to(W), to(b)) for W, b in zip(problem.W, problem.b, strict=True))
+    b, X, Z_back = problem.b, problem.X, problem.Z_back
+    if problem.c:  # B = (C, b), and rows are (x, u)
+        b = tuple(np.column_stack(pair) for pair in zip(problem.C, problem.b, strict=True))
+        X, Z_back = (np.column_stack([rows, problem.U]) for rows in (X, Z_back))
+    layers = tuple(Layer(to(W), to(B)) for W, B in zip(problem.W, b, strict=True))
     a, d = problem.activation, problem.density
     act: Activation = a.part or activation(a.name, **a.params)
     dens: Density = d.part or density(d.name, **d.params)
-    tape = forward(layers, to(problem.X), act)
-    terms = log_likelihood(layers, to(problem.X), act, dens)
+    tape = forward(layers, to(X), act)
+    terms = log_likelihood(layers, to(X), act, dens)
     deltas = backprop(layers, tape, act, dens)
     found = {"L_p": terms.L_p, "L_J1": terms.L_J1, "L_J2": terms.L_J2}
     found["log_prob"] = terms.per_sample
@@ -67,9 +73,12 @@ def core(problem: Problem, to: Callable[[Array], Array] = lambda x: x) -> dict[s
     for stages, made in named.items():
         for k, layer in enumerate(made or ()):
             found |= {f"{s}_{k}": x for s, x in zip(stages, layer, strict=True) if s}
+            if problem.c and stages[1]:
+                B, name = layer[1], f"{stages[1]}_{k}"
+                found |= {name: B[:, -1], name.replace("b", "C", 1): B[:, :-1]}
     for k in range(problem.L):
         found[f"logdet_plus_{k}"] = tracked.logdet[k]
-    X_back = _unless_singular(lambda: inverse(layers, to(problem.Z_back), act))
+    X_back = _unless_singular(lambda: inverse(layers, to(Z_back), act))
     return found if X_back is None else found | {"X_back": X_back}
 
 

@@ -16,6 +16,7 @@ from typing import Any, Unpack, overload
 from .candidate import Candidate, UnusableCandidate, name_of
 from .conventions import Conventions
 from .flows.adapters.face import OfJaxFlow, OfTorchFlow
+from .torch_parameters import Read, arrays_of, in_order_of_use, load, read_from
 from .truths.records import Array, Problem
 from .truths.stages import split
 
@@ -47,6 +48,11 @@ def from_torch(
     function of the problem that makes such a module, or a function (layers, X, problem) -> log_prob
     with layers [(W, b), ...]. Instead of log_prob any of them may return a mapping with "log_prob"
     and other arrays of the case.
+
+    A conditional net, y = W z + C u + b, declares `Conventions(context="yes")`. Its module has
+    `log_prob(X, U)`, with U (N, c), and a matrix C (D, c) for each layer besides W and b; or one
+    matrix (W, C), (D, D + c), where it multiplies (z, u). Its function has the arguments
+    (layers, X, U, problem), with layers [(W, b, C), ...].
 
     With D, `made` is any invertible model with rows of D numbers: a module or function that returns
     (z, log|det J|), a mapping of such functions by name (forward, inverse, log_prob, sample, base),
@@ -83,100 +89,35 @@ def from_torch(
             return torch.tensor(x, device=device)
 
         X = to(problem.X)
+        given = (X, to(problem.U)) if problem.c else (X,)
         if isinstance(made, torch.nn.Module) or _arguments(made) == 1:
             module = made if isinstance(made, torch.nn.Module) else made(problem)
             module = module.to(device=device, dtype=X.dtype)
             call = getattr(module, "log_prob", module)
-            order = _order(module, call, X, problem, notes)
-            W, b = _load(module, problem, to, how, order)
-            value = call(X)
+            order = in_order_of_use(module, call, given, problem, notes)
+            read = load(module, problem, to, how, order)
+            value = call(*given)
         else:
-            W = [to(w).requires_grad_() for w in problem.W]
-            b = [to(t).requires_grad_() for t in problem.b]
-            value = made(list(zip(W, b, strict=True)), X, problem)
+            parts = [[to(x).requires_grad_() for x in part] for part in arrays_of(problem)]
+            read = read_from(parts)
+            value = made(list(zip(*parts, strict=True)), *given, problem)
         found = dict(value) if isinstance(value, Mapping) else {"log_prob": value}
         if "log_prob" not in found:
             raise UnusableCandidate("the mapping must hold 'log_prob'")
         Ys = {key: y for key, y in found.items() if key.startswith("Y_") and y.requires_grad}
         total = _objective(found["log_prob"], how)
-        wanted = [*W, *b, *Ys.values()]
+        read |= {f"Delta_{key[2:]}": Read(y) for key, y in Ys.items()}
+        wanted = [one.parameter for one in read.values()]
         grads = torch.autograd.grad(total, wanted, allow_unused=True)
-        keys = [f"G_W_{k}" for k in range(len(W))] + [f"G_b_{k}" for k in range(len(b))]
-        keys += [f"Delta_{key[2:]}" for key in Ys]
-        for key, x, grad in zip(keys, wanted, grads, strict=True):
+        for (key, one), grad in zip(read.items(), grads, strict=True):
             if key not in found:
-                found[key] = torch.zeros_like(x) if grad is None else grad
+                found[key] = one.of(torch.zeros_like(one.parameter) if grad is None else grad)
                 by_autodiff.add(split(key)[0])
         return found
 
     return Candidate(
         name or name_of(made), run=run, conventions=how, notes=notes, by_autodiff=by_autodiff
     )
-
-
-def _order(module: Any, call: Any, X: Array, problem: Problem, notes: list[str]) -> list[str]:
-    """Return the names of a module's parameters in the order in which its submodules are called.
-
-    Those that are no submodule's keep their place. UnusableCandidate for parametrized and for tied
-    weights: W and b can't be written into them one by one.
-    """
-    import torch
-
-    named = list(module.named_parameters(remove_duplicate=False))
-    instead = "give a function of (layers, X, problem)"
-    first: dict[int, str] = {}
-    for name, p in named:
-        if "parametrizations." in name:
-            raise UnusableCandidate(f"{name} is parametrized: {instead}")
-        if (one := first.setdefault(id(p), name)) != name:
-            raise UnusableCandidate(f"{one} and {name} are tied: {instead}")
-    names = [name for name, _ in named]
-    owners = {name: part for name, part in module.named_modules() if name and part._parameters}
-    matrices = [p for _, p in named if tuple(p.shape) == (problem.D, problem.D)]
-    if len(owners) != problem.L or len(matrices) != problem.L:
-        return names
-    called: list[str] = []
-    hooks = [
-        part.register_forward_pre_hook(lambda *_, name=name: called.append(name))
-        for name, part in owners.items()
-    ]
-    try:
-        with torch.no_grad():
-            call(X)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if set(called) != set(owners):
-        return names
-    by_use = sorted(names, key=lambda name: called.index(name.rpartition(".")[0]))
-    if by_use != names:
-        shown = ", ".join(dict.fromkeys(called))
-        text = f"its layers are used in another order than they are registered: {shown}"
-        notes += [] if text in notes else [text]
-    return by_use
-
-
-def _load(
-    module: Any, problem: Problem, to: Callable[[Array], Array], how: Conventions, order: list[str]
-) -> Any:
-    """Write W and b into a module's parameters; return these parameters."""
-    import torch
-
-    D, given = problem.D, dict(module.named_parameters())
-    parameters = [(key, given[key]) for key in order]
-    matrices = [p for _, p in parameters if tuple(p.shape) == (D, D)]
-    vectors = [p for _, p in parameters if tuple(p.shape) == (D,)]
-    if len(matrices) != problem.L or len(vectors) != (problem.L if how.bias == "yes" else 0):
-        raise NotImplementedError("a module of another size")
-    if len(parameters) != len(matrices) + len(vectors):
-        shapes = ", ".join(f"{key} {tuple(p.shape)}" for key, p in parameters)
-        raise UnusableCandidate(f"parameters other than W (D, D) and b (D,): {shapes}")
-    with torch.no_grad():
-        for p, w in zip(matrices, problem.W, strict=True):
-            p.copy_(to(w))
-        for p, t in zip(vectors, problem.b, strict=False):
-            p.copy_(to(t))
-    return matrices, vectors
 
 
 @overload
@@ -201,7 +142,9 @@ def from_jax(
     distribution in the style of distrax or flowjax. `context`, `X` and `base` are as in torch.
 
     layers is [(W, b), ...]; instead of log_prob it may return a mapping with "log_prob" and other
-    arrays of the case. float64 is enabled for float64 cases.
+    arrays of the case. float64 is enabled for float64 cases. A conditional net declares
+    `Conventions(context="yes")`; its function has the arguments (layers, X, U, problem), with
+    layers [(W, b, C), ...], y = W z + C u + b.
 
     >>> import pytest; jax = pytest.importorskip("jax")
     >>> from relgrad_np import oracle
@@ -227,23 +170,21 @@ def from_jax(
         import numpy as np
 
         with jax.enable_x64(problem.dtype == "float64"):
-            layers = [
-                (jax.numpy.asarray(W), jax.numpy.asarray(b))
-                for W, b in zip(problem.W, problem.b, strict=True)
-            ]
-            X = jax.numpy.asarray(problem.X)
+            to = jax.numpy.asarray
+            layers = [tuple(map(to, layer)) for layer in zip(*arrays_of(problem), strict=True)]
+            given = (to(problem.X), to(problem.U)) if problem.c else (to(problem.X),)
 
             def objective(layers: Any) -> Any:
-                value = made(layers, X, problem)
+                value = made(layers, *given, problem)
                 found = dict(value) if isinstance(value, Mapping) else {"log_prob": value}
                 return _objective(found["log_prob"], how), found
 
             (_, found), grads = jax.value_and_grad(objective, has_aux=True)(layers)
-            for k, (G_W, G_b) in enumerate(grads):
-                for key, grad in ((f"G_W_{k}", G_W), (f"G_b_{k}", G_b)):
-                    if key not in found and (how.bias == "yes" or key[2] == "W"):
-                        found[key] = grad
-                        by_autodiff.add(key[:3])
+            for k, layer in enumerate(grads):
+                for stage, grad in zip(("G_W", "G_b", "G_C"), layer, strict=False):
+                    if f"{stage}_{k}" not in found and (how.bias == "yes" or stage != "G_b"):
+                        found[f"{stage}_{k}"] = grad
+                        by_autodiff.add(stage)
             return {key: np.asarray(x) for key, x in found.items()}
 
     return Candidate(name or name_of(made), run=run, conventions=how, by_autodiff=by_autodiff)

@@ -148,9 +148,11 @@ def _not_excluded(report: Report) -> list[str]:
         titles = [f"{mistakes[name].stage}: {mistakes[name].title}" for name in missed[:5]]
         more = f"; and {len(missed) - 5} more" if len(missed) > 5 else ""
         lines.append(f"not excluded: {'; '.join(titles)}{more}")
-    if others := len(mistakes) - report.power.possible:
+    context = report.conventions.get("context") == "yes"
+    all_of_them = sum(context or not mistake.of_context for mistake in mistakes.values())
+    if others := all_of_them - report.power.possible:
         lines.append(
-            f"{others} more of the {len(mistakes)} mistakes of the catalogue can't show there: "
+            f"{others} more of the {all_of_them} mistakes of the catalogue can't show there: "
             "they are in arrays that were not supplied, or in nets of another kind"
         )
     return lines

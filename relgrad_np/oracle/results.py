@@ -11,7 +11,7 @@ Bad input is a ValueError in one line, never a pass.
 from pathlib import Path
 
 from .candidate import Arrays, checked
-from .conventions import FILE, Conventions, applies, conventions
+from .conventions import FILE, Conventions, applies, asked, conventions
 from .truths import storage
 from .truths.records import Case, Suite
 
@@ -43,7 +43,8 @@ def read(folder: Path, suite: Suite) -> tuple[list[tuple[Case, Arrays, str]], Co
             raise ValueError(f"{path.name}: the suite has no case {key[:60]!r}")
         if key in places:
             raise ValueError(f"{path.name}: the case has two results, see {places[key].name}")
-        if not applies(known[key].problem, how, supplied=True):
+        dropped = known[key].problem.c and how.context == "none"  # said, not judged
+        if not dropped and not applies(known[key].problem, how, supplied=True):
             raise ValueError(f"{path.name}: no case for the conventions in {FILE}")
         places[key] = path
     if not places:
@@ -51,6 +52,8 @@ def read(folder: Path, suite: Suite) -> tuple[list[tuple[Case, Arrays, str]], Co
     found: list[tuple[Case, Arrays, str]] = []
     for case in suite.cases:
         place = places.get(case.problem.id)
+        if place is None and not asked(case.problem, how):
+            continue
         arrays = _arrays(place) if place is not None else {}
         if place is not None and not arrays:
             raise ValueError(f"{place.name} holds no arrays")

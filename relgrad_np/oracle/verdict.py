@@ -18,7 +18,7 @@ import numpy as np
 from .behaviour import Observed, observe
 from .candidate import Candidate, candidate
 from .conventions import Conventions, applies
-from .diagnosis.claims import Explanation, Root
+from .diagnosis.claims import Advice, Explanation, Root
 from .diagnosis.compare import Found, not_checked, outcomes, together
 from .diagnosis.explain import explain
 from .diagnosis.inverse import inverse_note, only_ill_conditioned
@@ -64,6 +64,11 @@ def check(
     cases = [case for case in suite.cases if applies(case.problem, who.conventions)]
     with np.errstate(all="ignore"):
         seen = observe(who, cases, dtype, twice)
+    if _may_be_turned(who, seen):
+        other = candidate(who, conventions=who.conventions._replace(weights="transposed"))
+        report = check(other, suite, dtype=dtype, twice=twice)
+        if any(entry.checked for entry in report.entries):
+            return _turned(report, seen, who.conventions)
     report = judge(
         who.name, seen.steady, who.conventions,
         again=_again(who, suite, dtype, seen.found) if seen.unstable is None else _never,
@@ -92,6 +97,29 @@ def _again(who: Candidate, suite: Suite, dtype: str, first: Found) -> Again:
     return again
 
 
+def _may_be_turned(who: Candidate, seen: Observed) -> bool:
+    """Whether a candidate raises wherever C (D, c) is not square: it may want it as (c, D)."""
+    answered = any(arrays for case, arrays, _ in seen.found if case.problem.c != case.problem.D)
+    raised = any(b.kind == "raises" for b in seen.behaviours)
+    how = who.conventions
+    return how.context == "yes" and how.weights == "rows" and raised and not answered
+
+
+def _turned(report: Report, seen: Observed, how: Conventions) -> Report:
+    """Return the report on a candidate that runs with transposed weights only, to be declared."""
+    rows = [entry for entry in report.entries if entry.checked]
+    changes = {"weights": "transposed", **report.undeclared}
+    advice = Advice(changes, True, sum(entry.wrong for entry in rows), len(rows))
+    if report.advice is not None:
+        advice = report.advice._replace(declare=changes)
+    raised = tuple(f"without that declared, it {b.text}" for b in seen.behaviours[:1])
+    return report._replace(
+        kind=report.kind if report.roots else "convention", undeclared=changes, advice=advice,
+        diagnosis=undeclared(advice, report.roots, how.changes()), conventions=how.changes(),
+        notes=(*report.notes, *raised), power=None,
+    )  # fmt: skip
+
+
 def _never(how: Conventions, ids: Collection[str] | None) -> Found:
     """Run nothing again: with a candidate that differs from call to call nothing can be tried."""
     return []
@@ -118,7 +146,8 @@ def behaved(report: Report, seen: Observed, how: Conventions) -> Report:
     results = outcomes(seen.found, how)
     return report._replace(
         kind="behaviour", mistake=unstable.kind, diagnosis=unstable.text, notes=notes, power=None,
-        stage=unstable.stage, layer=unstable.layer, not_checked=not_checked(seen.found, results),
+        stage=unstable.stage, layer=unstable.layer,
+        not_checked=not_checked(seen.found, results, how),
         entries=tuple(entry for outcome in results for entry in outcome.entries),
     )  # fmt: skip
 
@@ -145,7 +174,7 @@ def judge(
     note = inverse_note(results)
     report = Report(
         name, dtype, rows, "nothing", "nothing was checked", conventions=how.changes(),
-        not_checked=not_checked(found, results), isolated=isolated,
+        not_checked=not_checked(found, results, how), isolated=isolated,
     )  # fmt: skip
     if not any(entry.checked for entry in rows):
         return report

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 from ..core.arguments import store
 from ..core.arrays import Array, check, namespace
+from ..core.context import against, as_columns
 from ..core.full_rank import FullRank
 from ..core.network import Deltas, Layers, Tape
 from ..core.numerics import eye
@@ -55,26 +56,26 @@ class GroupAdam:
     def start(self, layers: Layers) -> Any:
         """Return the moments m and v of each layer's xi~, (D, D + 1), all 0."""
         xp = check(layers)
-        zeros = (xp.concat([xp.zeros_like(W), xp.zeros_like(W[:, :1])], axis=1) for W, _ in layers)
+        zeros = (xp.zeros_like(xp.concat([W, as_columns(b)], axis=1)) for W, b in layers)
         return tuple((zero, zero) for zero in zeros)
 
     def propose(self, state: State, tape: Tape, deltas: Deltas) -> Move:
         """Propose Adam's direction of each layer, eta capped; norms: |xi~|_F."""
         xp = check(state.layers)
-        gs = [mean_score(Y, Delta) for Y, Delta in zip(tape.Ys, deltas, strict=True)]
+        gs = [mean_score(Y, Delta, tape.one) for Y, Delta in zip(tape.Ys, deltas, strict=True)]
         norms = tuple(xp.sqrt(xp.sum(g * g)) for g in gs)
         directions, etas, remembered = [], [], []
-        for (_, b), g, before in zip(state.layers, gs, state.rule_state, strict=True):
+        for g, before in zip(gs, state.rule_state, strict=True):
             d, *after = moments(self, xp, state.t + 1, g, *before)
             size = xp.sqrt(xp.sum(d * d)) + xp.finfo(d.dtype).smallest_normal
             etas.append(xp.minimum(self.tau / size, xp.full_like(size, self.learning_rate)))
-            directions.append(FullRank(d, xp.ones_like(b), xp.zeros_like(b)))
+            directions.append(FullRank(d, xp.ones_like(d[:, 0]), xp.zeros_like(d[:, 0])))
             remembered.append(tuple(after))
         return Move(tuple(directions), tuple(etas), norms, tuple(remembered), bound=self.tau)
 
 
-def mean_score(Y: Array, Delta: Array) -> Array:
-    """Return xi~ = [Delta.T @ Y + I, Delta.T @ 1] of one layer, (D, D + 1).
+def mean_score(Y: Array, Delta: Array, one: Array = 1.0) -> Array:
+    """Return xi~ = [Delta.T @ Y + I, Delta.T @ one] of one layer, (D, D + 1), or D + c + 1.
 
     >>> import numpy as np
     >>> mean_score(np.array([[3.0]]), np.array([[-2.0]]))
@@ -82,4 +83,4 @@ def mean_score(Y: Array, Delta: Array) -> Array:
     """
     xp = namespace(Y, "Y")
     xi = Delta.T @ Y
-    return xp.concat([xi + eye(xp, xi), xp.sum(Delta, axis=0)[:, None]], axis=1)
+    return xp.concat([xi + eye(xp, xi), as_columns(against(Delta, one))], axis=1)

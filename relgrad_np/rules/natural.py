@@ -21,6 +21,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from ..core.arguments import number, store, whole
 from ..core.arrays import Array, check, namespace
+from ..core.context import as_columns
 from ..core.full_rank import FullRank
 from ..core.network import Deltas, Layers, Tape
 from ..core.numerics import eye, solve
@@ -85,11 +86,11 @@ class Natural:
 
     def start(self, layers: Layers) -> Curvature:
         """Return the curvature before the first batch, all 0; ValueError where F is too large."""
-        xp, L, D = check(layers), len(layers), layers[0].b.shape[0]
+        xp, L, (D, one) = check(layers), len(layers), as_columns(layers[0].b).shape
         itemsize = 8 if layers[0].b.dtype == xp.float64 else 4
-        P = required_size(L, D, itemsize)
+        P = required_size(L, D, itemsize, one)
         tell_cost(P, itemsize)
-        zero = xp.stack([xp.zeros_like(b) for _, b in layers])
+        zero = xp.stack([xp.zeros_like(W[:, 0]) for W, _ in layers])
         F = xp.zeros((P, P), dtype=zero.dtype, device=zero.device)
         none = xp.asarray(xp.sum(zero))
         return Curvature(zero, zero, F, none, none)
@@ -110,7 +111,7 @@ class Natural:
         chart, moments = self._charts(xp, Y, old)
         N, F = Y.shape[1], old.information
         renewed = self.renews(state.t, F.shape[0])
-        g, squares = mean_scores((Y - chart.m) * chart.S, Delta / chart.S, renewed)
+        g, squares = mean_scores((Y - chart.m) * chart.S, Delta / chart.S, renewed, tape.one)
         informed = old.informed + int(renewed)
         new = self.weight(xp, self.information, informed - 1)
         if squares is not None:
@@ -143,8 +144,8 @@ class Natural:
         return xp.clip(1 / (xp.maximum(seen, 0 * seen) + 1), min=1 - memory)
 
 
-def required_size(L: int, D: int, itemsize: int) -> int:
-    """Return P; ValueError where F has more than 1 GiB.
+def required_size(L: int, D: int, itemsize: int, one: int = 1) -> int:
+    """Return P, with biases (D, one); ValueError where F has more than 1 GiB.
 
     >>> required_size(32, 6, 8)
     1344
@@ -152,7 +153,7 @@ def required_size(L: int, D: int, itemsize: int) -> int:
     Traceback (most recent call last):
     ValueError: `rule` 'natural' needs F of P x P numbers, P = L (D^2 + D) = 270,900: 546.8 GiB, ...
     """
-    P = L * D * (D + 1)
+    P = L * D * (D + one)
     if P * P * itemsize > LIMIT:
         raise ValueError(
             f"`rule` 'natural' needs F of P x P numbers, {_cost(P, itemsize)}, and "
@@ -179,7 +180,9 @@ def _cost(P: int, itemsize: int) -> str:
     return f"P = L (D^2 + D) = {P:,}: {P * P * itemsize / 2**30:.1f} GiB"
 
 
-def mean_scores(U: Array, Delta: Array, squares: bool = True) -> tuple[Array, Array | None]:
+def mean_scores(
+    U: Array, Delta: Array, squares: bool = True, one: Array = 1.0
+) -> tuple[Array, Array | None]:
     """Return the mean of the scores, (P,), and if asked the lower triangle of that of s s', (P, P).
 
     Arguments as of `scores`, which are made in blocks of samples. Cost: N P^2 where `squares`.
@@ -194,18 +197,19 @@ def mean_scores(U: Array, Delta: Array, squares: bool = True) -> tuple[Array, Ar
     F: Any = 0.0
     for start in range(0, N, BLOCK):
         part = slice(start, min(start + BLOCK, N))
-        s = scores(U[:, part, :], Delta[:, part, :])
+        own = one if isinstance(one, float) else one[part, :]
+        s = scores(U[:, part, :], Delta[:, part, :], own)
         g = g + xp.sum(s, axis=1)
         F = F + s @ s.T if squares else None
     return g / N, xp.tril(F / N) if squares else None
 
 
-def scores(U: Array, Delta: Array) -> Array:
+def scores(U: Array, Delta: Array, one: Array = 1.0) -> Array:
     """Return each sample's relative score s_n = (delta_n u_n' + I, delta_n) of all layers, (P, N).
 
     U: outputs in their charts, Delta: each sample's own derivative by them, both (L, N, D). In a
     column the layers follow one another: rows of D + 1 entries, the last one the translation. The
-    mean of the columns is xi~. Cost: P N.
+    mean of the columns is xi~. With context U~ (N, c + 1) as `one`, the last c + 1. Cost: P N.
 
     >>> import numpy as np
     >>> scores(np.array([[[3.0]]]), np.array([[[-2.0]]]))
@@ -217,4 +221,7 @@ def scores(U: Array, Delta: Array) -> Array:
     U, Delta = (xp.reshape(x, (L, D, N)) for x in (U, Delta))  # contiguous: the samples are last
     identity = xp.eye(D, dtype=U.dtype, device=U.device)[None, :, :, None]
     rows = Delta[:, :, None, :] * U[:, None, :, :] + identity  # (L, D, D, N)
-    return xp.reshape(xp.concat([rows, Delta[:, :, None, :]], axis=2), (L * D * (D + 1), N))
+    shift = Delta[:, :, None, :]  # (L, D, 1, N)
+    if not isinstance(one, float):
+        shift = shift * xp.permute_dims(one, (1, 0))[None, None, :, :]  # (L, D, c + 1, N)
+    return xp.reshape(xp.concat([rows, shift], axis=2), (-1, N))

@@ -160,7 +160,7 @@ class Recipe:
         for k, (Y, Delta) in enumerate(zip(tape.Ys, deltas, strict=True)):
             chart, gain, row = self.look(xp, Y, Delta, record, k)
             charts.append(chart)
-            bare.append(Factors(Delta * gain, Y, None, None, gain=gain))
+            bare.append(Factors(Delta * gain, Y, None, None, gain=gain, one=tape.one))
             rows.append(row)
         fs = in_charts(state.layers, tuple(bare), tuple(charts))
         pairs = list(zip(fs, charts, strict=True))
@@ -260,9 +260,7 @@ class Recipe:
 
     def measured(self, f: Factors, S: Array) -> Array:
         """Return (|xi|_F^2 + |G_b|^2) / D in the chart S, each row weighted by its gain, ()."""
-        xp = namespace(S, "S")
-        G_b = xp.sum(f.Delta, axis=0) * S  # gain Delta_u
-        return (squared_norm(f, S) + xp.sum(G_b * G_b / f.gain)) / S.shape[0]
+        return squared_whole(f, S) / S.shape[0]
 
     def rate(self, xp: Any, use: Constants, seen: Seen, x: Array, N: int, L: int) -> Array:
         """Return eta of each layer, (L,), before the cap by its own |K|.
@@ -302,7 +300,7 @@ def information(xp: Any, score: Array, square: Array, product: Array) -> Array:
 def nothing(layers: Layers) -> Seen:
     """Return what is seen in no batch, all 0."""
     xp = check(layers)
-    rows = xp.stack([xp.zeros_like(b) for _, b in layers])  # (L, D)
+    rows = xp.stack([xp.zeros_like(W[:, 0]) for W, _ in layers])  # (L, D)
     each = rows[:, 0]
     return Seen(rows, rows, rows, rows, rows, each, each, each, xp.sum(each))
 
@@ -319,13 +317,31 @@ def K_in_chart(f: Factors, S: Array) -> Array:
     return f.K if N < D else f.K * (S[:, None] / S[None, :])
 
 
-def squared_norm(f: Factors, S: Array) -> Array:
+def squared_whole(f: Factors, S: Array) -> Array:
+    """sum_i gain_i |xi~_i|^2 of xi~ = [xi, G_b] in a chart, (): `squared_norm` and that of G_b.
+
+    With context G_b = Delta_u.T @ U~, and the N x N matrices of U and U~ beside it do for both.
+
+    >>> import numpy as np
+    >>> f = Factors(np.array([[-1.0, 0.0]]), np.array([[1.0, 2.0]]), None, None)
+    >>> squared_whole(f, np.ones(2))  # xi~ = [[0, -2, -1], [0, 1, 0]]
+    np.float64(6.0)
+    """
+    if not isinstance(f.one, float):
+        return squared_norm(f, S, f.one)
+    xp = namespace(S, "S")
+    G_b = xp.sum(f.Delta, axis=0) * S  # gain Delta_u
+    return squared_norm(f, S) + xp.sum(G_b * G_b / f.gain)
+
+
+def squared_norm(f: Factors, S: Array, beside: Array = None) -> Array:
     """sum_i gain_i |xi_i|^2 of the rows of xi = Delta_u.T @ U + I in a chart, (); |xi|_F^2 if 1.
 
         sum(gain) + 2 sum(gain * Delta_u * U) + sum((U @ U.T) * ((gain * Delta_u) @ Delta_u.T))
 
     by N x N matrices where N < D; `f` as `in_charts` gives it, U = f.Y / S, gain * Delta_u =
-    f.Delta * S. Cost: 2 N^2 D for N < D, N D^2 otherwise.
+    f.Delta * S. `beside`: columns beside U, which xi has then too. Cost: 2 N^2 D for N < D, N D^2
+    otherwise.
 
     >>> import numpy as np
     >>> f = Factors(np.array([[-1.0, 0.0]]), np.array([[1.0, 2.0]]), None, None)
@@ -334,5 +350,6 @@ def squared_norm(f: Factors, S: Array) -> Array:
     """
     U, Delta_a, gain = f.Y / S, f.Delta * S, f.gain * (S / S)
     xp, (N, D), root = namespace(U, "Y"), U.shape, Delta_a / gain**0.5  # gain^(1/2) Delta_u
-    square = xp.sum((U @ U.T) * (root @ root.T) if N < D else (root.T @ U) ** 2)
+    V = U if beside is None else xp.concat([U, beside], axis=1)
+    square = xp.sum((V @ V.T) * (root @ root.T) if N < D else (root.T @ V) ** 2)
     return xp.sum(gain) + 2 * xp.sum(Delta_a * U) + square

@@ -14,7 +14,7 @@ from ..core.network import Deltas, Layers, Tape
 from ..core.numerics import norm_bound
 from ..core.steps import Steps, factors
 from .base import Move, State
-from .recipe import squared_norm
+from .recipe import squared_whole
 
 SLOW = 0.99  # memory of the running mean
 
@@ -61,10 +61,8 @@ class Scalar:
 
     def rate(self, xp: Any, old: RunningSize, fs: Steps) -> tuple[Array, RunningSize]:
         """Return eta of each layer before the cap, (L,), and what is remembered."""
-        one, squares = xp.ones_like(fs[0].Delta[0, :]), []
-        for f in fs:
-            G_b = xp.sum(f.Delta, axis=0)
-            squares.append((squared_norm(f, one) + xp.sum(G_b * G_b)) / G_b.shape[0])
+        one = xp.ones_like(fs[0].Delta[0, :])
+        squares = [squared_whole(f, one) / one.shape[0] for f in fs]
         v = SLOW * old.v + (1 - SLOW) * xp.stack(squares)
         hat = v / (1 - SLOW ** (old.batches + 1))
         eta = self.learning_rate / xp.sqrt(xp.maximum(hat, xp.ones_like(hat)))

@@ -7,13 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..core.context import context_of
 from ..core.objective import log_likelihood
 from ..datasets import Dataset, bits_per_dim
 from ..datasets.files.own import raw_rows
 from ..datasets.files.reading import Reading
+from ..datasets.record import forward_given
 from ..datasets.transforms import Dequantise
-from ..fitting.storage.model import Model, in_float64
-from .report import aligned, shown, two_errors
+from ..fitting.storage.model import Model, given_columns, in_float64
+from .report import aligned, floor_of, shown, two_errors
 from .rows import baseline
 
 CHUNK = 8192  # rows scored at a time
@@ -31,6 +33,7 @@ class Evaluation(NamedTuple):
     gaussian: float | None
     gaussian_data_space: float | None = None
     notes: tuple[str, ...] = ()
+    given: int = 0
 
     def table(self) -> list[tuple[str, str, str]]:
         """Return log-likelihoods in model and data space: a header, then a row for each model."""
@@ -40,7 +43,8 @@ class Evaluation(NamedTuple):
         rows = [head, ("this model", f"{self.model_space:.3f}{spread}", f"{self.data_space:.3f}")]
         if self.gaussian is not None:
             value = f"{self.gaussian:.3f}{' ' * len(spread)}"
-            rows.append(("Gaussian of the training rows", value, f"{self.gaussian_data_space:.3f}"))
+            name = f"{floor_of(self.given)} of the training rows"
+            rows.append((name, value, f"{self.gaussian_data_space:.3f}"))
         return rows
 
     def text(self) -> str:
@@ -72,7 +76,7 @@ def evaluate_own(model: Model, data: Dataset) -> tuple[Evaluation, Any, Any]:
     >>> evaluate_own(run.model, data)[0].model_space == run.report.test
     True
     """
-    if data.transforms != model.transforms:
+    if data.transforms != model.transforms or data.given != given_columns(model):
         raise ValueError("`data` are not prepared as the model's own were: have they changed?")
     gaussian = baseline(data, data.test)
     parts = ((data.test[rows], data.log_det["test"][rows]) for rows in _chunks(len(data.test)))
@@ -89,7 +93,8 @@ def evaluate_set(model: Model, data: Dataset) -> tuple[Evaluation, Any, Any]:
     >>> evaluate_set(model, load("toy:rings", n=200))[0].rows
     40
     """
-    return _judge(model, data.name, _raw_parts(model, data.transforms.inverse(data.test)), None)
+    x, _ = data.split(data.test)
+    return _judge(model, data.name, _raw_parts(model, data.transforms.inverse(x)), None)
 
 
 def evaluate_file(
@@ -118,16 +123,16 @@ def evaluate_file(
     reading = reading or Reading()
     if reading.missing == "median":
         raise ValueError("a row with a missing value has no density: --missing drop leaves it out")
-    columns = model.config.get("columns")
-    rows, notes = raw_rows(path, reading, None if columns is None else tuple(columns))
+    columns = names_of(model)
+    rows, notes = raw_rows(path, reading, columns)
     if reading.missing != "drop":
-        model.transforms.require_inside(str(path), rows, columns and tuple(columns))
+        require_inside(model, path, rows)
         found, *terms = _judge(model, str(path), _raw_parts(model, rows), None)
         return found._replace(notes=notes), *terms
     whole = ~np.isnan(rows).any(axis=1)
     if not whole.any():
         raise ValueError(f"`{path}` has no row without missing values")
-    model.transforms.require_inside(str(path), rows[whole], columns and tuple(columns))
+    require_inside(model, path, rows[whole])
     found, *terms = _judge(model, str(path), _raw_parts(model, rows[whole]), None)
     scores = np.full((2, len(rows)), np.nan)
     scores[:, whole] = terms
@@ -136,13 +141,37 @@ def evaluate_file(
     return found._replace(notes=notes), *scores
 
 
+def names_of(model: Model) -> tuple[str, ...] | None:
+    """Return the names of a model's columns, and then of those that are given; None without names.
+
+    >>> import relgrad_np as rg
+    >>> layers = (rg.Layer(np.eye(1), np.zeros((1, 2))),)
+    >>> config = {"columns": ["a"], "context": {"columns": ["u"], "mean": [0.0], "std": [1.0]}}
+    >>> names_of(Model(layers, None, None, None, config))
+    ('a', 'u')
+    """
+    columns, given = model.config.get("columns"), given_columns(model)
+    others = () if given is None else given.columns
+    return None if columns is None or others is None else (*columns, *others)
+
+
+def require_inside(model: Model, path: Path, rows: Any) -> None:
+    """Refuse rows (x, u) of a file whose x is on a bound or beyond it."""
+    if model.transforms.support is not None:
+        D, columns = model.layers[0].b.shape[0], model.config.get("columns")
+        x = rows if rows.shape[1] <= D else np.asarray(rows[:])[:, :D]
+        model.transforms.require_inside(str(path), x, columns and tuple(columns))
+
+
 def _raw_parts(model: Model, raw: Any) -> Iterator[tuple[Any, Any]]:
     """Bring raw rows to the model's space, part by part: rows and log|det|."""
-    D, rng = model.layers[0].b.shape[0], np.random.default_rng(0)
-    if raw.shape[1] != D:
-        raise ValueError(f"`data` has {raw.shape[1]} columns, the model {D}")
+    D, rng, given = model.layers[0].b.shape[0], np.random.default_rng(0), given_columns(model)
+    c = 0 if given is None else given.c
+    if raw.shape[1] != D + c:
+        more = f" and {c} that are given" * bool(c)
+        raise ValueError(f"`data` has {raw.shape[1]} columns, the model {D}{more}")
     for rows in _chunks(len(raw)):
-        yield model.transforms.forward_with_log_det(np.asarray(raw[rows]), rng)
+        yield forward_given(model.transforms, given, np.asarray(raw[rows]), rng)
 
 
 def _chunks(N: int) -> Iterator[slice]:
@@ -169,5 +198,6 @@ def _judge(
         bits_per_dim=float(bits_per_dim(log_p, log_det, D).mean()) if image else None,
         gaussian=None if gaussian is None else float(gaussian.mean()),
         gaussian_data_space=None if gaussian is None else float((gaussian + log_det).mean()),
+        given=context_of(layers),
     )
     return found, log_p, log_det

@@ -15,17 +15,19 @@ OF_A_LAYER = 20  # of W's shape: its step, averages, the best, the last good one
 OF_A_START = 6  # float64 arrays of the first rows
 
 
-def bytes_needed(settings: Settings, rule: Any, N: int, D: int, first: int) -> float:
+def bytes_needed(settings: Settings, rule: Any, N: int, D: int, first: int, c: int = 0) -> float:
     """Return the bytes that a fit of N rows of D columns allocates, about; `first` rows start it.
+
+    c: columns that are given, beside the D.
 
     >>> bytes_needed(Settings(layers=1, batch_size=100), None, 1000, 10, 1000)
     736000.0
     """
     n, L = min(settings.batch_size or N, N), settings.layers
-    numbers = float(N * D + L * D * (OF_A_BATCH * n + OF_A_LAYER * D))
+    numbers = float(N * (D + c) + L * D * (OF_A_BATCH * n + OF_A_LAYER * (D + c)))
     if isinstance(rule, Natural):
-        numbers += 3.0 * (L * D * (D + 1)) ** 2
-    return numbers * np.dtype(settings.dtype).itemsize + 8.0 * OF_A_START * first * D
+        numbers += 3.0 * (L * D * (D + 1 + c)) ** 2
+    return numbers * np.dtype(settings.dtype).itemsize + 8.0 * OF_A_START * first * (D + c)
 
 
 def require_room(settings: Settings, rule: Any, data: Dataset, first: int) -> None:
@@ -34,12 +36,12 @@ def require_room(settings: Settings, rule: Any, data: Dataset, first: int) -> No
     >>> from relgrad_np.datasets import load
     >>> require_room(Settings(), None, load("toy:rings", n=50), 50)
     """
-    N, D = data.train.shape
+    N, D, c = len(data.train), data.D, data.c
     N = min(first, N) if data.lazy and rule != NEWTON else N  # the others stay in their file
     if isinstance(rule, Natural):
-        required_size(settings.layers, D, np.dtype(settings.dtype).itemsize)
+        required_size(settings.layers, D, np.dtype(settings.dtype).itemsize, c + 1)
     require_memory(
-        bytes_needed(settings, rule, N, D, min(first, N)),
-        f"a fit of {N} x {D} numbers by {settings.layers} layers",
+        bytes_needed(settings, rule, N, D, min(first, N), c),
+        f"a fit of {N} x {D + c} numbers by {settings.layers} layers",
         "take fewer `--rows` or `--layers`, a smaller `--batch-size`, or `--dtype float32`",
     )

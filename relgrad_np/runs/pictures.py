@@ -60,15 +60,18 @@ def draw_curve(path: Path, data: Dataset, run: Run) -> list[Path]:
         averaged=[e.averaged for e in history],
         chosen=run.result.best_epoch,
         space=space_of(data),
+        floor=run.report.floor,
     )
     return [path]
 
 
 def draw_samples(path: Path, data: Dataset, run: Run, seed: int = 0) -> list[Path]:
-    """Draw samples beside the data: images as a grid, two dimensions as a density; else nothing."""
+    """Draw samples beside the data: images as a grid, two dimensions as a density; else nothing.
+
+    Nothing either where columns are given: then there is one density for each of their values.
+    """
     test, image_shape, model = data.test, data.image_shape, run.model
-    D = test.shape[1]
-    if image_shape is None and D != 2:
+    if image_shape is None and (data.D != 2 or data.c):
         return []
     layers = in_float64(model.layers)
     rng = np.random.default_rng(seed)
@@ -114,9 +117,11 @@ def log_p_in_data_space(model: Model, x: Any) -> Any:
 
 def labels(data: Dataset) -> tuple[str, ...]:
     """Return what the columns are called in a picture: by number, where letters are missing."""
-    D = data.test.shape[1]
-    numbers = tuple(f"column {j}" for j in range(D))
-    names = data.columns or numbers
+    numbers = tuple(f"column {j}" for j in range(data.D)) + tuple(
+        f"given {j}" for j in range(data.c)
+    )
+    names = data.columns or numbers[: data.D]
+    names += () if data.given is None else data.given.names
     return tuple(map(plots.drawable, names, numbers))
 
 
@@ -126,13 +131,18 @@ def title(data: Dataset) -> str:
 
 
 def draw_columns(path: Path, data: Dataset, run: Run, seed: int = 0) -> list[Path]:
-    """Draw the columns that fit worst, six at most, of data and samples; nothing of images."""
+    """Draw the columns that fit worst, six at most, of data and samples; nothing of images.
+
+    Where columns are given, a sample is drawn for each held-out row, and they are columns as well.
+    """
     if data.image_shape is not None:
         return []
-    model, test = run.model, data.test[:ROWS]
-    layers, rng = in_float64(model.layers), np.random.default_rng(seed)
-    Z, _ = sample(layers, rng, max(len(test), 500), model.activation, model.density)
-    X, S = model.transforms.inverse(held_out(data)), model.transforms.inverse(Z)
+    model, held = run.model, held_out(data)
+    rng, n = np.random.default_rng(seed), max(min(len(data.test), ROWS), 500)
+    u = None if data.given is None else data.split(held)[1]
+    n = n if u is None else len(u)
+    Z, _ = sample(in_float64(model.layers), rng, n, model.activation, model.density, context=u)
+    X, S = in_data_space(data, held), in_data_space(data, Z if u is None else np.c_[Z, u])
     S = S[np.isfinite(S).all(axis=1)]
     which = panels.worst_columns(X, S)
     names = labels(data)
@@ -142,9 +152,23 @@ def draw_columns(path: Path, data: Dataset, run: Run, seed: int = 0) -> list[Pat
         X[:, which],
         S[:, which],
         [names[j] for j in which],
-        f"{title(data)}: held-out data and samples{more}",
+        f"{title(data)}: held-out data and samples{given_words(data)}{more}",
     )
     return [path]
+
+
+def in_data_space(data: Dataset, rows: Any) -> Any:
+    """Return rows (n, D + c) of model space in data space."""
+    x, u = data.split(rows)
+    X = data.transforms.inverse(x)
+    return X if data.given is None else np.c_[X, data.given.standardise.inverse(u)]
+
+
+def given_words(data: Dataset) -> str:
+    """Return what a title says of given columns."""
+    if data.given is None:
+        return ""
+    return f" given {', '.join(map(plots.drawable, data.given.names, labels(data)[data.D :]))}"
 
 
 def draw_calibration(path: Path, data: Dataset, run: Run, seed: int = 0) -> list[Path]:
@@ -152,12 +176,14 @@ def draw_calibration(path: Path, data: Dataset, run: Run, seed: int = 0) -> list
     model, test = run.model, data.test[:ROWS]
     layers, rng = in_float64(model.layers), np.random.default_rng(seed)
     latents = forward(layers, test, model.activation).Zs[-1]  # (n, D)
-    base = model.density.sample(rng, (max(200, 100_000 // test.shape[1]), test.shape[1]))
+    base = model.density.sample(rng, (max(200, 100_000 // data.D), data.D))
+    parts = model.activation, model.density
+    u = None if data.given is None else data.split(test)[1][rng.integers(len(test), size=ROWS)]
     panels.calibration(
         path,
         panels.integral_transforms(latents, base),
-        log_likelihood(layers, test, model.activation, model.density).per_sample,
-        sample(layers, rng, ROWS, model.activation, model.density)[1],
+        log_likelihood(layers, test, *parts).per_sample,
+        sample(layers, rng, ROWS, *parts, context=u)[1],
         latents,
         f"{title(data)}: calibration on {len(test)} held-out rows",
     )

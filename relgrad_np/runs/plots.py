@@ -40,8 +40,9 @@ def learning_curve(
     averaged: Numbers | None = None,
     chosen: int | None = None,
     space: str = "",
+    floor: str = "Gaussian",
 ) -> None:
-    """Plot log-likelihood (nats) by epoch, and the level of the best Gaussian.
+    """Plot log-likelihood (nats) by epoch, and the level of the best Gaussian, or of `floor`.
 
     `averaged` is the validation of the averaged layers; `chosen` the epoch whose layers are kept.
 
@@ -73,7 +74,7 @@ def learning_curve(
     if chosen and len(epochs):
         ax.axvline(chosen, color="0.75", lw=1, zorder=0, label=f"chosen: epoch {chosen}")
     if gaussian is not None:
-        ax.axhline(gaussian, color=GREY, ls=":", lw=1.6, label="Gaussian")
+        ax.axhline(gaussian, color=GREY, ls=":", lw=1.6, label=floor)
     if values:
         low, high, lowest = _range(np.concatenate(values), gaussian)
         ax.set_ylim(low, high)

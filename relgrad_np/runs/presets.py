@@ -99,9 +99,11 @@ def settings_for(data: str, **chosen: Any) -> Settings:
 
 
 def chosen_for(
-    N: int, D: int, *, seconds: float | None = None, **chosen: Any
+    N: int, D: int, *, c: int = 0, seconds: float | None = None, **chosen: Any
 ) -> tuple[Settings, str]:
     """Return settings that N training rows of D columns choose, and a line that says which.
+
+    c: columns that are given, beside the D.
 
     What is in `chosen` holds, as in `settings_for`; `seconds`: see `choose_settings`.
 
@@ -111,7 +113,7 @@ def chosen_for(
     chosen = asked(chosen)
     fields = {"n_layers" if name == "layers" else name: value for name, value in chosen.items()}
     of_table = {name: fields[name] for name in ChosenSettings._fields if name in fields}
-    made = choose_settings(N, D, seconds=seconds, **of_table)
+    made = choose_settings(N, D, c=c, seconds=seconds, **of_table)
     values = made._asdict() | {"layers": made.n_layers}
     plain = {name: value for name, value in values.items() if name in declared(Settings)}
     if made.epochs is None and "epochs" not in chosen:

@@ -20,7 +20,8 @@ class RunReport(NamedTuple):
     than a tenth of a nat and a tenth of what the model gained over the Gaussian (None with the rule
     "newton", which passes the best on its way); `overfits`: the training rows gained meanwhile;
     `others`: mean test log-likelihoods of other models, by name; `epochs`: how many there were;
-    `xi`: the largest |xi| / sqrt(D) of a layer, 0 at a stationary point.
+    `xi`: the largest |xi| / sqrt(D) of a layer, 0 at a stationary point; `given`: how many columns
+    the others are given, with which the Gaussian is that of linear regression on them.
 
     >>> RunReport("digits", -1.0, 0.1, -2.0, None, None, 3, "epochs", 0, 1.0, 2, 10).test
     -1.0
@@ -47,6 +48,7 @@ class RunReport(NamedTuple):
     overfits: bool = False
     others: dict[str, float] | None = None
     epochs: int | None = None
+    given: int = 0
 
     def table(self) -> list[tuple[str, str, str]]:
         """Return log-likelihoods in model and data space: a header, then a row for each model.
@@ -57,7 +59,7 @@ class RunReport(NamedTuple):
         """
         rows = [
             ("this model", self.test),
-            ("Gaussian", self.gaussian),
+            (self.floor, self.gaussian),
             *(self.others or {}).items(),
         ]
         shift = None if self.test_data_space is None else self.test_data_space - self.test
@@ -84,11 +86,13 @@ class RunReport(NamedTuple):
         gap = self.test - self.gaussian
         lines = aligned(self.table())
         if abs(gap) < 5e-4:
-            lines.append("the model is the Gaussian of the same training rows")
+            lines.append(f"the model is the {self.floor} of the same training rows")
         else:
             way = "above" if gap > 0 else "BELOW"
             words = "" if math.isnan(self.test_se2) else " (+- two standard errors)"
-            lines.append(f"{abs(gap):.3f} nats {way} the Gaussian of the same training rows{words}")
+            lines.append(
+                f"{abs(gap):.3f} nats {way} the {self.floor} of the same training rows{words}"
+            )
         if self.test_bits_per_dim is not None:
             lines.append(
                 f"pixel space: {self.test_bits_per_dim:.3f} bits/dim, Gaussian "
@@ -96,6 +100,11 @@ class RunReport(NamedTuple):
             )
         lines.append(f"{self._kept()}; {self.seconds:.1f} s of fitting")
         return "\n".join([*lines, *self.advice()])
+
+    @property
+    def floor(self) -> str:
+        """What the closed form beside the model is."""
+        return floor_of(self.given)
 
     def _kept(self) -> str:
         """Say which layers are kept, and how many epochs there were."""
@@ -127,6 +136,15 @@ class RunReport(NamedTuple):
     def __str__(self) -> str:
         """Return the text."""
         return self.text()
+
+
+def floor_of(given: int) -> str:
+    """Return what the closed form of the training rows is called, with so many columns given.
+
+    >>> floor_of(0), floor_of(2)
+    ('Gaussian', 'linear regression')
+    """
+    return "linear regression" if given else "Gaussian"
 
 
 def aligned(table: list[tuple[str, str, str]]) -> list[str]:
@@ -169,7 +187,7 @@ def judge(
     """
     layers = in_float64(result.best_layers)
     terms = log_likelihood(layers, data.test, options["activation"], options["density"])
-    per_sample, D, log_det = terms.per_sample, data.test.shape[1], data.log_det["test"]
+    per_sample, D, log_det = terms.per_sample, data.D, data.log_det["test"]
     image = data.image_shape is not None
     bits = [bits_per_dim(p, log_det, D) for p in (per_sample, gaussian)] if image else None
     return RunReport(
@@ -195,6 +213,7 @@ def judge(
         gaussian_data_space=float((gaussian + log_det).mean()),
         overfits=_overfits(result),
         epochs=len(result.history),
+        given=data.c,
     )
 
 

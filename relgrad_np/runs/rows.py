@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from ..datasets import Dataset, gaussian_log_likelihood
+from ..datasets.record import forward_given
+from ..fitting.regression import regressed
 
 
 def rows_of(data: Dataset, dtype: str, fresh_noise: bool) -> tuple[Any, Any]:
@@ -42,20 +44,23 @@ def to_model(data: Dataset, rows: Any, dtype: str) -> Any:
     >>> to_model(load("toy:rings", n=50), np.ones((3, 2)), "float32").dtype
     dtype('float32')
     """
-    return (data.transforms.forward(rows) if data.lazy else rows).astype(dtype)
+    if data.lazy:
+        rows = forward_given(data.transforms, data.given, rows)[0]
+    return rows.astype(dtype)
 
 
 def baseline(data: Dataset, X: Any) -> Any:
     """Return log p (N,) of X under the Gaussian fitted to all training rows.
 
-    A lazy set is read in parts, and a Gaussian fitted to 2 D rows of the same mean and covariance.
+    With given columns it is that of linear regression on them. A lazy set is read in parts, and a
+    Gaussian fitted to 2 D rows of the same mean and covariance.
 
     >>> from relgrad_np.datasets import load
     >>> baseline(load("toy:rings", n=50), np.zeros((1, 2))).shape
     (1,)
     """
     if not data.lazy:
-        return gaussian_log_likelihood(data.train, X)
+        return _given_gaussian(data, data.train, X)
     N, D = data.train.shape
     total, square = np.zeros(D), np.zeros((D, D))
     for begin in range(0, N, 2**16):
@@ -64,4 +69,13 @@ def baseline(data: Dataset, X: Any) -> Any:
         square += rows.T @ rows
     mean = total / N
     K = np.linalg.cholesky(square / N - np.outer(mean, mean))
-    return gaussian_log_likelihood(mean + math.sqrt(D) * np.concatenate([K.T, -K.T]), X)
+    return _given_gaussian(data, mean + math.sqrt(D) * np.concatenate([K.T, -K.T]), X)
+
+
+def _given_gaussian(data: Dataset, train: Any, X: Any) -> Any:
+    """Return log p (N,) of X under the Gaussian of what given columns leave of training rows."""
+    if not data.c:
+        return gaussian_log_likelihood(train, X)
+    residuals, slopes = regressed(np.asarray(train, dtype=np.float64), data.c)
+    x, u = data.split(X)
+    return gaussian_log_likelihood(residuals, x - u @ slopes.T)

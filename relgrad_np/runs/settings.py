@@ -119,6 +119,10 @@ class DataSettings:
         unset="no bounds",
     )
 
+    given: str | None = setting(
+        None, "columns that the others are given: the model is p(the others | these)", unset="none"
+    )
+
     def reading(self) -> Reading:
         """Return what a reader is asked for; ValueError for what can't be."""
         return Reading(**vars(self))

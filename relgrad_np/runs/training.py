@@ -18,6 +18,8 @@ from ..core.network import Layer, Layers
 from ..core.sampling import require_model
 from ..datasets import Dataset, require_full_rank
 from ..datasets.findings import FEW
+from ..datasets.rank import determined
+from ..datasets.rows import column_list
 from ..distributed.together import fit
 from ..fitting.records import Epoch, FitResult
 from ..fitting.snapshots import Keeper, Snapshot
@@ -80,10 +82,11 @@ def prepare(settings: Settings, data: Dataset) -> Prepared:
     notes = data.notes + advice_on(first, data)
     if dtype == "float32":  # what differs in float64 may be the same there
         first = first.astype(dtype)
-        require_full_rank(first, data.columns)
-    D, L = first.shape[1], settings.layers
+        advice_on(first, data)
+    D, L, c = data.D, settings.layers, data.c
     like = array_on(settings.device, dtype)
-    start = moved(init_layers(rng, D, L, kind=settings.init, X=first, activation=act), like)
+    made = init_layers(rng, D, L, kind=settings.init, X=first, activation=act, context=c)
+    start = moved(made, like)
     options = settings.of_fit() | {
         "rule": rule,
         "learning_rate": settings.learning_rate if rule == NEWTON else None,  # else in the rule
@@ -105,7 +108,15 @@ def advice_on(rows: Any, data: Dataset) -> tuple[str, ...]:
     >>> advice_on(data.train, data)
     ()
     """
-    found = require_full_rank(rows, data.columns)
+    x, _ = data.split(rows)
+    found = require_full_rank(x, data.columns)
+    which = determined(rows, data.c) if data.given is not None else []
+    if data.given is not None and which:
+        raise ValueError(
+            f"given {column_list(range(data.c), data.given.names)}, columns"
+            f" {column_list(which, data.columns)} have no density: they are affine combinations of"
+            " what is given and the others: drop them, or add noise"
+        )
     said = any("--dequantise" in note for note in data.notes)
     return tuple(one for one in found.advice if not (said and one.startswith(FEW)))
 
@@ -131,7 +142,7 @@ def outline(data: Dataset, settings: Settings, prepared: Prepared) -> list[tuple
     >>> dict(outline(data, settings, prepare(settings, data)))["model"]
     '2 layers of smooth_leaky_relu, normal base, 12 parameters, float64, start identity'
     """
-    N, D = data.train.shape
+    N, D, c = len(data.train), data.D, data.c
     L, columns, support = settings.layers, data.columns, data.transforms.support
     space = "each column standardised" if space_of(data) == "standardised space" else space_of(data)
     size = min(settings.batch_size or N, N)
@@ -148,12 +159,13 @@ def outline(data: Dataset, settings: Settings, prepared: Prepared) -> list[tuple
         ("data", shown(data.name)),
         ("rows", f"{N:,} train, {len(data.validation):,} validation, {len(data.test):,} test"),
         ("columns", f"{D:,}{'' if columns is None else f': {few_of(columns)}'}"),
+        *(() if data.given is None else (("given", f"{c:,}: {few_of(data.given.names)}"),)),
         *(() if support is None else (("support", support.words(columns)),)),
         ("space", f"the model sees {space}"),
         (
             "model",
             f"{L} layer{'s' * (L > 1)} of {settings.activation}, {settings.density} base, "
-            f"{L * D * (D + 1):,} parameters, {settings.dtype}, start {settings.init}",
+            f"{L * D * (D + 1 + c):,} parameters, {settings.dtype}, start {settings.init}",
         ),
         ("fit", fit_words),
     ]
@@ -252,5 +264,7 @@ def model_of(data: Dataset, settings: Settings, layers: Layers, options: dict[st
     'toy:rings'
     """
     config = {"data": data.name, "columns": data.columns, **asdict(settings)}
+    if data.given is not None:
+        config["context"] = data.given.to_dict()
     layers = tuple(Layer(to_numpy(W), to_numpy(b)) for W, b in layers)
     return Model(layers, options["activation"], options["density"], data.transforms, config)

@@ -45,7 +45,11 @@ def test_info(capsys):
 
 def test_the_demo_does_the_main_job(capsys, tmp_path, monkeypatch):
     def shorter(data, **chosen):
-        few = {"epochs": 6} if data == "digits" else {"epochs": 3, "layers": 2, "rule": "recipe"}
+        few = (
+            {"epochs": 2, "layers": 2}
+            if data == "digits"
+            else {"epochs": 3, "layers": 2, "rule": "recipe"}
+        )
         return settings_for(data, **(chosen | few))
 
     monkeypatch.setattr(demo, "settings_for", shorter)

@@ -129,6 +129,10 @@ def test_phi1_times(size, dtype):
     assert np.abs(times - true).max() <= 64 * float(np.finfo(dtype).eps) * bound
     by_its_size = phi1_times(M, None, v)
     assert np.abs(by_its_size - true).max() <= 64 * float(np.finfo(dtype).eps) * bound
+    apart = phi1_times(M, max(size, 1e-300), v[:, None], M @ M)[:, 0]  # even and odd powers
+    assert np.abs(apart - true).max() <= 64 * float(np.finfo(dtype).eps) * bound
+    wrong = phi1_times(M, max(size, 1e-300), v[:, None], 1.5 * (M @ M))[:, 0]
+    assert not 0.5 < size < 3 or np.abs(wrong - true).max() > 1e-4 * bound
 
 
 def test_phi1_of_a_zero_matrix_is_the_identity():

@@ -69,7 +69,10 @@ def cases():
 def test_weights_transforms_own_shards_and_other_libraries(cases, n):
     weighted, shards = dict(cases[f"weighted:{n}"]), cases[f"own_shards:{n}"]
     assert weighted.pop("undone steps") == 1
-    assert weighted.keys() == {"weights", "transform", "undone", "input", "own"}
+    assert weighted.keys() == {
+        *("weights", "transform", "undone", "input", "own"),
+        *("context", "context recipe", "context sums"),
+    }
     assert max(weighted.values()) <= 1e-12
     assert shards["own"] <= 1e-12
     assert len(shards["rows"]) == n

@@ -7,11 +7,13 @@ import pytest
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
+from sklearn.preprocessing import PolynomialFeatures
+
 import relgrad_np as rg
 from relgrad_np.cli.main import main
 from relgrad_np.datasets import load
 from relgrad_np.datasets.transforms import Support
-from relgrad_np.estimator import FlowEnsemble, RelativeGradientFlow, RelativeICA
+from relgrad_np.estimator import ConditionalFlow, FlowEnsemble, RelativeGradientFlow, RelativeICA
 from tests.estimator.test_support import FEW, SUPPORT
 
 NAMES = ["age", "income", "x"]
@@ -291,3 +293,68 @@ def test_an_ensemble_has_bounds_and_comes_back(tmp_path):
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(ValueError, match=r"ensemble.npz` is no model of FlowEnsemble"):
         FlowEnsemble.load(path)
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+def test_a_conditional_flow_that_is_saved_comes_back(X, tmp_path, dtype):
+    pd = pytest.importorskip("pandas")
+    path, wanted = (
+        tmp_path / "conditional.npz",
+        RelativeGradientFlow(**FEW, support={"age": (0, 120)}),
+    )
+    x, u = pd.DataFrame(X[:, :2], columns=NAMES[:2]).astype(dtype), np.c_[X[:, 2:], np.ones(len(X))]
+    model = ConditionalFlow(wanted).fit(x, context=u)  # the second column says nothing
+    model.save(path)
+    again = ConditionalFlow.load(path)
+    assert again.get_params()["flow__support"] == {"age": (0, 120)}
+    assert again.context_names_in_ is None
+    np.testing.assert_array_equal(
+        again.score_samples(x, context=u), model.score_samples(x, context=u)
+    )
+    np.testing.assert_array_equal(again.sample(9, context=u[:3]), model.sample(9, context=u[:3]))
+    assert again.history_ == model.history_
+    assert list(again.feature_names_in_) == NAMES[:2]
+    with pytest.raises(ValueError, match="`context` must have 2 columns, got 1"):
+        again.predict([[1.0]])
+    again.fit(x, context=u)
+    np.testing.assert_array_equal(again.predict(u[:2]), model.predict(u[:2]))
+
+
+def test_conditional_flows_are_not_taken_for_others(X, tmp_path):
+    pd = pytest.importorskip("pandas")
+    path, plain, few = (
+        tmp_path / "conditional.npz",
+        tmp_path / "flow.npz",
+        RelativeGradientFlow(**FEW),
+    )
+    model = ConditionalFlow(few).fit(X[:, :1], context=pd.DataFrame(X[:, 1:], columns=["u", "v"]))
+    model.save(path)
+    assert ConditionalFlow.load(path).context_names_in_ == ("u", "v")
+    RelativeGradientFlow(**FEW).fit(X).save(plain)
+    with pytest.raises(
+        ValueError,
+        match=r"conditional.npz` is no model of RelativeGradientFlow: it is conditional: C",
+    ):
+        RelativeGradientFlow.load(path)
+    with pytest.raises(
+        ValueError, match=r"flow.npz` is no model of ConditionalFlow: it knows of no context: Rel"
+    ):
+        ConditionalFlow.load(plain)
+    for change in (
+        {"context": None},
+        {"context": {"columns": ["u"], "mean": [0, 0], "std": [1, 1]}},
+    ):
+        found = rg.load(path)
+        rg.save(path, found._replace(config=found.config | change))
+        with pytest.raises(
+            ValueError, match=r"conditional.npz` is no model of ConditionalFlow: it"
+        ) as error:
+            ConditionalFlow.load(path)
+        assert "\n" not in str(error.value)
+    curved = ConditionalFlow(few, features=PolynomialFeatures(2)).fit(X[:, :1], context=X[:, 1:])
+    with pytest.raises(
+        ValueError,
+        match="`features` is a PolynomialFeatures, which a model file can't hold: pickle",
+    ):
+        curved.save(tmp_path / "curved.npz")
+    assert not (tmp_path / "curved.npz").exists()

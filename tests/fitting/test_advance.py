@@ -108,7 +108,9 @@ def same(one, two):
     )
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    "dtype", ["float64", pytest.param("float32", marks=pytest.mark.recompiles)]
+)
 @pytest.mark.parametrize("rule", RULES)
 def test_the_bits_are_those_of_one_step_at_a_time(rule, dtype, calls, monkeypatch):
     """Weights, validation, average, undo, audits, warmup and schedule; two sizes of batches."""

@@ -12,6 +12,7 @@ from relgrad_np.fitting.newton import joint, linear, pairs, rows, whole
 from relgrad_np.fitting.newton.ascent import ascend, climb, largest
 from relgrad_np.fitting.newton.bending import bending
 from relgrad_np.fitting.newton.elementwise import elementwise
+from relgrad_np.fitting.newton.frame import framed
 from relgrad_np.fitting.newton.layered import Layered, RowParts
 from relgrad_np.fitting.newton.lbfgs import Curvatures, dot
 from relgrad_np.fitting.newton.one_layer import OneLayer
@@ -63,7 +64,9 @@ def one(problem, weights=None, density=None):
 
 def net(problem, weights=None):
     sample = RowParts(
-        whole._parts(problem.X, weights), bending(problem.activation), elementwise(problem.density)
+        whole._parts(framed(problem.layers, problem.X, weights), weights),
+        bending(problem.activation),
+        elementwise(problem.density),
     )
     return Layered.of(sample, problem.layers)
 
@@ -446,7 +449,10 @@ def test_without_the_line_search_steps_fall():
             point = OneLayer.of(elementwise(density), layers[0], X, None)
         else:
             point = Layered.of(
-                RowParts(whole._parts(X, None), bending(act), elementwise(density)), layers
+                RowParts(
+                    whole._parts(framed(layers, X, None), None), bending(act), elementwise(density)
+                ),
+                layers,
             )
         with np.errstate(all="ignore"):
             for _ in range(3):

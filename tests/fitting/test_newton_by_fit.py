@@ -165,9 +165,9 @@ def test_a_default_or_none_is_as_good_as_nothing():
     X = data()
     usual = {name: getattr(Options(), name) for name in OF_STEPS}
     none = dict.fromkeys(("batch_size", "average", "undo", "refresh", "learning_rate"))
-    plain = fit(X)
-    same(fit(X, **usual).layers, plain.layers)
-    same(fit(X, **none).layers, plain.layers)
+    plain = fit(X, epochs=5)
+    same(fit(X, epochs=5, **usual).layers, plain.layers)
+    same(fit(X, epochs=5, **none).layers, plain.layers)
 
 
 @pytest.mark.parametrize("rule", ["recipe", "plain"])
@@ -235,7 +235,7 @@ def test_a_divergence_leaves_the_best_of_what_there_is(have):
     other = {
         "worse": tuple(rg.Layer(W, b + 9) for W, b in layers),
         "nan": tuple(rg.Layer(W * math.nan, b) for W, b in layers),
-        "better": fit(X, layers, NORMAL, compare=False).layers,
+        "better": fit(X, layers, NORMAL, epochs=5, compare=False).layers,
     }[have]
     error = rg.FitDivergedError("it fell", rg.FitResult(other, other, 1, (), None, "diverged", 1))
     rows = Rows(Batches(X, None, None, None, None, Team()), ACT, NORMAL, 3)

@@ -75,6 +75,39 @@ def test_a_base_that_no_gaussian_fits_is_named():
         fit(X, start(X, 1), rg.density("sech"))
 
 
+def said_of_validation(X, X_val, **options):
+    """What a fit far from good says of its validation rows, and by how much it is below there."""
+    with pytest.warns(rg.FitWarning, match="on the validation rows") as heard:
+        result = fit(X, start(X, 2, "orthogonal"), X_val=X_val, epochs=1, **options)
+    (words,) = [str(one.message) for one in heard if one.category is rg.FitWarning]
+    return float(words.split(" is ")[1].split()[0]), result.best_layers
+
+
+def test_a_fit_below_the_gaussian_on_its_validation_rows_says_by_how_much():
+    X, X_val = np.split(3 * data(600) + 5, [400])
+    for rule in ("recipe", "newton"):
+        said, layers = said_of_validation(X, X_val, rule=rule)
+        of_rows = rg.fitting.gaussian.gaussian_layers(X, 1, ACT)
+        assert said == pytest.approx(mean(of_rows, X_val) - mean(layers, X_val), rel=0.01)
+
+
+def test_validation_knows_of_no_row_without_weight():
+    (X, X_val), far = np.split(3 * data(600) + 5, [400]), np.full((50, 3), 1e3)
+    weights = {"sample_weight": np.r_[np.ones(400), np.zeros(50)],
+               "sample_weight_val": np.r_[np.ones(200), np.zeros(50)]}  # fmt: skip
+    noisy = np.r_[X, far + X[:50]], np.r_[X_val, far]
+    said, layers = said_of_validation(*noisy, **weights)
+    of_rows = rg.fitting.gaussian.gaussian_layers(X, 1, ACT)
+    assert said == pytest.approx(mean(of_rows, X_val) - mean(layers, X_val), rel=0.01)
+
+
+@AS_ERRORS
+def test_a_fit_as_good_as_the_gaussian_says_nothing_of_validation():
+    rng = np.random.default_rng(0)
+    X, X_val = rng.normal(size=(500, 2)) + 7, rng.normal(size=(100, 2)) + 7
+    fit(X, start(X, 1), X_val=X_val, epochs=20)
+
+
 @AS_ERRORS
 @pytest.mark.parametrize("L", [1, 2, 3])
 @pytest.mark.parametrize("seed", [0, 1])

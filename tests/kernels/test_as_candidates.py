@@ -13,7 +13,9 @@ KINDS = [  # of every kind one
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    "dtype", ["float64", pytest.param("float32", marks=pytest.mark.recompiles)]
+)
 def test_the_kernels_are_right(dtype):
     suite = small().where(id=KINDS)
     _, arrays, alarms, worst, which = right.alarms("the kernels", suite, dtype, twice=False)

@@ -27,7 +27,7 @@ from relgrad_np.oracle.cases import generic
 
 from ..doubles import cuda_as_cpp, cuda_stand_ins
 from ..doubles import fake_cupy as fake
-from ..laws.problems import KERNEL_RULES, settled
+from ..laws.problems import KERNEL_RULES, settled, with_context
 from .leaves import leaves
 
 RULES = KERNEL_RULES | {"capped": rg.Plain(50.0)}
@@ -353,10 +353,15 @@ def test_a_step_that_waits_is_seen(double):
     "rule",
     [rg.Plain(0.05), rg.Exponential(0.05), rg.Recipe(), rg.Adam(0.01), rg.GroupAdam()],
 )
-def test_the_reference_does_not_wait_either(double, rule):
-    """What the kernels do not know goes to the reference, on the device, and waits for nothing."""
+@pytest.mark.parametrize("c", [0, 2])
+def test_the_reference_does_not_wait_either(double, rule, c):
+    """What the kernels do not know goes to the reference, on the device, and waits for nothing.
+
+    That is another activation, and a context.
+    """
     cupy, gpu = double
-    p = generic(2, 5, 11, 2, "leaky_tanh", "normal")
+    p = generic(2, 5, 11, 2, "smooth_leaky_relu" if c else "leaky_tanh", "normal")
+    p = with_context(p, c) if c else p
     model = {"activation": p.activation, "density": p.density, "rule": rule}
     want, _ = rg.train_step(settled(rg.init_state(p.layers, rule)), p.X, **model)
     state = each_array(cupy.asarray, settled(rg.init_state(p.layers, rule)))
@@ -455,8 +460,7 @@ def compile_by_nvrtc(library, options):
     return binary.raw
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+@pytest.mark.parametrize(("arch", "dtype"), [("sm_80", "float32"), ("sm_90", "float64")])
 def test_the_sources_compile(arch, dtype, tmp_path):
     """By NVRTC, as CuPy does, or by nvcc; every kernel is in what comes out."""
     options = [*sources.options(dtype), f"--gpu-architecture={arch}"]

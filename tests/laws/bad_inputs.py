@@ -160,8 +160,9 @@ def command_line(folder):
     for name in ("constant.npy", "double.npy", "few.npy", "nan.npy", "vector.npy", "complex.npy", "objects.npy",
                  "text.csv", "ragged.csv", "empty.csv", "junk.npz"):  # fmt: skip
         yield f"train {name}", ["train", name]
-    yield "train digits --out taken", ["train", "digits", "--out", "taken"]
-    yield "train digits --out ''", ["train", "digits", "--out", ""]
+    few = ["train", "toy:moons", "--rows", "50", "--layers", "1"]
+    yield "train --out taken", [*few, "--out", "taken"]
+    yield "train --out ''", [*few, "--out", ""]
     yield "train --resume --out taken", ["train", "--resume", "--out", "taken"]
     yield "evaluate taken", ["evaluate", "taken"]
 

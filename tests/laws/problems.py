@@ -164,6 +164,17 @@ class Stumble(rg.Plain):
         return rg.Move(fs, etas, etas)
 
 
+def with_context(p, c, seed=0):
+    """A generic problem whose biases know c variables."""
+    rng = np.random.default_rng(seed)
+    layers = tuple(
+        rg.Layer(W, np.concatenate([rng.standard_normal((len(b), c)) / 2, b[:, None]], axis=1))
+        for W, b in p.layers
+    )
+    X = np.concatenate([p.X, rng.standard_normal((len(p.X), c))], axis=1)
+    return p._replace(layers=layers, X=X)
+
+
 def settled(state):
     """The state as if a window had been seen: a recipe's constants are known, and generic."""
     if isinstance(state.rule_state, Record):

@@ -1,5 +1,6 @@
 """Anchors with a closed form: one layer with normal base is the Gaussian fit."""
 
+import functools
 import math
 
 import numpy as np
@@ -114,6 +115,7 @@ LIGHT = {  # sources lighter than the Gaussian, (N, 3)
 }
 
 
+@functools.cache
 def unmixed(kind, density, ascend, N=1500):
     """How well one layer finds the worst of three mixed sources: its largest |correlation|."""
     rng = np.random.default_rng(0)

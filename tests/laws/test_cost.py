@@ -1,8 +1,10 @@
 """Cost, counted in products and not by a clock; and no conversion on the way."""
 
+import numpy as np
 import pytest
 
 import relgrad_np as rg
+from relgrad_np.rules.by_name import make_rule
 
 from . import recording
 from .problems import generic
@@ -132,3 +134,34 @@ def test_the_recorder_sees_a_cubic_product(recorded):
     recording.NAMESPACE.linalg.inv(W)
     assert cubic(products())
     assert linear_algebra() == [("inv", (D, D))]
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [("plain", 1.011), ("scalar", 1.011), ("exponential", 1.018), ("recipe", 1.018)],
+)
+def test_ten_variables_of_context_cost_two_percent_at_most(name, most):
+    """Multiplications of the products of a step, D = 784, N = 100; no product of two D x D."""
+    D, N = 784, 100
+    counted = {}
+    for c in (0, 10):
+        shape = (D, c + 1) if c else D
+        rng = np.random.default_rng(0)
+        layers = tuple(
+            rg.Layer(np.eye(D, dtype="f4"), rng.standard_normal(shape).astype("f4"))
+            for _ in range(2)
+        )
+        X = rng.standard_normal((N, D + c)).astype("f4")
+        rule, model = make_rule(name, None), (rg.activation("leaky_tanh"), rg.density("sech"))
+        state = rg.init_state(layers, rule)
+        state, X = recording.wrap((state, X))
+        recording.LOG.clear()
+        rg.train_step(state, X, activation=model[0], density=model[1], rule=rule)
+        sizes = [
+            (a[0] if len(a) > 1 else 1) * a[-1] * (b[-1] if len(b) > 1 else 1)
+            for a, b in products()
+        ]
+        assert ((D, D), (D, D)) not in products()
+        counted[c] = sum(sizes)
+    print(name, counted)
+    assert 1 < counted[10] / counted[0] <= most

@@ -215,7 +215,7 @@ def test_the_schema_requires_what_load_requires():
     assert set(schema["properties"]) == set(schema["required"]) == set(suite.KEYS)
     entry = schema["properties"]["cases"]["items"]
     assert set(entry["required"]) == set(suite.ENTRY)
-    assert set(entry["properties"]) == {*suite.ENTRY, *suite.HEXADECIMAL}
+    assert set(entry["properties"]) == {*suite.ENTRY, *suite.OPTIONAL}
 
 
 def test_vectors_export_refuses_a_folder_with_files(tmp_path, capsys):

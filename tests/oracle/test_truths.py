@@ -51,7 +51,8 @@ def test_the_tape_agrees_with_differencing(name):
     for one, two in zip(*(way(net, X, net.outputs(X)) for way in ways), strict=True):
         for a, b in zip(one, two, strict=True):
             for x, y in zip(a, b, strict=True) if isinstance(a, tuple) else [(a, b)]:
-                gap = np.max(np.abs(np.array(x, dtype=object) - np.array(y, dtype=object)))
+                gaps = np.abs(np.array(x, dtype=object) - np.array(y, dtype=object))
+                gap = np.max(gaps, initial=0)  # without context its gradients are empty
                 assert gap < 1e-28
 
 

@@ -25,6 +25,14 @@ def nodes(path):
     return tuple(ast.walk(ast.parse(path.read_text())))
 
 
+def statements(body):
+    """Yield all statements of a body, at any depth; what is inside expressions imports nothing."""
+    for node in body:
+        yield node
+        for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+            yield from statements(getattr(node, part, ()))
+
+
 def modules(root=ROOT):
     """Return the path of every module of the package, by its dotted name."""
     found = {}
@@ -37,7 +45,7 @@ def modules(root=ROOT):
 def imports(name, path, known):
     """Return the modules of the package that a module imports, at any depth of its code."""
     found, package = set(), name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in nodes(path):
+    for node in statements(ast.parse(path.read_text()).body):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

@@ -39,6 +39,11 @@ def start(rows=1000, seed=0):
     return rng, X, rg.init_layers(rng, D, L)
 
 
+def given():
+    """Layers that take the last two of D columns as context."""
+    return rg.init_layers(np.random.default_rng(1), D - 2, L, context=2)
+
+
 def fitted(comm=None, rule="plain", epochs=12, batch_size=25, rows=1000, layers=None, **options):
     """25 rows in a batch: no number of ranks but 1 divides them."""
     rng, X, own = start(rows)
@@ -96,8 +101,12 @@ def weighted():
         ("undone", {"rule": Stumble(0.03)}),
         ("input", {"rule": rg.Adam(1e-2, side="input")}),
         ("own", {"rule": clipped()(0.02)}),  # as docs/extend.md writes it
+        ("context", {"layers": given()}),
+        ("context recipe", {"layers": given(), "rule": "recipe"}),
+        ("context sums", {"layers": given(), "exchange": "sums"}),
     ):
-        result = fitted(Ranks(COMM, check_every=1), epochs=3, **options)
+        exchange = options.pop("exchange", "auto")
+        result = fitted(Ranks(COMM, check_every=1, exchange=exchange), epochs=3, **options)
         if COMM.rank == 0:
             found[name] = apart(result.layers, fitted(epochs=3, **options).layers)
             found["undone steps"] += result.n_undone

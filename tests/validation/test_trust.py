@@ -5,6 +5,7 @@ layers; one that raises, or refuses what has full rank; a model whose W is of an
 """
 
 import doctest
+import functools
 import importlib
 import signal
 import warnings
@@ -168,8 +169,13 @@ def test_one_layer_that_is_better_than_the_best_is_flagged():
 # the claims
 
 
+@functools.cache
+def verdict():
+    return judged(X, estimator(1, 0))
+
+
 def line(**changes):
-    fit = {"L": 1, "dtype": "float64", **judged(X, estimator(1, 0))._asdict(), **changes}
+    fit = {"L": 1, "dtype": "float64", **verdict()._asdict(), **changes}
     return {"dirt": "outliers + scales", "N": 300, "D": 3, "seed": 0, "fits": [fit]}
 
 
@@ -215,7 +221,7 @@ def test_a_part_that_does_not_exist_is_refused(capsys):
 
 
 def test_newton_raises_the_likelihood_of_dirty_problems():
-    found = list(rises.checks(30))
+    found = list(rises.checks(15))
     assert [check.ok for check in found] == [True] * 3, found
 
 
@@ -250,11 +256,12 @@ def test_a_fit_that_falls_is_seen(mistake):
         tracked = result.tracked._replace(logdet=result.tracked.logdet + off)
         return result._replace(tracked=tracked)
 
-    seen = [rises.rise(rises.problem(seed), wrong) for seed in range(40)]
+    seeds = 40 if mistake == "weights" else 12  # of which few have weights that change much
+    seen = [rises.rise(rises.problem(seed), wrong) for seed in range(seeds)]
     if mistake == "the tracker":
         assert all(one.drift > rises.DRIFT for one in seen)
     else:
-        assert sum(one.falls > 0 for one in seen) > (20 if mistake == "a step down" else 3)
+        assert sum(one.falls > 0 for one in seen) > (6 if mistake == "a step down" else 3)
 
 
 # interrupts and streams

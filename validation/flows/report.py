@@ -17,9 +17,8 @@ Written by `python -m validation.flows report` from `results/`. `python -m valid
 
 MET = """\
 One was called wrong at first: model 1867, a density alone, whose mass importance sampling saw as
-.94, because its kernels had left an arm of p. They keep the rows that they began at now, and models
-1850 to 1899 were judged again. Models 0 to 549 are judged by the rules before that, the others by
-those between.
+.94, because its kernels had left an arm of p. They keep the rows that they began at now. Models 0
+to 549 and 1850 to 1899 were judged again after that, the others just before.
 """
 
 

@@ -80,7 +80,8 @@ def stream_arrow(
     file = _Parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _Feather(path)
     columns = tuple(file.schema.names)
     places = chosen(name, columns, len(columns), reading, wanted)
-    index = [j for j in places if reading.columns is None and INDEX.match(columns[j])]
+    some = places[: len(places) - reading.c]  # nothing that is given
+    index = [j for j in some if reading.columns is None and INDEX.match(columns[j])]
     if len(index) < len(places):
         places = [j for j in places if j not in index]
     if not places or not file.N:

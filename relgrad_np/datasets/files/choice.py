@@ -30,11 +30,13 @@ def chosen(
 ) -> list[int]:
     """Return the indices of the columns to read, in order; ValueError for a name that is not there.
 
-    `wanted` are the names of a model's columns: they are taken, in the model's order, and others
-    are left out.
+    Those that are given come last. `wanted` are the names of a model's columns: they are taken, in
+    the model's order, and others are left out.
 
     >>> chosen("it", ("a", "b", "c"), 3, Reading(drop="b"))
     [0, 2]
+    >>> chosen("it", ("a", "b", "c"), 3, Reading(given="a"))
+    [1, 2, 0]
     >>> chosen("it", ("height", "b"), 2, Reading(columns="hieght"))
     Traceback (most recent call last):
     ValueError: it has no column 'hieght'; did you mean 'height'? Its columns: height, b
@@ -59,10 +61,17 @@ def chosen(
         if len(set(places)) < len(places):
             raise ValueError(f"`columns` names a column of {name} twice")
     dropped = {_place(name, one, columns, D) for one in reading.drop or ()}
-    places = [j for j in places if j not in dropped]
+    given = [_place(name, one, columns, D) for one in reading.given or ()]
+    if len(set(given)) < len(given):
+        raise ValueError(f"`given` names a column of {name} twice")
+    both = sorted(dropped & set(given))
+    if both:
+        raise ValueError(f"column {column_list(both[:1], columns)} is both given and dropped")
+    places = [j for j in places if j not in dropped and j not in given]
     if not places:
-        raise ValueError(f"{name} has no column left: all are dropped")
-    return places
+        why = "all are given, and none is there to be modelled" if given else "all are dropped"
+        raise ValueError(f"{name} has no column left: {why}")
+    return places + given
 
 
 def bounded(
@@ -126,7 +135,8 @@ def without_index(
     """
     if columns is None or reading.columns is not None or len(places) < 2:
         return list(range(len(places))), ""
-    index = [i for i, j in enumerate(places) if is_unnamed(columns[j]) and is_index(X[:, i])]
+    some = places[: len(places) - reading.c]  # nothing that is given
+    index = [i for i, j in enumerate(some) if is_unnamed(columns[j]) and is_index(X[:, i])]
     if not index or len(index) == len(places):
         return list(range(len(places))), ""
     which = ", ".join(str(places[i]) for i in index)

@@ -88,15 +88,17 @@ def split_copied(
         f"{kept * D * table.dtype.itemsize / 2**30:.2f} GiB of numbers were laid out in {folder}"
         " for the time of this command"
     )
-    chain = standardised(name, rows, reading.support, table.columns)
+    c, columns = reading.c, table.columns
+    chain, given = standardised(name, rows, reading.support, columns, c)
+    columns = None if columns is None else columns[: D - c]
     for part in held:
-        chain.require_inside(name, np.concatenate(part), table.columns)
-    done = [forward(chain, np.concatenate(part)) for part in held]
+        chain.require_inside(name, np.concatenate(part)[:, : D - c], columns)
+    done = [forward(chain, np.concatenate(part), given=given) for part in held]
     (validation, log_det), (test, log_det_test) = done
     log_dets = {"train": np.empty(0), "validation": log_det, "test": log_det_test}
     return Dataset(
         name, rows, validation, test, log_dets, chain, lazy=True, notes=tuple(notes),
-        columns=table.columns,
+        columns=columns, given=given,
     )  # fmt: skip
 
 

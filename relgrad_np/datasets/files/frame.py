@@ -27,7 +27,7 @@ def read_frame(frame: Any, reading: Reading | None = None) -> RawTable:
     """Return the numbers of a DataFrame; ValueError naming a column that holds anything else."""
     columns = tuple(str(label) for label in frame.columns)
     reading = reading or Reading()
-    picks = reading.columns is not None or reading.drop is not None
+    picks = any(asked is not None for asked in (reading.columns, reading.drop, reading.given))
     places = list(range(len(columns)))
     if picks:
         places = chosen("`DataFrame`", columns, len(columns), reading)

@@ -108,7 +108,7 @@ def own_file(
         if 8 * N * len(reading.columns or range(D)) > lazy_above:
             return _copied(name, stream_arrow(path, reading, limit=limit), rng, n, reading)
     raw = settled(name, read_raw(path, reading, limit=limit), reading)
-    return split_shuffled(name, raw, rng, n, reading.dequantise, reading.support)
+    return split_shuffled(name, raw, rng, n, reading)
 
 
 def _copied(
@@ -148,7 +148,7 @@ def read_raw(
 
 def _columns_of(name: str, raw: RawTable, reading: Reading, wanted: Columns = None) -> RawTable:
     """Return an array's columns that are asked for, by their numbers."""
-    if (reading.columns or reading.drop or wanted) and raw.train.ndim == 2:
+    if (reading.columns or reading.drop or reading.given or wanted) and raw.train.ndim == 2:
         places = chosen(name, raw.columns, raw.train.shape[1], reading, wanted)
         if places == list(range(raw.train.shape[1])):
             return raw
@@ -195,7 +195,7 @@ def own_array(
         )
     if raw.train.ndim == 2 and raw.train.size:
         raw = settled(name, raw, reading)
-    return split_shuffled(name, raw, rng, n, reading.dequantise, reading.support)
+    return split_shuffled(name, raw, rng, n, reading)
 
 
 def raw_rows(

@@ -21,6 +21,7 @@ class Reading:
     `missing_marks`: more cells that stand for a missing value, such as -9999. `dequantise`: add
     uniform noise as wide as their step to columns of whole numbers or few values. `support`: the
     intervals that columns are in, {"age": (0, 120)} or "age=0:120,income=0:" (`datasets.bounds`).
+    `given`: columns that the others are given, which come last, in this order.
 
     >>> Reading(columns="age, height").columns, Reading(drop=[0]).drop
     (('age', 'height'), ('0',))
@@ -38,12 +39,14 @@ class Reading:
     missing_marks: Any = None
     dequantise: bool = False
     support: Any = None
+    given: Any = None
 
     def __post_init__(self) -> None:
-        for name in ("columns", "drop", "missing_marks"):
+        for name in ("columns", "drop", "missing_marks", "given"):
             object.__setattr__(self, name, listed(getattr(self, name)))
-        if self.columns == ():
-            raise ValueError("`columns` must name one column or more")
+        for name in ("columns", "given"):
+            if getattr(self, name) == ():
+                raise ValueError(f"`{name}` must name one column or more")
         one_of("missing", self.missing, MISSING)
         object.__setattr__(self, "support", intervals(self.support) or None)
         if self.sep is not None:
@@ -60,9 +63,14 @@ class Reading:
                 raise ValueError(f"unknown encoding {self.encoding!r}, such as cp1252") from None
 
     @property
+    def c(self) -> int:
+        """How many columns, the last ones of a row, are given."""
+        return len(self.given or ())
+
+    @property
     def selects(self) -> bool:
         """Whether anything but all cells as they are is asked for."""
-        asked = self.columns or self.drop or self.missing_marks
+        asked = self.columns or self.drop or self.missing_marks or self.given
         return bool(asked) or self.missing != "error"
 
 

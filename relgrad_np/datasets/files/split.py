@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from ..bounds import ColumnBounds
 from ..columns import few_values, grid_step, whole_numbers
 from ..file_rows import FileRows, rows_of
-from ..record import Dataset, RawTable, forward, in_model_space
+from ..record import Dataset, GivenColumns, RawTable, first_columns, forward, in_model_space
 from ..rows import LEAST_ROWS, Columns, chunks, column_list, floats, refuse
 from ..transforms import Chain, DequantiseColumns, Standardise, Support, Transform
 from .choice import bounded
+from .reading import Reading
 
 HELD_OUT = 10_000  # rows of validation, and of test, at most, of a memory-mapped file
 
@@ -21,19 +22,20 @@ def split_shuffled(
     raw: RawTable,
     rng: np.random.Generator,
     n: int | None,
-    dequantise: bool = False,
-    support: tuple[ColumnBounds, ...] | None = None,
+    reading: Reading | None = None,
 ) -> Dataset:
     """Return 80 % train, 10 % validation, 10 % test of the shuffled rows, or the splits given.
 
-    A split that is missing is cut from the end of the shuffled `train`, 10 % of it. `dequantise`
-    adds noise to discrete columns; without it a note names them. `support`: columns with bounds.
+    A split that is missing is cut from the end of the shuffled `train`, 10 % of it.
+    `reading.dequantise` adds noise to discrete columns; without it a note names them.
+    `reading.support`: columns with bounds. Neither is for columns that are given.
 
     >>> raw = RawTable(np.arange(40).reshape(20, 2) ** 2)
     >>> data = split_shuffled("squares", raw, np.random.default_rng(0), None)
     >>> data.train.shape, data.test.shape, data.notes[0]
     ((16, 2), (2, 2), 'int64 converted to float64')
     """
+    reading = reading or Reading()
     columns, notes = raw.columns, list(raw.notes)
     X = _real(name, raw.train, notes)
     given = [None if part is None else _real(name, part, notes) for part in raw[1:3]]
@@ -54,15 +56,58 @@ def split_shuffled(
     train = X[order[: ends[0]][:n]]
     validation = X[order[ends[0] : ends[1]]] if given[0] is None else given[0]
     test = X[order[ends[1] :]] if given[1] is None else given[1]
-    Standardise.fit(train, name, columns)  # refuses what is constant, before noise hides it
-    fixed = _noise_for(train, columns, dequantise, notes)
+    moments = Standardise.fit(train, name, columns)  # refuses constants, before noise hides them
+    context = given_of(moments, columns, reading.c)
+    D, parts = X.shape[1] - reading.c, (train, validation, test)
+    us = [floats(part[:, D:]) for part in parts]
+    X, train, validation, test = (part[:, :D] for part in (X, *parts))
+    given = [None if part is None else part[:, :D] for part in given]
+    columns = None if columns is None else columns[:D]
+    fixed = _noise_for(train, columns, reading.dequantise, notes)
     noised = train if not fixed else Chain(fixed).forward(train, rng)
-    if support:
+    if reading.support:
+        support = modelled(reading.support, context)
         fixed += (_support_of(name, support, columns, fixed, (X, *given), noised),)
-    before = fixed[-1] if support else None
+    before = fixed[-1] if reading.support else None
     chain = Chain((*fixed, Standardise.fit(noised, name, columns, before)))
     parts = (train, validation, test)
-    return in_model_space(name, parts, chain, rng, notes=tuple(notes), columns=columns)
+    data = in_model_space(name, parts, chain, rng, notes=tuple(notes), columns=columns)
+    if context is None:
+        return data
+    pairs = zip((data.train, data.validation, data.test), us, strict=True)
+    joined = [np.concatenate([Z, context.standardise.forward(u)], axis=1) for Z, u in pairs]
+    return data._replace(given=context, train=joined[0], validation=joined[1], test=joined[2])
+
+
+def given_of(moments: Standardise, columns: Columns, c: int) -> GivenColumns | None:
+    """Return the last c columns, which are given, by the moments of all; None for c = 0.
+
+    >>> given_of(Standardise((1.0, 2.0), (3.0, 4.0)), None, 1)
+    GivenColumns(columns=('1',), standardise=Standardise(mean=(2.0,), std=(4.0,)))
+    """
+    if c == 0:
+        return None
+    D = len(moments.mean) - c
+    names = tuple(map(str, range(D, D + c))) if columns is None else columns[D:]
+    return GivenColumns(names, Standardise(moments.mean[D:], moments.std[D:]))
+
+
+def modelled(
+    support: tuple[ColumnBounds, ...], given: GivenColumns | None
+) -> tuple[ColumnBounds, ...]:
+    """Return the bounds; ValueError for those of a column that is given.
+
+    >>> modelled((ColumnBounds("a", 0.0, None),), GivenColumns(("a",), Standardise((0,), (1,))))
+    Traceback (most recent call last):
+    ValueError: `support` bounds column 'a', which is given: bounds are for columns modelled
+    """
+    for one in support:
+        if given is not None and str(one.column) in given.names:
+            raise ValueError(
+                f"`support` bounds column {one.column!r}, which is given: bounds are for columns"
+                " modelled"
+            )
+    return support
 
 
 def _support_of(
@@ -150,7 +195,7 @@ def split_by_position(
         notes.append(
             f"the first {kept} of {held_out} validation rows, and of as many test rows, are used"
         )
-    chain = standardised(name, train, support, None)
+    chain, _ = standardised(name, train, support, None)
     done = []
     for start in (first, last):
         rows = mapped[start : start + kept]
@@ -163,18 +208,23 @@ def split_by_position(
 
 
 def standardised(
-    name: str, train: Any, support: tuple[ColumnBounds, ...] | None, columns: Columns
-) -> Chain:
+    name: str, train: Any, support: tuple[ColumnBounds, ...] | None, columns: Columns, c: int = 0
+) -> tuple[Chain, GivenColumns | None]:
     """Return the way to model space of training rows that may stay in their file.
 
-    >>> standardised("X", np.array([[1.0], [3.0]]), None, None)
+    The last c columns are given: they are in no chain.
+
+    >>> standardised("X", np.array([[1.0], [3.0]]), None, None)[0]
     Chain(transforms=(Standardise(mean=(2.0,), std=(1.0,)),))
     """
-    if not support:
-        return Chain((Standardise.fit(train, name, columns),))
-    ends = bounded(f"`{name}`", support, columns, train.shape[1])
-    before = Support.fit(train, *ends, name, columns)
-    return Chain((before, Standardise.fit(train, name, columns, before)))
+    D, before = train.shape[1] - c, None
+    if support:
+        ends = bounded(f"`{name}`", support, columns, train.shape[1])
+        before = Support.fit(train, *ends, name, columns)
+    moments = Standardise.fit(train, name, columns, before)
+    given = given_of(moments, columns, c)
+    modelled(support or (), given)
+    return first_columns(Chain((*([before] if before else []), moments)), D), given
 
 
 def _real(name: str, X: Any, notes: list[str]) -> Any:

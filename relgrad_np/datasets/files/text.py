@@ -72,12 +72,14 @@ def read_text(
         file.require_fields(name)
     if not len(frame):
         raise ValueError(f"{name} has a header but no rows")
-    texts = [j for j in places if _is_row_names(frame[j], columns, j, found, reading)]
+    some = places[: len(places) - reading.c]  # nothing that is given
+    texts = [j for j in some if _is_row_names(frame[j], columns, j, found, reading)]
     places = [j for j in places if j not in texts]
     X, notes = _numbers(name, frame, places, found, columns, file, reading)
     if texts:
         notes.append("column 0 has no name and holds texts: names of the rows, left out")
-    left = [i for i, j in enumerate(places) if _is_blank(X[:, i], columns, j)]
+    some = places[: len(places) - reading.c]
+    left = [i for i, j in enumerate(some) if _is_blank(X[:, i], columns, j)]
     if left:
         keep = [i for i in range(len(places)) if i not in left]
         X, places = X[:, keep], [places[i] for i in keep]

@@ -10,6 +10,7 @@ from .lbfgs import Curvatures, Precondition, dot
 SHARE = 1e-4  # of the increase that the slope promises, which a step must bring (Armijo)
 TRIALS = 40  # step sizes that are tried along one direction
 FALL = 0.9  # to which share the gradient must fall by a step whose gain rounding hides
+NEARBY = 0.5  # the same, from where on a step that was cut short says little of where it ends
 LONGEST = 1.0  # |alpha E| of a layer, spectral: e^(alpha E) stretches no direction by more than e
 
 
@@ -17,7 +18,7 @@ class Point(Protocol):
     """Layers with their exact mean log-likelihood, nats, and its derivatives, over all rows.
 
     `value`: NaN or -inf where it is no place to be; `noise`: what rounding may change of it, nats;
-    `gradient`: xi~ of all layers, (L, D, D + 1); `moved(direction, alpha)`: another point.
+    `gradient`: xi~ of all layers, (L, D, D + c + 1); `moved(direction, alpha)`: another point.
     """
 
     @property
@@ -51,16 +52,16 @@ def largest(gradient: Array) -> float:
 
 
 def size(direction: Array) -> float:
-    """Return the largest spectral norm of a layer's E, of [E, t] (L, D, D + 1), or a bound <= 1.
+    """Return the largest spectral norm of a layer's E, of [E, t] (L, D, D + c + 1), or a bound.
 
-    No singular values are asked for where the Frobenius norm says enough.
+    No singular values are asked for where the Frobenius norm says that it is at most 1.
 
     >>> import numpy as np
     >>> size(np.array([[[-3.0, 7.0]], [[2.0, 8.0]]]))
     3.0
     """
     xp = namespace(direction, "direction")
-    E = direction[:, :, :-1]  # (L, D, D)
+    E = direction[:, :, : direction.shape[1]]  # (L, D, D)
     bound = float(detached(xp.max(xp.linalg.matrix_norm(E))))
     if bound <= LONGEST:
         return bound
@@ -99,12 +100,15 @@ def ascend(
     tol: float,
     max_iter: int,
     after: Callable[[Climbed], str] = lambda climbed: "",
+    nearby: float = math.inf,
 ) -> tuple[Point, str]:
     """Go up from a point; return where it ended and why: tol, max_iter, stalled, or `after`'s word.
 
     `curvatures` is the memory, which is filled. `after(climbed)` is called with each accepted step;
-    a word that it returns stops. Where no step along the direction of the memory ascends, the
-    memory is forgotten, and the preconditioned gradient is tried.
+    a word that it returns stops. `nearby` bounds |alpha E| of a step that is shorter than its
+    direction and yet tells of the curvature: after a longer one the memory begins anew. Where no
+    step along the direction of the memory ascends, the memory is forgotten, and the preconditioned
+    gradient is tried.
     """
     for _ in range(max_iter):
         gradient = point.gradient
@@ -122,7 +126,9 @@ def ascend(
                 break
         if climbed is None:
             return point, "stalled"
-        if curvatures.size:
+        if climbed.alpha < 1 and nearby < math.inf and climbed.alpha * size(direction) > nearby:
+            curvatures.forget()
+        elif curvatures.size:
             curvatures.add(climbed.alpha * direction, gradient - climbed.point.gradient)
         point = climbed.point
         word = after(climbed)

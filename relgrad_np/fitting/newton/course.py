@@ -168,8 +168,13 @@ class Course:
         )
 
 
-def _norms(point: Any) -> tuple[float, ...]:
-    """Return |[xi, G_b]| of each layer, Frobenius, in the chart of standardised outputs."""
+def _norms(point: Any) -> tuple[float, ...] | None:
+    """Return |[xi, G_b]| of each layer, Frobenius, in the chart of standardised outputs.
+
+    None with context: there the gradient is that of its frame, and of residuals.
+    """
+    if point.gradient.shape[-1] > point.gradient.shape[-2] + 1:
+        return None
     norms = []
     for xi, variance in zip(to_numpy(point.gradient), point.variances(), strict=True):
         std = np.sqrt(to_numpy(variance) + np.finfo(float).tiny)  # (D,)

@@ -5,6 +5,9 @@ and fourth moments closed as those of Gaussians are,
 
     F(eps) = B eps A + eps',      F(t) = B t
 
+With context u are residuals of the regression of outputs on it, and T^ (D, c + 1) stands for t,
+see `frame`. They are uncorrelated, E u^ u^' = I, and F(T^) = B T^.
+
 The transposition is that of K-FAC's missing part: log|det(I + eps)|. tr(eps^2) keeps its value when
 eps is conjugated, so there are coordinates in which A is the identity and B diagonal, and then only
 pairs E_ij, E_ji are coupled.
@@ -13,6 +16,7 @@ pairs E_ij, E_ji are coupled.
 from typing import NamedTuple
 
 from ...core.arrays import Array, namespace
+from ...core.context import as_columns
 from .lbfgs import Precondition
 
 DAMPING = 0.1  # mu, beside lam, which is 1 of a unit that the model describes
@@ -54,13 +58,14 @@ def joint_chart(A: Array, B: Array) -> JointChart:
 
 
 def solved(chart: JointChart, G: Array, g: Array, mu: float, least: float) -> tuple[Array, Array]:
-    """Return eps (D, D) and t (D,) of (F + mu) (eps, t) = (G, g), lam raised to `least`.
+    """Return eps (D, D) and t, like g, of (F + mu) (eps, t) = (G, g), lam raised to `least`.
 
         E_ij = ((lam_j + mu) G_ij - G_ji) / ((lam_i + mu) (lam_j + mu) - 1),  G in the chart
         t_i  = g_i / (lam_i + mu)
 
     back from the chart: eps = inv(T) E T. The diagonal obeys the same formula, E_ii = G_ii /
-    (lam_i + mu + 1). Cost: four products (D, D) x (D, D).
+    (lam_i + mu + 1). g is (D,), or (D, c + 1) with context. Cost: four products
+    (D, D) x (D, D).
 
     >>> import numpy as np
     >>> one = JointChart(np.eye(1), np.eye(1), np.full(1, 2.0))
@@ -72,11 +77,11 @@ def solved(chart: JointChart, G: Array, g: Array, mu: float, least: float) -> tu
     d = xp.maximum(lam, xp.zeros_like(lam) + least) + mu  # (D,)
     G_T = V.T @ (G @ T.T)  # (D, D)
     E = (d[None, :] * G_T - G_T.T) / (d[:, None] * d[None, :] - 1)
-    return V @ (E @ T), V @ ((V.T @ g) / d)
+    return V @ (E @ T), V @ ((V.T @ g) / (d if g.ndim == 1 else d[:, None]))
 
 
 def fisher(charts: list[JointChart], mu: float = DAMPING) -> Precondition:
-    """Return the inverse of F + mu of each layer, over L, as a function of xi~, (L, D, D + 1).
+    """Return the inverse of F + mu of each layer, over L, of xi~ (L, D, D + c + 1).
 
     The L: moves of layers that agree add up, so their common direction has L times the curvature.
 
@@ -87,11 +92,12 @@ def fisher(charts: list[JointChart], mu: float = DAMPING) -> Precondition:
     """
 
     def solve(v: Array) -> Array:
-        xp, L = namespace(v, "v"), len(charts)
+        xp, (L, D, columns) = namespace(v, "v"), v.shape
         parts = []
         for k, chart in enumerate(charts):
-            eps, t = solved(chart, v[k, :, :-1], v[k, :, -1], mu, LEAST)
-            parts.append(xp.concat([eps, t[:, None]], axis=1) / L)  # (D, D + 1)
+            g = v[k, :, D] if columns == D + 1 else v[k, :, D:]
+            eps, t = solved(chart, v[k, :, :D], g, mu, LEAST)
+            parts.append(xp.concat([eps, as_columns(t)], axis=1) / L)  # (D, D + c + 1)
         return xp.stack(parts)
 
     return solve

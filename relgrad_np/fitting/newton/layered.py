@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ...core.arrays import Array, detached, namespace
+from ...core.context import times
 from ...core.full_rank import FullRank
 from ...core.network import Layers
 from ...core.numerics import eye, widest
@@ -12,24 +13,25 @@ from ...core.steps import apply_step
 from ...core.tracking import Tracked, track, track_step
 from .bending import Bent
 from .elementwise import Elementwise
+from .frame import BARE, Frame
 from .joint import fisher, joint_chart
+from .layer_moments import LayerMoments, RowPart, centred, centres_of, sums_of
 from .lbfgs import Precondition
 
 CHUNK = 2**15  # numbers of a layer's output that are passed together: they stay in a cache
 
 
 class RowParts(NamedTuple):
-    """The rows in parts: X (n, D), weights (n,) or None, and the part's share of all rows.
-
-    `bends` and `base` are what a pass asks of activation and base density.
+    """The rows in parts; what a pass asks of activation and base density; and the context's frame.
 
     >>> RowParts((), None, None).base is None
     True
     """
 
-    parts: tuple[tuple[Array, Array | None, float], ...]
+    parts: tuple[RowPart, ...]
     bends: Callable[[Array], Bent]
     base: Elementwise
+    frame: Frame = BARE
 
 
 class ForwardPass(NamedTuple):
@@ -47,19 +49,6 @@ class ForwardPass(NamedTuple):
     terms: Array
 
 
-class LayerMoments(NamedTuple):
-    """Of one layer: mean m (D,), A = E u u', B = E delta delta', (D, D), and xi~ (D, D + 1).
-
-    >>> LayerMoments("m", "A", "B", "xi").m
-    'm'
-    """
-
-    m: Array
-    A: Array
-    B: Array
-    xi: Array
-
-
 class Layered:
     """Layers, their tracked log|det W|, and the passes over all rows.
 
@@ -73,11 +62,11 @@ class Layered:
         xp, wide = namespace(W, "W"), widest(W)
         self.tapes: list[ForwardPass] = []
         mean = xp.zeros((), dtype=wide, device=W.device)
-        for X, weights, share in sample.parts:
-            tape = passed(sample, layers, X)
+        for part in sample.parts:
+            tape = passed(sample, layers, part)
             self.tapes.append(tape)
-            terms = tape.terms if weights is None else tape.terms * weights  # (n,)
-            mean = mean + xp.sum(terms, dtype=wide) * (share / X.shape[0])
+            terms = tape.terms if part.weights is None else tape.terms * part.weights  # (n,)
+            mean = mean + xp.sum(terms, dtype=wide) * (part.share / part.X.shape[0])
         total, size = float(detached(xp.sum(tracked.logdet))), float(detached(mean))
         self.value = size + total
         eps, eps_wide = float(xp.finfo(W.dtype).eps), float(xp.finfo(wide).eps)
@@ -92,14 +81,11 @@ class Layered:
     def seen(self) -> list[LayerMoments]:
         """What the rows say of each layer; the tapes are let go."""
         sums: list[list[Array]] = []
-        centres: tuple[Array, ...] = ()
-        for tape, (X, weights, share) in zip(self.tapes, self.sample.parts, strict=True):
+        centres = centres_of([tape.Ys for tape in self.tapes], self.sample.parts)
+        for tape, part in zip(self.tapes, self.sample.parts, strict=True):
             deltas = deltas_of(self._layers, tape)
-            if not centres:
-                xp = namespace(X, "X")
-                centres = tuple(xp.mean(Y, axis=0) for Y in tape.Ys)  # about where to sum
             found = [
-                _sums(Y - c, delta, weights, share, X.shape[0])
+                sums_of(Y - times(c, part.hat), delta, part)
                 for Y, c, delta in zip(tape.Ys, centres, deltas, strict=True)
             ]
             sums = (
@@ -111,11 +97,11 @@ class Layered:
                 else found
             )
         self.tapes = []
-        return [_centred(c, *part) for c, part in zip(centres, sums, strict=True)]
+        return [centred(c, *part) for c, part in zip(centres, sums, strict=True)]
 
     @functools.cached_property
     def gradient(self) -> Array:
-        """xi~ of all layers, (L, D, D + 1)."""
+        """xi~ of all layers, (L, D, D + c + 1)."""
         xp = namespace(self.seen[0].xi, "xi")
         return xp.stack([layer.xi for layer in self.seen])
 
@@ -125,12 +111,16 @@ class Layered:
         return fisher([joint_chart(layer.A, layer.B) for layer in self.seen])
 
     def moved(self, direction: Array, alpha: float) -> "Layered":
-        """Return the point of W~+ = exp(alpha d) W~ in the charts y - m, d (L, D, D + 1)."""
-        like = self._layers[0].b
-        xp = namespace(like, "b")
-        d = xp.astype(direction, like.dtype)
+        """Return the point of W~+ = exp(alpha d) W~ in the charts y - m, d (L, D, D + c + 1)."""
+        like, frame = self._layers[0].W[:, 0], self.sample.frame
+        xp = namespace(like, "W")
+        S, dtype = xp.ones_like(like), like.dtype
         directions = tuple(
-            FullRank(d[k, ...], xp.ones_like(like), xp.astype(layer.m, like.dtype))
+            FullRank(
+                xp.astype(frame.layer(direction[k, ...]), dtype),
+                S,
+                xp.astype(frame.bias(layer.m), dtype),
+            )
             for k, layer in enumerate(self.seen)
         )
         layers = apply_step(self._layers, directions, alpha, kind="exponential")
@@ -147,12 +137,12 @@ class Layered:
         return tuple(xp.sum(layer.A * eye(xp, layer.A), axis=1) for layer in self.seen)
 
 
-def passed(sample: RowParts, layers: Layers, X: Array) -> ForwardPass:
-    """Return the forward pass of X (n, D): `forward` and `data_terms` of the core, in one."""
-    Z, Ys, bent = X, [], []
+def passed(sample: RowParts, layers: Layers, part: RowPart) -> ForwardPass:
+    """Return the forward pass of a part: `forward` and `data_terms` of the core, in one."""
+    Z, Ys, bent = part.X, [], []
     total: Array = 0.0
     for k, (W, b) in enumerate(layers):
-        Y = Z @ W.T + b  # (n, D)
+        Y = Z @ W.T + times(b, part.one)  # (n, D)
         Ys.append(Y)
         if k < len(layers) - 1:
             bent.append(sample.bends(Y))
@@ -170,24 +160,3 @@ def deltas_of(layers: Layers, tape: ForwardPass) -> list[Array]:
         delta = (delta @ layer.W) * slope + change
         deltas.append(delta)
     return deltas[::-1]
-
-
-def _sums(U: Array, delta: Array, weights: Array | None, share: float, n: int) -> list[Array]:
-    """Return sums of u, u u', delta delta', delta u' and delta over a part: shares of all."""
-    xp, wide, each = namespace(U, "U"), widest(U), share / n
-    if weights is None:
-        Uw, Dw = U, delta
-    else:
-        w = weights[:, None]
-        Uw, Dw = U * w, delta * w
-    products = (Uw.T @ U, Dw.T @ delta, Dw.T @ U)  # each (D, D); the first two: half the work
-    means = (xp.sum(Uw, axis=0, dtype=wide), xp.sum(Dw, axis=0, dtype=wide))
-    return [each * means[0], *(each * xp.astype(x, wide) for x in products), each * means[1]]
-
-
-def _centred(c: Array, u: Array, A: Array, B: Array, G: Array, g: Array) -> LayerMoments:
-    """Return what sums about c say about the mean c + u."""
-    xp = namespace(A, "A")
-    A = A - u[:, None] * u[None, :]
-    G = G - g[:, None] * u[None, :] + eye(xp, A)
-    return LayerMoments(xp.astype(c, u.dtype) + u, A, B, xp.concat([G, g[:, None]], axis=1))

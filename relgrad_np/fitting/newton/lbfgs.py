@@ -1,6 +1,6 @@
 """Limited-memory BFGS in relative coordinates: the last moves, and what they did to the gradient.
 
-Everything is an element of the Lie algebra, one array (L, D, D + 1) for all layers. Moves of
+Everything is an element of the Lie algebra, one array (L, D, D + c + 1) for all layers. Moves of
 different points are compared as they are, without transport from one to the other.
 Source: Nocedal & Wright (2006), algorithm 7.4.
 """
@@ -12,7 +12,7 @@ import numpy as np
 
 from ...core.arrays import Array, detached, namespace
 
-Precondition = Callable[[Array], Array]  # (L, D, D + 1) to (L, D, D + 1), positive
+Precondition = Callable[[Array], Array]  # (L, D, D + c + 1) to the same, positive
 
 
 def dot(one: Array, other: Array) -> float:

@@ -34,9 +34,12 @@ def first_part(N: int, D: int) -> tuple[int, float]:
 
 
 def point(layer: Layer, X: Array, w: Array | None, density: Density) -> OneLayer:
-    """Return the layer's point on rows X with weights w, by the compiled pass where it serves."""
-    bases = bases_of(density, X.shape[1])
-    plain = w is not None or not isinstance(X, np.ndarray)
+    """Return the layer's point on rows X with weights w, by the compiled pass where it serves.
+
+    That knows neither weights nor context: the plain one does.
+    """
+    bases = bases_of(density, layer.W.shape[0])
+    plain = w is not None or not isinstance(X, np.ndarray) or layer.b.ndim == 2
     if bases is None or plain or not compiles(X.dtype, X.size):
         return OneLayer.of(elementwise(density), layer, X, w)
     m = layer.W @ X.mean(axis=0, dtype=np.float64) + layer.b
@@ -49,7 +52,7 @@ def first_stage(
 ) -> OneLayer:
     """Return where a first stage on a part of the rows ends, if it is better on all of them.
 
-    Without a memory, until the gradient is below its own noise.
+    Without a memory, until the gradient is below its own noise. A dimension of context counts too.
     """
     step, tol = first_part(*X.shape)
     if not step or not math.isfinite(start.value):

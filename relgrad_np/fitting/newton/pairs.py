@@ -6,6 +6,11 @@ log-likelihood couples E_ij with E_ji, and E_ii with t_i, as far as outputs are 
     [[h_ij, 1], [1, h_ji]]      h_ij = k_i E u_j^2,  k_i = E psi'_i,  psi = -score
     [[h_ii + 1, c_i], [c_i, k_i]]      h_ii = E psi'_i u_i^2,  c_i = E psi'_i u_i
 
+With context u are residuals of the regression of outputs on it, and a row of T^ (D, c + 1) stands
+for t_i, see `frame`. As far as outputs are independent of the context, too, E psi'_i u^ u^' is
+k_i I, and E psi'_i u_i u^ is c_i for the 1 and 0 for the others: each of these has the curvature
+k_i, and is coupled to none.
+
 Source: Ablin, Cardoso & Gramfort (2018), "Faster independent component analysis by preconditioning
 with Hessian approximations", here with the bias in the group.
 """
@@ -49,7 +54,7 @@ def settled(moments: PairMoments) -> PairMoments:
 
 
 def pairwise(moments: PairMoments) -> Precondition:
-    """Return the inverse of the 2 x 2 blocks, as a function of xi~ = [G, g], (1, D, D + 1).
+    """Return the inverse of the 2 x 2 blocks, of xi~ = [G, g], (1, D, D + c + 1).
 
         E_ij = (h_ji G_ij - G_ji) / (h_ij h_ji - 1)
 
@@ -75,12 +80,13 @@ def pairwise(moments: PairMoments) -> Precondition:
     below = H * H.T * (1 - I) + 2 * I - 1
 
     def solve(v: Array) -> Array:
-        G, g = v[0, :, :-1], v[0, :, -1]  # (D, D), (D,)
+        D = v.shape[1]
+        G, g_u, g = v[0, :, :D], v[0, :, D:-1], v[0, :, -1]  # (D, D), (D, c), (D,)
         G_ii = xp.sum(G * I, axis=1)  # (D,)
         determinant = a * k - c * c
         E_ii, t = (k * G_ii - c * g) / determinant, (a * g - c * G_ii) / determinant
         E = (H.T * G - G.T) / below * (1 - I) + E_ii[:, None] * I
-        return xp.concat([E, t[:, None]], axis=1)[None, ...]
+        return xp.concat([E, g_u / k[:, None], t[:, None]], axis=1)[None, ...]
 
     return solve
 

@@ -1,7 +1,9 @@
 """The rows of one layer, and one pass over them: u = C z, y = u + m, z the outputs of the start.
 
+With context z are residuals of its regression, y = u + m u^, and m is (D, c + 1): see `frame`.
+
 `PlainRows` serves every array library and density; `CompiledRows` does the same for NumPy and the
-densities of `bases`, in one compiled pass.
+densities of `bases`, without context, in one compiled pass.
 """
 
 import functools
@@ -13,9 +15,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ...core.arrays import Array, namespace
+from ...core.context import times
 from ...core.numerics import widest
 from .bases import QUARTIC_LOG_Z, Bases, statistics
 from .elementwise import Elementwise
+from .frame import BARE, Frame, FramedRows
 from .pairs import PairMoments
 
 CHUNK = 2**15  # numbers of the outputs that are worked on together: they stay in a cache
@@ -28,7 +32,7 @@ PAYS = 2**20  # N D from which a fit may wait some seconds for the kernel to be 
 class RowMeans(NamedTuple):
     """Means over the rows: log p of a row, E score u' (D, D), E score (D,), and the moments.
 
-    `each` (D,): log p by unit, where the pass knows it.
+    With context it is E score u^', (D, c + 1). `each` (D,): log p by unit, where the pass knows it.
 
     >>> RowMeans(-1.0, None, None, None).log_p
     -1.0
@@ -45,12 +49,13 @@ class LinearRows(Protocol):
     """Rows (N, D) of mean 0, and the pass over them; `like`: an array like theirs."""
 
     like: Array
+    frame: Frame
 
     def __call__(self, C: Array, m: Array) -> RowMeans: ...  # noqa: D102
 
 
 class Part(NamedTuple):
-    """Some rows: z (n, D), shares w (n,) of all weight, whether these are equal.
+    """Some rows: z (n, D), shares w (n,) of all weight, whether these are equal; u^ or 1.
 
     >>> Part("Z", "w", True).equal
     True
@@ -59,19 +64,24 @@ class Part(NamedTuple):
     Z: Array
     w: Array
     equal: bool
+    hat: Array = 1.0
 
 
 class PlainRows:
     """Rows of any array library, under any density that acts elementwise."""
 
-    def __init__(self, parts: tuple[Part, ...], base: Elementwise) -> None:
-        self.parts, self.base, self.like = parts, base, parts[0].Z
+    def __init__(self, parts: tuple[Part, ...], base: Elementwise, frame: Frame = BARE) -> None:
+        self.parts, self.base, self.like, self.frame = parts, base, parts[0].Z, frame
 
     @classmethod
     def of(
-        cls, X: Array, W: Array, b: Array, weights: Array | None, base: Elementwise
+        cls, rows: FramedRows, W: Array, b: Array, weights: Array | None, base: Elementwise
     ) -> tuple["PlainRows", Array]:
-        """Return the rows z = W x + b less their mean, and that, (D,); weights of mean 1."""
+        """Return the rows z = W x + b less their mean, and that, (D,); weights of mean 1.
+
+        With context, z = W x + B u~ less its regression m u^, and m (D, c + 1).
+        """
+        X, one, hat, frame = rows
         xp, N, wide = namespace(X, "X"), X.shape[0], widest(X)
         n = max(1, CHUNK // W.shape[0])
         if weights is None:
@@ -79,12 +89,18 @@ class PlainRows:
         else:
             shares = weights / N
         pieces = [slice(i, min(i + n, N)) for i in range(0, N, n)]
-        Ys = [X[piece, :] @ W.T + b for piece in pieces]  # (n, D)
+        ones, hats = ([_of(x, piece) for piece in pieces] for x in (one, hat))
+        Ys = [X[p, :] @ W.T + times(b, u) for p, u in zip(pieces, ones, strict=True)]  # (n, D)
         ws = [shares[piece] for piece in pieces]
-        m = sum((xp.astype(w @ Y, wide) for Y, w in zip(Ys, ws, strict=True)), 0.0)  # (D,)
+        means = (_mean(Y, w, h) for Y, w, h in zip(Ys, ws, hats, strict=True))
+        m = sum((xp.astype(part, wide) for part in means), 0.0)  # (D,), or (D, c + 1)
         shift = xp.astype(m, X.dtype)
-        parts = tuple(Part(Y - shift, w, weights is None) for Y, w in zip(Ys, ws, strict=True))
-        return cls(parts, base), xp.astype(shift, wide)  # what is taken off is what is put back
+        parts = tuple(
+            Part(Y - times(shift, h), w, weights is None, h)
+            for Y, w, h in zip(Ys, ws, hats, strict=True)
+        )
+        # what is taken off is what is put back
+        return cls(parts, base, frame), xp.astype(shift, wide)
 
     @classmethod
     def cut(cls, Z: Array, weights: Array | None, base: Elementwise) -> "PlainRows":
@@ -96,42 +112,57 @@ class PlainRows:
 
     def under(self, base: Elementwise) -> "PlainRows":
         """Return the same rows under another density."""
-        return PlainRows(self.parts, base)
+        return PlainRows(self.parts, base, self.frame)
 
     def __call__(self, C: Array, m: Array) -> RowMeans:
         """Return what the rows say of u = C z, y = u + m. Cost: two products N D^2."""
         xp, wide, dtype = namespace(m, "m"), m.dtype, self.like.dtype
         shift, CT = xp.astype(m, dtype), xp.astype(C.T, dtype)
-        mean, G, sums = 0.0, 0.0, 0.0
-        for Z, w, equal in self.parts:
+        mean, G, sums, g_u = 0.0, 0.0, 0.0, 0.0
+        for Z, w, equal, hat in self.parts:
             U = Z @ CT
-            log_p, score, dscore = self.base(U + shift)
+            log_p, score, dscore = self.base(U + times(shift, hat))
             mean = mean + xp.astype(w @ log_p, wide)
             found = w[0] * (score.T @ U) if equal else (score * w[:, None]).T @ U
             G = G + xp.astype(found, wide)  # (D, D)
             curved = dscore * U
             columns = (score, score * score, U * U, dscore, curved, curved * U)
             sums = sums + xp.astype(xp.stack([w @ x for x in columns]), wide)  # (6, D)
+            if m.ndim == 2:
+                g_u = g_u + xp.astype(_mean(score, w, hat), wide)  # (D, c + 1)
         g, information, variance, k, c, own = (sums[i, :] for i in range(6))  # type: ignore[index]
+        g = g if m.ndim == 1 else g_u
         return RowMeans(float(mean), G, g, PairMoments(-k, -c, -own, variance, information))
 
     def statistics(self, C: Array, m: Array) -> Array:
         """Return the means (D, 4) of the sufficient statistics of `bases`; NumPy alone."""
-        return sum(np.tensordot(w, statistics(Z @ C.T + m), 1) for Z, w, _ in self.parts)
+        return sum(np.tensordot(p.w, statistics(p.Z @ C.T + m), 1) for p in self.parts)
 
     def log_p(self, C: Array, m: Array, log_p: Any = None) -> Array:
         """Return the mean of log p of each unit, (D,), of `log_p` or else under `Bases`."""
         base: Any = self.base
         log_p = log_p or base.log_p
-        return sum(np.tensordot(w, log_p(Z @ C.T + m), 1) for Z, w, _ in self.parts)
+        return sum(np.tensordot(p.w, log_p(p.Z @ C.T + m), 1) for p in self.parts)
 
     def powers(self, C: Array) -> Array:
         """Return E u^2, E u^3 and E u^4 of each unit, (3, D)."""
-        return sum(_powers((Z @ C.T).T, w) for Z, w, _ in self.parts)
+        return sum(_powers((p.Z @ C.T).T, p.w) for p in self.parts)
+
+
+def _of(one: Array, rows: slice) -> Array:
+    """Return these rows of context (N, c + 1), or 1."""
+    return one if isinstance(one, float) else one[rows, :]
+
+
+def _mean(Y: Array, w: Array, hat: Array) -> Array:
+    """Return E y (D,) of Y (n, D) with shares w (n,), or E y u^' (D, c + 1)."""
+    return w @ Y if isinstance(hat, float) else (Y * w[:, None]).T @ hat
 
 
 class CompiledRows:
-    """Rows of NumPy in blocks (B, D, n), under `Bases`, in float32 or float64."""
+    """Rows of NumPy in blocks (B, D, n), under `Bases`, in float32 or float64; without context."""
+
+    frame = BARE
 
     def __init__(self, Z: Array, N: int, covariance: Array, base: Bases) -> None:
         self.Z, self.N, self.covariance, self.base, self.like = Z, N, covariance, base, Z

@@ -54,7 +54,7 @@ def newton(
     ----------
     layers : tuple of Layer
         The start, see `init_layers`; never changed.
-    X, X_val : arrays (N, D)
+    X, X_val : arrays (N, D), with context (N, D + c)
         Samples to fit, and to validate; library, device and dtype of the layers.
     tol : float
         Stop where no element of the gradient, relative and in the chart of centred outputs,
@@ -94,7 +94,8 @@ def newton(
     ValueError, TypeError
         Arguments, by name; samples that are not finite; a density that does not act elementwise.
 
-    Cost of an iteration: two products N D^2 with one layer, 5 L - 1 with several; O(L D^3).
+    Cost of an iteration: two products N D^2 with one layer, 5 L - 1 with several; O(L D^3). With
+    context each counts D (D + c) for D^2, and the passes of one layer aren't compiled.
 
     >>> import numpy as np, relgrad_np as rg
     >>> rng = np.random.default_rng(0)
@@ -121,4 +122,4 @@ def newton(
     watched = Watched(tuple(callbacks), bool(progress))
     found = fit_all_rows(layers, batches, activation, density, held, asked, watched, {})
     rows = Rows(batches, activation, density, layers[0].b.shape[0])
-    return completed(*found, layers, rows, asked, X_val is not None, depth=3)
+    return completed(*found, layers, rows, asked, held, depth=3)

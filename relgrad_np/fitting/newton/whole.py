@@ -14,11 +14,13 @@ from ..factorization import factorized
 from ..judge import Judge
 from ..records import FitDivergedError
 from ..watched import Watched
-from .ascent import ascend, largest
+from .ascent import NEARBY, ascend, largest
 from .asked import Asked, Found
 from .bending import bending
 from .course import Course
 from .elementwise import elementwise
+from .frame import FramedRows, framed
+from .layer_moments import RowPart
 from .layered import CHUNK, Layered, RowParts
 from .linear import first_stage, point
 
@@ -59,7 +61,9 @@ def fit_all_rows(
             start: Any = point(first[0], X, w, density)
             start = start if begun else first_stage(start, X, w, density, asked.max_iter)
         else:
-            start = Layered.of(RowParts(_parts(X, w), bending(activation), base), first, tracked)
+            rows = framed(first, X, w)
+            sample = RowParts(_parts(rows, w), bending(activation), base, rows.frame)
+            start = Layered.of(sample, first, tracked)
         if not math.isfinite(start.value + largest(start.gradient)):
             bad = judge.first_bad(first, X) or "the gradient"
             raise FitDivergedError(f"at the start {bad} is not finite", course.result(start, ""))
@@ -75,7 +79,9 @@ def _climbed(start: Any, course: Course) -> tuple[Any, str]:
     course.open_bar()
     try:
         left = asked.max_iter - len(course.history)
-        end, reason = ascend(start, course.curvatures, asked.tol, left, course.after)
+        # a bias that knows context may begin as far away as the context's effects are large
+        nearby = NEARBY if start.gradient.shape[2] > start.gradient.shape[1] + 1 else math.inf
+        end, reason = ascend(start, course.curvatures, asked.tol, left, course.after, nearby)
     finally:
         course.close_bar()
     reason = asked.spent if reason == "max_iter" else reason
@@ -85,11 +91,13 @@ def _climbed(start: Any, course: Course) -> tuple[Any, str]:
     return end, reason
 
 
-def _parts(X: Array, w: Array | None) -> tuple[tuple[Array, Array | None, float], ...]:
+def _parts(rows: FramedRows, w: Array | None) -> tuple[RowPart, ...]:
     """Return the rows in parts, with weights and their share of all."""
-    (N, D), parts = X.shape, []
+    (N, D), parts = rows.X.shape, []
     n = max(1, CHUNK // D)
     for i in range(0, N, n):
         j = min(i + n, N)
-        parts.append((X[i:j, :], None if w is None else w[i:j], (j - i) / N))
+        one, hat = (x if isinstance(x, float) else x[i:j, :] for x in (rows.one, rows.hat))
+        some = None if w is None else w[i:j]
+        parts.append(RowPart(rows.X[i:j, :], some, (j - i) / N, one, hat))
     return tuple(parts)

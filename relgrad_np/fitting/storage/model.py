@@ -8,9 +8,11 @@ import numpy as np
 
 from ...core.activations import Activation, activation
 from ...core.arrays import check, to_numpy
+from ...core.context import context_of
 from ...core.densities import Density, density
 from ...core.network import Layer, Layers
 from ...datasets.files.limits import one_line
+from ...datasets.record import GivenColumns
 from ...datasets.transforms import Chain
 from . import store
 
@@ -30,6 +32,30 @@ class Model(NamedTuple):
     density: Density
     transforms: Chain
     config: dict[str, Any]
+
+
+def given_columns(model: Model) -> GivenColumns | None:
+    """Return the columns of context of a model, None where it knows of none.
+
+    ValueError where the layers have another number of them than the config, or that is damaged.
+
+    >>> layers = (Layer(np.eye(1), np.zeros((1, 2))),)
+    >>> config = {"context": {"columns": None, "mean": [0.0], "std": [1.0]}}
+    >>> given_columns(Model(layers, None, None, Chain(()), config)).columns
+    >>> given_columns(Model(layers, None, None, Chain(()), {}))
+    Traceback (most recent call last):
+    ValueError: its layers know of 1 column of context, and its config of 0
+    """
+    c, record = context_of(model.layers), model.config.get("context")
+    try:
+        given = None if record is None else GivenColumns.from_dict(record)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"its `context` is no record of columns: {one_line(error)}") from None
+    known = 0 if given is None else given.c
+    if known != c:
+        s = "s" * (c != 1)
+        raise ValueError(f"its layers know of {c} column{s} of context, and its config of {known}")
+    return given
 
 
 def save(path: str | os.PathLike[str], model: Model) -> None:

@@ -27,6 +27,10 @@ Delta and Y alone, and some products of (D, D); the natural gradient has passes 
 samples side by side, in `natural.natural_step`. Memory and records of these two are in
 `group_adam_step` and `natural_step`.
 
+With context, rows of X are (N, D + c), and b is (D, c + 1): `bias` has all that this changes, and
+`natural_bias` the same where samples lie side by side. A kernel is one text for both, and compiled
+for each by itself.
+
 `elementwise` has the activations and densities, `few_samples` the products that a BLAS is slow at,
 `arguments` makes what the compiled functions are called with, `compile` what Numba lacks, `cache`
 what is kept from one call to the next, `stored` what is kept on disk, and `ready` compiles before a

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .averages import join
+from .bias import flat, meet, weigh_rows
 from .compile import add, gemm, inlined, matrix, pointer
 from .passes import forward, pass_arrays, product
 from .records import Averaging, Formulas, LayerArrays
@@ -30,7 +31,8 @@ def take_steps(
         in the group, else 0; and the element of R from which on its square might overflow: such a
         step is not taken, and `fine` is True
     memory : as `whole_step` has it, but one YD twice, and a K of (L, 0, 0): Adam needs none
-    moments : the addresses of the Ws' m and v, (2, L), and the bs', (2, L, D), moved on
+    moments : the addresses of the Ws' m and v, (2, L), and the bs', (2, L, D) or with context
+        (2, L, D, c + 1), moved on
     history : rates (K, 3): the learning rate, and what Adam divides it, and multiplies v, by. And
         to be filled: sizes (K, 3, L), the second |R_W|_F, and terms (K, 3), L_p, L_J1, NaN
     """
@@ -44,7 +46,7 @@ def take_steps(
     n, fine = 0, True
     while n < X.shape[0]:
         share = weights[0][min(n, weights[0].shape[0] - 1)]
-        arrays = pass_arrays(blas, share, scratch, (YDs[0], P, K, u))
+        arrays = pass_arrays(blas, X[n], net.b, share, scratch, (YDs[0], P, K, u))
         L_p, L_J1, largest = passes(X[n], net, model, weights[1], arrays)
         terms[n, 0], terms[n, 1], terms[n, 2] = L_p, L_J1, np.nan
         fine = np.isfinite(L_p + L_J1 + largest)
@@ -74,22 +76,44 @@ def passes(X: Any, net: Any, model: Any, equal: Any, arrays: Any) -> Any:
     L_p, L_J1 = forward(X, net, model, equal, arrays)
     most, finite = 0.0, 0.0
     YD, P, u = arrays.YD, arrays.P, arrays.u
-    L, _, N, D = YD.shape
-    zero, one = YD.dtype.type(0), YD.dtype.type(1)
-    for k in range(L - 1, -1, -1):
+    for k in range(YD.shape[0] - 1, -1, -1):
         product(net, arrays, k)
-        most_Delta, most_A, check = zero, zero, zero
+        factors = YD[k, 0], YD[k, 1], P[k, 0], u[k]
+        most_Delta, most_A, check = _looked_at(arrays.blas, net.b[k], arrays.one, factors)
+        found = np.float64(YD.shape[2]) * most_Delta * most_A
+        most, finite = max(most, found), finite + 0.0 * found + np.float64(check)
+    return L_p, L_J1, most + finite
+
+
+@inlined  # type: ignore[untyped-decorator]
+def _looked_at(blas: Any, b: Any, ones: Any, factors: Any) -> Any:
+    """Fill u = Y @ b + one; return the largest |Delta| and |A|, and 0, or NaN if not all is finite.
+
+    factors: Y, Delta, A (N, D), u (N,) or with context (N, c + 1).
+    """
+    Y, Delta, A, u = factors
+    N, D = Y.shape
+    zero, one = Y.dtype.type(0), Y.dtype.type(1)
+    most_Delta, most_A, check = zero, zero, zero
+    if b.ndim == 1:
         for n in range(N):
-            y, delta, a, b, total = YD[k, 0, n], YD[k, 1, n], P[k, 0, n], net.b[k], zero
+            y, delta, a, total = Y[n], Delta[n], A[n], zero
             for i in range(D):
                 total = add(total, y[i] * b[i])
                 check = add(check, zero * a[i] + zero * delta[i])
                 most_Delta, most_A = max(most_Delta, abs(delta[i])), max(most_A, abs(a[i]))
-            u[k, n] = total + one
-            check += zero * u[k, n]
-        found = np.float64(N) * most_Delta * most_A
-        most, finite = max(most, found), finite + 0.0 * found + np.float64(check)
-    return L_p, L_J1, most + finite
+            u[n] = total + one
+            check += zero * u[n]
+    else:
+        meet(blas, Y, b, ones, u)
+        for n in range(N):
+            delta, a = Delta[n], A[n]
+            for i in range(D):
+                check = add(check, zero * a[i] + zero * delta[i])
+                most_Delta, most_A = max(most_Delta, abs(delta[i])), max(most_A, abs(a[i]))
+            for j in range(b.shape[1]):
+                check += zero * u[n, j]
+    return most_Delta, most_A, check
 
 
 @inlined  # type: ignore[untyped-decorator]
@@ -117,8 +141,8 @@ def update(blas: Any, matrices: Any, biases: Any, factors: Any, c: Any, own: Any
     Parameters
     ----------
     matrices : the addresses of W, m and v, each (D, D)
-    biases : b and its m and v, each (D,)
-    factors : Delta and A (N, D), u (N,)
+    biases : b and its m and v, each (D,), or with context (D, c + 1)
+    factors : Delta and A (N, D), u (N,), or (N, c + 1)
     c : the constants of `_move`, (7,)
     own : what of b is added to R_b: 1 with the bias in the group, else 0
     """
@@ -131,16 +155,13 @@ def update(blas: Any, matrices: Any, biases: Any, factors: Any, c: Any, own: Any
         matrix(matrices[0], Delta, D, D), matrix(matrices[1], Delta, D, D),
         matrix(matrices[2], Delta, D, D),
     )  # fmt: skip
-    R_b = np.zeros(D, Delta.dtype)
-    for n in range(N):
-        row, x = Delta[n], u[n]
-        for i in range(D):
-            R_b[i] += row[i] * x
+    R_b = np.empty_like(biases[0])
+    weigh_rows(blas, Delta, u, R_b)
     for start in range(0, D, size):
         stop = min(D, start + size)
         columns = (np.intp(Delta.ctypes.data) + start * Delta.itemsize, D)
         gemm(blas, (stop - start, D, N), one, columns, True, pointer(A), False, zero, pointer(R))
         for i in range(start, stop):
             square += _move(W[i], R[i - start], means[i], squares[i], c, one)
-    _move(biases[0], R_b, biases[1], biases[2], c, own)
+    _move(flat(biases[0]), flat(R_b), flat(biases[1]), flat(biases[2]), c, own)
     return np.sqrt(square)

@@ -31,7 +31,7 @@ def charted(rule: Any, state: State, prepared: PreparedStep) -> tuple[PreparedSt
     Third is a function: the rule's state after i steps, whose arrays are views of what is filled.
     Fourth: how many steps these constants are for.
     """
-    (L, D), dtype, neutral = prepared.layers[1].shape, prepared.dtype, prepared.workspace.neutral
+    (L, D, _), dtype, neutral = prepared.sizes, prepared.dtype, prepared.workspace.neutral
     rows, gain = np.empty((3, 5, L, D), dtype), np.empty((L, D), dtype)
     if isinstance(rule, Scalar):
         numbers, old = np.zeros((3, 3, L), dtype), state.rule_state

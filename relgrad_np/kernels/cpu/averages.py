@@ -6,6 +6,7 @@ until then, so that no copy of them has to wait.
 
 from typing import Any
 
+from .bias import flat
 from .compile import exact, matrix
 from .stored import compiled
 
@@ -30,11 +31,11 @@ def join(net: Any, like: Any, averaging: Any, taken: Any, first: Any) -> None:
 
     The `first` time in a call the average is made in its new memory: the old one is kept.
     """
-    L, D = net.b.shape
+    L, D = net.b.shape[0], net.b.shape[1]
     weight = like.dtype.type(1.0 / min(taken, averaging.many))
     for k in range(L):
         W = matrix(net.W[k], like, 1, D * D)[0]
-        for part, now in ((0, W), (1, net.b[k])):
+        for part, now in ((0, W), (1, flat(net.b[k]))):
             new = matrix(averaging.new[part, k], like, 1, now.shape[0])[0]
             if first:
                 _made(new, matrix(averaging.old[part, k], like, 1, now.shape[0])[0], now, weight)

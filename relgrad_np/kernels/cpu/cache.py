@@ -66,8 +66,9 @@ class Workspace(NamedTuple):
 class PreparedStep(NamedTuple):
     """What a step has looked up, so that the next one on the layers it returned needn't.
 
-    It refers to W weakly, so that it keeps no gigabytes alive. b is a row of `layers`' b (L, D),
-    and both W and b are changed in place.
+    `shape`: that of X, (N, D), or with context (N, D + c). It refers to W weakly, so that it keeps
+    no gigabytes alive. b is a row of `layers`' b (L, D), or (L, D, c + 1), and both W and b are
+    changed in place.
     """
 
     activation: Any
@@ -84,6 +85,12 @@ class PreparedStep(NamedTuple):
     constants: tuple[Array, ...]
     seen: Any  # what it has seen, as it was returned, and as two arrays
     stacked: tuple[Array, Array]
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """How many layers, dimensions, and numbers of a bias for each: L, D, and 1 or c + 1."""
+        L, D, *wide = self.layers[1].shape
+        return L, D, wide[0] if wide else 1
 
     def holds(self, state: Any, X: Array, activation: Any, density: Any, rule: Any) -> bool:
         """Say whether all of it is still so."""
@@ -137,13 +144,13 @@ class ThreadCache(threading.local):
         Ws = [changeable(W) for W, _ in layers]
         if len(set(map(id, Ws))) < len(Ws):  # one array as the W of two layers
             Ws = [W.copy() for W in Ws]
-        b = np.array([b for _, b in layers])  # (L, D)
+        b = np.array([b for _, b in layers])  # (L, D), or (L, D, c + 1)
         own = tuple(map(Layer, Ws, b))
         prepared = PreparedStep(
             activation, density, type(rule), X.shape, X.dtype,
             Ws=tuple(weakref.ref(W) for W in Ws), bs=tuple(row for _, row in own),
             layers=(np.array([W.ctypes.data for W in Ws]), b), formulas=formulas,
-            workspace=self.workspace(len(Ws), X.shape[0], X.shape[1], X.dtype), use=None,
+            workspace=self.workspace(len(Ws), X.shape[0], b.shape[1], X.dtype), use=None,
             constants=(), seen=None, stacked=(b, b),
         )  # fmt: skip
         return prepared, own

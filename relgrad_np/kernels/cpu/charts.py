@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from ...rules.scalar import SLOW
+from .bias import add_gram, add_score, add_shift
 from .compile import add, gemm, inserted, pointer
 from .passes import bounded, norm_bound, product
 
@@ -47,9 +48,8 @@ def backward(layers: Any, arrays: Any, charts: Any, sizes: Any, numbers: Any, t:
         sizes.own[k] = bounded(arrays, k, layers.b[k], mean, layers.W[k])
         sizes.norms[k] = sizes.own[k] if N < D else _norm_in_chart(arrays.K[k], scale)
         total += sizes.norms[k] + sizes.own[k]
-        square = _square(arrays.blas, U, root, gain)
-        for i in range(D):
-            square += np.float64(gain[i]) * np.float64(score[i]) ** 2 / D
+        square = _square(arrays.blas, U, root, gain, layers.b[k], arrays.one)
+        square = add_score(layers.b[k], gain, score, square)
         x, norm = charts.before_each[0, k], charts.before_each[1, k]
         if numbers.size == 1:
             v = SLOW * x + (1 - SLOW) * square
@@ -118,8 +118,11 @@ def _see(Y: Any, U: Any, Delta: Any, old: Any, rows: Any, score: Any, new: Any) 
 
 
 @inserted  # type: ignore[untyped-decorator]
-def _square(blas: Any, U: Any, root: Any, gain: Any) -> Any:
-    """Return |xi|_F^2 / D as `rules.recipe.squared_norm`; `root` comes as Delta_u."""
+def _square(blas: Any, U: Any, root: Any, gain: Any, b: Any, ones: Any) -> Any:
+    """Return |xi|_F^2 / D as `rules.recipe.squared_norm`; `root` comes as Delta_u.
+
+    With context |G_b|^2 is in it, from the same matrices; else `add_score` adds it.
+    """
     N, D = U.shape
     number = U.dtype.type
     zero, one = number(0), number(1)
@@ -135,6 +138,7 @@ def _square(blas: Any, U: Any, root: Any, gain: Any) -> Any:
     if N < D:
         other = np.empty((n, n), U.dtype)
         gemm(blas, (N, N, D), one, u, False, u, True, zero, pointer(product))
+        add_gram(blas, b, ones, product)
         gemm(blas, (N, N, D), one, r, False, r, True, zero, pointer(other))
         for i in range(n):
             for j in range(n):
@@ -144,4 +148,5 @@ def _square(blas: Any, U: Any, root: Any, gain: Any) -> Any:
         for i in range(n):
             for j in range(n):
                 square = add(square, product[i, j] * product[i, j])
+        square = add_shift(blas, b, ones, root, square)
     return (np.float64(total) + 2.0 * np.float64(cross) + np.float64(square)) / D

@@ -17,8 +17,8 @@ LEAST = 128, 512  # D from which on the forward and the other product come here
 
 @compiled
 def times_transposed(Z: Any, W: Any, Y: Any) -> Any:
-    """Y <- Y + Z @ W.T: two rows of W against five samples at a time."""
-    N, D = Z.shape
+    """Y <- Y + Z @ W.T: two rows of W against five samples at a time; rows of Z may be longer."""
+    N, D = Y.shape
     zero = Z.dtype.type(0)
     for i in range(0, D, 2):
         i_2 = min(i + 1, D - 1)

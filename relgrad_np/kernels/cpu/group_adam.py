@@ -8,30 +8,30 @@ from typing import Any
 
 import numpy as np
 
+from .bias import add_columns, flat, put_scores, times
 from .compile import add, gemm, inlined, matrix, pointer
 from .passes import forward, pass_arrays, product
-from .phi import phi1, times
+from .phi import phi1
 from .records import Formulas, LayerArrays
 from .stored import compiled
 
 
 @inlined  # type: ignore[untyped-decorator]
-def mean_score(blas: Any, Y: Any, Delta: Any, g: Any) -> Any:
-    """Fill g (D, D + 1) with xi~ = [Delta.T @ Y + I, Delta.T @ 1]; return |xi~|^2."""
+def mean_score(blas: Any, Y: Any, Delta: Any, b: Any, ones: Any, g: Any) -> Any:
+    """Fill g (D, D + 1) with xi~ = [Delta.T @ Y + I, Delta.T @ one]; return |xi~|^2.
+
+    With context it is (D, D + c + 1).
+    """
     N, D = Y.shape
     zero, one = Y.dtype.type(0), Y.dtype.type(1)
-    out = (np.intp(g.ctypes.data), D + 1)
+    out = pointer(g)
     gemm(blas, (D, D, N), one, pointer(Delta), True, pointer(Y), False, zero, out)
     for i in range(D):
         g[i, i] += one
-        g[i, D] = zero
-    for n in range(N):
-        row = Delta[n]
-        for i in range(D):
-            g[i, D] += row[i]
-    total, flat = zero, g.reshape(D * (D + 1))
-    for i in range(flat.shape[0]):
-        total = add(total, flat[i] * flat[i])
+    put_scores(blas, b, ones, Delta, g)
+    total, numbers = zero, g.reshape(g.size)
+    for i in range(numbers.shape[0]):
+        total = add(total, numbers[i] * numbers[i])
     return total
 
 
@@ -66,14 +66,16 @@ def take_step(
 
     Parameters
     ----------
-    fresh : YD and P (L, 2, N, D), K (L, 1, 1), which is not used, and u (L, N)
-    moments : before and after (L, 2, D (D + 1)), and d (L, D, D + 1); the last two to be filled
+    fresh : YD and P (L, 2, N, D); and K (L, 1, 1) and u (L, N), of which neither is used
+    moments : before and after (L, 2, D (D + 1)), and d (L, D, D + 1); the last two to be filled.
+        With context they have D (D + c + 1) numbers
     c : the constants of `direction`, (7,)
     caps : learning rate and tau
     sizes : (2, L), to be filled: eta and |xi~|
     logdet : (L,), to be moved on
     """
-    net, arrays = LayerArrays(*layers), pass_arrays(blas, weights[0][0], scratch, fresh)
+    net = LayerArrays(*layers)
+    arrays = pass_arrays(blas, X, net.b, weights[0][0], scratch, fresh)
     before, after, ds = moments
     L_p, L_J1 = forward(X, net, Formulas(*formulas), weights[1], arrays)
     YD = arrays.YD
@@ -82,15 +84,15 @@ def take_step(
     tiny, L_J2, total = np.finfo(YD.dtype).tiny, 0.0, 0.0
     for k in range(L - 1, -1, -1):
         d, Delta = ds[k], YD[k, 1]
-        sizes[1, k] = np.sqrt(mean_score(blas, YD[k, 0], Delta, d))
-        square, check = direction(d.reshape(D * (D + 1)), before[k], after[k], c)
+        sizes[1, k] = np.sqrt(mean_score(blas, YD[k, 0], Delta, net.b[k], arrays.one, d))
+        square, check = direction(d.reshape(d.size), before[k], after[k], c)
         sizes[0, k] = min(caps[1] / (np.sqrt(square) + tiny), caps[0])
         total += np.float64(sizes[0, k]) + np.float64(sizes[1, k]) + np.float64(check)
         L_J2 += logdet[k]
         product(net, arrays, k)
     if not np.isfinite(L_p + L_J1 + L_J2 + total):
         return L_p, L_J1, L_J2, False
-    moved_W, moved_b = np.empty((L, D, D), YD.dtype), np.empty((L, D), YD.dtype)
+    moved_W, moved_b = np.empty((L, D, D), YD.dtype), np.empty_like(net.b)
     M, MW, check = np.empty((D, D), YD.dtype), np.empty((D, D), YD.dtype), zero
     for k in range(L):
         W, b, eta, size = matrix(net.W[k], M, D, D), net.b[k], sizes[0, k], zero
@@ -102,13 +104,13 @@ def take_step(
         gemm(blas, (D, D, D), one, pointer(M), False, (net.W[k], D), False, zero, pointer(MW))
         out = pointer(moved_W[k])
         gemm(blas, (D, D, D), one, pointer(F), False, pointer(MW), False, zero, out)
-        inner = times(M, b)
+        inner = times(blas, M, b)
+        add_columns(inner, ds[k], eta)
+        turned, before_b, after_b = flat(times(blas, F, inner)), flat(b), flat(moved_b[k])
+        for i in range(turned.shape[0]):
+            after_b[i] = turned[i] + before_b[i]
+            check = add(check, after_b[i] * zero)
         for i in range(D):
-            inner[i] += eta * ds[k, i, D]
-        turned = times(F, inner)
-        for i in range(D):
-            moved_b[k, i] = turned[i] + b[i]
-            check = add(check, moved_b[k, i] * zero)
             for j in range(D):
                 moved_W[k, i, j] += W[i, j]
                 check = add(check, moved_W[k, i, j] * zero)
@@ -116,8 +118,10 @@ def take_step(
         return L_p, L_J1, L_J2, False
     for k in range(L):
         W, trace = matrix(net.W[k], M, D, D), 0.0
-        for i in range(D):  # by entries: for a whole array Numba compiles messages on shapes, 5 s
-            net.b[k, i] = moved_b[k, i]
+        b, after_b = flat(net.b[k]), flat(moved_b[k])
+        for i in range(b.shape[0]):  # by entries: of a whole array Numba compiles messages, 5 s
+            b[i] = after_b[i]
+        for i in range(D):
             for j in range(D):
                 W[i, j] = moved_W[k, i, j]
             trace += np.float64(ds[k, i, i])

@@ -21,7 +21,7 @@ def take_group_adam_step(
 ) -> tuple[State, StepInfo, PreparedStep | None]:
     """Take the step in place; third is what is prepared for the next one, None if rejected."""
     workspace, dtype, tracked = prepared.workspace, prepared.dtype, state.tracked
-    (N, D), L, t = X.shape, len(layers), state.t + 1
+    N, (L, D, wide), t = len(X), prepared.sizes, state.t + 1
     shared = shares(workspace, None if weights is None else weights[None], dtype)
     one, two = rule.beta1, rule.beta2
     c = np.array(
@@ -30,7 +30,7 @@ def take_group_adam_step(
     before = prepared.stacked[0] if prepared.seen is state.rule_state else _flat(state.rule_state)
     after, ds, sizes = (
         np.empty_like(before),
-        np.empty((L, D, D + 1), dtype),
+        np.empty((L, D, D + wide), dtype),
         np.empty((2, L), dtype),
     )
     logdet = np.zeros(L) if tracked is None else np.array(tracked.logdet)
@@ -42,7 +42,7 @@ def take_group_adam_step(
     )  # fmt: skip
     remembered = state.rule_state
     if finite:
-        remembered = tuple([(m, v) for m, v in after.reshape(L, 2, D, D + 1)])
+        remembered = tuple([(m, v) for m, v in after.reshape(L, 2, D, D + wide)])
         tracked = None if tracked is None else Tracked(logdet, tracked.sign, None)
         prepared = prepared._replace(seen=remembered, stacked=(after, after))
     else:
@@ -57,5 +57,8 @@ def take_group_adam_step(
 
 
 def _flat(moments: Any) -> Array:
-    """Return m and v of each layer, each (D, D + 1), as one array (L, 2, D (D + 1))."""
+    """Return m and v of each layer, each (D, D + 1), as one array (L, 2, D (D + 1)).
+
+    With context they are (D, D + c + 1).
+    """
     return np.stack([np.stack([x.reshape(-1) for x in pair]) for pair in moments])

@@ -10,6 +10,8 @@ blocks of about 256 of them, of which everything stays in a cache:
     F + damping I --- dpotrf --->  C (P, P) in float64, and with it d = inv(F + damping I) g
     d, eta --- _move --->  W_k, b_k and log|det W_k|
 
+With context, u~ = (u, 1) stands where 1 stands, and a unit has D + c + 1 scores.
+
 Half of F is stored, as by the rule, and the other half is never read. Nothing of the state changes
 before all of it is known to be finite: F goes into an array of its own, and layers are copied.
 """
@@ -22,6 +24,15 @@ import numpy as np
 from .compile import add, call_fortran, gemm, inlined, inserted, matrix, pointer
 from .elementwise import density_sweep, forward_sweep
 from .exp_log import log_sum
+from .natural_bias import (
+    add_context,
+    add_moved,
+    columns_of_ones,
+    entry,
+    put_beside,
+    set_row,
+    variables,
+)
 from .phi import phi1
 from .stored import compiled
 
@@ -41,7 +52,7 @@ def natural_step(
     Parameters
     ----------
     blas : the addresses of ?gemm and ?syrk, dpotrf and dpotrs
-    X : (N, D)
+    X : (N, D), or with context (N, D + c); D + 1 is D + c + 1 in all of these then
     weights : (N,), of mean 1, and whether they are all equal
     layers, formulas : the fields of LayerArrays, Formulas, see `records`
     rule : learning rate, damping, tau; weight of the batch in the charts and in F; n / (n + 10 P)
@@ -63,14 +74,16 @@ def natural_step(
     L, D = mean.shape
     N, P = X.shape[0], s.shape[0]
     moments = np.zeros((2, L, D))
-    L_p, L_J1 = _all_passes(gemm_at, X, weights, layers, formulas, parts, passes, moments)
+    ones = columns_of_ones(X, layers[1])
+    L_p, L_J1 = _all_passes(gemm_at, X, ones, weights, layers, formulas, parts, passes, moments)
     total, L_J2 = _charts(old, moments, N, new, mean, variance, S), 0.0
     for k in range(L):
         L_J2 += logdets[k]
     g = np.zeros(P)
     if renewed:
         _copy_lower(old[2], F)
-    _add_scores(syrk, passes, N, mean, S, parts, s, g, F, new_F if renewed else 0.0)
+    shifts = (layers[1], ones)
+    _add_scores(syrk, passes, N, shifts, mean, S, parts, s, g, F, new_F if renewed else 0.0)
     for p in range(P):
         total += 0.0 * (np.float64(F[p, p]) + g[p])
     if not math.isfinite(L_p + L_J1 + L_J2 + total):
@@ -79,7 +92,7 @@ def natural_step(
         return L_p, L_J1, L_J2, 2
     rise, most = _direction(potrs, C, g, d, sizes[1])
     eta = min(rate * trust / math.sqrt(max(rise, 1.0)), tau / (most + np.finfo(s.dtype).tiny))
-    total, moved = 0.0 * (eta + rise + most), np.empty((L, D, D + 1), s.dtype)
+    total, moved = 0.0 * (eta + rise + most), np.empty_like(d)
     if math.isfinite(total):
         sizes[0, :] = eta
         total = _move(gemm_at, layers, S, mean, d, sizes[0, 0], tau, moved)
@@ -89,7 +102,7 @@ def natural_step(
         W, trace = matrix(layers[0][k], moved, D, D), 0.0
         for i in range(D):
             trace += np.float64(d[k, i, i])
-            layers[1][k, i] = moved[k, i, D]
+            set_row(layers[1][k], i, moved[k, i], D)
             for j in range(D):
                 W[i, j] = moved[k, i, j]
         logdets[k] += np.float64(sizes[0, k]) * trace
@@ -98,11 +111,11 @@ def natural_step(
 
 @inserted  # type: ignore[untyped-decorator]
 def _all_passes(
-    gemm_at: Any, X: Any, weights: Any, layers: Any, formulas: Any, parts: Any, passes: Any,
-    moments: Any,
+    gemm_at: Any, X: Any, ones: Any, weights: Any, layers: Any, formulas: Any, parts: Any,
+    passes: Any, moments: Any,
 ) -> Any:  # fmt: skip
     """Fill Y and delta of all blocks, and the moments of Y; return the means of L_p and L_J1."""
-    L, D = layers[1].shape
+    L, D = layers[1].shape[0], layers[1].shape[1]
     N, n = X.shape[0], passes.shape[2] // (L * D)
     L_p, L_J1 = 0.0, 0.0
     for block in range(passes.shape[1]):
@@ -112,7 +125,8 @@ def _all_passes(
             passes[1, block],
             (weights[0][start:stop], weights[1]),
         )
-        p, j = _forward(gemm_at, X[start:stop], shared, layers, formulas, parts, Ys, deltas)
+        rows = (X[start:stop], ones, start)
+        p, j = _forward(gemm_at, rows, shared, layers, formulas, parts, Ys, deltas)
         L_p, L_J1 = L_p + p, L_J1 + j
         _backward(gemm_at, shared, layers, parts, deltas)
         _add_moments(Ys, stop - start, start, moments)
@@ -133,15 +147,16 @@ def _copy_lower(old: Any, F: Any) -> Any:
 
 @inserted  # type: ignore[untyped-decorator]
 def _add_scores(
-    syrk: Any, passes: Any, N: Any, mean: Any, S: Any, parts: Any, s: Any, g: Any, F: Any,
-    new: Any,
+    syrk: Any, passes: Any, N: Any, shifts: Any, mean: Any, S: Any, parts: Any, s: Any, g: Any,
+    F: Any, new: Any,
 ) -> Any:  # fmt: skip
     """Fill g with the mean score and, where `new` > 0, F with (1 - new) F + new s s' / N."""
     P, n = s.shape
     keep, share = s.dtype.type(1 - new), s.dtype.type(new / N)
     for block in range(passes.shape[1]):
         count = min(n, N - block * n)
-        _scores(passes[0, block], passes[1, block], mean, S, count, parts, s, new > 0, g)
+        rows = (block * n, count)
+        _scores(passes[0, block], passes[1, block], *shifts, rows, mean, S, parts, s, new > 0, g)
         if new > 0:
             call_fortran(syrk, (
                 np.int8(LOWER), np.int8(TRANSPOSED), np.int32(P), np.int32(count), share,
@@ -218,15 +233,17 @@ def _times(blas: Any, W: Any, transposed: Any, Z: Any, Y: Any) -> Any:
 
 @inserted  # type: ignore[untyped-decorator]
 def _forward(
-    blas: Any, X: Any, weights: Any, layers: Any, formulas: Any, parts: Any, Ys: Any, deltas: Any
+    blas: Any, rows: Any, weights: Any, layers: Any, formulas: Any, parts: Any, Ys: Any, deltas: Any
 ) -> Any:
     """Fill the Ys of a block, sigma' and (log sigma')', and the last delta, not weighted.
 
-    parts (2 L, D n): Z, then sigma' of layers 0 to L - 2, then (log sigma')'. Return the sums
-    of L_p and L_J1, weighted.
+    rows: X (n, D), or (n, D + c); what biases are multiplied with, in all blocks; and the first
+    sample of this one. parts (2 L, D n): Z, then sigma' of layers 0 to L - 2, then (log sigma')'.
+    Return the sums of L_p and L_J1, weighted.
     """
-    n, D = X.shape
-    L, size = layers[1].shape[0], n * D
+    X, ones, start = rows
+    L, D, n = layers[1].shape[0], layers[1].shape[1], X.shape[0]
+    size = n * D
     activation, a, density, c = formulas
     zero = X.dtype.type(0)
     w, equal = weights
@@ -237,10 +254,7 @@ def _forward(
             Z[i, m] = X[m, i]
     for k in range(L):
         Y = _layer_of(Ys, k, D, n)
-        for i in range(D):
-            y, b = Y[i], layers[1][k, i]
-            for m in range(n):
-                y[m] = b
+        put_beside(layers[1][k], ones, start, Y)
         _times(blas, matrix(layers[0][k], parts, D, D), False, Z, Y)
         if k < L - 1:
             y, slope = Ys[k * size : k * size + size], parts[1 + k, :size]
@@ -271,7 +285,7 @@ def _forward(
 def _backward(blas: Any, weights: Any, layers: Any, parts: Any, deltas: Any) -> Any:
     """Weight the last delta of a block, (D n,), and fill those of the layers before it."""
     w, equal = weights
-    L, D = layers[1].shape
+    L, D = layers[1].shape[0], layers[1].shape[1]
     n = len(w)
     size, zero = n * D, parts.dtype.type(0)
     if not equal:
@@ -335,13 +349,15 @@ def _charts(old: Any, moments: Any, N: Any, new: Any, mean: Any, variance: Any, 
 
 @compiled
 def _scores(
-    Ys: Any, deltas: Any, mean: Any, S: Any, n: Any, parts: Any, s: Any, kept: Any, g: Any
+    Ys: Any, deltas: Any, b: Any, ones: Any, rows: Any, mean: Any, S: Any, parts: Any, s: Any,
+    kept: Any, g: Any,
 ) -> Any:  # fmt: skip
     """Fill the first n columns of s (P, .) with the scores of a block; add their sum to g (P,).
 
-    Where they need not be `kept`, all units use the same rows of s, which stay in the cache.
+    b: the biases of all layers; ones: what they are multiplied with; rows: the first sample and n.
+    Where scores need not be `kept`, all units use the same rows of s, which stay in the cache.
     """
-    L, D = mean.shape
+    (L, D), (start, n), c = mean.shape, rows, variables(b)
     zero, one = s.dtype.type(0), s.dtype.type(1)
     U = parts[0, : D * n].reshape((D, n))
     p = 0
@@ -354,12 +370,13 @@ def _scores(
         for i in range(D):
             value, inverse = deltas[(k * D + i) * n : (k * D + i + 1) * n], one / S[k, i]
             first = p if kept else 0
-            row, total = s[first + D], zero
+            row, total = s[first + D + c], zero
             for j in range(n):
                 x = value[j] * inverse
                 row[j] = x
                 total = add(total, x)
-            g[p + D] += np.float64(total)
+            g[p + D + c] += np.float64(total)
+            add_context(b, ones, start, n, row, s[first + D :], g[p + D :])
             for a in range(D):
                 out, u, e = s[first + a], U[a], one if a == i else zero
                 total = zero
@@ -368,7 +385,7 @@ def _scores(
                     out[j] = x
                     total = add(total, x)
                 g[p + a] += np.float64(total)
-            p += D + 1
+            p += D + c + 1
 
 
 @inserted  # type: ignore[untyped-decorator]
@@ -378,29 +395,30 @@ def _move(blas: Any, layers: Any, S: Any, m: Any, d: Any, eta: Any, tau: Any, mo
     Return 0, or NaN where something is not finite.
     """
     L, D = m.shape
-    M, t = np.empty((D, D + 1), S.dtype), np.empty((D, D), S.dtype)
+    columns = d.shape[2]
+    M, t = np.empty((D, columns), S.dtype), np.empty((D, D), S.dtype)
     total, size = 0.0, S.dtype.type(eta)
     for k in range(L):
         W, b = matrix(layers[0][k], moved, D, D), layers[1][k]
         for i in range(D):
             for j in range(D):
                 t[i, j] = size * d[k, i, j]
-            for j in range(D + 1):
-                M[i, j] = d[k, i, D] if j == D else S.dtype.type(0)
+            for j in range(columns):
+                M[i, j] = d[k, i, j] if j >= D else S.dtype.type(0)
             for a in range(D):
                 x, scale = d[k, i, a], S[k, a]
                 for j in range(D):
                     M[i, j] += x * (scale * W[a, j])
-                M[i, D] += x * (scale * (b[a] - m[k, a]))
-            for j in range(D + 1):
+                add_moved(b, a, m[k, a], scale, x, M[i], D)
+            for j in range(columns):
                 M[i, j] *= size
         Phi = phi1(blas, t, tau)
         for i in range(D):
-            for j in range(D + 1):
+            for j in range(columns):
                 x = S.dtype.type(0)
                 for a in range(D):
                     x += Phi[i, a] * M[a, j]
-                before = W[i, j] if j < D else b[i]
+                before = W[i, j] if j < D else entry(b, i, j - D)
                 moved[k, i, j] = before + x / S[k, i]
                 total += 0.0 * moved[k, i, j]
     return total

@@ -52,16 +52,16 @@ class NaturalCache(threading.local):
         self.memories: dict[Any, BlockMemory] = {}
         self.solvers: dict[Any, Solver] = {}
 
-    def memory(self, N: int, L: int, D: int, dtype: Any) -> BlockMemory:
-        """Return the memory for batches of this shape."""
-        key = N, L, D, dtype.char
+    def memory(self, N: int, L: int, D: int, wide: int, dtype: Any) -> BlockMemory:
+        """Return the memory for batches of this shape, and biases of `wide` numbers a unit."""
+        key = N, L, D, wide, dtype.char
         if (found := self.memories.pop(key, None)) is None:
             while len(self.memories) >= SHAPES:
                 del self.memories[next(iter(self.memories))]
             parts = -(-N // BLOCK)
             n = N if parts == 1 else -(-N // (8 * parts)) * 8  # about equal, of eights
             found = BlockMemory(
-                scores=np.empty((L * D * (D + 1), n), dtype),
+                scores=np.empty((L * D * (D + wide), n), dtype),
                 parts=np.empty((2 * L, D * n), dtype),
                 passes=np.empty((2, -(-N // n), L * D * n), dtype),
                 equal=(np.ones(N, dtype), True),
@@ -88,14 +88,14 @@ def take_natural_step(
     What Cholesky does not solve goes to the reference, whose elimination may.
     """
     dtype, old, tracked = prepared.dtype, state.rule_state, state.tracked
-    N, (L, D) = len(X), prepared.layers[1].shape
-    memory, solver = CACHE.memory(N, L, D, dtype), CACHE.solver(L * D * (D + 1), dtype)
+    N, (L, D, wide) = len(X), prepared.sizes
+    memory, solver = CACHE.memory(N, L, D, wide, dtype), CACHE.solver(L * D * (D + wide), dtype)
     before = changeable(old.information)
     renewed = rule.renews(state.t, len(before))
     F = solver.lender.lend() if renewed else before
     factored = renewed or not solver.knows(F, rule.damping)
     solver.note(None, 0.0)
-    moments, d = np.empty((3, L, D), dtype), np.full((L, D, D + 1), np.nan, dtype)
+    moments, d = np.empty((3, L, D), dtype), np.full((L, D, D + wide), np.nan, dtype)
     sizes, logdets = np.full((2, L), np.nan, dtype), np.zeros(L)
     if tracked is not None:
         logdets[:] = tracked.logdet

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..constants import DENSITIES
+from .bias import less, meet, ones_of, put
 from .compile import add, gemm, inlined, inserted, largest, matrix, pointer
 from .elementwise import density_sweep, forward_sweep, multivariate_t
 from .few_samples import LEAST, SKINNY, times, times_transposed
@@ -21,19 +22,22 @@ PIECE = 4096  # numbers summed at a time in the dtype; the sums are added in flo
 
 
 @inlined  # type: ignore[untyped-decorator]
-def pass_arrays(blas: Any, share: Any, scratch: Any, fresh: Any) -> Any:
-    """Return the record of what the passes fill, from scratch memory and that of the factors."""
+def pass_arrays(blas: Any, X: Any, b: Any, share: Any, scratch: Any, fresh: Any) -> Any:
+    """Return the record of what the passes fill, from scratch memory and that of the factors.
+
+    X: rows (N, D), or (N, D + c) with context; b: the biases of all layers.
+    """
     YD, P, K, u = fresh
     hidden = (len(scratch) - 1) // 2
     S, T = scratch[1 : 1 + hidden], scratch[1 + hidden :]
-    return PassArrays(blas, share, scratch[0], S, T, YD, P, u, K)
+    return PassArrays(blas, ones_of(X, b), share, scratch[0], S, T, YD, P, u, K)
 
 
 @compiled
 def forward(X: Any, layers: Any, formulas: Any, equal: Any, arrays: Any) -> Any:
     """Fill Ys, the last Delta, S = sigma'(Ys), T = (log sigma')'(Ys); return L_p and L_J1.
 
-    X (N, D); `equal`: all samples have the same weight.
+    X (N, D), or (N, D + c) with context; `equal`: all samples have the same weight.
     """
     share, Z, YD = arrays.share, arrays.Z, arrays.YD
     L, _, N, D = YD.shape
@@ -42,13 +46,10 @@ def forward(X: Any, layers: Any, formulas: Any, equal: Any, arrays: Any) -> Any:
     L_p, L_J1 = 0.0, 0.0
     for k in range(L):
         Y, b, W = YD[k, 0], layers.b[k], layers.W[k]
-        for n in range(N):
-            row = Y[n]
-            for i in range(D):
-                row[i] = b[i]
+        put(arrays.blas, b, arrays.one, Y)
         above = pointer(X) if k == 0 else pointer(Z)
         if N <= SKINNY and LEAST[0] <= D:
-            times_transposed(matrix(above[0], Z, N, D), matrix(W, Z, D, D), Y)
+            times_transposed(matrix(above[0], Z, N, above[1]), matrix(W, Z, D, D), Y)
         else:
             gemm(arrays.blas, (N, D, D), one, above, False, (W, D), True, one, pointer(Y))
         if k < L - 1:
@@ -105,7 +106,7 @@ def product(layers: Any, arrays: Any, k: Any) -> Any:
 
 @compiled
 def bounded(arrays: Any, k: Any, b: Any, m: Any, W: Any) -> Any:
-    """Fill K, the smaller of Y @ Delta.T and Delta.T @ Y, and u = Y @ (b - m) + 1 of layer k.
+    """Fill K, the smaller of Y @ Delta.T and Delta.T @ Y, and u = Y @ (b - m) + one of layer k.
 
     Return the bound of |K| of `core.numerics.norm_bound`; NaN if an element of Delta.T @ [A, u],
     which moves W and b, might not be finite: each is at most sum|Delta| (sum|A| + sum|u|), and
@@ -122,13 +123,17 @@ def bounded(arrays: Any, k: Any, b: Any, m: Any, W: Any) -> Any:
         sum_A = _size(A.reshape(N * D))
     else:
         gemm(arrays.blas, (D, D, N), one, d, True, y, False, zero, out)
-    for n in range(N):
-        row, delta, total = Y[n], Delta[n], zero
-        for i in range(D):
-            total = add(total, row[i] * (b[i] - m[i]))
-            sum_Delta = add(sum_Delta, abs(delta[i]))
-        u[n] = total + one
-        sum_u += abs(u[n])
+    if b.ndim == 1:
+        for n in range(N):
+            row, delta, total = Y[n], Delta[n], zero
+            for i in range(D):
+                total = add(total, row[i] * (b[i] - m[i]))
+                sum_Delta = add(sum_Delta, abs(delta[i]))
+            u[n] = total + one
+            sum_u += abs(u[n])
+    else:
+        meet(arrays.blas, Y, less(b, m), arrays.one, u)
+        sum_Delta, sum_u = _size(Delta.reshape(N * D)), _size(u.reshape(u.size))
     most = sum_Delta * (sum_A + sum_u)
     if N >= D:
         most += _size(K.reshape(D * D)) * _size(matrix(W, K, 1, D * D)[0])

@@ -5,20 +5,9 @@ from typing import Any
 import numpy as np
 
 from ...core.numerics import FINE_32, FINE_64, X
-from .compile import add, gemm, inlined, inserted, pointer
+from .bias import add_part, times
+from .compile import gemm, inlined, inserted, pointer
 from .stored import compiled
-
-
-@inlined  # type: ignore[untyped-decorator]
-def times(M: Any, v: Any) -> Any:
-    """Return M @ v, which Numba would hand to a BLAS of its own."""
-    result = np.empty_like(v)
-    for i in range(M.shape[0]):
-        row, total = M[i], M.dtype.type(0)
-        for j in range(row.shape[0]):
-            total = add(total, row[j] * v[j])
-        result[i] = total
-    return result
 
 
 @compiled
@@ -106,15 +95,30 @@ def _phi1_small(blas: Any, M: Any, tiny: Any) -> Any:
 @inserted  # type: ignore[untyped-decorator]
 def phi1_times(blas: Any, M: Any, bound: Any, v: Any) -> Any:
     """Return phi1(M) @ v, as `core.numerics.phi1_times`."""
-    n = M.shape[0]
-    result, term, terms = v.copy(), 1.0, 1
+    term, terms = 1.0, 1
     if bound > 2:
-        return times(phi1(blas, M, bound), v)
+        return times(blas, phi1(blas, M, bound), v)
     while term > 2.0**-56:
         terms += 1
         term *= bound / terms
-    for j in range(terms, 1, -1):
-        product = times(M, result)
-        for i in range(n):
-            result[i] = v[i] + product[i] / M.dtype.type(j)
+    return _series(blas, M, terms, v)
+
+
+@inlined  # type: ignore[untyped-decorator]
+def _series(blas: Any, M: Any, terms: Any, v: Any) -> Any:
+    """Return so many terms of phi1(M) @ v; of several columns even and odd powers apart, by M^2."""
+    result = v.copy()
+    if v.ndim == 1:
+        for j in range(terms, 1, -1):
+            add_part(v, times(blas, M, result), j, result)
+    else:
+        n, zero, one = M.shape[0], M.dtype.type(0), M.dtype.type(1)
+        square, odd, last = np.empty_like(M), times(blas, M, v), 2 * ((terms + 1) // 2)
+        m = pointer(M)
+        gemm(blas, (n, n, n), one, m, False, m, False, zero, pointer(square))
+        add_part(v, odd, last, result)
+        for j in range(last - 2, 0, -2):
+            part = times(blas, square, result)
+            add_part(v, odd, j, result)
+            add_part(result, part, j * (j + 1), result)
     return result

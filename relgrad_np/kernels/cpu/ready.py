@@ -19,8 +19,8 @@ from .stored import has_code
 def tiny(state: State, activation: Any, density: Any, rule: Any) -> tuple[State, Any] | None:
     """Return a state and a batch that need the same machine code, or None where none is needed.
 
-    Types alone decide what is compiled: the dtype, and the kind of rule. None: the kernels
-    leave such a step to the reference.
+    Types alone decide what is compiled: the dtype, the kind of rule, and whether the layers know
+    of a context. None: the kernels leave such a step to the reference.
 
     >>> import relgrad_np as rg
     >>> layers = rg.init_layers(np.random.default_rng(0), 9, 1, dtype="float32")
@@ -34,10 +34,9 @@ def tiny(state: State, activation: Any, density: Any, rule: Any) -> tuple[State,
         return None
     if tracked is not None and tracked.inverse is not None:
         return None
-    layers = tuple(
-        Layer(np.eye(2, dtype=first.dtype), np.zeros(2, first.dtype)) for _ in state.layers[:2]
-    )
-    X = np.linspace(-1, 1, 40, dtype=first.dtype).reshape(20, 2)
+    b = np.zeros((2, 2) if state.layers[0].b.ndim == 2 else 2, first.dtype)
+    layers = tuple(Layer(np.eye(2, dtype=first.dtype), b) for _ in state.layers[:2])
+    X = np.linspace(-1, 1, 40 + 20 * (b.ndim - 1), dtype=first.dtype).reshape(20, -1)
     small = init_state(layers, rule)
     if isinstance(rule, Recipe):  # whose constants must be known to the kernels
         use, seen = small.rule_state
@@ -50,7 +49,8 @@ def is_ready(state: State, activation: Any, density: Any, rule: Any) -> bool:
     """Say whether steps from this state need no compiling, here or by code that is stored."""
     if _kind(state, rule) in DONE or tiny(state, activation, density, rule) is None:
         return True
-    return has_code(ENTRIES.get(type(rule), whole_step.take_steps), state.layers[0].W.dtype)
+    kernel, (W, b) = ENTRIES.get(type(rule), whole_step.take_steps), state.layers[0]
+    return has_code(kernel, W.dtype, b.ndim)
 
 
 def prepare(
@@ -65,9 +65,10 @@ def prepare(
         DONE.add(_kind(state, rule))
 
 
-def _kind(state: State, rule: Any) -> tuple[str, Any]:
+def _kind(state: State, rule: Any) -> tuple[str, int, Any]:
     """Return what the machine code depends on."""
-    return str(state.layers[0].W.dtype), type(rule) if type(rule) in ENTRIES else None
+    W, b = state.layers[0]
+    return str(W.dtype), b.ndim, type(rule) if type(rule) in ENTRIES else None
 
 
 # what is compiled for these rules; the others share `whole_step.take_steps`
@@ -76,4 +77,4 @@ ENTRIES = {
     GroupAdam: group_adam.take_step,
     Natural: natural.natural_step,
 }
-DONE: set[tuple[str, Any]] = set()  # what this process has compiled or loaded
+DONE: set[tuple[str, int, Any]] = set()  # what this process has compiled or loaded

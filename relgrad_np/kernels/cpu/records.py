@@ -15,7 +15,7 @@ class LayerArrays(NamedTuple):
     """The layers, which a step changes in place."""
 
     W: Array  # (L,), the addresses of the Ws, each (D, D)
-    b: Array  # (L, D)
+    b: Array  # (L, D), or with context (L, D, c + 1)
 
 
 class Formulas(NamedTuple):
@@ -31,13 +31,14 @@ class PassArrays(NamedTuple):
     """What the forward and the backward pass fill."""
 
     blas: Any  # the address of ?gemm
+    one: Any  # 1, or with context U~ (N, c + 1), see `bias`
     share: Array  # (N,), the samples' weights / N
     Z: Array  # (N, D), the input of the next layer; free after the forward pass
     S: Array  # (max(L - 1, 1), N, D), sigma'(Y)
     T: Array  # (max(L - 1, 1), N, D), (log sigma')'(Y)
     YD: Array  # (L, 2, N, D), Y above Delta: one product with W serves both, and reads W once
     P: Array  # (L, 2, N, D), that product: A = Y @ W above Delta @ W
-    u: Array  # (L, N), Y @ b + 1
+    u: Array  # (L, N), Y @ b + 1, or with context (L, N, c + 1), Y @ B + U~
     K: Array  # (L, n, n), Y @ Delta.T, or Delta.T @ Y if that is smaller; Adam has none
 
 
@@ -115,7 +116,8 @@ class LayerStep(NamedTuple):
     Delta: Array  # (N, D)
     A: Array  # (N, D)
     K: Array  # (n, n)
-    u: Array  # (N,)
+    u: Array  # (N,), or with context (N, c + 1)
+    one: Any  # 1, or U~ (N, c + 1)
     m: Array  # (D,), what the chart takes from b; 0 without one
     gain: Array  # (D,), how much of the step each unit takes; 1 without gains
     eta: Any

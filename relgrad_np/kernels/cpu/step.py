@@ -163,10 +163,10 @@ def _multiplicative(
     if isinstance(rule, (Recipe, Scalar)):
         prepared, running, states, most = charted(rule, state, prepared)
         m, gain, X = running[0], running[4], X[:most]
-    (K, N, D), L = X.shape, len(layers)
+    (K, N, _), (L, D, _) = X.shape, prepared.sizes
     parts = workspace.lender.lend()
     other = workspace.lender.lend() if K > 1 else parts
-    products, ones = np.empty((L, min(N, D), min(N, D)), dtype), np.empty((L, N), dtype)
+    products, ones = np.empty((L, min(N, D), min(N, D)), dtype), memory_of_u(prepared)
     logdets = np.zeros((K + 1, 2, L))
     if before is not None:
         logdets[0, 0], logdets[0, 1] = before.logdet, before.sign
@@ -178,15 +178,16 @@ def _multiplicative(
         products, ones), logdets, running, history, judge, average,
     )  # fmt: skip
     last = max(n, 1) - 1
+    one = ones_beside(X[last], D, prepared)
     YD = parts[0] if last % 2 == 0 else other[0]
     if K == 1:
         As = parts[1, :, 0] if N < D else [None] * L
         fs = [
-            Factors(YD[k, 1], YD[k, 0], As[k], ones[k], products[k], m[k], gain[k])
+            Factors(YD[k, 1], YD[k, 0], As[k], ones[k], products[k], m[k], gain[k], one)
             for k in range(L)
         ]
     else:
-        fs = [Factors(YD[k, 1], YD[k, 0], None, None, m=m[k], gain=gain[k]) for k in range(L)]
+        fs = [Factors(YD[k, 1], YD[k, 0], None, None, None, m[k], gain[k], one) for k in range(L)]
     then = state.rule_state, before
     if last > 0:
         then = states and states(last), before and tracked(logdets[last])
@@ -212,14 +213,14 @@ def _adam(
     plan: Plan,
 ) -> Taken | None:
     """Take Adam's steps; None where the reference takes the first: squares of R might overflow."""
-    workspace, dtype, (K, N, _), L = prepared.workspace, prepared.dtype, X.shape, len(layers)
+    workspace, dtype, K, L = prepared.workspace, prepared.dtype, len(X), len(layers)
     limit, before = float(np.finfo(dtype).max) ** 0.4, state.rule_state
     # later on W can't have grown so far: a step of Adam is small
     if state.t == 0 and not all(max(W.max(), -W.min()) < limit for W, _ in layers):
         return None
     moments = [[changeable(x.W) for x in pair] for pair in before]
     matrices = np.array([[W.ctypes.data for W in pair] for pair in moments]).T.copy()  # (2, L)
-    biases = np.array([[x.b for x in pair] for pair in before]).swapaxes(0, 1).copy()  # (2, L, D)
+    biases = np.array([[x.b for x in pair] for pair in before]).swapaxes(0, 1).copy()
     one, two = rule.beta1, rule.beta2
     ticks = [1 + t // rule.clock for t in range(state.t, state.t + K)]
     rates = np.array([[1 - one**tick, 1 / (1 - two**tick)] for tick in ticks])
@@ -227,7 +228,7 @@ def _adam(
     history = rates, np.empty((K, 3, L), dtype), np.empty((K, 3))
     history[1][:, 1] = np.nan
     own = float(rule.bias == "augmented")
-    parts, u = workspace.lender.lend(), np.empty((L, N), dtype)
+    parts, u = workspace.lender.lend(), memory_of_u(prepared)
     average, made = joining(plan, state.t, K, layers)
     n, fine, taken, waiting = adam.take_steps(
         gemm_address(dtype), X, shares(workspace, weights, dtype), prepared.layers,
@@ -247,6 +248,19 @@ def _adam(
     _, sizes, terms = history
     then = before, None
     return Taken(after, n, n < K, terms, sizes, NO_GUARD[0], made, taken, waiting, (), then)
+
+
+def memory_of_u(prepared: PreparedStep) -> Array:
+    """Return memory for u of all layers, (L, N), or with context (L, N, c + 1)."""
+    L, N = len(prepared.bs), prepared.shape[0]
+    return np.empty((L, N, *prepared.bs[0].shape[1:]), prepared.dtype)
+
+
+def ones_beside(X: Array, D: int, prepared: PreparedStep) -> Any:
+    """Return what biases are multiplied with, 1, or with context U~ (N, c + 1) of rows (x, u)."""
+    if prepared.bs[0].ndim == 1:
+        return 1.0
+    return np.concatenate([X[:, D:], np.ones_like(X[:, :1])], axis=1)
 
 
 def _each(x: Array) -> tuple[Array, ...]:

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from .compile import gemm, inlined, inserted, matrix, pointer
+from .bias import only_one, step_exponentially, step_plainly, times, weigh_rows, without_one
+from .compile import gemm, inserted, matrix, pointer
 from .determinants import log_det_near
-from .phi import phi1, phi1_times, times
+from .phi import phi1, phi1_times
 from .records import LayerStep
 from .stored import compiled
 
@@ -32,16 +33,6 @@ def add_product(blas: Any, W: Any, scale: Any, Delta: Any, F: Any) -> Any:
         gemm(blas, (stop - start, D, N), one, columns, True, pointer(F), False, one, block)
 
 
-@inlined  # type: ignore[untyped-decorator]
-def weigh_rows(Delta: Any, v: Any, total: Any) -> Any:
-    """Fill total (D,) with Delta.T @ v."""
-    total[:] = Delta.dtype.type(0)
-    for n in range(Delta.shape[0]):
-        row, x = Delta[n], v[n]
-        for i in range(row.shape[0]):
-            total[i] += row[i] * x
-
-
 @inserted  # type: ignore[untyped-decorator]
 def step(layers: Any, arrays: Any, charts: Any, sizes: Any, tracked: Any, numbers: Any) -> Any:
     """Take every layer's step in place: W, b, and the tracked log|det W| and its sign.
@@ -54,7 +45,7 @@ def step(layers: Any, arrays: Any, charts: Any, sizes: Any, tracked: Any, number
             continue
         one = LayerStep(
             arrays.YD[k, 0], arrays.YD[k, 1], arrays.P[k, 0], arrays.K[k], arrays.u[k],
-            charts.mean[k], charts.gain[k], sizes.eta[k], sizes.own[k],
+            arrays.one, charts.mean[k], charts.gain[k], sizes.eta[k], sizes.own[k],
         )  # fmt: skip
         W, b, logdet = layers.W[k], layers.b[k], tracked.logdet[k]
         if numbers.kind == 0:
@@ -78,11 +69,11 @@ def plain(blas: Any, W: Any, b: Any, step: Any, scratch: Any, logdet: Any) -> An
     K, (N, D) = step.K, Delta.shape
     one = Delta.dtype.type(1)
     c = eta / (one + eta)
-    scale, own = np.empty_like(b), np.empty_like(b)
-    weigh_rows(Delta, step.u, own)
+    scale, own = np.empty_like(m), np.empty_like(b)
+    weigh_rows(blas, Delta, step.u, own)
     for i in range(D):
         scale[i] = one + eta * gain[i]
-        b[i] = scale[i] * (b[i] - m[i] + c * own[i]) + m[i]
+        step_plainly(b, i, m[i], scale[i], c, own)
         logdet += math.log(np.float64(scale[i]))
     if N < D:
         for n in range(N):
@@ -123,22 +114,21 @@ def exponential(blas: Any, W: Any, b: Any, step: Any, scratch: Any, logdet: Any)
         M[i, i] += eta
     bound = np.float64(eta) * (np.float64(step.norm) + 1.0)
     own, other, v = np.empty_like(b), np.empty_like(b), np.empty_like(u)
-    for i in range(N):
-        v[i] = eta * (u[i] - one)
-    weigh_rows(Delta, times(P, v) if N < D else v, own)
-    v[:] = eta
+    without_one(u, step.one, eta, v)
+    weigh_rows(blas, Delta, times(blas, P, v) if N < D else v, own)
+    only_one(step.one, eta, v)
     if N >= D:
-        own = times(P, own)
-        weigh_rows(Delta, v, other)
+        own = times(blas, P, own)
+        weigh_rows(blas, Delta, v, other)
     rows = phi1_times(blas, M, bound, v if N < D else other)  # one call: it is long when compiled
     if N < D:
-        weigh_rows(Delta, rows, other)
+        weigh_rows(blas, Delta, rows, other)
     else:
         other = rows
-    scale = np.empty_like(b)
+    scale = np.empty_like(m)
     for i in range(D):
         scale[i] = np.exp(eta * gain[i])
-        b[i] = scale[i] * (b[i] - m[i] + own[i]) + other[i] + m[i]
+        step_exponentially(b, i, m[i], scale[i], own, other)
         logdet += math.log(np.float64(scale[i]))
     logdet += np.float64(eta) * trace
     if N < D:

@@ -39,13 +39,13 @@ def take_steps(
     Parameters
     ----------
     blas : the address of ?gemm
-    X : (K, N, D), a batch for each step
+    X : (K, N, D), a batch for each step, or (K, N, D + c) with context
     weights : `share` (1 or K, N), the samples' weights / N, and whether they are all equal
     layers, formulas : the fields of LayerArrays and Formulas, see `records`
     rule : the fields of RuleNumbers without the learning rate
     memory : scratch (2 max(L - 1, 1) + 1, N, D), free after the steps. And to be filled: two arrays
-        YD (L, 2, N, D), number i mod 2 by step i; P (L, 2, N, D), K (L, n, n) and u (L, N), by each
-        step anew
+        YD (L, 2, N, D), number i mod 2 by step i; P (L, 2, N, D), K (L, n, n) and u (L, N), or (L,
+        N, c + 1), by each step anew
     logdets : (K + 1, 2, L), the fields of LogDets before each step; all but the first to be filled
     running : the first four fields of Charts; gain (L, D), to be filled; rows (3, 5, L, D) and
         numbers (3, 3, L), what the window has seen before step i in place i mod 3, of which the
@@ -63,7 +63,7 @@ def take_steps(
     n, fine = 0, True
     while n < X.shape[0]:
         share = weights[0][min(n, weights[0].shape[0] - 1)]
-        arrays = pass_arrays(blas, share, scratch, (YDs[n % 2], P, K, u))
+        arrays = pass_arrays(blas, X[n], net.b, share, scratch, (YDs[n % 2], P, K, u))
         size, old, new = Sizes(sizes[n, 0], sizes[n, 1], sizes[n, 2]), n % 3, (n + 1) % 3
         chart = Charts(
             mean, variance, information, each, rows[old], rows[new], seen[old], seen[new], gain

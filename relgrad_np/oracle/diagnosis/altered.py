@@ -19,7 +19,7 @@ from .wrong import Wrong
 
 # the arrays of layer k that a formula may read, by stage; W, b and eta are not in the table `READS`
 FIELDS: dict[str, tuple[tuple[str, int], ...]] = {
-    "Y": (("Z", 0), ("W", 0), ("b", 0)),
+    "Y": (("Z", 0), ("W", 0), ("b", 0), ("C", 0), ("U", 0)),
     "Z": (("Y", 0),),
     "log_dsigma": (("Y", 0),),
     "dlog_dsigma": (("Y", 0),),
@@ -32,9 +32,13 @@ FIELDS: dict[str, tuple[tuple[str, int], ...]] = {
     "G_b": (("Delta", 0),),
     "W_plus": (("R_W", 0), ("W", 0)),
     "b_plus": (("R_b", 0), ("b", 0)),
+    "G_C": (("Delta", 0), ("U", 0)),
+    "C_plus": (("R_C", 0), ("C", 0)),
     "logdet_plus": (("W_plus", 0),),
 }
-OF_RELATIVE = (("Delta", 0), ("Y", 0), ("Z", 0), ("W", 0), ("b", 0))
+OF_RELATIVE = (
+    ("Delta", 0), ("Y", 0), ("Z", 0), ("W", 0), ("b", 0), ("C", 0), ("U", 0),
+)  # fmt: skip
 
 SHOWN = {
     ("Delta", 1): "Delta_{k+1}", ("W", 1): "W_{k+1}", ("Z", 1): "the latent",
@@ -49,6 +53,10 @@ ONCE: dict[str, tuple[tuple[str, Callable[..., Any], str], ...]] = {
     "R_b": (
         ("product", lambda m, k, x: m.Delta[k].T @ (m.Y[k] @ x + 1) + m.b[k], "b"),
         ("last term", lambda m, k, x: m.Delta[k].T @ (m.Y[k] @ m.b[k] + 1) + x, "b"),
+    ),
+    "R_C": (
+        ("product", lambda m, k, x: m.Delta[k].T @ (m.Y[k] @ x + m.U[k]) + m.C[k], "C"),
+        ("last term", lambda m, k, x: m.Delta[k].T @ (m.Y[k] @ m.C[k] + m.U[k]) + x, "C"),
     ),
     "G_W": (("inverse", lambda m, k, x: m.Delta[k].T @ m.Z[k] + inverse(x).T, "W"),),
 }
@@ -101,7 +109,7 @@ def _rowwise(alter: Alter) -> Alter:
     """Return a change of arrays whose rows are samples."""
 
     def checked(m: Own, field: str, k: int) -> Any:
-        if field not in ("Delta", "Y", "Z", "dlog_dsigma"):
+        if field not in ("Delta", "Y", "Z", "dlog_dsigma", "U"):
             raise IndexError(field)
         return alter(m, field, k)
 
@@ -114,8 +122,19 @@ def _minus_b(m: Own, field: str, k: int) -> Any:
     return m.Y[k] - m.b[k]
 
 
+def _columns(f: Callable[[Any], Any]) -> Alter:
+    """Return a change of the columns of the context's arrays."""
+
+    def alter(m: Own, field: str, k: int) -> Any:
+        if field not in ("C", "U"):
+            raise IndexError(field)
+        return _moved(f)(m, field, k)
+
+    return alter
+
+
 def _updated(m: Own, field: str, k: int) -> Any:
-    if field not in ("W", "b") or getattr(m, f"{field}_plus")[k] is None:
+    if field not in ("W", "b", "C") or getattr(m, f"{field}_plus")[k] is None:
         raise IndexError(field)
     return getattr(m, f"{field}_plus")[k]
 
@@ -156,6 +175,8 @@ ALTERATIONS: list[tuple[str, Alter]] = [
         lambda x: Bounded(np.tril(x.value), np.tril(x.size)))),
     ("replaced by its diagonal", _square(lambda x: Bounded(np.diag(np.diag(x.value)), x.size))),
     ("replaced by its symmetric part", _square(lambda x: (x + x.T) / 2)),
+    ("with its columns reversed", _columns(lambda x: x[:, ::-1])),
+    ("with its columns moved by one", _columns(lambda x: np.roll(x, 1, 1))),
     ("in float16", _moved(lambda x: rounded(x, 11))),
     ("in bfloat16", _moved(lambda x: rounded(x, 8))),
     ("in float32", _moved(lambda x: rounded(x, 24))),

@@ -36,11 +36,12 @@ def together(found: Found) -> Found:
     return list(made.values())
 
 
-def not_checked(found: Found, results: Sequence[Outcome]) -> tuple[str, ...]:
+def not_checked(found: Found, results: Sequence[Outcome], how: Conventions) -> tuple[str, ...]:
     """Return lines on what was not looked at: stages, cases, arrays without enough digits."""
     supplied, lines = supplied_stages(results), []
     possible = {split(name)[0] for outcome in results for name in outcome.case.expected}
-    possible = possible or {split(name)[0] for name in names(2)}
+    context = how.context == "yes"
+    possible = possible or {split(name)[0] for name in names(2, context=context)}
     if missing := [stage for stage in STAGES if stage in possible - supplied]:
         lines.append("not supplied: " + ", ".join(missing))
     given: dict[str, set[str]] = {}  # a case with arrays of two dtypes has two outcomes
@@ -55,7 +56,13 @@ def not_checked(found: Found, results: Sequence[Outcome]) -> tuple[str, ...]:
     if partly:
         lines.append(f"arrays supplied elsewhere are missing in {_few(partly)}")
     judged = {outcome.problem.id for outcome in results}
-    if absent := [case.problem.id for case, _, _ in found if case.problem.id not in judged]:
+    left = [case.problem for case, _, _ in found if case.problem.id not in judged]
+    if unread := [p.id for p in left if p.c and how.context == "none"]:
+        lines.append(
+            f'results for {_few(unread)}, which have context: declare {{"context": "yes"}} to have '
+            "them judged"
+        )
+    if absent := [p.id for p in left if p.id not in unread]:
         lines.append(f"no results for {_few(absent)}")
     rows = [entry for outcome in results for entry in outcome.entries]
     if blind := [f"{e.case} {e.name}" for e in rows if not e.checked]:

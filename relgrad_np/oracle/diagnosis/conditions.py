@@ -99,6 +99,8 @@ OF_CASE: list[tuple[str, str, str, Test]] = [
     ("L", "> 1", "where L > 1", lambda o, k: o.problem.L > 1),
     ("L", "> 2", "where L > 2", lambda o, k: o.problem.L > 2),
     ("b", "nonzero", "where b is not 0", lambda o, k: bool(o.problem.b[0].any())),
+    ("c", "1", "where c = 1", lambda o, k: o.problem.c == 1),
+    ("c", "> 1", "where c > 1", lambda o, k: o.problem.c > 1),
     ("precision", "float32", "in float32", lambda o, k: o.eps > 2.0**-40),
     ("precision", "float64", "in float64", lambda o, k: o.eps < 2.0**-40),
 ]

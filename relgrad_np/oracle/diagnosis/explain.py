@@ -17,7 +17,7 @@ from .wrong import Wrong, hidden_layers, right_value
 
 Relate = Callable[[Sequence[Wrong], Sequence[Outcome]], Relation | None]
 """Returns what arrays are in terms of the right ones, where no mistake by name says it."""
-OTHER_HALF = {"W_exp": "b_exp"}  # one formula makes both
+SAME_FORMULA = {"W_exp": ("b_exp", "C_exp"), "b_exp": ("C_exp",)}  # one makes all
 
 
 def explain(
@@ -79,7 +79,7 @@ def _root(
         perhaps = tuple(
             name
             for name in later
-            if name == OTHER_HALF.get(stage)
+            if name in SAME_FORMULA.get(stage, ())
             or through & {s for w in stages[name] for s in supplied_through(w)}
         )
     else:  # where the mistake changes nothing, nothing is to be seen

@@ -7,20 +7,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..conventions import OF_VARIANT, Conventions, restored, to_default
+from ..conventions import Conventions, restored, sources_of, to_default
 from ..mistakes.formulas import run
 from ..truths.records import Array
 from ..truths.stages import STAGES, Place, order, split
 from .outcome import Outcome, ratio, worst
 
 END: Place = (99, 0, 0)  # behind every array
-EXPENSIVE = {"W_exp", "b_exp", "X_back"}  # left out where others can settle it
+EXPENSIVE = {"W_exp", "b_exp", "C_exp", "X_back"}  # left out where others can settle it
 
 
 class Hypothesis(NamedTuple):
     """What a candidate may do: undeclared conventions.
 
-    `misread`: it computes with the transposed weights throughout (x @ W with W as it is given).
+    `misread`: it computes with the transposed weights throughout (x @ W with W as it is given). C
+    can be misread so where it is square.
     """
 
     changes: tuple[tuple[str, str], ...] = ()
@@ -55,6 +56,7 @@ def predict(
     p, actual = outcome.problem, declared._replace(**dict(h.changes))
     if h.misread:
         p = p._replace(W=tuple(W.T for W in p.W))
+        p = p._replace(C=tuple(C.T for C in p.C)) if p.c == p.D else p
     if actual.bias == "none":
         p = p._replace(b=tuple(0 * b for b in p.b))
     if "last_layer" in dict(h.changes):
@@ -65,11 +67,11 @@ def predict(
     p = p._replace(eta=p.eta * factor)
     wanted = judged(outcome, phase)
     with np.errstate(all="ignore"):
-        more = OF_VARIANT[actual.variant] if wanted & {"R_W", "R_b"} else ()
+        more = sources_of(actual.variant).values() if wanted & {"R_W", "R_b", "R_C"} else ()
         made = run(p, wanted=wanted | set(more))
     sources = {}
     if actual.variant != declared.variant or declared.variant != "output augmented":
-        sources = dict(zip(("R_W", "R_b"), OF_VARIANT[actual.variant], strict=True))
+        sources = sources_of(actual.variant)
     differs = Conventions(
         weights="transposed" if actual.weights != declared.weights or h.misread else "rows",
         direction="descent" if actual.direction != declared.direction else "ascent",
@@ -79,7 +81,9 @@ def predict(
         stage, index = split(name)
         source = f"{sources[stage]}_{index}" if stage in sources else name
         if stage in wanted and source in made:
-            x = to_default(name, made[source], differs, p.N)
+            kept = STAGES[stage].of_context and p.c != p.D  # else it had not the right shape
+            form = differs._replace(weights="rows") if kept else differs
+            x = to_default(name, made[source], form, p.N)
             x = x * factor if STAGES[stage].summed else x
             found[name] = restored(name, x, declared, p) - (restored(name, x, actual, p) - x)
     return found

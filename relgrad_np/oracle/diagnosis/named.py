@@ -32,6 +32,8 @@ def named(roots: Sequence[Wrong], supplied: set[str]) -> Iterator[tuple[str, int
         layers += list(range(min(w.problem.L for w in roots)))
     for only in layers:
         for name, mistake in mistakes.items():
+            if mistake.of_context and not all(w.problem.c for w in roots):
+                continue
             before = STAGES[mistake.stage].phase <= STAGES[first.stage].phase
             hidden = before and mistake.stage not in supplied
             if (hidden or mistake.stage == first.stage) and makes(name, roots, only):

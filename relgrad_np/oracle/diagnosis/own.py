@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from typing import Any
 
-from ..mistakes.formulas import Execution, Line
+from ..mistakes.formulas import EXP, Execution, Line
 from ..truths.records import Array, Problem, Spec
 from ..truths.stages import STAGES, layer_of, names, split
 from .bounded import Bounded, bounded, of_part, xp
@@ -26,9 +26,10 @@ class Own(Execution):
     def __init__(
         self, problem: Problem, wrong: Mapping[str, Line] | None = None, only: int | None = None
     ) -> None:
-        W, b = (tuple(map(Bounded, part)) for part in (problem.W, problem.b))
+        W, b, C = (tuple(map(Bounded, part)) for part in (problem.W, problem.b, problem.C))
         given = problem._replace(
             X=Bounded(problem.X), W=W, b=b, Z_back=None,
+            U=Bounded(problem.U) if problem.c else None, C=C,
             activation=_bounded(problem.activation), density=_bounded(problem.density),
         )  # fmt: skip
         super().__init__(xp, given, wrong, only)
@@ -37,7 +38,7 @@ class Own(Execution):
         self.L_p: Array = None
         self.L_J1: Array = None
         self.L_J2: Array = None
-        self.exp: dict[int | None, Any] = {}  # both parts of a step come at once
+        self.exp: dict[int | None, Any] = {}  # all parts of a step come at once
 
     def compute(self, name: str) -> Any:
         """Return an array by its formula, from the state."""
@@ -49,10 +50,10 @@ class Own(Execution):
         if stage == "Delta" and k is not None:
             above = self("dZ_last") if k == self.L - 1 else self("dZ", k + 1)
             return self("Delta", k, above)
-        if stage in ("W_exp", "b_exp"):
+        if stage in EXP:
             if k not in self.exp:
                 self.exp[k] = self("exp", k)
-            return self.exp[k][stage == "b_exp"]
+            return self.exp[k][EXP.index(stage)]
         return self(stage, k)
 
     def set(self, name: str, value: Any) -> None:
@@ -97,7 +98,7 @@ def evaluate(
     for name, x in own.items():
         m.set(name, bounded(x))
     last = max((STAGES[split(name)[0]].phase for name in wanted), default=-1)
-    for name in _in_order(m.L, problem.last_layer == "activated"):
+    for name in _in_order(m.L, problem.last_layer == "activated", m.c > 0):
         stage = split(name)[0]
         if STAGES[stage].phase > last or stage == "X_back":
             continue
@@ -110,8 +111,8 @@ def evaluate(
 
 
 @lru_cache
-def _in_order(L: int, activated: bool) -> tuple[str, ...]:
-    return tuple(names(L, activated))
+def _in_order(L: int, activated: bool, context: bool) -> tuple[str, ...]:
+    return tuple(names(L, activated, context))
 
 
 def _changed(m: Own, name: str, change: Change | None) -> Any:

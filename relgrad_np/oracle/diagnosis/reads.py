@@ -1,6 +1,6 @@
 """Which arrays each array is computed from: the one table that diagnosis by dependency rests on.
 
-X, W, b, eta and Z_back are given and so right; they are not listed.
+X, W, b, eta, Z_back and context are given and so right; they are not listed.
 """
 
 from functools import lru_cache
@@ -20,17 +20,22 @@ READS: dict[str, tuple[str, ...]] = {
     "Delta": ("Delta_k+1", "Y_k", "dlog_dsigma_k"),  # of the last layer: Z_L for Delta_k+1
     "G_W": ("Delta_k", "Z_k"),
     "G_b": ("Delta_k",),
+    "G_C": ("Delta_k",),
     "xi": ("Delta_k", "Y_k"),
     "R_W": ("Delta_k", "Y_k"),
     "R_b": ("Delta_k", "Y_k"),
+    "R_C": ("Delta_k", "Y_k"),
     "R_W_separate": ("Delta_k", "Y_k"),
     "R_W_input": ("Delta_k", "Z_k"),
     "R_b_input": ("Delta_k",),
+    "R_C_input": ("Delta_k",),
     "W_plus": ("R_W_k",),
     "b_plus": ("R_b_k",),
+    "C_plus": ("R_C_k",),
     "logdet_plus": ("W_plus_k",),
     "W_exp": ("Delta_k", "Y_k"),
     "b_exp": ("Delta_k", "Y_k"),
+    "C_exp": ("Delta_k", "Y_k"),
     "X_back": (),
 }
 

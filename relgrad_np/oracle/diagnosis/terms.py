@@ -48,6 +48,14 @@ def terms(w: Wrong) -> Iterator[tuple[str, Bounded]]:
             named += [("sum(Delta) b'", total.reshape(-1, 1) @ b.reshape(1, -1))]
             named += [("Delta' (1 b') W", total.reshape(-1, 1) @ (b.reshape(1, -1) @ W))]
         named += [(key, array(w, f"{key}_{k}")) for key in ("G_W", "xi", "R_W", "R_W_separate")]
+        if p.c:
+            named += [("C C'", Bounded(p.C[k]) @ Bounded(p.C[k]).T)]
+    elif shape == "D c":
+        C, U = Bounded(p.C[k]), Bounded(p.U)
+        named = [("C", C), ("1", ones), ("W C", W @ C), ("W' C", W.T @ C)]
+        if Delta is not None and Y is not None:
+            named += [("Delta' (Y C)", Delta.T @ (Y @ C)), ("Delta' U", Delta.T @ U)]
+        named += [(key, array(w, f"{key}_{k}")) for key in ("G_C", "R_C")]
     elif shape == "D":
         absolute = Bounded(np.abs(p.b[k]))
         named = [("b", b), ("1", ones), ("|b|", absolute), ("W b", W @ b), ("W' b", W.T @ b)]
@@ -66,6 +74,8 @@ def terms(w: Wrong) -> Iterator[tuple[str, Bounded]]:
         ]
         named += [("Delta of the layer above", array(w, f"Delta_{k + 1}")), ("X", Bounded(p.X))]
         named += [("log sigma'", array(w, f"log_dsigma_{k}"))]
+        if p.c:
+            named += [("C u", Bounded(p.U) @ Bounded(p.C[k]).T)]
     elif shape == "N":
         named = [("1", ones)]
         named += [(key, array(w, key)) for key in ("L_p", "L_J1") if key != w.stage]

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from ..conventions import CHOICES, Conventions
+from ..conventions import ASKED, CHOICES, Conventions
 from ..truths.stages import Place
 from .hypotheses import END, Finding, Hypothesis, agreement
 from .outcome import Outcome, first_wrong
@@ -50,7 +50,7 @@ def single_changes(declared: Conventions) -> Iterator[dict[str, str]]:
     {'weights': 'transposed'}
     """
     for key, values in CHOICES.items():
-        for value in values:
+        for value in values if key not in ASKED else ():
             if getattr(declared, key) != value:
                 yield {key: value}
 
@@ -120,7 +120,7 @@ def probes(results: Sequence[Outcome]) -> list[Outcome]:
 def _combinations(declared: Conventions) -> Iterator[Hypothesis]:
     """Yield every set of undeclared conventions, simple ones first."""
     made = []
-    axes = [[(key, value) for value in CHOICES[key]] for key in CHOICES]
+    axes = [[(key, value) for value in CHOICES[key]] for key in CHOICES if key not in ASKED]
     for chosen in itertools.product(*axes):
         changes = tuple((k, v) for k, v in chosen if getattr(declared, k) != v)
         if changes:

@@ -8,6 +8,7 @@ each entry of it.
     orthogonal   W orthogonal (b != 0, both signs of the determinant)
     b = 0        no bias anywhere
     N = 1        one sample
+    c = 1        one variable of context
     det > 0      every determinant positive
     L = 1        one layer
     L = 2        two layers, so one hidden layer
@@ -15,7 +16,8 @@ each entry of it.
     start        orthogonal W and b = 0: the usual first test
 
 Synonyms are one entry. Reading weights as x @ W throughout, descending, summing over samples and
-an activated last layer are conventions, not mistakes: see `conventions`.
+an activated last layer are conventions, not mistakes: see `conventions`. Those of nets with context
+are in `of_context`.
 """
 
 import math
@@ -26,10 +28,13 @@ from typing import Any, NamedTuple
 from ..truths.records import Array
 from . import elementwise as e
 from .formulas import LINES, Execution, Line
+from .of_context import TABLE, Entry
 
 
 class Mistake(NamedTuple):
     """Wrong lines: what they are called and break, where it shows first, which inputs hide it.
+
+    `of_context`: it can be made with context only.
 
     >>> from .formulas import run
     >>> from relgrad_np.oracle.truths.suite import small
@@ -46,6 +51,7 @@ class Mistake(NamedTuple):
     effect: str
     hidden_at: tuple[str, ...]
     lines: Mapping[str, Line]
+    of_context: bool = False
 
     def first_layer(self, L: int) -> int | None:
         """Return the layer in which it shows first in a net of L layers; None for the whole net."""
@@ -113,26 +119,27 @@ def _determinant_step(m: Execution, k: int) -> Array:
 
 
 def _back_order(m: Execution, k: int, Y: Array) -> Array:
-    return m.xp.linalg.solve(m.W[k], (Y - m.b[m.L - 1 - k]).T).T
+    other = m.shift(k) - m.b[k] + m.b[m.L - 1 - k]
+    return m.xp.linalg.solve(m.W[k], (Y - other).T).T
 
 
-_TABLE: dict[str, tuple[str, str, str, str, str, dict[str, Line]]] = {
+_TABLE: dict[str, Entry] = {
     # forward
     "Y_transposed": (
         "Z @ W for Z @ W'", "Y", "first", "the net of the transposed weights, its gradients not",
-        "", {"Y": lambda m, k: m.Z[k] @ m.W[k] + m.b[k]}),
+        "", {"Y": lambda m, k: m.Z[k] @ m.W[k] + m.shift(k)}),
     "Y_without_b": (
         "the bias is dropped from Y", "Y", "first", "the bias does nothing and gets a gradient",
-        "b = 0, start", {"Y": lambda m, k: m.Z[k] @ m.W[k].T}),
+        "b = 0, start", {"Y": lambda m, k: m.Z[k] @ m.W[k].T + m.context(k)}),
     "Y_minus_b": (
         "the bias is subtracted", "Y", "first", "b is -b",
-        "b = 0, start", {"Y": lambda m, k: m.Z[k] @ m.W[k].T - m.b[k]}),
+        "b = 0, start", {"Y": lambda m, k: m.Z[k] @ m.W[k].T + m.context(k) - m.b[k]}),
     "Y_from_X": (
         "each layer is fed X, not the layer below", "Y", "second", "layers do not compose",
-        "L = 1", {"Y": lambda m, k: m.Z[0] @ m.W[k].T + m.b[k]}),
+        "L = 1", {"Y": lambda m, k: m.Z[0] @ m.W[k].T + m.shift(k)}),
     "Y_last_without_b": (
         "the bias is dropped from Y of the last layer", "Y", "last", "the last layer is linear",
-        "b = 0, start", {"Y": _last("Y", lambda m, k: m.Z[k] @ m.W[k].T)}),
+        "b = 0, start", {"Y": _last("Y", lambda m, k: m.Z[k] @ m.W[k].T + m.context(k))}),
     "Z_cut_off": (
         "log(1 + e^y) is replaced by y above 20, as torch's F.softplus does", "Z", "first",
         "off by 2e-9 where y is just above 20; nothing in float32",
@@ -338,7 +345,7 @@ _TABLE: dict[str, tuple[str, str, str, str, str, dict[str, Line]]] = {
     "G_reversed": (
         "the list of ordinary gradients is in reverse order", "G_W", "first",
         "each layer gets the gradient of another, as backpropagation collects them",
-        "L = 1", {"G_W": _of_reversed("G_W"), "G_b": _of_reversed("G_b")}),
+        "L = 1", {name: _of_reversed(name) for name in ("G_W", "G_b", "G_C")}),
     # relative gradient
     "xi_without_identity": (
         "the identity is missing in xi", "xi", "first", "the data term alone",
@@ -354,7 +361,7 @@ _TABLE: dict[str, tuple[str, str, str, str, str, dict[str, Line]]] = {
         "", {"xi": lambda m, k: (LINES["xi"](m, k) + LINES["xi"](m, k).T) / 2}),
     "xi_without_bias": (
         "the bias is dropped from Y in xi", "xi", "first", "the bias left the group",
-        "b = 0, start", {"xi": lambda m, k: m.Delta[k].T @ (m.Y[k] - m.b[k]) + m.eye()}),
+        "b = 0, start", {"xi": lambda m, k: m.Delta[k].T @ (m.Y[k] - m.shift(k)) + m.eye()}),
     "xi_of_Z": (
         "Z for Y in xi", "xi", "first", "the layer's input for its output",
         "", {"xi": lambda m, k: m.Delta[k].T @ m.Z[k] + m.eye()}),
@@ -371,7 +378,7 @@ _TABLE: dict[str, tuple[str, str, str, str, str, dict[str, Line]]] = {
     "R_reversed": (
         "the list of relative gradients is in reverse order", "R_W", "first",
         "each layer gets the gradient of another, as backpropagation collects them",
-        "L = 1", {"R_W": _of_reversed("R_W"), "R_b": _of_reversed("R_b")}),
+        "L = 1", {name: _of_reversed(name) for name in ("R_W", "R_b", "R_C")}),
     "R_W_ordinary": (
         "the ordinary gradient is returned as R_W", "R_W", "first", "not multiplied by W'W",
         "start", {"R_W": lambda m, k: m.G_W[k]}),
@@ -408,7 +415,7 @@ _TABLE: dict[str, tuple[str, str, str, str, str, dict[str, Line]]] = {
         {"R_W": lambda m, k: _data(m, k) + _sign(m, k) * m.W[k]}),
     "R_W_without_bias": (
         "the bias is dropped from Y in R_W", "R_W", "first", "the bias left the group",
-        "b = 0, start", {"R_W": lambda m, k: m.Delta[k].T @ ((m.Y[k] - m.b[k]) @ m.W[k]) + m.W[k]}),
+        "b = 0, start", {"R_W": lambda m, k: LINES["R_W_separate"](m, k)}),
     "R_W_Y_Wt": (
         "Y @ W' for Y @ W in R_W", "R_W", "first", "the second product is transposed",
         "", {"R_W": lambda m, k: m.Delta[k].T @ (m.Y[k] @ m.W[k].T) + m.W[k]}),
@@ -434,7 +441,7 @@ _TABLE: dict[str, tuple[str, str, str, str, str, dict[str, Line]]] = {
     "R_b_without_bias": (
         "the bias is dropped from Y in R_b", "R_b", "first", "W z for W z + b",
         "b = 0, start", {"R_b": lambda m, k: (
-            m.Delta[k].T @ ((m.Y[k] - m.b[k]) @ m.b[k] + 1) + m.b[k])}),
+            m.Delta[k].T @ ((m.Y[k] - m.shift(k)) @ m.b[k] + 1) + m.b[k])}),
     "R_b_times_N": (
         "the term of log|det W| (+ b) is counted once a sample", "R_b", "first",
         "too large by the factor N", "b = 0, N = 1, start",
@@ -458,7 +465,8 @@ _TABLE: dict[str, tuple[str, str, str, str, str, dict[str, Line]]] = {
     "step_descends": (
         "the step descends", "W_plus", "first", "W - eta R for W + eta R",
         "", {"W_plus": lambda m, k: m.W[k] - m.eta * m.R_W[k],
-             "b_plus": lambda m, k: m.b[k] - m.eta * m.R_b[k]}),
+             "b_plus": lambda m, k: m.b[k] - m.eta * m.R_b[k],
+             "C_plus": lambda m, k: m.C[k] - m.eta * m.R_C[k]}),
     "step_without_eta": (
         "eta is not applied to W", "W_plus", "first", "a step of size 1",
         "", {"W_plus": lambda m, k: m.W[k] + m.R_W[k]}),
@@ -469,15 +477,17 @@ _TABLE: dict[str, tuple[str, str, str, str, str, dict[str, Line]]] = {
     "step_ordinary": (
         "the step is taken along the ordinary gradient", "W_plus", "first", "W + eta G_W",
         "start", {"W_plus": lambda m, k: m.W[k] + m.eta * m.G_W[k],
-             "b_plus": lambda m, k: m.b[k] + m.eta * m.G_b[k]}),
+             "b_plus": lambda m, k: m.b[k] + m.eta * m.G_b[k],
+             "C_plus": lambda m, k: m.C[k] + m.eta * m.G_C[k]}),
     "step_eta_squared": (
         "eta is applied twice", "W_plus", "first", "a step of size eta^2",
         "", {"W_plus": lambda m, k: m.W[k] + m.eta**2 * m.R_W[k],
-             "b_plus": lambda m, k: m.b[k] + m.eta**2 * m.R_b[k]}),
+             "b_plus": lambda m, k: m.b[k] + m.eta**2 * m.R_b[k],
+             "C_plus": lambda m, k: m.C[k] + m.eta**2 * m.R_C[k]}),
     "b_plus_from_new_W": (
         "R_b is taken with the updated W", "b_plus", "first", "W is updated in place, too early",
         "b = 0, start", {"b_plus": lambda m, k: m.b[k] + m.eta * (m.Delta[k].T @ (
-            (m.Z[k] @ m.W_plus[k].T + m.b[k]) @ m.b[k] + 1) + m.b[k])}),
+            (m.Z[k] @ m.W_plus[k].T + m.shift(k)) @ m.b[k] + 1) + m.b[k])}),
     "logdet_stale": (
         "log|det W+| is that of the old W", "logdet_plus", "first", "a stale cache",
         "", {"logdet_plus": lambda m, k: LINES["logdet"](m, k)}),
@@ -498,28 +508,35 @@ _TABLE: dict[str, tuple[str, str, str, str, str, dict[str, Line]]] = {
     "exp_is_plain": (
         "the plain step is returned for the exponential one", "W_exp", "first",
         "the first-order part of it",
-        "", {"exp": lambda m, k: (m.W[k] + m.eta * m.R_W[k], m.b[k] + m.eta * m.R_b[k])}),
+        "", {"exp": lambda m, k: (
+            m.W[k] + m.eta * m.R_W[k], m.b[k] + m.eta * m.R_b[k],
+            *([m.C[k] + m.eta * m.R_C[k]] if m.c else []))}),
     # inverse
     "back_bias_order": (
         "the inverse takes the biases in the wrong order", "X_back", "net",
         "as in the published code", "b = 0, L = 1, start", {"unline": _back_order}),
     "back_without_bias": (
         "the inverse forgets the biases", "X_back", "net", "inv(W) y for inv(W) (y - b)",
-        "b = 0, start", {"unline": lambda m, k, Y: m.xp.linalg.solve(m.W[k], Y.T).T}),
+        "b = 0, start", {"unline": lambda m, k, Y: (
+            m.xp.linalg.solve(m.W[k], (Y - m.context(k)).T).T)}),
     "back_bias_after": (
         "the inverse subtracts b after inv(W)", "X_back", "net", "inv(W) y - b",
-        "b = 0, start", {"unline": lambda m, k, Y: m.xp.linalg.solve(m.W[k], Y.T).T - m.b[k]}),
+        "b = 0, start", {"unline": lambda m, k, Y: (
+            m.xp.linalg.solve(m.W[k], (Y - m.context(k)).T).T - m.b[k])}),
     "back_transposed": (
         "the inverse uses W' for inv(W)", "X_back", "net", "right for orthogonal W only",
-        "orthogonal, start", {"unline": lambda m, k, Y: (Y - m.b[k]) @ m.W[k]}),
+        "orthogonal, start", {"unline": lambda m, k, Y: (Y - m.shift(k)) @ m.W[k]}),
 }  # fmt: skip
 
 
-def _build(entry: tuple[str, str, str, str, str, dict[str, Line]]) -> Mistake:
+def _build(entry: Entry, of_context: bool = False) -> Mistake:
     title, stage, first, effect, hidden, lines = entry
     hidden_at = tuple(part for part in hidden.split(", ") if part)
-    return Mistake(title, stage, first, effect, hidden_at, MappingProxyType(lines))
+    return Mistake(title, stage, first, effect, hidden_at, MappingProxyType(lines), of_context)
 
 
-mistakes: Mapping[str, Mistake] = MappingProxyType({k: _build(v) for k, v in _TABLE.items()})
+mistakes: Mapping[str, Mistake] = MappingProxyType(
+    {name: _build(entry) for name, entry in _TABLE.items()}
+    | {name: _build(entry, True) for name, entry in TABLE.items()}
+)
 """The catalogue by name."""

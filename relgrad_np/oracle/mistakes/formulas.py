@@ -20,16 +20,18 @@ from . import elementwise
 Line = Callable[..., Array]
 # what is computed of a layer once all Deltas are there, in this order
 OF_LAYER = (
-    "G_W", "G_b", "xi", "R_W", "R_b", "R_W_separate", "R_W_input", "R_b_input", "W_plus", "b_plus",
-    "logdet_plus",
+    "G_W", "G_b", "G_C", "xi", "R_W", "R_b", "R_C", "R_W_separate", "R_W_input", "R_b_input",
+    "R_C_input", "W_plus", "b_plus", "C_plus", "logdet_plus",
 )  # fmt: skip
+EXP = ("W_exp", "b_exp", "C_exp")  # what one line makes
 
 
 class Execution:
     """The inputs, what has been computed so far, and the lines that replace right ones.
 
     A line is a function of the execution `m` and mostly of the layer k. It reads `m.Z[k]`,
-    `m.W[k]`, `m.Delta[k]`, ...; `m(name, k)` computes the line of that name.
+    `m.W[k]`, `m.Delta[k]`, ...; `m(name, k)` computes the line of that name. `m.U[k]` is the
+    context as layer k reads it, which is the same for all; `m.c` is 0 where there is none.
     """
 
     def __init__(
@@ -43,7 +45,8 @@ class Execution:
         self.N, self.D = problem.X.shape
         self.L, self.eta = len(problem.W), problem.eta
         self.act, self.dens = problem.activation, problem.density
-        self.W, self.b = list(problem.W), list(problem.b)
+        self.W, self.b, self.C = list(problem.W), list(problem.b), list(problem.C)
+        self.c, self.U = problem.c, [problem.U] * self.L
         self.hidden = self.L - (problem.last_layer == "affine")
         self.Z, self.Z_back = [problem.X], problem.Z_back
         self.Y: list[Array] = []
@@ -52,12 +55,25 @@ class Execution:
         self.G_W, self.G_b, self.R_W, self.R_b, self.xi = ([*empty] for _ in range(5))
         self.R_W_separate, self.R_W_input, self.R_b_input = ([*empty] for _ in range(3))
         self.W_plus, self.b_plus, self.logdet_plus = ([*empty] for _ in range(3))
+        self.G_C, self.R_C, self.R_C_input, self.C_plus = ([*empty] for _ in range(4))
 
     def __call__(self, name: str, k: int | None = None, *rest: Any) -> Array:
         """Compute a line; a wrong one only in the layer in which it is planted."""
         planted = self.only is None or k is None or k == self.only
         line = self.wrong[name] if name in self.wrong and planted else LINES[name]
         return line(self, *(() if k is None else (k,)), *rest)
+
+    def right(self, name: str, *rest: Any) -> Any:
+        """Compute a line as it is when it is right."""
+        return LINES[name](self, *rest)
+
+    def context(self, k: int) -> Array:
+        """Return what the context adds to Y, C u of each sample; 0 where there is none."""
+        return self.U[k] @ self.C[k].T if self.c else 0
+
+    def shift(self, k: int) -> Array:
+        """Return what is added to W z: b, or C u + b of each sample."""
+        return self.context(k) + self.b[k] if self.c else self.b[k]
 
     def eye(self) -> Array:
         """Return the identity, in the arrays' library and dtype."""
@@ -106,10 +122,10 @@ def run(
             above = m("dZ", k)
     for k in range(m.L):
         for stage in OF_LAYER:
-            if last >= STAGES[stage].phase:
+            if last >= STAGES[stage].phase and (m.c or not STAGES[stage].of_context):
                 getattr(m, stage)[k] = found[f"{stage}_{k}"] = m(stage, k)
-        if want & {"W_exp", "b_exp"}:
-            found[f"W_exp_{k}"], found[f"b_exp_{k}"] = m("exp", k)
+        if want & set(EXP):
+            found |= {f"{s}_{k}": x for s, x in zip(EXP, m("exp", k), strict=False)}
     if "X_back" in want and m.Z_back is not None:
         found["X_back"] = m("X_back")
     return found
@@ -120,14 +136,13 @@ def _delta(m: Execution, k: int, above: Array) -> Array:
     return above if k >= m.hidden else above * m("dsigma", k) + m("bend", k)
 
 
-def _exp(m: Execution, k: int) -> tuple[Array, Array]:
-    """W~+ = exp(eta xi~) W~, dense: Taylor's series of the scaled matrix, squared."""
-    D = m.D
+def exponential(m: Execution, k: int) -> tuple[Array, Array]:
+    """Return exp(M) and phi1(M) = (exp(M) - 1) / M, M = eta xi: a series, scaled and squared."""
     xi = m.Delta[k].T @ m.Y[k] + m.eye()
     size = float(m.xp.max(m.xp.sum(m.xp.abs(m.eta * xi), 0))) if m.N else 0.0
     halvings = min(60, max(0, int(np.ceil(np.log2(size + 1e-30))) + 1)) if np.isfinite(size) else 0
-    M, shift = m.eta * xi / 2**halvings, m.eta * m.xp.sum(m.Delta[k], 0)
-    E, P, term = m.eye(), m.eye(), m.eye()  # exp(M), and phi1(M) = (exp(M) - 1) / M
+    M = m.eta * xi / 2**halvings
+    E, P, term = m.eye(), m.eye(), m.eye()
     small = size / 2.0**halvings  # the norm of M
     for j in range(1, 18):
         term = term @ M / j
@@ -136,7 +151,15 @@ def _exp(m: Execution, k: int) -> tuple[Array, Array]:
             break
     for _ in range(halvings):
         P, E = (P + E @ P) / 2, E @ E
-    return E @ m.W[k], E @ m.b[k] + P @ shift.reshape(D)
+    return E, P
+
+
+def _exp(m: Execution, k: int) -> tuple[Array, ...]:
+    """W, b and C of W~+ = exp(eta xi~) W~."""
+    E, P = exponential(m, k)
+    G_b = m.eta * m.xp.sum(m.Delta[k], 0)
+    moved = E @ m.W[k], E @ m.b[k] + P @ G_b.reshape(m.D)
+    return (*moved, E @ m.C[k] + P @ (m.eta * (m.Delta[k].T @ m.U[k]))) if m.c else moved
 
 
 def _back(m: Execution) -> Array:
@@ -149,9 +172,10 @@ def _back(m: Execution) -> Array:
 
 
 # Lines that are no stage of their own: `share`, the 1/N of the mean; `bend`, what L_J1 adds to
-# Delta; `dZ`, the derivative in a layer's input; `V`, inv(W).T; `unline`, the inverse of W z + b.
+# Delta; `dZ`, the derivative in a layer's input; `V`, inv(W).T; `growth`, exp(eta xi) and phi1 of
+# it; `unline`, the inverse of W z + b.
 LINES: dict[str, Line] = {
-    "Y": lambda m, k: m.Z[k] @ m.W[k].T + m.b[k],
+    "Y": lambda m, k: m.Z[k] @ m.W[k].T + m.shift(k),
     "Z": lambda m, k: elementwise.sigma(m.xp, m.act, m.Y[k]) if k < m.hidden else m.Y[k],
     "log_dsigma": lambda m, k: elementwise.log_dsigma(m.xp, m.act, m.Y[k]),
     "dlog_dsigma": lambda m, k: elementwise.dlog_dsigma(m.xp, m.act, m.Y[k]),
@@ -171,17 +195,22 @@ LINES: dict[str, Line] = {
     "V": lambda m, k: m.xp.linalg.inv(m.W[k]).T,
     "G_W": lambda m, k: m.Delta[k].T @ m.Z[k] + m("V", k),
     "G_b": lambda m, k: m.xp.sum(m.Delta[k], 0),
+    "G_C": lambda m, k: m.Delta[k].T @ m.U[k],
     "xi": lambda m, k: m.Delta[k].T @ m.Y[k] + m.eye(),
     "R_W": lambda m, k: m.Delta[k].T @ (m.Y[k] @ m.W[k]) + m.W[k],
     "R_b": lambda m, k: m.Delta[k].T @ (m.Y[k] @ m.b[k] + 1) + m.b[k],
-    "R_W_separate": lambda m, k: m.Delta[k].T @ ((m.Y[k] - m.b[k]) @ m.W[k]) + m.W[k],
+    "R_C": lambda m, k: m.Delta[k].T @ (m.Y[k] @ m.C[k] + m.U[k]) + m.C[k],
+    "R_W_separate": lambda m, k: m.Delta[k].T @ ((m.Y[k] - m.shift(k)) @ m.W[k]) + m.W[k],
     "R_W_input": lambda m, k: ((m.Delta[k] @ m.W[k]) @ m.W[k].T).T @ m.Z[k] + m.W[k],
     "R_b_input": lambda m, k: m.W[k] @ (m.W[k].T @ m.xp.sum(m.Delta[k], 0)),
+    "R_C_input": lambda m, k: m.W[k] @ (m.W[k].T @ (m.Delta[k].T @ m.U[k])),
     "W_plus": lambda m, k: m.W[k] + m.eta * m.R_W[k],
     "b_plus": lambda m, k: m.b[k] + m.eta * m.R_b[k],
+    "C_plus": lambda m, k: m.C[k] + m.eta * m.R_C[k],
     "logdet_plus": lambda m, k: m.xp.linalg.slogdet(m.W_plus[k])[1],
+    "growth": exponential,
     "exp": _exp,
-    "unline": lambda m, k, Y: m.xp.linalg.solve(m.W[k], (Y - m.b[k]).T).T,
+    "unline": lambda m, k, Y: m.xp.linalg.solve(m.W[k], (Y - m.shift(k)).T).T,
     "X_back": _back,
 }
 """Every line by name, right."""

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ..conventions import OF_VARIANT, Conventions
+from ..conventions import Conventions, sources_of
 from ..diagnosis.outcome import EPS, Outcome, worst
 from ..truths.drawing import make
 from ..truths.records import Array, Case, Power, Powers, Problem, Share
 from ..truths.stages import STAGES, split
 from .catalogue import mistakes
-from .formulas import run
+from .formulas import EXP, run
 
 ENOUGH = 0.9  # the least share of the mistakes that exist that a pass must exclude
 ON_THE_SPOT = 12  # cases without known powers whose powers are found while checking
@@ -55,6 +55,8 @@ def _changed(p: Problem) -> Iterator[tuple[int, str, Array]]:
     with np.errstate(all="ignore"):
         right = run(p)
         for i, mistake in enumerate(mistakes.values()):
+            if mistake.of_context and not p.c:
+                continue
             back = {"unline", "X_back"} & set(mistake.lines)  # the only lines of the way back
             made = run(p, mistake.lines, wanted=set(STAGES) - (set() if back else {"X_back"}))
             for name, x in made.items():
@@ -72,10 +74,10 @@ def _exists(p: Problem) -> dict[str, dict[str, int]]:
     """
     act, dens = p.activation, p.density
     parts = ((part.name, *sorted(part.params.items()), id(part.part)) for part in (act, dens))
-    kind = (*parts, p.L, p.last_layer)
+    kind = (*parts, p.L, p.last_layer, p.c)
     if kind in _EXISTS:
         return _EXISTS[kind]
-    q = make("reference", "", "", 7, 3, p.L, act, dens, sign=-1, last_layer=p.last_layer)
+    q = make("reference", "", "", 7, 3, p.L, act, dens, sign=-1, last_layer=p.last_layer, c=p.c)
     q = q._replace(X=q.X * np.repeat([1.0, 16.0], (4, 3))[:, None])
     with np.errstate(all="ignore"):
         q = q._replace(Z_back=run(q, wanted=["Z"])[f"Z_{p.L}"])
@@ -101,11 +103,10 @@ def share(results: Sequence[Outcome], how: Conventions, isolated: bool = False) 
     in their own lines would have.
     """
     shown = possible = 0
-    left, names = ON_THE_SPOT, tuple(mistakes)
-    sources = dict(zip(("R_W", "R_b"), OF_VARIANT[how.variant], strict=True))
+    left, sources = ON_THE_SPOT, sources_of(how.variant)
     for outcome in results:
         case = outcome.case
-        if case.powers is None or case.powers.mistakes != names:
+        if case.powers is None or not _known(case):
             if not left:
                 continue
             left, case = left - 1, case._replace(powers=powers(case))
@@ -122,6 +123,12 @@ def share(results: Sequence[Outcome], how: Conventions, isolated: bool = False) 
     possible = (possible | shown) & ~(_hidden("b = 0") if how.bias == "none" else 0)
     shown &= possible
     return Share(_names(shown), _names(possible & ~shown))
+
+
+def _known(case: Case) -> bool:
+    """Whether a case's powers are of this catalogue; without context its other mistakes will do."""
+    names = [name for name in mistakes if case.problem.c or not mistakes[name].of_context]
+    return case.powers is not None and list(case.powers.mistakes[: len(names)]) == names
 
 
 def lacking(results: Sequence[Outcome]) -> str:
@@ -146,7 +153,7 @@ def lacking(results: Sequence[Outcome]) -> str:
 
 def _made(problems: Sequence[Problem]) -> str:
     p = problems[0]
-    params = {**p.activation.params, **p.density.params}
+    params = {**p.activation.params, **p.density.params, **({"context": p.c} if p.c else {})}
     more = "".join(f", {key}={value:g}" for key, value in params.items())
     return (
         f", as oracle.suite(activation={p.activation.name!r}, density={p.density.name!r}{more}, "
@@ -164,7 +171,7 @@ def _names(mask: int) -> tuple[str, ...]:
 
 def _own(stage: str) -> int:
     """Return the mistakes that a part for this stage can have: in it, or in a line of it."""
-    lines = {"W_exp": "exp", "b_exp": "exp"}
+    lines = dict.fromkeys(EXP, "exp")
     return _mask(
         i
         for i, mistake in enumerate(mistakes.values())

@@ -18,13 +18,14 @@ from .exact import (
     log_abs_det,
     matrix,
     product,
-    split_bias,
+    split_affine,
     transpose,
 )
 from .functions import dlog_dsigma, log_density, log_dsigma
 from .gradients import by_differences, by_reverse_mode
 from .net import Net
 from .records import Problem
+from .stages import STAGES, split
 
 Values = dict[str, Any]
 DIFFERENCED = 8  # the largest D whose gradients are differenced
@@ -61,7 +62,9 @@ def true_arrays(problem: Problem, differenced: int | None = None) -> Values:
     ]
     found["L_J2"] = sum(log_abs_det(W) for W in net.W)
     total = [p + j + found["L_J2"] for p, j in zip(found["L_p"], found["L_J1"], strict=True)]
-    found["log_prob"] = [net.log_prob(x) for x in X] if problem.D <= DIFFERENCED else total
+    found["log_prob"] = total
+    if problem.D <= DIFFERENCED:
+        found["log_prob"] = [net.log_prob(x, u) for x, u in zip(X, net.U, strict=True)]
     if max(abs(a - b) for a, b in zip(found["log_prob"], total, strict=True)) > 1e-30:
         raise ArithmeticError(f"{problem.id}: the dense Jacobian contradicts L_J1 + L_J2")
     small = (DIFFERENCED if differenced is None else differenced) >= problem.D
@@ -70,39 +73,46 @@ def true_arrays(problem: Problem, differenced: int | None = None) -> Values:
         found[f"Delta_{k}"] = deltas[k]
         found |= _gradients(net, k, *G[k])
         found |= _step(net, k, found, ctx.mpf(problem.eta))
-    return found
+    if problem.c:
+        return found
+    return {name: x for name, x in found.items() if not STAGES[split(name)[0]].of_context}
 
 
-def _gradients(net: Net, k: int, G_W: Matrix, G_b: list[Number]) -> Values:
+def _gradients(net: Net, k: int, G_W: Matrix, G_C: Matrix, G_b: list[Number]) -> Values:
     """Return the gradients of layer k; the relative ones by the dense products that define them."""
-    W, b = net.W[k], net.b[k]
-    M, WW = augmented(W, b), product(W, transpose(W))
-    xi = product(augmented(G_W, G_b, 0), transpose(M))  # G~ W~'
-    R_W, R_b = split_bias(product(xi, M))
+    W = net.W[k]
+    M, WW = augmented(W, net.C[k], net.b[k]), product(W, transpose(W))
+    xi = product(augmented(G_W, G_C, G_b, 0), transpose(M))  # G~ W~'
+    R_W, R_C, R_b = split_affine(product(xi, M), net.D)
     return {
         f"G_W_{k}": G_W,
         f"G_b_{k}": G_b,
-        f"xi_{k}": split_bias(xi)[0],
+        f"G_C_{k}": G_C,
+        f"xi_{k}": split_affine(xi, net.D)[0],
         f"R_W_{k}": R_W,
         f"R_b_{k}": R_b,
+        f"R_C_{k}": R_C,
         f"R_W_separate_{k}": product(product(G_W, transpose(W)), W),
         f"R_W_input_{k}": product(WW, G_W),
         f"R_b_input_{k}": [ctx.fdot(row, G_b) for row in WW],
+        f"R_C_input_{k}": product(WW, G_C),
     }
 
 
 def _step(net: Net, k: int, found: Values, eta: Number) -> Values:
     """Return layer k after the plain step, and, where D is small enough, after the exponential."""
-    M = augmented(net.W[k], net.b[k])
-    R = augmented(found[f"R_W_{k}"], found[f"R_b_{k}"], 0)
-    W_plus, b_plus = split_bias(combine(M, R, eta))
+    M = augmented(net.W[k], net.C[k], net.b[k])
+    R = augmented(found[f"R_W_{k}"], found[f"R_C_{k}"], found[f"R_b_{k}"], 0)
+    W_plus, C_plus, b_plus = split_affine(combine(M, R, eta), net.D)
     made: Values = {
         f"W_plus_{k}": W_plus,
         f"b_plus_{k}": b_plus,
+        f"C_plus_{k}": C_plus,
         f"logdet_plus_{k}": log_abs_det(W_plus),
     }
     xi = product(R, inverse(M)) if net.D <= DENSE else []  # R~ = xi~ W~
     if xi and eta * max(sum(abs(x) for x in row) for row in xi) < LONG:
         grown = ctx.expm(ctx.matrix([[eta * x for x in row] for row in xi]), method="taylor")
-        made[f"W_exp_{k}"], made[f"b_exp_{k}"] = split_bias(product(grown.tolist(), M))
+        moved = split_affine(product(grown.tolist(), M), net.D)
+        made[f"W_exp_{k}"], made[f"C_exp_{k}"], made[f"b_exp_{k}"] = moved
     return made

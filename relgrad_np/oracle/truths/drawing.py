@@ -115,8 +115,9 @@ def make(
     X_scale: Fraction = Fraction(1),
     b_scale: Fraction = Fraction(1),
     last_layer: str = "affine",
+    c: int = 0,
 ) -> Problem:
-    """Draw a case.
+    """Draw a case, with c variables of context.
 
     det W_k has the sign sign * (-1)^k; an `exponent` gives the middle layer a condition of about
     2^exponent instead. The scales multiply X and b.
@@ -126,7 +127,7 @@ def make(
     [-1.0, 1.0]
     """
     source = draws(name)
-    W, b = [], []
+    W, b, C = [], [], []
     for k in range(L):
         if exponent and k == L // 2:
             W.append(_array(conditioned_weights(source, D, exponent)))
@@ -135,7 +136,13 @@ def make(
         row = [uniform(source, 0, 1) + Fraction(1, 4) for _ in range(D)]
         row = [b_scale * x * (-1) ** (next(source) % 2) for x in row]
         b.append(_array([row])[0])
+        if c:
+            rows = [[uniform(source, 0, 1) + Fraction(1, 4) for _ in range(c)] for _ in range(D)]
+            C.append(_array([[t * (-1) ** (next(source) % 2) for t in row] for row in rows]))
     X = _array([[X_scale * uniform(source, -2, 2) for _ in range(D)] for _ in range(N)])
     bias = "yes" if b_scale else "none"
     problem = Problem(name, family, comment, X, tuple(W), tuple(b), act, dens)
+    if c:
+        U = _array([[uniform(source, -2, 2) for _ in range(c)] for _ in range(N)])
+        problem = problem._replace(U=U, C=tuple(C))
     return problem._replace(last_layer=last_layer, bias=bias)

@@ -76,12 +76,16 @@ def inverse(M: Matrix) -> Matrix:
     return [row[D:] for row in both]
 
 
-def augmented(W: Matrix, b: list[Number], corner: int = 1) -> Matrix:
-    """Return W~ = [[W, b], [0, 1]], or with 0 in the corner."""
-    rows = [[*row, t] for row, t in zip(W, b, strict=True)]
-    return [*rows, [ctx.mpf(0)] * len(b) + [ctx.mpf(corner)]]
+def augmented(W: Matrix, C: Matrix, b: list[Number], corner: int = 1) -> Matrix:
+    """Return W~ = [[W, C, b], [0, I, 0], [0, 0, 1]], or with 0 in the place of I and 1.
+
+    C (D, c) multiplies the context; its rows are empty where there is none.
+    """
+    rows = [[*w, *u, t] for w, u, t in zip(W, C, b, strict=True)]
+    units = identity(len(C[0]) + 1)
+    return [*rows, *([ctx.mpf(0)] * len(b) + [corner * x for x in unit] for unit in units)]
 
 
-def split_bias(M: Matrix) -> tuple[Matrix, list[Number]]:
-    """Return (W, b) of a W~."""
-    return [row[:-1] for row in M[:-1]], [row[-1] for row in M[:-1]]
+def split_affine(M: Matrix, D: int) -> tuple[Matrix, Matrix, list[Number]]:
+    """Return (W, C, b) of a W~ of D outputs."""
+    return [row[:D] for row in M[:D]], [row[D:-1] for row in M[:D]], [row[-1] for row in M[:D]]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..mistakes.catalogue import mistakes
 from ..mistakes.power import powers
 from . import storage
 from .problems import all_problems, made_to_order, specs
@@ -20,7 +21,7 @@ from .records import Array, Case, Problem, Suite
 from .stages import STAGES, names
 from .suite import POWER, SCHEMA, pack, signs
 
-VERSION = 2
+VERSION = 3
 HUGE = 1e30  # beyond it float32 is about to overflow
 JSON_UP_TO = 8  # the largest D of a case that is written in hexadecimal, too
 
@@ -66,6 +67,7 @@ def suite(
     D: int | Iterable[int] = 3,
     bias: bool = True,
     last_layer: str = "affine",
+    context: int = 0,
     report: Callable[[str], None] = lambda line: None,
     **params: float,
 ) -> Suite:
@@ -78,6 +80,7 @@ def suite(
     L, D : numbers of layers and of dimensions, one or several
     bias : False for code without biases (then declare `bias="none"`)
     last_layer : "affine" or "activated"
+    context : number of variables of context (then declare `context="yes"`)
     params : numbers by name, as alpha, beta, nu, rho, w, m, s
 
     Five cases for each L and D: generic, N > D, N = 1, |y| up to 30, |y| beyond 710. A case with a
@@ -95,12 +98,14 @@ def suite(
     _require_mpmath()
     if last_layer not in ("affine", "activated"):
         raise ValueError(f"`last_layer` must be affine or activated, got {last_layer!r}")
+    if context < 0:
+        raise ValueError(f"`context` must be 0 or more, got {context}")
     act, dens = specs(activation, density, params)
     cases = []
     for layers in [L] if isinstance(L, int) else L:
         for dim in [D] if isinstance(D, int) else D:
             how = "yes" if bias else "none"
-            for problem in made_to_order(act, dens, layers, dim, last_layer, how):
+            for problem in made_to_order(act, dens, layers, dim, last_layer, how, context):
                 report(problem.id)
                 case = compute(problem, differenced=0)
                 if all(np.all(np.abs(x) < HUGE) for x in case.expected.values()):
@@ -128,16 +133,18 @@ def compute(problem: Problem, differenced: int | None = None) -> Case:
     net, found = Net(problem), true_arrays(problem, differenced)
     # Z_back is the latent, exact in float32, of the samples scaled down to moderate size
     nearby = matrix(problem.X / 2.0 ** max(0, np.frexp(np.max(np.abs(problem.X)))[1] - 1))
-    latent = np.array([net.latent(x) for x in nearby], dtype=object).astype(float)
+    pairs = zip(nearby, net.U, strict=True)
+    latent = np.array([net.latent(x, u) for x, u in pairs], dtype=object).astype(float)
     Z_back = latent.astype(np.float32).astype(float)
     problem = problem._replace(Z_back=Z_back)
     X_back = net.preimage(matrix(Z_back), nearby)
     allowed = tolerances(problem, found, X_back)
-    for name in [n for n in found if n[:5] in ("W_exp", "b_exp")]:  # |xi| too large to be fair
+    for name in [n for n in found if n[1:5] == "_exp"]:  # |xi| is too large to be fair
         if 1e3 * max(1.0, allowed[name.replace("exp", "plus")].S) < allowed[name].S:
             del found[name]
     found["X_back"] = X_back
-    ordered = [n for n in names(problem.L, problem.last_layer == "activated") if n in found]
+    possible = names(problem.L, problem.last_layer == "activated", problem.c > 0)
+    ordered = [name for name in possible if name in found]
     return Case(
         problem,
         {name: np.array(found[name], dtype=object).astype(float) for name in ordered},
@@ -146,11 +153,14 @@ def compute(problem: Problem, differenced: int | None = None) -> Case:
 
 
 def inputs(problem: Problem) -> dict[str, Array]:
-    """Return the input arrays of a problem by name: X, W_k, b_k, Z_back."""
+    """Return the input arrays of a problem by name: X, W_k, b_k, Z_back; U and C_k if it has."""
     made = {"X": problem.X}
     for k, (W, b) in enumerate(zip(problem.W, problem.b, strict=True)):
         made[f"W_{k}"], made[f"b_{k}"] = W, b
-    return made | {"Z_back": problem.Z_back}
+    made["Z_back"] = problem.Z_back
+    if problem.c:
+        made |= {"U": problem.U} | {f"C_{k}": C for k, C in enumerate(problem.C)}
+    return made
 
 
 def write(
@@ -167,7 +177,8 @@ def write(
     entries = [_write_case(path, case, json_up_to >= case.problem.D, packed) for case in cases]
     masks: dict[int, int] = {}  # the number of each distinct one
     found = [_powers(case, masks) for case in cases]
-    known = list(cases[0].powers.mistakes if cases and cases[0].powers else ())
+    context = any(case.problem.c for case in cases)
+    known = [name for name in mistakes if context or not mistakes[name].of_context]
     head = {"schema": POWER, "mistakes": known, "masks": [f"{mask:x}" for mask in masks]}
     raw = _lines(head, "cases", found)
     (path / "power.json").write_bytes(raw)
@@ -179,6 +190,7 @@ def write(
         "stages": [
             {"name": s.name, "shape": s.shape, "meaning": s.meaning, "S": REASONS[s.name]}
             for s in STAGES.values()
+            if context or not s.of_context
         ],
     }
     (path / "manifest.json").write_bytes(_lines(manifest, "cases", entries))
@@ -213,6 +225,7 @@ def _write_case(path: Path, case: Case, hexadecimal: bool, packed: bool) -> dict
         "density": {"name": p.density.name, **p.density.params},
         "eta": p.eta, "last_layer": p.last_layer, "bias": p.bias, "signs": signs(p),
     }  # fmt: skip
+    said |= {"c": p.c} if p.c else {}
     tolerances = {name: list(tolerance) for name, tolerance in case.tolerances.items()}
     raw = storage.npz_bytes(inputs(p) | (pack(case.expected) if packed else case.expected))
     entry = {**said, "file": f"cases/{p.id}.npz", "sha256": hashlib.sha256(raw).hexdigest()}

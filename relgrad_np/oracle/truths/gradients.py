@@ -7,44 +7,48 @@ from collections.abc import Callable
 
 from .exact import Matrix, Number, ctx, eliminate
 from .functions import dlog_dsigma, dsigma, log_density, log_dsigma, score, sigma
-from .net import Net
+from .net import Net, Row
 from .reverse_mode import Node, apply, backward, dot, total
 
-Gradients = tuple[list[Matrix], list[tuple[Matrix, list[Number]]]]
+Gradients = tuple[list[Matrix], list[tuple[Matrix, Matrix, list[Number]]]]
 
 
 def by_differences(net: Net, X: Matrix, Y: list[Matrix]) -> Gradients:
-    """Return Deltas and [(G_W, G_b)] by differencing, one number at a time."""
+    """Return Deltas and [(G_W, G_C, G_b)] by differencing, one number at a time."""
     N, h, indices = len(X), ctx.mpf(10) ** -18, range(net.D)
 
     def slope(f: Callable[[Number], Number]) -> Number:
         return (f(h) - f(-h)) / (2 * h)
 
-    def data_slope(k: int, y: list[Number], i: int) -> Number:
+    def data_slope(k: int, y: list[Number], u: Row, i: int) -> Number:
         """Return the derivative of L_p + L_J1 of a sample in component i of its Y_k."""
-        return slope(lambda s: net.data_terms(k, [*y[:i], y[i] + s, *y[i + 1 :]]))
+        return slope(lambda s: net.data_terms(k, [*y[:i], y[i] + s, *y[i + 1 :]], u))
 
     def log_prob_slope(row: list[Number], i: int) -> Number:
-        """Return the derivative of mean(log p) in entry i of a row of W_k, or of b_k."""
+        """Return the derivative of mean(log p) in entry i of a row of W_k or C_k, or of b_k."""
         kept = row[i]
 
         def at(step: Number) -> Number:
             row[i] = kept + step
-            value = sum(net.log_prob(x) for x in X) / N
+            value = sum(net.log_prob(x, u) for x, u in zip(X, net.U, strict=True)) / N
             row[i] = kept
             return value
 
         return slope(at)
 
     deltas = [
-        [[data_slope(k, y, i) / N for i in indices] for y in rows] for k, rows in enumerate(Y)
+        [[data_slope(k, y, u, i) / N for i in indices] for y, u in zip(rows, net.U, strict=True)]
+        for k, rows in enumerate(Y)
     ]
     with ctx.workdps(90):
         G = [
-            [[log_prob_slope(row, i) for i in indices] for row in [*net.W[k], net.b[k]]]
+            [
+                [log_prob_slope(row, i) for i in range(len(row))]
+                for row in [*net.W[k], *net.C[k], net.b[k]]
+            ]
             for k in range(net.L)
         ]
-    return deltas, [(rows[:-1], rows[-1]) for rows in G]
+    return deltas, [(rows[: net.D], rows[net.D : -1], rows[-1]) for rows in G]
 
 
 def by_reverse_mode(net: Net, X: Matrix, Y: list[Matrix]) -> Gradients:
@@ -52,12 +56,14 @@ def by_reverse_mode(net: Net, X: Matrix, Y: list[Matrix]) -> Gradients:
     act, dens, N = net.activation, net.density, len(X)
     W = [[[Node(w) for w in row] for row in layer] for layer in net.W]
     b = [[Node(t) for t in row] for row in net.b]
+    C = [[[Node(t) for t in row] for row in layer] for layer in net.C]
     nodes: list[list[list[Node]]] = [[] for _ in range(net.L)]  # Y_k of each sample
     terms = []
-    for x in X:
-        z = [Node(t) for t in x]
+    for x, u in zip(X, net.U, strict=True):
+        z, given = [Node(t) for t in x], [Node(t) for t in u]
         for k in range(net.L):
-            z = [dot(row, z) + t for row, t in zip(W[k], b[k], strict=True)]
+            rows = zip(W[k], C[k], b[k], strict=True)
+            z = [dot([*w, *c], [*z, *given]) + t for w, c, t in rows]
             nodes[k].append(z)
             if k < net.hidden:
                 bend = lambda t: dlog_dsigma(act, t)  # noqa: E731
@@ -71,6 +77,7 @@ def by_reverse_mode(net: Net, X: Matrix, Y: list[Matrix]) -> Gradients:
     G = [
         (
             [[data[w] / N + det[w] for w in row] for row in W[k]],
+            [[data[t] / N for t in row] for row in C[k]],
             [data[t] / N for t in b[k]],
         )
         for k in range(net.L)

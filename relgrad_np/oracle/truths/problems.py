@@ -113,6 +113,7 @@ def all_problems() -> Iterator[Problem]:
     for N, D, L in ((3, 8, 2), (5, 16, 2), (3, 32, 2), (2, 64, 1)):
         text = f"D = {D}"
         yield make(f"wide-{D}", "wide", text, N, D, L, relu if D != 16 else tanh, sech)
+    yield from _with_context()
 
 
 def _other_depths() -> Iterator[Problem]:
@@ -127,6 +128,52 @@ def _other_depths() -> Iterator[Problem]:
                 text = f"{act.name} with {dens.name}, L = {L}"
                 name = f"generic-{L}-{act.name}-{dens.name}"
                 yield make(name, "generic", text, N, D, L, act, dens, -1)
+
+
+def _with_context() -> Iterator[Problem]:
+    """Yield cases y = W z + C u + b, of one and three variables of context.
+
+    c = D in one case only, where C and C' have one shape.
+    """
+    relu, tanh, *_ = ACTIVATIONS
+    sech, normal, *_, student = DENSITIES
+    sizes = [
+        (4, 2, 3, 1), (2, 4, 3, 3), (5, 3, 2, 1), (6, 2, 2, 3), (4, 3, 1, 1), (2, 4, 2, 1),
+        (5, 2, 3, 3), (5, 4, 1, 3), (4, 3, 2, 1), (2, 4, 3, 3),
+    ]  # fmt: skip
+    for i, (N, D, L, c) in enumerate(sizes):
+        act, dens = ACTIVATIONS[i % 5], DENSITIES[(i + i // 5) % 5]
+        yield make(
+            f"context-{act.name}-{dens.name}", "context", f"c = {c}, L = {L}; {act.name}, "
+            f"{dens.name}", N, D, L, act, dens, (-1) ** (i // 2 + 1), c=c,
+        )  # fmt: skip
+    yield make(
+        "context-square", "context", "c = D: C and C' have one shape", 4, 3, 2, relu, sech, c=3
+    )
+    yield make("context-one-sample", "context", "N = 1", 1, 2, 2, relu, sech, -1, c=3)
+    yield make("context-many", "context", "N = 17", 17, 3, 2, tanh, sech, -1, c=2)
+    yield make(
+        "context-middling", "context", "|y| about 20: where softplus is cut off", 7, 4, 2, relu,
+        sech, X_scale=Fraction(16), c=1,
+    )  # fmt: skip
+    yield make(
+        "context-condition", "context", "one layer of condition about 2^20", 5, 4, 3, tanh,
+        student, exponent=20, c=3,
+    )  # fmt: skip
+    for L, act, dens in ((2, relu, sech), (3, tanh, normal)):
+        yield make(
+            f"context-no-bias-{L}", "no bias", "b = 0 and context", 4, 3, L, act, dens, -1,
+            b_scale=Fraction(0), c=L - 1,
+        )  # fmt: skip
+        yield make(
+            f"context-last-activated-{L}", "last layer activated",
+            "Z_L = sigma(Y_{L-1}), with context", 5, 2, L, act, dens, -1, last_layer="activated",
+            c=3,
+        )  # fmt: skip
+    yield optimum(given=True)
+    for N, D, L in ((3, 8, 2), (5, 16, 2)):
+        text = f"D = {D}, c = 3"
+        yield make(f"context-wide-{D}", "context", text, N, D, L, relu, sech, c=3)
 
 
 def is_small(problem: Problem) -> bool:
@@ -182,7 +229,13 @@ def _number(kind: str, name: str, key: str, value: Any) -> float:
 
 
 def made_to_order(
-    act: Spec, dens: Spec, L: int, D: int, last_layer: str = "affine", bias: str = "yes"
+    act: Spec,
+    dens: Spec,
+    L: int,
+    D: int,
+    last_layer: str = "affine",
+    bias: str = "yes",
+    c: int = 0,
 ) -> Iterator[Problem]:
     """Yield a few inputs for one model: generic, N > D, N = 1, det > 0, and large |y|.
 
@@ -192,10 +245,11 @@ def made_to_order(
     """
 
     def case(what: str, text: str, N: int, scale: int = 1, sign: int = -1) -> Problem:
-        name = f"made-{L}-{D}{what}"
+        name = f"made-{L}-{D}{f'-{c}' if c else ''}{what}"
         return make(
             name, "made", f"{act.name} with {dens.name}, L = {L}: {text}", N, D, L, act, dens, sign,
             X_scale=Fraction(scale), b_scale=Fraction(int(bias == "yes")), last_layer=last_layer,
+            c=c,
         )  # fmt: skip
 
     yield case("", "generic", max(2, D - 1) if D != 2 else 3)
@@ -205,11 +259,12 @@ def made_to_order(
     yield case("-large", "|y| beyond 710", 3 if D != 3 else 4, 512, 1)
 
 
-def optimum() -> Problem:
+def optimum(given: bool = False) -> Problem:
     """Return the maximum-likelihood Gaussian of its samples: L = 1, R_W = 0 and R_b = 0.
 
-    The samples are mu + A u for u = +-2 e_i, D = 4, so their moments are mu and A A' exactly,
-    and W = inv(A), an integer matrix, b = -W mu.
+    The samples are mu + A r for r = +-2 e_i, D = 4, so their moments are mu and A A' exactly,
+    and W = inv(A), an integer matrix, b = -W mu. `given`: M u is added to the samples, the same
+    for both signs of r, so that the regression on u is M exactly, C = -W M and R_C = 0.
 
     >>> problem = optimum()
     >>> centred = problem.X @ problem.W[0].T + problem.b[0]
@@ -222,4 +277,10 @@ def optimum() -> Problem:
     X = mu + 2 * np.concatenate([A.T, -A.T])
     spec = Spec("identity", {}), Spec("normal", {})
     text = "one layer at the maximum-likelihood Gaussian: G = 0 and R = 0, everything cancels"
-    return Problem("optimum", "optimum", text, X, (W,), (-(W @ mu),), *spec)
+    if not given:
+        return Problem("optimum", "optimum", text, X, (W,), (-(W @ mu),), *spec)
+    M = np.array([[1.0, -2.0], [3.0, 1.0], [-1.0, 2.0], [2.0, -1.0]])
+    U = np.tile([[0.5, -1.0], [1.5, 0.25], [-0.75, 1.0], [0.25, -0.5]], (2, 1))
+    text = "the Gaussian regression of maximum likelihood: G = 0 and R = 0, everything cancels"
+    problem = Problem("context-optimum", "optimum", text, X + U @ M.T, (W,), (-(W @ mu),), *spec)
+    return problem._replace(U=U, C=(-(W @ M),))

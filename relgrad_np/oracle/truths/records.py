@@ -20,7 +20,9 @@ class Spec(NamedTuple):
 class Problem(NamedTuple):
     """What a candidate is given: X (N, D), W and b of each layer, the model, eta, Z_back (N, D).
 
-    `last_layer` is "affine" or "activated"; `bias` is "yes", or "none" where b = 0.
+    `last_layer` is "affine" or "activated"; `bias` is "yes", or "none" where b = 0. A case with
+    context also has U (N, c) and the matrices C (D, c) of each layer, y = W z + C u + b; others
+    have U = None and C = (). Z_back has the context U, too.
 
     >>> import numpy as np
     >>> model = Spec("identity", {}), Spec("normal", {})
@@ -41,6 +43,13 @@ class Problem(NamedTuple):
     Z_back: Array = None
     last_layer: str = "affine"
     bias: str = "yes"
+    U: Array = None
+    C: tuple[Array, ...] = ()
+
+    @property
+    def c(self) -> int:
+        """Number of variables of context."""
+        return 0 if self.U is None else int(self.U.shape[1])
 
     @property
     def N(self) -> int:
@@ -64,9 +73,9 @@ class Problem(NamedTuple):
 
     def astype(self, dtype: str) -> "Problem":
         """Return the same inputs, copied, in float32 or float64."""
-        W, b = (tuple(x.astype(dtype) for x in part) for part in (self.W, self.b))
-        Z_back = None if self.Z_back is None else self.Z_back.astype(dtype)
-        return self._replace(X=self.X.astype(dtype), W=W, b=b, Z_back=Z_back)
+        W, b, C = (tuple(x.astype(dtype) for x in part) for part in (self.W, self.b, self.C))
+        Z_back, U = (None if x is None else x.astype(dtype) for x in (self.Z_back, self.U))
+        return self._replace(X=self.X.astype(dtype), W=W, b=b, Z_back=Z_back, U=U, C=C)
 
 
 class Tolerance(NamedTuple):

@@ -17,7 +17,8 @@ class Stage(NamedTuple):
     `phase` is its place in the order of propagation. `layers` is "all", "hidden" (all but the last,
     or all where the last is activated) or "net". What is `signed` has the other sign in code that
     descends, what is `summed` is N times larger in code that sums over samples, and what is
-    `square` is transposed in code that stores W as (in, out).
+    `square` is transposed in code that stores W as (in, out); so are the
+    matrices of context, which only cases with context have.
 
     >>> STAGES["R_W"].shape, STAGES["R_W"].square
     ('D D', True)
@@ -36,11 +37,22 @@ class Stage(NamedTuple):
         """What has the sign of a gradient has the 1/N of the mean, too."""
         return self.signed
 
+    @property
+    def of_context(self) -> bool:
+        """Whether only cases with context have it."""
+        return self.shape == "D c"
+
+    @property
+    def turned(self) -> bool:
+        """Whether it is transposed where W is stored as (in, out)."""
+        return self.square or self.of_context
+
 
 def _gradients(phase: int, letter: str, suffix: str, meaning: str) -> list[Stage]:
     return [
         Stage(f"{letter}_W{suffix}", phase, "all", "D D", meaning, True, True),
         Stage(f"{letter}_b{suffix}", phase + 1, "all", "D", meaning, True),
+        Stage(f"{letter}_C{suffix}", phase + 2, "all", "D c", meaning, True),
     ]
 
 
@@ -55,16 +67,18 @@ _ALL = [
     Stage("log_prob", 6, "net", "N", "L_p + L_J1 + L_J2, of each sample"),
     Stage("Delta", 7, "all", "N D", "d mean(L_p + L_J1) / d Y_k; with its 1/N", True),
     *_gradients(8, "G", "", "ordinary gradient of mean(log p)"),
-    Stage("xi", 10, "all", "D D", "Delta' Y + I = G_W W' + G_b b', so that R_W = xi W", True, True),
-    *_gradients(11, "R", "", "relative gradient, G~ W~' W~ (side output, bias augmented)"),
-    Stage("R_W_separate", 13, "all", "D D", "G_W W' W: the bias is not in the group", True, True),
-    *_gradients(14, "R", "_input", "W W' G: the input side"),
-    Stage("W_plus", 16, "all", "D D", "W + eta R_W, the plain step", square=True),
-    Stage("b_plus", 17, "all", "D", "b + eta R_b, the plain step"),
-    Stage("logdet_plus", 18, "all", "", "log|det W_plus|"),
-    Stage("W_exp", 19, "all", "D D", "exp(eta xi~) W~, the exponential step", square=True),
-    Stage("b_exp", 20, "all", "D", "the bias of exp(eta xi~) W~"),
-    Stage("X_back", 21, "net", "N D", "the samples whose latent is the input Z_back"),
+    Stage("xi", 11, "all", "D D", "Delta' Y + I = G_W W' + G_b b', so that R_W = xi W", True, True),
+    *_gradients(12, "R", "", "relative gradient, G~ W~' W~ (side output, bias augmented)"),
+    Stage("R_W_separate", 15, "all", "D D", "G_W W' W: the bias is not in the group", True, True),
+    *_gradients(16, "R", "_input", "W W' G: the input side"),
+    Stage("W_plus", 19, "all", "D D", "W + eta R_W, the plain step", square=True),
+    Stage("b_plus", 20, "all", "D", "b + eta R_b, the plain step"),
+    Stage("C_plus", 21, "all", "D c", "C + eta R_C, the plain step"),
+    Stage("logdet_plus", 22, "all", "", "log|det W_plus|"),
+    Stage("W_exp", 23, "all", "D D", "exp(eta xi~) W~, the exponential step", square=True),
+    Stage("b_exp", 24, "all", "D", "the bias of exp(eta xi~) W~"),
+    Stage("C_exp", 25, "all", "D c", "the matrix of context of exp(eta xi~) W~"),
+    Stage("X_back", 26, "net", "N D", "the samples whose latent is the input Z_back"),
 ]
 STAGES: dict[str, Stage] = {stage.name: stage for stage in _ALL}
 """Every stage by name, in order of propagation."""
@@ -96,14 +110,18 @@ def layer_of(name: str) -> int | None:
     return k - 1 if stage == "Z" and k is not None else k
 
 
-def names(L: int, activated: bool = False) -> Iterator[str]:
+def names(L: int, activated: bool = False, context: bool = False) -> Iterator[str]:
     """Yield the names of all arrays of a net of L layers, in order of propagation.
+
+    `context`: those of the matrices of context, too.
 
     >>> list(names(1))[:4]
     ['Y_0', 'Z_1', 'L_p', 'L_J1']
     """
     found = []
     for stage in _ALL:
+        if stage.of_context and not context:
+            continue
         if stage.layers == "net":
             found.append(stage.name)
         else:
@@ -128,11 +146,11 @@ def order(name: str, L: int) -> Place:
     return STAGES[stage].phase, place, int(stage == "Z")
 
 
-def shape(name: str, N: int, D: int) -> tuple[int, ...]:
+def shape(name: str, N: int, D: int, c: int = 0) -> tuple[int, ...]:
     """Return the shape of an array.
 
-    >>> shape("G_W_0", 4, 3), shape("L_J2", 4, 3)
-    ((3, 3), ())
+    >>> shape("G_W_0", 4, 3), shape("L_J2", 4, 3), shape("G_C_0", 4, 3, 1)
+    ((3, 3), (), (3, 1))
     """
-    sizes = {"N": N, "D": D}
+    sizes = {"N": N, "D": D, "c": c}
     return tuple(sizes[letter] for letter in STAGES[split(name)[0]].shape.split())

@@ -36,7 +36,7 @@ TEXTS = {
 }  # fmt: skip
 MODEL = ("N", "D", "L", "activation", "density", "eta", "signs")
 ENTRY = (*TEXTS, *MODEL, "file", "sha256", "tolerances")
-HEXADECIMAL = ("json", "json_sha256")  # a second copy, for other readers
+OPTIONAL = ("json", "json_sha256", "c")  # a second copy, for other readers; context
 
 
 def load(path: Path | str) -> Suite:
@@ -135,13 +135,16 @@ def _powers(path: Path, entry: Any) -> Callable[[Case], Powers]:
 
 def _case(path: Path, entry: Any, place: str) -> Case:
     """Return the case of an entry of the manifest, whose arrays must be what it says they are."""
-    _require_keys(entry, ENTRY, place, HEXADECIMAL)
+    _require_keys(entry, ENTRY, place, OPTIONAL)
     for key, pattern in TEXTS.items():
         if not isinstance(entry[key], str) or not re.fullmatch(pattern, entry[key]):
             raise ValueError(f"{place}: unusable {key} {_short(entry[key])}")
     name, L = f"cases/{entry['id']}.npz", entry["L"]
     if type(L) is not int or not 1 <= L <= 1000:
         raise ValueError(f"{place}: L must be an integer from 1 to 1000, got {_short(L)}")
+    c = entry.get("c", 0)
+    if type(c) is not int or not 0 <= c <= 10_000 or ("c" in entry and not c):
+        raise ValueError(f"{place}: c must be an integer from 1 to 10000, got {_short(c)}")
     if entry["file"] != name:
         raise ValueError(f"{place}: file must be {name!r}, got {_short(entry['file'])}")
     tolerances = _tolerances(entry, place)
@@ -153,6 +156,7 @@ def _case(path: Path, entry: Any, place: str) -> Case:
         _spec(entry, "density", (*DENSITIES, *MORE_DENSITIES), place),
         _number(entry["eta"], f"{place}: eta"), arrays["Z_back"],
         entry["last_layer"], entry["bias"],
+        arrays.get("U"), tuple(arrays[f"C_{k}"] for k in range(L if c else 0)),
     )  # fmt: skip
     if entry["signs"] != signs(problem):
         raise ValueError(f"{place}: signs are not those of the determinants")
@@ -161,16 +165,18 @@ def _case(path: Path, entry: Any, place: str) -> Case:
 
 def _arrays(path: Path, name: str, entry: dict[str, Any]) -> dict[str, Array]:
     """Read a case's file: the inputs, and each array that has a tolerance; no other, none less."""
-    N, D, L = entry["N"], entry["D"], entry["L"]
+    N, D, L, c = entry["N"], entry["D"], entry["L"], entry.get("c", 0)
     raw = storage.read_bytes(path)
     if hashlib.sha256(raw).hexdigest() != entry["sha256"]:
         raise ValueError(f"{name}: its checksum is not the one in manifest.json")
     arrays = storage.parse_npz(raw, name)
-    expected = {key: shape(key, N, D) for key in entry["tolerances"]}
+    expected = {key: shape(key, N, D, c) for key in entry["tolerances"]}
     if PACKED in arrays:
         _unpack(arrays, expected, name)
     shapes: dict[str, tuple[int, ...]] = {"X": (N, D), "Z_back": (N, D)}
     shapes |= {f"W_{k}": (D, D) for k in range(L)} | {f"b_{k}": (D,) for k in range(L)}
+    if c:
+        shapes |= {"U": (N, c)} | {f"C_{k}": (D, c) for k in range(L)}
     shapes |= expected
     for extra in sorted(arrays.keys() - shapes.keys()):
         raise ValueError(f"{name}: unknown array {extra[:60]!r}")
@@ -191,7 +197,7 @@ def _tolerances(entry: dict[str, Any], place: str) -> dict[str, Tolerance]:
     given = entry["tolerances"]
     if not isinstance(given, dict):
         raise ValueError(f"{place}: tolerances must be an object, got {_short(given)}")
-    possible = list(names(entry["L"], entry["last_layer"] == "activated"))
+    possible = list(names(entry["L"], entry["last_layer"] == "activated", "c" in entry))
     for extra in sorted(given.keys() - set(possible)):
         raise ValueError(f"{place}: unknown array {extra[:60]!r}")
     found = {}

@@ -27,7 +27,7 @@ from .exact import (
     inverse,
     log_abs_det,
     matrix,
-    split_bias,
+    split_affine,
 )
 from .net import Net
 from .records import Array, Problem, Spec, Tolerance
@@ -46,17 +46,22 @@ REASONS = {
     "f = (log sigma')'; inherits from Delta_{k+1} and Y",
     "G_W": "|Delta|'|Z| + cond(W) |inv(W)|', cond by Frobenius norms; inherits from Delta and Z",
     "G_b": "sum |Delta|; inherits from Delta",
+    "G_C": "|Delta|'|U|; inherits from Delta",
     "xi": "|Delta|'|Y| + I; inherits from Delta and Y; no cond(W)",
     "R_W": "|Delta|'(|Y| |W|) + |W|; inherits from Delta and Y; no cond(W)",
     "R_b": "|Delta|'(|Y| |b| + 1) + |b|; inherits from Delta and Y; no cond(W)",
+    "R_C": "|Delta|'(|Y| |C| + |U|) + |C|; inherits from Delta and Y; no cond(W)",
     "R_W_separate": "|Delta|'((|Y| + |b|) |W|) + |W|; inherits from Delta and Y; no cond(W)",
     "R_W_input": "|W| |W|'|Delta|'|Z| + |W|; inherits from Delta and Z; no cond(W)",
     "R_b_input": "|W| |W|' sum|Delta|; inherits from Delta",
+    "R_C_input": "|W| |W|' |Delta|'|U|; inherits from Delta",
     "W_plus": "|W| + eta S of R_W; inherits eta that of R_W",
     "b_plus": "|b| + eta S of R_b; inherits eta that of R_b",
+    "C_plus": "|C| + eta S of R_C; inherits eta that of R_C",
     "logdet_plus": "sum|inv(W+)|'|W+| + |log|det W+|| + D; inherits sum|inv(W+)|' e(W+)",
     "W_exp": "exp(eta |xi~|) |W~|, |xi~| with absolute values; inherits eta e(xi~) through it",
     "b_exp": "as W_exp",
+    "C_exp": "as W_exp",
     "X_back": "cond(W) (|Y| + |b|)|inv(W)|', and (1 + |sigma| + |y sigma'|)/sigma', "
     "each carried through the layers below it",
 }
@@ -105,6 +110,12 @@ class Propagation:
         self.found: dict[str, Tolerance] = {}
         self.W = [abs(_array(W)) for W in self.net.W]
         self.b = [abs(_array(b)) for b in self.net.b]
+        self.C = [abs(_array(C)) for C in self.net.C]
+        self.U = abs(_array(self.net.U))
+        # what a bias adds: |U| |C|' + |b|
+        self.shift = [
+            self.U @ C.T + b if problem.c else b for C, b in zip(self.C, self.b, strict=True)
+        ]
         self.V = [abs(_array(inverse(W)).T) for W in self.net.W]
         self.cond = [
             ctx.sqrt((W * W).sum() * (V * V).sum()) for W, V in zip(self.W, self.V, strict=True)
@@ -135,7 +146,7 @@ class Propagation:
         act, dens, net, D = self.p.activation, self.p.density, self.net, self.p.D
         S_J1 = e_J1 = 0 * self.Z[0].sum(axis=1)
         for k in range(self.L):
-            S, inherited = self.Z[k] @ self.W[k].T + self.b[k], self.e_Z[k] @ self.W[k].T
+            S, inherited = self.Z[k] @ self.W[k].T + self.shift[k], self.e_Z[k] @ self.W[k].T
             self.e_Y.append(self.note(f"Y_{k}", S, inherited))
             if k >= net.hidden:
                 self.e_Z.append(self.note(f"Z_{k + 1}", S, inherited))
@@ -184,8 +195,8 @@ class Propagation:
         S, e = D_T.sum(axis=1), e_T.sum(axis=1)
         self.note(f"G_b_{k}", S, e)
         self.note(f"R_b_input_{k}", W @ W.T @ S, W @ W.T @ e)
-        S = D_T @ ((Y + b) @ W) + W
-        self.note(f"R_W_separate_{k}", S, (e_T @ (Y + b) + D_T @ e_Y) @ W)
+        S = D_T @ ((Y + self.shift[k]) @ W) + W
+        self.note(f"R_W_separate_{k}", S, (e_T @ (Y + self.shift[k]) + D_T @ e_Y) @ W)
         self.note(f"xi_{k}", D_T @ Y + _array(identity(self.p.D)), e_T @ Y + D_T @ e_Y)
         S_W, e_W = D_T @ (Y @ W) + W, (e_T @ Y + D_T @ e_Y) @ W
         S_b, e_b = D_T @ (Y @ b + 1) + b, e_T @ (Y @ b + 1) + D_T @ (e_Y @ b)
@@ -194,6 +205,8 @@ class Propagation:
         eta = self.p.eta
         e_plus = self.note(f"W_plus_{k}", W + eta * S_W, eta * e_W)
         self.note(f"b_plus_{k}", b + eta * S_b, eta * e_b)
+        if self.p.c:
+            self.of_context(k)
         W_plus = self.v[f"W_plus_{k}"]
         V, size = abs(_array(inverse(W_plus)).T), abs(self.v[f"logdet_plus_{k}"]) + self.p.D
         S = (V * abs(_array(W_plus))).sum() + size
@@ -201,21 +214,35 @@ class Propagation:
         if f"W_exp_{k}" in self.v:
             self.exponential(k, D_T @ Y + _array(identity(self.p.D)), e_T @ Y + D_T @ e_Y)
 
+    def of_context(self, k: int) -> None:
+        """Gradients and plain step of the matrix of context of layer k."""
+        W, C, U, Y, eta = self.W[k], self.C[k], self.U, abs(self.Y[k]), self.p.eta
+        D_T, e_T = self.Delta[k].T, self.e_Delta[k].T
+        S, e = D_T @ U, e_T @ U
+        self.note(f"G_C_{k}", S, e)
+        self.note(f"R_C_input_{k}", W @ W.T @ S, W @ W.T @ e)
+        S = D_T @ (Y @ C + U) + C
+        e = e_T @ (Y @ C + U) + D_T @ (self.e_Y[k] @ C)
+        self.note(f"R_C_{k}", S, e)
+        self.note(f"C_plus_{k}", C + eta * S, eta * e)
+
     def exponential(self, k: int, xi: Array, e_xi: Array) -> None:
         """Follow the exponential step of layer k; xi = |Delta|' |Y| + I."""
         eta = self.p.eta
-        xi = augmented(xi, self.Delta[k].sum(axis=0), 0)
-        e_xi = _array(augmented(e_xi, self.e_Delta[k].sum(axis=0), 0))
+        S, e = self.Delta[k].T @ self.U, self.e_Delta[k].T @ self.U
+        xi = augmented(xi, S.tolist(), self.Delta[k].sum(axis=0), 0)
+        e_xi = _array(augmented(e_xi, e.tolist(), self.e_Delta[k].sum(axis=0), 0))
         size = max(sum(row) for row in (eta * _array(xi)).tolist())
         if size > LONG:  # an upper bound, too large to be fair
-            grown = _array(identity(self.p.D + 1)) + ctx.exp(size)
+            grown = _array(identity(len(xi))) + ctx.exp(size)
         else:
             grown = ctx.expm(ctx.matrix((eta * _array(xi)).tolist()), method="taylor")
             grown = _array(grown.tolist())
-        S = grown @ _array(augmented(self.W[k], self.b[k]))
-        parts = (split_bias(x.tolist()) for x in (S, eta * (grown @ e_xi) @ S))
-        for name, S, e in zip("Wb", *parts, strict=True):
-            self.note(f"{name}_exp_{k}", _array(S), _array(e))
+        S = grown @ _array(augmented(self.W[k], self.C[k].tolist(), self.b[k]))
+        parts = (split_affine(x.tolist(), self.p.D) for x in (S, eta * (grown @ e_xi) @ S))
+        for name, S, e in zip("WCb", *parts, strict=True):
+            if name != "C" or self.p.c:
+                self.note(f"{name}_exp_{k}", _array(S), _array(e))
 
     def back(self, X_back: Array) -> None:
         """Carry each line's own error of the inverse through the lines below it."""
@@ -226,5 +253,5 @@ class Propagation:
             if k < net.hidden:
                 sigma = Elementwise(functions.sigma, act, Y)
                 e = (e + C * sigma.S) / sigma.slope
-            e = (e + C * self.cond[k] * (abs(Y) + self.b[k])) @ self.V[k]
+            e = (e + C * self.cond[k] * (abs(Y) + self.shift[k])) @ self.V[k]
         self.note("X_back", e / C, 0, abs(X_back))

@@ -1,0 +1,106 @@
+"""What `sample --given` says: values of the columns that a model is given, or a file of rows."""
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..core.arguments import nearest
+from ..datasets.files.own import is_own_file, raw_rows
+from ..datasets.files.reading import Reading, listed
+from ..datasets.record import GivenColumns
+from ..datasets.transforms import Standardise
+from ..fitting.storage.model import Model, given_columns
+
+
+class GivenRows(NamedTuple):
+    """Rows (M, c) of given columns in their own units, with names; `one`: they are values alone.
+
+    >>> GivenRows(np.ones((1, 1)), ("hour",), Standardise((0.0,), (1.0,)), True).columns
+    ('hour',)
+    """
+
+    rows: Any
+    columns: tuple[str, ...]
+    standardise: Standardise
+    one: bool
+
+
+def given_rows(model: Model, config: dict[str, Any], text: str | None) -> GivenRows | None:
+    """Return what a model is to be given, None where it is given nothing.
+
+    `text`: values such as "hour=7,place=2", or the name of a file. ValueError, by name, for what is
+    missing, unknown or no number; FileNotFoundError.
+    """
+    given = given_columns(model)
+    if given is None:
+        if text is not None:
+            raise ValueError("`--given`: the model has no given columns")
+        return None
+    if text is None or not text.strip():
+        values = ",".join(f"{name}=..." for name in given.names)
+        raise ValueError(f"`--given` is needed: {values}, or a FILE of rows with these columns")
+    if "=" in text and not is_own_file(text):
+        return GivenRows(values_of(text, given), given.names, given.standardise, True)
+    marks = config.get("reading", {}).get("missing_marks")
+    try:
+        rows, _ = raw_rows(Path(text), Reading(missing_marks=marks), given.columns)
+    except ValueError as error:  # without the flags that mend it elsewhere
+        raise ValueError(str(error).partition(": --missing")[0]) from None
+    rows = np.asarray(rows[:], dtype=np.float64)  # (M, c)
+    if rows.shape[1] != given.c:
+        names = ", ".join(given.names)
+        raise ValueError(f"`{text}` has {rows.shape[1]} columns, and {given.c} are given: {names}")
+    return GivenRows(rows, given.names, given.standardise, False)
+
+
+def values_of(text: str, given: GivenColumns) -> Any:
+    """Return the values (1, c) of given columns that a text says.
+
+    >>> hours = GivenColumns(("hour", "place"), Standardise((0.0, 0.0), (1.0, 1.0)))
+    >>> values_of("place=2, hour=7", hours)
+    array([[7., 2.]])
+    >>> values_of("hour=7,palce=2", hours)
+    Traceback (most recent call last):
+    ValueError: `--given` has no column 'palce'; did you mean 'place'? Given are: hour, place
+    """
+    names, found = ", ".join(given.names), dict[str, float]()
+    for one in listed(text) or ():
+        name, _, value = (part.strip() for part in one.rpartition("="))
+        if name not in given.names:
+            near = nearest(name, given.names)
+            meant = "" if near is None else f"did you mean {near!r}? "
+            raise ValueError(f"`--given` has no column {name!r}; {meant}Given are: {names}")
+        if name in found:
+            raise ValueError(f"`--given` has {name!r} twice")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            found[name] = math.nan
+        if not math.isfinite(found[name]):
+            raise ValueError(f"`--given`: {name} must be a finite number, got {value!r}")
+    lost = [name for name in given.names if name not in found]
+    if lost:
+        raise ValueError(f"`--given` lacks {', '.join(lost)}; given are: {names}")
+    return np.array([[found[name] for name in given.names]])
+
+
+def kept_of(config: dict[str, Any]) -> dict[str, Any]:
+    """Return how other files of a run's kind are read: which columns, and what marks a gap.
+
+    >>> kept_of({"reading": {"given": "hour", "sep": ";"}})["given"]
+    'hour'
+    """
+    asked = config.get("reading", {})
+    return {key: asked.get(key) for key in ("missing_marks", "columns", "drop", "given")}
+
+
+def example_of(given: GivenColumns) -> str:
+    """Return values that columns may be given, as `sample` takes them: the means, rounded.
+
+    >>> example_of(GivenColumns(("a", "b"), Standardise((1.234, 0.0), (1.0, 1.0))))
+    'a=1.23,b=0'
+    """
+    pairs = zip(given.names, given.standardise.mean, strict=True)
+    return ",".join(f"{name}={mean:.3g}" for name, mean in pairs)
