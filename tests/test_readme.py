@@ -140,7 +140,10 @@ def test_ratios_of_times_are_those_of_the_kept_lines():
 def test_the_mistakes_are_counted():
     from relgrad_np import oracle
 
-    assert f"knows {len(oracle.mistakes)} mistakes by name" in " ".join(text().split())
+    of_context = sum(mistake.of_context for mistake in oracle.mistakes.values())
+    others = len(oracle.mistakes) - of_context
+    flat = " ".join(text().split())
+    assert f"knows {others} mistakes by name, and {of_context} of conditional nets" in flat
 
 
 def test_figures_of_the_demo_are_those_of_a_run():
