@@ -36,6 +36,7 @@ SECTIONS = {
         "two_moons": ("Two moons, from data to samples", ()),
         "anomalies": ("Anomalies, in a Pipeline", ()),
         "samples_of_digits": ("Samples of handwritten digits", ()),
+        "posterior": ("The posterior of a simulator's parameters", ()),
     },
     "Independent components": {
         "unmix": ("Mixed signals", ()),

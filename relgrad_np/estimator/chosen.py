@@ -87,6 +87,23 @@ def settings_now(flow: Any) -> ChosenSettings:
     return settings._replace(**given)
 
 
+def asks_for_depth(flow: Any) -> bool:
+    """Say whether the number of layers, and the base, are left to the rows."""
+    return not given_to(flow).keys() & {"n_layers", "density"}
+
+
+def regression_of(settings: ChosenSettings) -> ChosenSettings:
+    """Return settings of the Gaussian regression on a context that was kept in place of a flow.
+
+    >>> regression_of(USUAL).words
+    '1 layer in closed form: no deeper flow was better on the validation rows'
+    """
+    words = "1 layer in closed form: no deeper flow was better on the validation rows"
+    before = settings.words.rsplit(": ", 1)[0]
+    words = f"{before}: {words}" if before else words
+    return settings._replace(n_layers=1, density="normal", words=words)
+
+
 def parts_of(settings: ChosenSettings) -> tuple[Activation, Density]:
     """Return activation and base density; ValueError for two that make no density of the data.
 

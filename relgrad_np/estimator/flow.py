@@ -22,6 +22,7 @@ from ..core.network import Layer, Layers
 from ..core.objective import log_likelihood
 from ..datasets.transforms import Chain
 from ..fitting.automatic import ChosenSettings
+from ..fitting.gaussian import regression_unless_worse
 from ..fitting.loop import fit as fit_layers
 from ..fitting.rank import require_full_rank
 from ..fitting.records import Epoch, FitDivergedError, FitResult, FitWarning, NotConvergedWarning
@@ -31,7 +32,7 @@ from ..kernels.choose import Workload, choose, resolve
 from ..rules.base import State
 from ..rules.by_name import NEWTON, make_rule
 from . import space
-from .chosen import parameters_for, parts_of, settings_now
+from .chosen import asks_for_depth, parameters_for, parts_of, regression_of, settings_now
 from .fitted import FittedFlow
 
 Array = Any
@@ -274,6 +275,13 @@ class RelativeGradientFlow(FittedFlow):
             except FitDivergedError as error:
                 positive = rows if weights is None else rows[weights[rows] > 0]
                 result = self._after(error, Z[positive], model)
+        plain = None
+        if self._context and len(held) and weights is None and asks_for_depth(self):
+            both, c = (Z[rows], Z[held]), self._context
+            plain = regression_unless_worse(result.best_layers, *model, *both, c)
+        if plain is not None:
+            result = result._replace(best_layers=plain, best_epoch=0, xi=(0.0,), rule_state=None)
+            settings, heard = regression_of(settings), []
         for one in heard:  # in scikit-learn's words
             same = not issubclass(one.category, NotConvergedWarning)
             category = one.category if same else ConvergenceWarning
@@ -281,7 +289,8 @@ class RelativeGradientFlow(FittedFlow):
         by_steps = not isinstance(settings.rule, str) or settings.rule != NEWTON
         rule = make_rule(settings.rule, self.learning_rate) if by_steps else None
         self.settings_ = settings
-        self._keep(result.best_layers, (rule, result.rule_state), chain)
+        learned = (None, None) if plain is not None else (rule, result.rule_state)
+        self._keep(result.best_layers, learned, chain)
         self.history_ = tuple(space.moved(epoch, *shifts) for epoch in result.history)
         self.n_iter_, self.best_epoch_ = len(result.history), result.best_epoch
         self.stop_reason_, self.xi_ = result.stop_reason, result.xi

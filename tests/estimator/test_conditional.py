@@ -25,8 +25,11 @@ from sklearn.preprocessing import (
 from sklearn.utils.estimator_checks import estimator_checks_generator
 from sklearn.utils.validation import _num_samples
 
+import relgrad_np as rg
 from relgrad_np.estimator import ConditionalFlow, FlowEnsemble, RelativeGradientFlow
+from relgrad_np.estimator.chosen import regression_of
 from relgrad_np.fitting.automatic import choose_settings
+from relgrad_np.fitting.gaussian import regression_unless_worse
 
 FEW = {
     **{"n_layers": 2, "activation": "smooth_leaky_relu", "density": "normal", "rule": "recipe"},
@@ -440,4 +443,18 @@ def test_what_the_rows_choose_counts_the_slopes():
         model = ConditionalFlow(
             RelativeGradientFlow(epochs=1, random_state=0, implementation="reference")
         ).fit(x, context=u)
-    assert model.settings_ == choose_settings(48, 1, c=3, epochs=1)
+    assert model.settings_ == regression_of(choose_settings(48, 1, c=3, epochs=1))  # x is linear
+
+
+def test_a_flow_gives_way_to_a_regression_unless_it_is_better_on_validation_rows():
+    rng = np.random.default_rng(0)
+    u, heavy = rng.standard_normal((2, 2000, 1)), rng.laplace(size=(2, 2000, 1))
+    for x, base, kept in ((heavy, "laplace", False), (heavy, "logistic", True)):
+        rows, held = np.concatenate([x + 2 * u, u], axis=2)
+        layers = (rg.Layer(np.eye(1), np.array([[-2.0, 0.0]])),)
+        if kept:  # a flow that forgets the context
+            layers = (rg.Layer(np.eye(1), np.zeros((1, 2))),)
+        made = regression_unless_worse(
+            layers, rg.activation("identity"), rg.density(base), rows, held, 1
+        )
+        assert (made is not None) == kept
