@@ -31,6 +31,8 @@ from relgrad_np.distributed.exchange import EXCHANGES, Machine, choose, cost, wo
 from relgrad_np.distributed.messages import Messages
 from relgrad_np.distributed.ranks import even
 from relgrad_np.kernels import choose as implementations
+from relgrad_np.runs.plots import canvas
+from relgrad_np.runs.style import in_style, label_ends
 from tests.programs.kill_ranks import ENVIRONMENT, mpiexec
 
 RESULTS = Path(__file__).parent / "results"
@@ -328,61 +330,63 @@ def report(lines):
     return "\n".join(said)
 
 
+@in_style
 def draw(lines, path):
     """Draw: measured and model; where sums win, and where scaling ends: projections."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     machine = fit(lines)
     node = Machine(
         CORES * machine.flops, CORES * machine.elements, CORES * machine.memory, **NETWORK
     )
-    figure = Figure(figsize=(15, 4.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = canvas((16.0, 5.0))
     left, middle, right = figure.subplots(1, 3)
-    colours = dict(zip(EXCHANGES, ("#0b6e99", "#e08a00", "#8a2b8a"), strict=True))
-    D = CROSSING[0]
+    colours = dict(zip(EXCHANGES, ("C0", "C4", "C3"), strict=True))
+    D, N = CROSSING[0], CROSSING[1]
+    Ns = np.geomspace(min(N), max(N), 60).astype(int)
+    for how in EXCHANGES:
+        seconds = [cost(how, rg.Plain(), int(n), D, L, 2, machine=machine).seconds for n in Ns]
+        left.plot(Ns, 1e3 * np.array(seconds), "-", color=colours[how])
     for how in EXCHANGES:
         points = [(x["N"], 1e3 * np.min(x["seconds"])) for x in lines
                   if x.get("D") == D and x["step"] == how]  # fmt: skip
-        left.plot(*zip(*points, strict=True), "o", color=colours[how], label=f"{how}, measured")
-        Ns = np.geomspace(min(CROSSING[1]), max(CROSSING[1]), 60).astype(int)
-        seconds = [cost(how, rg.Plain(), int(N), D, L, 2, machine=machine).seconds for N in Ns]
-        left.plot(Ns, 1e3 * np.array(seconds), "-", color=colours[how], label="model")
-    left.axvline(switch(machine, D, 2), color="grey", ls=":", label="model: sums from here on")
-    left.set(xscale="log", yscale="log", xlabel="N, samples in the batch", ylabel="ms a step",
-             title=f"Measured here: D = {D}, n = 2, one core a rank")  # fmt: skip
-    left.legend(fontsize=7)
+        left.plot(*zip(*points, strict=True), "o", color=colours[how], ms=6)
+    left.axvline(switch(machine, D, 2), color="0.6", ls=":")
+    left.set(xscale="log", yscale="log", xlabel="N, samples in the batch", ylabel="ms a step")
+    left.set_title(f"Measured (dots) and model: D = {D}, two ranks", loc="left")
     Ds = np.geomspace(64, 16384, 25).astype(int)
-    for n, style in ((8, "-"), (64, "--"), (1024, ":")):
-        where = [switch(node, int(D), n, low=n - 1) for D in Ds]
-        middle.plot(Ds, where, style, color=colours["sums"], label=f"{n} ranks")
-    middle.set(xscale="log", yscale="log", xlabel="D", ylabel="N, samples in the batch",
-               title=f"Projection: above the line sums win\n{HDR}")  # fmt: skip
-    middle.legend(fontsize=8)
+    ranks = (1024, 64, 8)
+    for n, style, off in zip(ranks, (":", "--", "-"), (1.1, 0.7, 0.75), strict=True):
+        where = [switch(node, int(d), n, low=n - 1) for d in Ds]
+        middle.plot(Ds, where, style, color=colours["sums"])
+        middle.text(Ds[0], where[0] * off, f"{n:,} ranks", color=colours["sums"])
+    middle.set(xscale="log", yscale="log", xlabel="D", ylabel="N, samples in the batch")
+    middle.set_title("Projection: above the line sums are faster", loc="left")
     counts = [2**i for i in range(11)]
-    for (D, N), colour in zip(
-        ((1024, 4096), (4096, 1024), (4096, 16384), (16384, 16384)),
-        ("#444444", "#0b6e99", "#8a2b8a", "#e08a00"),
-        strict=True,
-    ):
-        usable = [n for n in counts if n <= N]
-        best = {n: choose(rg.Plain(), N, D, L, n, machine=node) for n in usable}
-        times = [cost(best[n], rg.Plain(), N, D, L, n, machine=node).seconds for n in usable]
+    sizes = ((4096, 16384), (1024, 4096), (4096, 1024), (16384, 16384))
+    for d, n in sizes:
+        usable = [k for k in counts if k <= n]
+        best = {k: choose(rg.Plain(), n, d, L, k, machine=node) for k in usable}
+        times = [cost(best[k], rg.Plain(), n, d, L, k, machine=node).seconds for k in usable]
         speed = times[0] / np.array(times)
-        right.plot(usable, speed, "-", color=colour, label=f"D = {D}, N = {N}")
+        (curve,) = right.plot(usable, speed, "-")
         top = int(np.argmax(speed))
-        right.plot(usable[top], speed[top], "v", color=colour)
-        right.annotate(best[usable[top]], (usable[top], speed[top]), fontsize=7,
-                       textcoords="offset points", xytext=(-12, 6))  # fmt: skip
-    right.plot(counts, counts, color="lightgrey", lw=1)
-    right.set(xscale="log", yscale="log", ylim=(0.7, 200))
+        right.plot(usable[top], speed[top], "v", color=curve.get_color(), ms=7)
+    right.plot(counts, counts, color="0.85", lw=1, zorder=0)
+    right.set(xscale="log", yscale="log", ylim=(0.9, 12), xlim=(0.9, 1e5))
     right.set(xlabel="ranks, one node each", ylabel="times faster than one rank")
-    right.set_title(
-        f"Projection: where scaling ends (triangles)\n{HDR}; node: {CORES} cores", fontsize=10
-    )
-    right.legend(fontsize=7)
-    figure.savefig(path, dpi=130)
+    right.set_yticks([1, 2, 4, 8], ["1", "2", "4", "8"])
+    right.set_title("Projection: where scaling ends (triangles)", loc="left")
+    for axes in (left, right):
+        axes.minorticks_off()
+    left.set_xlim(right=3 * max(N))
+    figure.supxlabel(f"Projections: {HDR}; {CORES} cores a node", x=0.99, ha="right", fontsize=10)
+    figure.canvas.draw()
+    label_ends(left, list(EXCHANGES))
+    right_lines = right.get_lines()
+    label_curves = [f"D = {d:,}, N = {n:,}" for d, n in sizes]
+    for line, name in zip(right_lines[::2], label_curves, strict=False):
+        x, y = line.get_xdata()[-1], line.get_ydata()[-1]
+        right.text(1.25 * x, y, name, color=line.get_color(), va="center", fontsize=10)
+    figure.savefig(path)
 
 
 def main() -> int:

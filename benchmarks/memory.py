@@ -17,6 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from relgrad_np.runs.plots import canvas
+from relgrad_np.runs.style import in_style, label_ends
+
 from .contenders import make
 from .report import WORDS
 from .run import at_hand
@@ -27,6 +30,7 @@ LARGEST = {  # the cubic ones would take minutes for a step
     "kernels-plain": 20_000, "kernels-adam": 14_000, "jax-published": 14_000, "jax-plain": 14_000,
     "torch-backprop": 14_000, "jax-autodiff": 4096, "torch-autograd": 4096, "lapack-inverse": 4096,
 }  # fmt: skip
+DRAWN = ("kernels-plain", "kernels-adam", "jax-published", "jax-autodiff", "torch-autograd")
 
 
 def status(field: str) -> int:
@@ -53,18 +57,24 @@ def measure(name: str, D: int, N: int, steps: int) -> dict[str, Any]:
     return {"contender": name, "D": D, "N": N, "peak": peak, "weights": weights}
 
 
+@in_style
 def draw(lines: list[dict[str, Any]], path: Path) -> None:
     """Draw peak memory in units of the weights against D."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = canvas((8.0, 4.2))
     axes = figure.subplots()
-    for name in dict.fromkeys(x["contender"] for x in lines):
+    there = {x["contender"] for x in lines}
+    names = [name for name in DRAWN if name in there]
+    for name in names:
         points = {x["D"]: x["peak"] / x["weights"] for x in lines if x["contender"] == name}
-        axes.plot(list(points), list(points.values()), "o-", ms=4, label=WORDS[name])
-    axes.set(xscale="log", xlabel="D", ylabel="peak memory / weights", ylim=(0, None))
-    axes.legend(fontsize=8)
-    figure.savefig(path, dpi=110)
+        axes.plot(list(points), list(points.values()), "o-")
+    axes.set(xscale="log", xlabel="dimension D", ylabel="peak memory / weights", ylim=(0, None))
+    Ds = sorted({x["D"] for x in lines})
+    axes.set_xticks(Ds[::2], [f"{D:,}" for D in Ds[::2]])
+    axes.minorticks_off()
+    axes.set_xlim(right=max(Ds) * (max(Ds) / min(Ds)) ** 0.6)
+    figure.canvas.draw()
+    label_ends(axes, [WORDS[name] for name in names])
+    figure.savefig(path)
 
 
 def main() -> int:

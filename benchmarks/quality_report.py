@@ -5,6 +5,7 @@ To make table and figure again from the lines that are kept:
     python -m benchmarks.quality_report [benchmarks/results/quality.jsonl]
 """
 
+import importlib.util
 import json
 import math
 import sys
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from relgrad_np.runs.plots import canvas
+from relgrad_np.runs.style import in_style
 
 MARKS: dict[str, float | None] = {  # test log-likelihood, nats in model space; a toy has its own
     "digits": -68.0, "toy:moons": None, "mnist": -1300.0, "power": 0.0, "bsds300": 150.0,
@@ -23,7 +27,7 @@ WORDS = {
     "published": "published recipe, JAX",
 }
 SHORT = {"ours": "ours", "zuko-nsf": "NSF", "nflows-maf": "MAF", "published": "published"}
-COLORS = {"ours": "C3", "zuko-nsf": "C0", "nflows-maf": "C2", "published": "0.45"}
+COLORS = {"ours": "C0", "zuko-nsf": "C1", "nflows-maf": "C2", "published": "0.45"}
 
 Line = dict[str, Any]
 Runs = dict[tuple[str, str, int], list[Line]]
@@ -171,14 +175,17 @@ def notes(lines: list[Line]) -> str:
 
 def draw(lines: list[Line], path: Path) -> Path | None:
     """Draw log-likelihood against CPU seconds, a panel for each data set; the mark is dotted."""
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
+    if not importlib.util.find_spec("matplotlib"):
         return None
+    return _draw(lines, path)
+
+
+@in_style
+def _draw(lines: list[Line], path: Path) -> Path:
     runs = by_run(lines)
     sets = list(dict.fromkeys(sorted((key[0] for key in runs), key=_place)))
     columns = min(3, len(sets))
-    figure = Figure(figsize=(4.4 * columns, 3.9 * -(-len(sets) // columns)), layout="constrained")
+    figure = canvas((4.4 * columns, 3.9 * -(-len(sets) // columns)))
     panels = np.atleast_1d(figure.subplots(-(-len(sets) // columns), columns)).ravel()
     for panel in panels[len(sets) :]:
         panel.set_axis_off()
@@ -186,7 +193,7 @@ def draw(lines: list[Line], path: Path) -> Path | None:
         _panel(axes, data, {key[1:]: r for key, r in runs.items() if key[0] == data})
     for axes in panels[:: max(columns, 1)]:
         axes.set_ylabel("test log-likelihood, nats", fontsize=13)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path)
     return path
 
 

@@ -1,10 +1,14 @@
 """What a run has shown: a table to read, fitted exponents, and the figure."""
 
+import importlib.util
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from relgrad_np.runs.plots import canvas
+from relgrad_np.runs.style import CURVES, in_style, label_ends
 
 WORDS = {
     "kernels-plain": "ours, plain step",
@@ -98,59 +102,81 @@ def exponent(points: dict[int, float]) -> float:
     return float(np.polyfit(np.log(list(points)), np.log(list(points.values())), 1)[0])
 
 
+SHOWN = ("gemm-floor", "kernels-plain", "jax-published", "jax-autodiff", "torch-autograd")
+COLOURS = dict(zip(SHOWN, ("0.55", "C0", "C2", "C4", "C1"), strict=True))  # in all figures
+
+
 def draw_batch(lines: Any, path: Path) -> Path | None:
     """Draw what ours saves against N / D: above 1 the low-rank form pays."""
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
+    if not importlib.util.find_spec("matplotlib"):
         return None
+    return _draw_batch(lines, path)
+
+
+@in_style
+def _draw_batch(lines: Any, path: Path) -> Path:
     tops = [n for n in CUBIC if any(x["contender"] == n for x in lines)]
-    figure = Figure(figsize=(4.5 * len(tops), 4.2), layout="constrained")
+    figure = canvas((4.6 * len(tops), 4.2))
     panels = np.atleast_1d(figure.subplots(1, len(tops), sharey=True))
+    sizes = sorted({x["D"] for x in lines})[:CURVES]
     for top, axes in zip(tops, panels, strict=True):
-        for D in sorted({x["D"] for x in lines}):
+        for D in sizes:
             Ns = sorted({x["N"] for x in lines if x["D"] == D})
             found = {N: r[1] for N in Ns if (r := ratio(lines, D, N, top, "kernels-plain"))}
-            axes.plot([N / D for N in found], list(found.values()), "o-", ms=4, label=f"D = {D}")
-        axes.axhline(1.0, color="black", lw=0.8)
-        axes.set(xscale="log", yscale="log", xlabel="N / D", title=WORDS[top])
+            axes.plot([N / D for N in found], list(found.values()), "o-")
+        axes.axhline(1.0, color="0.5", lw=0.8)
+        axes.set(xscale="log", yscale="log", xlabel="N / D")
+        axes.set_title(WORDS[top], loc="left")
+        axes.set_xlim(right=5 * axes.get_xlim()[1])
     panels[0].set_ylabel("its time / ours, one step")
-    panels[0].legend(fontsize=8)
-    figure.savefig(path, dpi=110)
+    figure.canvas.draw()
+    for axes in panels:
+        label_ends(axes, [f"D = {D}" for D in sizes])
+    figure.savefig(path)
     return path
 
 
 def draw(lines: Any, path: Path) -> Path | None:
     """Draw time against D, logarithmic; a dashed line where the cubic ones are extrapolated."""
-    try:
-        from matplotlib import colormaps
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
+    if not importlib.util.find_spec("matplotlib"):
         return None
-    present = [name for name in WORDS if any(x["contender"] == name for x in lines)]
-    colors = {
-        name: colormaps["tab20" if len(present) > 10 else "tab10"](i)
-        for i, name in enumerate(present)
-    }
+    return _draw(lines, path)
+
+
+@in_style
+def _draw(lines: Any, path: Path) -> Path:
     Ns = sorted({x["N"] for x in lines})
-    figure = Figure(figsize=(6 * len(Ns), 5), layout="constrained")
-    for N, axes in zip(Ns, np.atleast_1d(figure.subplots(1, len(Ns), sharey=True)), strict=True):
+    figure = canvas((6.2 * len(Ns), 4.6))
+    panels = np.atleast_1d(figure.subplots(1, len(Ns), sharey=True))
+    named = []
+    for N, axes in zip(Ns, panels, strict=True):
         top = max(x["D"] for x in lines if x["N"] == N)
-        for name, words in WORDS.items():
+        names, solid = [], []
+        for name in SHOWN:
             points = {x["D"]: x["median"] for x in lines if (x["contender"], x["N"]) == (name, N)}
             if not points:
                 continue
-            color = colors[name]
-            axes.plot(list(points), list(points.values()), "o-", ms=3, label=words, color=color)
+            names.append(WORDS[name])
             late = {D: t for D, t in points.items() if D >= 512}
-            if len(late) >= 2 and max(points) < top:
-                slope = exponent(late)
-                last = max(points)
-                far = points[last] * (top / last) ** slope
-                axes.plot([last, top], [points[last], far], "--", color=color)
-        axes.set(xscale="log", yscale="log", xlabel="D", title=f"N = {N}")
-    axes = figure.axes[0]
-    axes.set_ylabel("seconds for one step (dashed: fitted, not measured)")
-    axes.legend(fontsize=7)
-    figure.savefig(path, dpi=110)
+            last = max(points)
+            further = {}
+            if len(late) >= 2 and last < top:
+                further = {top: points[last] * (top / last) ** exponent(late)}
+            ahead = {last: points[last]} | further
+            axes.plot(list(ahead), list(ahead.values()), "--", color=COLOURS[name])
+            solid.append((points, COLOURS[name]))
+        for points, colour in solid:
+            axes.plot(list(points), list(points.values()), "o-", color=colour)
+        axes.set(xscale="log", yscale="log", xlabel="dimension D")
+        axes.set_title(f"{N} samples", loc="left")
+        ticks = [D for D in (16, 128, 1024, 8192) if min(x["D"] for x in lines) <= D <= top]
+        axes.set_xticks(ticks, [f"{D:,}" for D in ticks])
+        axes.minorticks_off()
+        axes.set_xlim(right=top * (top / 16) ** 0.75)
+        named.append(names)
+    panels[0].set_ylabel("seconds for one step (dashed: fitted)")
+    figure.canvas.draw()
+    for axes, names in zip(panels, named, strict=True):
+        label_ends(axes, names)
+    figure.savefig(path)
     return path

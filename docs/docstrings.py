@@ -42,6 +42,19 @@ class Layout(griffe.Extension):
             ]
             func.parameters = griffe.Parameters(*own, *shown)
 
+    def on_class_members(self, *, cls: griffe.Class, **_: Any) -> None:
+        """Show the fields of a named tuple as the signature that it is made with."""
+        if any(str(base).endswith("NamedTuple") for base in cls.bases):
+            kind = griffe.ParameterKind.positional_or_keyword
+            fields = [
+                griffe.Parameter(name, annotation=one.annotation, kind=kind, default=one.value)
+                for name, one in cls.members.items()
+                if isinstance(one, griffe.Attribute) and "property" not in one.labels
+            ]
+            own = griffe.Parameter("self", kind=kind)
+            made = griffe.Function("__init__", parameters=griffe.Parameters(own, *fields))
+            cls.set_member("__init__", made)
+
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
         """Replace the docstring of what was found."""
         if obj.docstring is not None:

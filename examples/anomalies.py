@@ -1,12 +1,15 @@
-"""Anomalies: what is unlikely under a density of the usual data. In a scikit-learn Pipeline.
+# %% [markdown]
+"""
+# Anomalies, in a Pipeline
 
-The usual data are handwritten digits, 8 x 8 pixels. Mirrored ones are as dark, as connected and as
-varied, but nobody writes so. The model has seen no mirrored digit, nor the digits it is judged on.
-
-    python examples/anomalies.py
+An anomaly is a row that is unlikely under a density of the usual rows. Here handwritten digits of 8 x 8 pixels are usual,
+and mirrored ones are not: they are as dark, as connected and as varied, but nobody writes so. The model has seen no
+mirrored digit, nor the digits it is judged on.
 """
 
+# %%
 import numpy as np
+from matplotlib import pyplot as plt
 from sklearn.covariance import EmpiricalCovariance
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
@@ -23,22 +26,42 @@ mirrored = unseen.reshape(-1, 8, 8)[:, :, ::-1].reshape(-1, 64)
 judged = np.concatenate([unseen, mirrored])
 anomalous = np.arange(len(judged)) >= len(unseen)
 
-# Pixels that are always white have no density: PCA keeps 20 directions that have one.
+# %% [markdown]
+# Pixels that are always white have no density, so PCA keeps 20 directions that have one. The model is the last step of a
+# scikit-learn pipeline.
+
+# %%
 model = make_pipeline(
     PCA(20), StandardScaler(), RelativeGradientFlow(n_layers=4, epochs=40, random_state=0)
 )
 model.fit(usual)
 log_p = model.score_samples(judged)  # nats
 
+# %% [markdown]
+# A Gaussian of the same directions is what it has to beat.
+
+# %%
 gaussian = make_pipeline(PCA(20), EmpiricalCovariance()).fit(usual)
 distance = gaussian[-1].mahalanobis(gaussian[:-1].transform(judged))
 
 threshold = np.quantile(model.score_samples(usual), 0.05)  # one usual digit in twenty is below
 flagged = log_p < threshold
 print(f"{len(usual)} digits fitted; {anomalous.sum()} mirrored ones among {len(judged)} judged")
-print(f"area under the ROC curve: {roc_auc_score(anomalous, -log_p):.3f}")
-print(f"a Gaussian's:             {roc_auc_score(anomalous, distance):.3f}")
+areas = roc_auc_score(anomalous, -log_p), roc_auc_score(anomalous, distance)
+print(f"area under the ROC curve: {areas[0]:.3f}")
+print(f"a Gaussian's:             {areas[1]:.3f}")
 print(
     f"flagged: {flagged[anomalous].mean():.0%} of the mirrored, "
     f"{flagged[~anomalous].mean():.0%} of the others"
 )
+assert areas[0] > areas[1] + 0.1
+
+# %%
+figure, axes = plt.subplots(figsize=(7, 3.2))
+bins = np.linspace(np.quantile(log_p, 0.01), log_p.max(), 40)
+for rows, colour, name in ((~anomalous, "C0", "as written"), (anomalous, "C1", "mirrored")):
+    axes.hist(log_p[rows], bins, histtype="step", color=colour, lw=1.8)
+    axes.text(np.median(log_p[rows]), 2, name, color=colour, ha="center")
+axes.axvline(threshold, color="0.5", ls=":")
+axes.set(xlabel="log-likelihood (nats)", ylabel="digits")
+plt.show()

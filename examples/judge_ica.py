@@ -1,12 +1,14 @@
-"""Is an ICA implementation right? What three of them compute, written from their formulas.
+# %% [markdown]
+"""
+# Three ICA programs
 
-Picard's relative gradient, the infomax update of MNE and EEGLAB, and the natural gradient of AMICA
-with a generalised Gaussian source. Each is a function of about ten lines that returns the arrays
-that it has; the oracle holds them against 60 digits. Then each gets a mistake of its own.
-
-    python examples/judge_ica.py
+Picard's relative gradient, the infomax update of MNE and EEGLAB, and the natural gradient of AMICA with a generalised
+Gaussian source, each written from its formula in about ten lines. The oracle holds the arrays that each returns against
+60 digits, with its conventions declared: descent and a base without its constant, weights stored (in, out) and sums over
+a block. Then each gets a mistake, which the oracle names. It needs mpmath (`pip install -e ".[vectors]"`).
 """
 
+# %%
 import numpy as np
 
 from relgrad_np import oracle
@@ -47,6 +49,7 @@ def spoiled(candidate, **wrong):
     return lambda p: {k: wrong.get(k, lambda x, p: x)(x, p) for k, x in candidate(p).items()}
 
 
+# %%
 no_bias = {"bias": "none"}
 one_layer = [  # whose it is, on which cases, with which conventions, and a mistake to make in it
     (picard, {"density": "sech"}, {"direction": "descent", "base": "unnormalised"},
@@ -65,3 +68,4 @@ for candidate, model, conventions, mistake in one_layer:
         name = candidate.__name__
         report = oracle.check(made, suite, conventions=how, name=name, where=where)
         print(f"{report.candidate}: {report.verdict}\n")
+        assert report.passed == (made is candidate)

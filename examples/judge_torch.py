@@ -1,10 +1,12 @@
-"""Is my torch module right? The oracle says, array by array, and names the mistake if not.
+# %% [markdown]
+"""
+# A torch net, array by array
 
-A flow of two layers with a relative gradient written by hand. Needs PyTorch.
-
-    python examples/judge_torch.py
+Is my torch module right? The oracle says, array by array, and names the mistake if not. This is a flow of two layers with
+a relative gradient written by hand.
 """
 
+# %%
 import math
 
 import torch
@@ -35,13 +37,21 @@ def my_flow(layers, X, problem):
     return found
 
 
+# %% [markdown]
+# Now the term of the log-determinant is left out in one bias.
+
+
+# %%
 def forgetful(layers, X, problem):
     """Return the same without the term of log|det W| in one bias."""
     found = my_flow(layers, X, problem)
     return found | {"R_b_0": found["R_b_0"] - layers[0][1]}
 
 
+# %%
 where = {"L": 2, "activation": "smooth_leaky_relu", "density": "sech"}
 for candidate in (my_flow, forgetful):
     report = oracle.check(oracle.from_torch(candidate), where=where)
     print(f"{candidate.__name__}: {report.verdict}\n")
+    assert report.passed == (candidate is my_flow)
+assert report.mistake == "R_b_without_b"

@@ -1,16 +1,17 @@
-"""MNE's ICA with a maximum likelihood fit in the place of FastICA; the rest of MNE is as it was.
+# %% [markdown]
+"""
+# In the place of FastICA in MNE
 
-`mne.preprocessing.ICA(method="fastica")` whitens and reduces a recording itself. Then it makes
-scikit-learn's `FastICA(whiten=False, random_state=..., **fit_params)`, fits it, and takes its
-`components_` and `n_iter_`. `RelativeICA` has these as well, so it can stand there. The recording,
-an EEG of 31 electrodes, comes with a package that needs MNE (Apache License 2.0, 7 MB):
-
-    pip install alice-ml
-    python examples/mne_style.py
+`mne.preprocessing.ICA(method="fastica")` whitens and reduces a recording itself. Then it makes scikit-learn's
+`FastICA(whiten=False, random_state=..., **fit_params)`, fits it, and takes its `components_` and `n_iter_`. `RelativeICA`
+has these as well, so it can stand there, and the rest of MNE is as it was: here MNE finds the source of the blinks by
+itself and takes it out. MNE passes three arguments that only FastICA has (`algorithm`, `fun`, `fun_args`); the example
+leaves them out. The recording, an EEG of 31 electrodes, comes with `pip install alice-ml`, which brings MNE.
 
 It ends with an error unless MNE finds the source of the blinks, and they vanish without it.
 """
 
+# %%
 import sys
 from contextlib import nullcontext
 from importlib.resources import files
@@ -35,6 +36,7 @@ def height(raw, events):
     return 1e6 * np.ptp(epochs.average(["Fp1", "Fp2"]).data.mean(axis=0))
 
 
+# %%
 path = files("alice_ml.data").joinpath("test_raw.fif")
 raw = mne.io.read_raw_fif(str(path), preload=True).resample(125)
 fitted, judged = raw.copy().crop(30, 90), raw.copy().crop(90)  # before 30 s the amplifier jumps
@@ -43,6 +45,7 @@ before = height(judged, events)
 print(f"MNE finds {len(events)} events of the eyes in the half minute that is not fitted")
 print(f"their mean is {before:.0f} microvolts high at the forehead")
 
+# %%
 after, blinks = [], []
 other = patch("sklearn.decomposition.FastICA", in_its_place)  # MNE imports it while it fits
 for name, place in (("FastICA", nullcontext()), ("RelativeICA", other)):

@@ -1,11 +1,16 @@
-"""A density of your own table: how likely is each row, which are odd, and what would new rows be.
+# %% [markdown]
+"""
+# A density of your own CSV
+
+How likely is each row of a table, which rows are odd, and what would new rows be?
 
     python examples/own_csv.py my.csv [new_rows.csv]
 
-Numeric columns without missing values; the first line names them. Without an argument it writes
-itself a table to work on, with three rows that do not belong.
+It wants numeric columns without missing values, whose first line names them. Without an argument it writes itself a table
+to work on, with three rows that do not belong.
 """
 
+# %%
 import sys
 from pathlib import Path
 
@@ -28,6 +33,7 @@ def made_up_table(path: Path) -> None:
     table.to_csv(path, index=False)
 
 
+# %%
 if len(sys.argv) > 1:
     path = Path(sys.argv[1])
 else:
@@ -35,7 +41,10 @@ else:
     made_up_table(path)
 table = pd.read_csv(path)
 
+# %% [markdown]
 # Any units will do: the start whitens, and the steps do not depend on how columns are mixed.
+
+# %%
 flow = RelativeGradientFlow(
     n_layers=4, density="student_t", epochs=40, validation_fraction=0.2, random_state=0
 ).fit(table)
@@ -44,11 +53,20 @@ best = max(epoch.validation for epoch in flow.history_)
 print(f"{len(table)} rows of {list(flow.feature_names_in_)}")
 print(f"log-likelihood of rows kept for validation: {best:.2f} nats a row")
 
-print("\nthe least likely rows:")
-print(table.assign(log_p=log_p.round(1)).sort_values("log_p").head(5).to_string())
+# %% [markdown]
+# The least likely rows come first. The wrong ones are among them.
 
+# %%
+print("the least likely rows:")
+print(table.assign(log_p=log_p.round(1)).sort_values("log_p").head(5).to_string())
+assert len(sys.argv) > 1 or {597, 598, 599} <= set(log_p.nsmallest(5).index)
+
+# %% [markdown]
+# New rows, drawn from the density:
+
+# %%
 new = pd.DataFrame(flow.sample(5, random_state=1), columns=table.columns)
 target = Path(sys.argv[2]) if len(sys.argv) > 2 else path.with_name("new_rows.csv")
 new.to_csv(target, index=False)
-print(f"\nfive new rows, in {target}:")
+print(f"five new rows, in {target}:")
 print(new.round(2).to_string())

@@ -1,22 +1,28 @@
-"""A real recording, unmixed: an EEG's eye blinks are taken out, and its heart beat is found.
+# %% [markdown]
+"""
+# A real recording: blinks and a heart
 
-31 electrodes on a head hear the brain, but the eyes and the heart as well. ICA is fitted to one
-minute, and is judged on the next half minute, which it has not seen. The recording comes with a
-package (Apache License 2.0, 7 MB), so nothing is fetched when this runs:
+31 electrodes on a head hear the brain, but the eyes and the heart as well. This is a real EEG of two minutes, which comes
+with the package [alice-ml](https://pypi.org/project/alice-ml/) (`pip install alice-ml`, Apache License 2.0, 7 MB; Soghoyan
+et al., 2021, [doi:10.3389/fninf.2021.720229](https://doi.org/10.3389/fninf.2021.720229)). `RelativeICA` is fitted to one
+minute and judged on the next half minute, which it has not seen:
 
-    pip install alice-ml
-    python examples/recording.py [picture.png]
+- One source has the blinks. Without it, the mean of the 8 blinks at the forehead falls from 170 to 8 microvolts. Between
+  the blinks, the top of the head keeps what it had (correlation 0.994). A principal component in its place leaves 53
+  microvolts, and takes more of the brain with it (correlation 0.857).
+- One source beats like a heart, 82 times a minute. 95 % of its intervals are within 20 % of their median; at the best of the
+  electrodes these are 77 %. No electrode is at the chest, so its rhythm is all that it can be judged by.
 
-It ends with an error unless the blinks vanish at the forehead, the top of the head keeps what it
-had between them, and one source beats as regularly as a heart.
+The program ends with an error if the unmixing fails.
 """
 
+# %%
 import sys
 from importlib.resources import files
 
 import mne
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib import pyplot as plt
 from scipy.signal import find_peaks
 from sklearn.decomposition import PCA
 
@@ -45,6 +51,7 @@ def without(model, X, source):
     return model.inverse_transform(S)
 
 
+# %%
 # The recording, in microvolts. What comes before 30 s is left out: there the amplifier jumps.
 path = files("alice_ml.data").joinpath("test_raw.fif")
 raw = mne.io.read_raw_fif(str(path), verbose="error")
@@ -61,6 +68,7 @@ blink = np.argmax((A[forehead] ** 2).sum(axis=0))  # strongest at the forehead
 aside = np.argmax(-A[left] * A[right])  # of opposite signs at the temples
 heart = np.argmax([regularity(signal) for signal in S.T])
 
+# %%
 # The half minute that was not fitted. The principal component of the forehead is for comparison.
 pca = PCA().fit(fitted)
 principal = np.argmax((pca.components_[:, forehead] ** 2).sum(axis=1) * pca.explained_variance_)
@@ -96,6 +104,7 @@ print(f"  {kept(clean):.3f} ({kept(cut):.3f} without a principal component inste
 print(f"heart: one source beats {pulse:.0f} times a minute, and {regular:.0%} of its intervals")
 print(f"  are within 20 % of their median ({best:.0%} at the best electrode)")
 
+# %%
 # The picture: 12 of the 30 seconds, 9 of the 31 electrodes, 3 of the 31 sources.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#555555"
 rows, apart = ["Fp1", "Fp2", "F7", "F8", "Fz", "Cz", "Pz", "O1", "O2"], 120  # microvolts
@@ -134,7 +143,7 @@ def head(axes, weights):
     axes.set_axis_off()
 
 
-figure = Figure(figsize=(14, 7), layout="constrained")
+figure = plt.figure(figsize=(14, 7))
 grid = figure.add_gridspec(3, 4, width_ratios=[4, 1.5, 3.4, 4])
 axes = figure.add_subplot(grid[:, 0])
 electrodes(axes, "what 9 of the 31 electrodes recorded", judged, "black")
@@ -159,9 +168,7 @@ for row, (source, sign, color, title) in enumerate(known):
 axes = figure.add_subplot(grid[:, 3])
 electrodes(axes, "without the source of the blinks (grey: as recorded)", judged, "0.75")
 electrodes(axes, axes.get_title(), clean, "black")
-picture = sys.argv[1] if len(sys.argv) > 1 else "recording.png"
-figure.savefig(picture, dpi=80)
-print(f"wrote {picture}")
+plt.show()
 
 gone = height(clean) < min(0.15 * height(judged), 0.5 * height(cut))
 if not (gone and kept(clean) > 0.95 and 40 < pulse < 150 and regular > max(0.8, best)):

@@ -1,15 +1,15 @@
-"""ICA: four signals, mixed and shifted, are found again, up to order, sign and scale.
+# %% [markdown]
+"""
+# Mixed signals
 
-ICA is one layer at maximum likelihood (Infomax with the relative gradient). `RelativeICA` finds the
-density of each source by itself: three of these are heavier than the Gaussian, one is lighter.
-
-    python examples/unmix.py [picture.png]
+Four signals are mixed and shifted, and are found again, up to order, sign and scale. ICA is one layer at maximum
+likelihood (Infomax with the relative gradient). `RelativeICA` finds the density of each source by itself: three of
+these are heavier than the Gaussian, one is lighter.
 """
 
-import sys
-
+# %%
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib import pyplot as plt
 
 from relgrad_np.estimator import RelativeICA
 
@@ -29,20 +29,30 @@ sources = (sources - sources.mean(axis=0)) / sources.std(axis=0)
 mixing = rng.uniform(-1, 1, (4, 4))
 X = sources @ mixing.T + [3.0, -1.0, 0.5, 2.0]  # what four sensors hear
 
+# %% [markdown]
+# Four sensors hear mixtures of them. The fit has the interface of scikit-learn's FastICA.
+
+# %%
 ica = RelativeICA(random_state=0).fit(X)
 found = ica.transform(X)
 
+# %% [markdown]
+# The unmixing matrix times the mixing is a scaled permutation, if all went well. The Amari distance says how far it is from
+# one: 0 is perfect, 1 the worst.
+
+# %%
 gain = np.abs(ica.components_ @ mixing)  # a scaled permutation, if all went well
 rows, columns = gain / gain.max(axis=1, keepdims=True), gain / gain.max(axis=0)
 amari = (rows.sum() + columns.sum() - 2 * len(gain)) / (2 * len(gain) * (len(gain) - 1))
 print(f"Amari distance to the true mixing: {amari:.4f} (0 is perfect, 1 the worst)")
+assert amari < 0.02
 
 order = gain.argmax(axis=0)
 agreement = [abs(np.corrcoef(sources[:, j], found[:, i])[0, 1]) for j, i in enumerate(order)]
 print("correlation with the true signals: " + ", ".join(f"{r:.3f}" for r in agreement))
 
-figure = Figure(figsize=(11, 6), layout="constrained")
-panels = figure.subplots(4, 3, sharex=True)
+# %%
+figure, panels = plt.subplots(4, 3, sharex=True, figsize=(9, 5))
 shown = t < 4
 for j in range(4):
     sign = np.sign(np.corrcoef(sources[:, j], found[:, order[j]])[0, 1])
@@ -54,6 +64,4 @@ for axes, title in zip(panels[0], ("signals", "heard by the sensors", "found"), 
     axes.set_title(title)
 for axes in panels[-1]:
     axes.set_xlabel("seconds")
-picture = sys.argv[1] if len(sys.argv) > 1 else "unmix.png"
-figure.savefig(picture, dpi=110)
-print(f"wrote {picture}")
+plt.show()

@@ -141,8 +141,8 @@ def test_what_a_page_names_exists(page):
     assert not missing((DOCS / page).read_text())
 
 
-def test_the_core_has_about_as_many_lines_as_the_readme_says():
-    text = " ".join((ROOT / "README.md").read_text().split())
+def test_the_core_has_about_as_many_lines_as_the_page_says():
+    text = " ".join((DOCS / "source.md").read_text().split())
     said = re.search(r"`wc -l (relgrad_np/core)/\*\.py` counts about ([\d,]+) lines", text)
     lines = sum(
         len(path.read_text().splitlines())
@@ -204,67 +204,54 @@ def test_commands_of_the_pages_exist():
         assert exit.value.code == 0
 
 
-def test_every_public_name_is_on_a_page_of_the_api():
+def test_every_public_name_is_on_a_page_of_the_api(monkeypatch):
     """By mkdocstrings' directives: members of the package, or a name of its own."""
+    monkeypatch.syspath_prepend(str(DOCS))
+    api_summary = importlib.import_module("api_summary")
     text = "\n".join((DOCS / page).read_text() for page in PAGES if page.startswith("api/"))
     shown = {name for line in re.findall(r"members: \[(.*)\]", text) for name in line.split(", ")}
     shown |= set(re.findall(r"^::: [\w.]+\.(\w+)$", text, re.M))
     assert set(rg.__all__) <= shown, set(rg.__all__) - shown
+    for path in api_summary.shown(text):  # a name that is not there would be left out in silence
+        assert api_summary.first(path), path
 
 
-EXAMPLES = {
-    "anomalies.py": ("area under the ROC curve: ", ()),
-    "posterior.py": ("linear: E KL(exact || flow) = ", ("posterior.png",)),
-    "unmix.py": ("Amari distance", ("unmix.png",)),
-    "own_csv.py": ("the least likely rows:\n", ("people.csv", "new_rows.csv")),
-    "judge_torch.py": ("the term of log|det W| (+ b) is missing", ()),
-    "check_torch_flow.py": (
-        "FAIL: part 'layers.1 (WrongMixing)': log|det J| misses the last dimension (column 3)",
-        (),
-    ),
-    "judge_ica.py": ("amica: PASS: ", ()),
-    "recording.py": ("heart: one source beats ", ("recording.png",)),
-    "mne_style.py": ("correlation of the two sources of the blinks: ", ()),
-}
-NEEDS = {
-    "posterior.py": "matplotlib",
-    "judge_torch.py": "torch",
-    "check_torch_flow.py": "torch",
-    "judge_ica.py": "mpmath",
-    "recording.py": "alice_ml",
-    "mne_style.py": "alice_ml",
-}
+@pytest.fixture
+def gallery(monkeypatch):
+    """The module that makes pages of the examples. The site's build runs them, each once."""
+    monkeypatch.syspath_prepend(str(DOCS))
+    return importlib.import_module("gallery_pages")
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
-def test_an_example_runs(name, tmp_path, monkeypatch, capsys):
-    """As a program without arguments; a warning is an error, here as everywhere in the tests."""
-    if name in NEEDS:
-        pytest.importorskip(NEEDS[name])
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", [name])
-    runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
-    out, (words, files) = capsys.readouterr().out, EXAMPLES[name]
-    assert words in out
-    assert all((tmp_path / file).stat().st_size > 0 for file in files)
-    assert name in (DOCS / "examples.md").read_text()
-    if name == "anomalies.py":
-        mine, gaussian = map(float, re.findall(r": +(0\.\d+)$", out, re.M))
-        assert mine > gaussian + 0.1
-    if name == "unmix.py":
-        assert float(re.search(r"mixing: ([\d.]+)", out)[1]) < 0.02
-    if name == "posterior.py":
-        assert float(re.search(r"= (-?[\d.]+) \+- ", out)[1]) < 0.01
-    if name == "judge_ica.py":
-        assert out.count(": PASS: ") == 3
-        for title in (
-            "Y' Delta for Delta' Y in xi",
-            "the step descends",
-            "the identity is missing in xi",
-        ):
-            assert title in out
-    if name == "own_csv.py":  # the first wrong row of the table that it makes
-        assert out.split("the least likely rows:\n")[1].splitlines()[1].startswith("597")
+def test_each_example_is_in_the_gallery_as_page_and_notebook(gallery):
+    assert set(gallery.NAMES) == {path.stem for path in (ROOT / "examples").glob("*.py")}
+    assert len(gallery.NAMES) >= 10
+    for name in gallery.NAMES:
+        program = (ROOT / "examples" / f"{name}.py").read_text()
+        parts = gallery.cells(program)
+        assert parts[0].kind == "markdown"
+        assert parts[0].text.startswith("# ")
+        code = "\n".join(part.text for part in parts if part.kind == "code")
+        assert re.search(r"^ *assert |sys\.exit\(", code, re.M), f"{name} claims nothing"
+        without = [line for line in program.splitlines() if line and not line.startswith("#")]
+        assert [
+            line for line in code.splitlines() if line.strip() and not line.startswith("#")
+        ] == (without[without.index('"""', 1) + 1 :]), "a line of the program is in no cell"
+        book = json.loads(gallery.notebook(parts))
+        assert [cell["cell_type"] for cell in book["cells"]].count("code") == len(
+            [part for part in parts if part.kind == "code"]
+        )
+        assert f"gallery/{name}.ipynb)" in gallery.page(name, parts, "https://github.com/a/b")
+
+
+def test_an_example_that_fails_ends_the_build(gallery, tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery, "EXAMPLES", tmp_path)
+    program = '# %% [markdown]\n"""\n# T\n\nw\n"""\n# %%\nprint(1)\n# %%\nassert 1 == {}\n'
+    (tmp_path / "unmix.py").write_text(program.format(1))
+    assert [cell.output for cell in gallery.executed("unmix")] == ["", "1\n", ""]
+    (tmp_path / "unmix.py").write_text(program.format(2))
+    with pytest.raises(AssertionError):
+        gallery.executed("unmix")
 
 
 @pytest.mark.parametrize("name", ["recording.py", "mne_style.py"])
@@ -361,6 +348,30 @@ def test_results_on_the_page_of_mathematics_are_those_of_the_report():
         assert len(unlike_the_report(page.replace(old, new), report)) == 1
 
 
+def test_each_line_of_the_source_on_a_page_is_there(monkeypatch):
+    """Planted: a line that the source does not have."""
+    monkeypatch.syspath_prepend(str(DOCS))
+    typeset = importlib.import_module("typeset")
+    marks = [mark for page in PAGES for mark in typeset.MARK.findall((DOCS / page).read_text())]
+    assert len(marks) >= 30
+    for mark in marks:
+        assert mark[1] in typeset.line_of_source(*mark)
+    with pytest.raises(ValueError, match="0 lines"):
+        typeset.line_of_source(marks[0][0], marks[0][1] + " + 1")
+
+
+def test_the_address_of_the_repository_is_one(gallery):
+    import tomllib
+
+    address = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+    said = {
+        name: set(re.findall(r"https://github\.com/[\w-]+/relgrad_np", (ROOT / name).read_text()))
+        for name in ("README.md", "mkdocs.yml", "CITATION.cff", "pyproject.toml")
+    }
+    said["notebook"] = set(re.findall(r"https://github[\w./-]+", gallery.notebook([])))
+    assert all(found == {address} for found in said.values()), said
+
+
 def test_each_page_is_in_the_navigation():
     text = (ROOT / "mkdocs.yml").read_text()
     made = {"validation.md"}  # of validation/REPORT.md
@@ -368,9 +379,17 @@ def test_each_page_is_in_the_navigation():
 
 
 def test_the_tools_of_the_site_do_what_they_say(monkeypatch):
-    pytest.importorskip("griffe", reason="the site's tools are not installed")
+    for tool in ("griffe", "latex2mathml"):
+        pytest.importorskip(tool, reason="the site's tools are not installed")
     monkeypatch.syspath_prepend(str(DOCS))
-    for name in ("docstrings", "settings_table", "benchmarks.pages"):
+    for name in (
+        "docstrings",
+        "settings_table",
+        "typeset",
+        "api_summary",
+        "gallery_pages",
+        "benchmarks.pages",
+    ):
         results = doctest.testmod(importlib.import_module(name), optionflags=OPTIONS)
         assert results.attempted > 0
         assert results.failed == 0

@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 import relgrad_np as rg
 from relgrad_np.rules.base import State
 from relgrad_np.runs import plots
+from relgrad_np.runs.style import in_style
 
 from .fitting import SETS, missing
 from .report import Claim, Section, table
@@ -262,6 +263,7 @@ def passed(line: Line, other: Line | None) -> str:
     return "no"
 
 
+@in_style
 def draw(store: Store, data: str, cells: dict[int, list[Line]]) -> None:
     """Draw log-likelihood against steps, and against seconds; a row for each kind of batch."""
     figure = plots.canvas((11.0, 4.3 * len(cells)))

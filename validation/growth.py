@@ -1,12 +1,14 @@
 """How log-likelihood grows with epochs and depth: the validation curves of one set's nets."""
 
 from relgrad_np.runs import plots
+from relgrad_np.runs.style import in_style
 
 from .store import Line, Store
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # told apart by the colour-blind, too
 
 
+@in_style
 def draw(store: Store, name: str, nets: dict[str, Line], floor: float | None = None) -> str:
     """Draw validation log-likelihood against epochs, a curve a net; return the figure's file.
 

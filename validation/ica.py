@@ -15,6 +15,7 @@ import numpy as np
 
 import relgrad_np as rg
 from relgrad_np.runs import plots
+from relgrad_np.runs.style import in_style
 
 from .report import Claim, Section, table
 from .separation import amari
@@ -260,6 +261,7 @@ def section(store: Store, quick: bool) -> Section:
                 "Picard / ours", "FastICA / ours", "iterations: ours", "Picard", "FastICA",
             ],
             rows,
+            keys=4,
         ),
     ]  # fmt: skip
     apart = [
@@ -342,6 +344,7 @@ def section(store: Store, quick: bool) -> Section:
     return Section("\n".join(text), tuple(claims), lacking)
 
 
+@in_style
 def draw(store: Store, lines: list[Line]) -> None:
     """Draw Amari distance and CPU time against D, by source and method."""
     figure = plots.canvas((11.0, 6.5))

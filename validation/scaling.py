@@ -7,22 +7,21 @@ from statistics import median
 
 from benchmarks.race_report import read
 from benchmarks.race_report import table as race_table
-from benchmarks.report import CUBIC, WORDS, exponent
-from relgrad_np.runs import plots
+from benchmarks.report import WORDS, exponent
 
 from .report import Claim, Section, table
 from .store import Line, Store
 
 MEASURED = Path(__file__).parents[1] / "benchmarks" / "results"
-SHOWN = {
-    "kernels-plain": plots.BLUE,
-    "gemm-floor": plots.GREY,
-    "jax-published": "#009E73",
-    "jax-plain": "#56B4E9",
-    "jax-autodiff": plots.ORANGE,
-    "torch-autograd": "#E69F00",
-    "lapack-inverse": "#CC79A7",
-}
+SHOWN = (
+    "kernels-plain",
+    "gemm-floor",
+    "jax-published",
+    "jax-plain",
+    "jax-autodiff",
+    "torch-autograd",
+    "lapack-inverse",
+)
 FROM = 512  # D from which exponents are fitted
 
 
@@ -53,7 +52,6 @@ def section(store: Store, quick: bool) -> Section:
     if not found:
         why = "no benchmarks/results/scaling-*.jsonl: `python -m benchmarks --cells scaling`"
         return Section("", (), (why,))
-    draw(store, found)
     head = facts()
     Ns = sorted({N for _, N in found})
     rows, slopes = [], {}
@@ -92,7 +90,7 @@ def section(store: Store, quick: bool) -> Section:
             rows,
         ),
         "",
-        "![time of a step against D](figures/scaling.png)",
+        "![time of a step against D](../benchmarks/results/scaling-1.png)",
     ]
     race = MEASURED / "race-mnist.jsonl"
     if race.exists():
@@ -122,38 +120,3 @@ def section(store: Store, quick: bool) -> Section:
         ),
     )
     return Section("\n".join(text), claims)
-
-
-def draw(store: Store, found: dict[tuple[str, int], dict[int, float]]) -> None:
-    """Draw milliseconds against D for each N."""
-    Ns = sorted({N for _, N in found})
-    figure = plots.canvas((5.6 * len(Ns), 5.4))
-    for ax, N in zip(figure.subplots(1, len(Ns), sharey=True, squeeze=False)[0], Ns, strict=True):
-        plots.labelled(ax, f"N = {N} samples a step", "dimension D", "")
-        for name, colour in SHOWN.items():
-            cell = found.get((name, N))
-            if cell:
-                ax.plot(
-                    list(cell), [1e3 * t for t in cell.values()], "--" if name in CUBIC else "-",
-                    color=colour, marker="o", ms=4, label=WORDS[name],
-                    lw=2.4 if name == "kernels-plain" else 1.5,
-                )  # fmt: skip
-        ours = found["kernels-plain", N]
-        top = max(ours)
-        for power, where in ((2, -1), (3, -1)):
-            D = [x for x in ours if x >= FROM]
-            start = 1e3 * found["lapack-inverse" if power == 3 else "kernels-plain", N][FROM]
-            guide = [start * 0.55 * (x / FROM) ** power for x in D]
-            ax.plot(D, guide, ":", color="0.6", lw=1)
-            ax.text(D[where], guide[where], f" $D^{power}$", color="0.4", va="center")
-        ax.set_xscale("log", base=2)
-        ax.set_yscale("log")
-        ax.set_xlim(right=top * 1.6)
-        ticks = [D for D in (16, 64, 256, 1024, 4096, 16384) if top >= D]
-        ax.set_xticks(ticks, [str(D) for D in ticks])
-        ax.minorticks_off()
-        ax.grid(color="0.93")
-    figure.axes[0].set_ylabel("one training step (ms)")
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=3, fontsize=9)
-    figure.savefig(store.figure("scaling"))

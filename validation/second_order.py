@@ -255,7 +255,7 @@ def _planted(lines: list[Line]) -> tuple[list[str], list[Claim]]:
         "least newton's time, with its own rate (Adam: the better of 0.001 "
         "and 0.01).",
         "",
-        table(["seed", "start", *names], rows),
+        table(["seed", "start", *names], rows, keys=2),
     ]
     gain = [other - line[NEWTON][0] for line, other in zip(lines, best, strict=True)]
     what = "planted nets: newton nearer the truth than every other rule in equal time, every seed"

@@ -10,6 +10,7 @@ from relgrad_np.datasets import TOYS
 from relgrad_np.fitting.storage.model import in_float64
 from relgrad_np.runs import plots
 from relgrad_np.runs.presets import settings_for
+from relgrad_np.runs.style import in_style
 
 from .fitting import SETS, Wanted, facts, fitted, found, runs
 from .report import Claim, Section, hours, table
@@ -84,6 +85,7 @@ def share(line: Line, limits: dict[str, float]) -> float:
     return 100 * (line["test"] - line["gaussian"]) / (limits[line["data"]] - line["gaussian"])
 
 
+@in_style
 def draw(store: Store, quick: bool) -> None:
     """Draw three rows, data, samples and density, of eight columns."""
     figure = plots.canvas((16.0, 6.6))

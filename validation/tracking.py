@@ -151,7 +151,7 @@ def section(store: Store, quick: bool) -> Section:
         "Two layers by the recipe; log|det W| and inv(W) only ever updated, never computed afresh, "
         "against slogdet and the inverse in float64.",
         "",
-        table([*titles, "audits that refreshed"], rows),
+        table([*titles, "audits that refreshed"], rows, keys=4),
         "",
         *(f"- {text}" for text in signs),
     ]

@@ -128,7 +128,7 @@ def demo(out: Path, seed: int = 0, progress: bool = False) -> bool:
         )
         print("\npictures: " + ", ".join(str(file) for file in files))
     else:
-        print("\nno pictures: they need matplotlib, pip install 'relgrad-np[demo]'")
+        print("\nno pictures: they need matplotlib, pip install matplotlib")
 
     good = all(check.passed for check in checks) and run.report.test > run.report.gaussian
     print(

@@ -20,6 +20,6 @@ def digits() -> NDArray[np.float64]:
         from sklearn.datasets import load_digits
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            'the digits come with scikit-learn: pip install "relgrad-np[demo]"', name=error.name
+            "the digits come with scikit-learn: pip install scikit-learn", name=error.name
         ) from None
     return np.asarray(load_digits().data, dtype=np.float64)

@@ -28,9 +28,7 @@ def world(**options: Any) -> Ranks:
     try:
         from mpi4py import MPI
     except ImportError:
-        raise ModuleNotFoundError(
-            "several ranks need MPI: pip install 'relgrad-np[distributed]'"
-        ) from None
+        raise ModuleNotFoundError("several ranks need MPI: pip install mpi4py") from None
     return Ranks(MPI.COMM_WORLD, **options)
 
 

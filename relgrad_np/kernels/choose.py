@@ -27,7 +27,7 @@ TABLE = {
     "numba": "relgrad_np.kernels.cpu.step:train_step",
     "cupy": "relgrad_np.kernels.cuda.step:train_step",
 }
-NEEDS = {"numba": ("Numba", "fast"), "cupy": ("CuPy", "gpu")}  # library and extra
+NEEDS = {"numba": ("Numba", "numba"), "cupy": ("CuPy", "cupy-cuda13x")}  # library and package
 
 
 def resolve(name: str | Callable[..., Any] | None, like: Any = None) -> Callable[..., Any]:
@@ -50,10 +50,8 @@ def resolve(name: str | Callable[..., Any] | None, like: Any = None) -> Callable
         return name
     module, _, function = TABLE[known(name)].partition(":")
     if name in NEEDS and importlib.util.find_spec(name) is None:
-        library, extra = NEEDS[name]
-        raise ModuleNotFoundError(
-            f"implementation {name!r} needs {library}: pip install 'relgrad-np[{extra}]'"
-        )
+        library, package = NEEDS[name]
+        raise ModuleNotFoundError(f"implementation {name!r} needs {library}: pip install {package}")
     return getattr(importlib.import_module(module), function)  # type: ignore[no-any-return]
 
 

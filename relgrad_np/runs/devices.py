@@ -38,7 +38,7 @@ def array_on(device: str, dtype: str) -> Array:
 
         return cupy.empty(0, dtype)
     except ModuleNotFoundError:
-        extra = "torch" if library == "torch" else "'relgrad-np[gpu]'"
+        extra = "torch" if library == "torch" else "cupy-cuda13x"
         raise ModuleNotFoundError(
             f"device {device!r} needs {'torch' if library == 'torch' else 'CuPy'}: "
             f"pip install {extra}"

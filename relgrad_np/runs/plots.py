@@ -242,7 +242,7 @@ def canvas(size: tuple[float, float]) -> Any:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            'plots need matplotlib: pip install "relgrad-np[demo]"', name=error.name
+            "plots need matplotlib: pip install matplotlib", name=error.name
         ) from None
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)

@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 HEAD = """# What `check_flow` says of others' flows, of planted mistakes, and of right models
 
 Written by `python -m validation.flows report` from `results/`. `python -m validation.flows zoo` (or
-`mistakes`, `right`, `cost`) makes them anew; `pip install relgrad-np[zoo]` installs the libraries.
+`mistakes`, `right`, `cost`) makes them anew; `pip install -e ".[zoo]"` installs the libraries.
 """
 
 

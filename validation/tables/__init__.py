@@ -4,6 +4,6 @@
     python -m validation.tables run       every contender on every set; `--contenders`, `--seeds`
     python -m validation.tables report    write REPORT.md anew from records.jsonl
 
-The tables ship inside of packages: `pip install relgrad-np[tables]`. A set whose package isn't
+The tables ship inside of packages: `pip install -e ".[tables]"`. A set whose package isn't
 there is skipped, and the report says so.
 """

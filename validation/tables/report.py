@@ -30,7 +30,7 @@ Values = dict[Pair, dict[str, float]]
 HEAD = """# Density estimators on real tables
 
 Written by `python -m validation.tables report` from `records.jsonl`, which
-`python -m validation.tables run` makes; `pip install relgrad-np[tables]` installs the packages that
+`python -m validation.tables run` makes; `pip install -e ".[tables]"` installs the packages that
 ship the tables.
 
 Test log-likelihood, nats a row, of columns standardised by the training rows; 60 % of the rows

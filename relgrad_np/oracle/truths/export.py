@@ -115,7 +115,7 @@ def suite(
 
 def _require_mpmath() -> None:
     if importlib.util.find_spec("mpmath") is None:
-        raise ImportError("truths need mpmath: pip install 'relgrad-np[vectors]'")
+        raise ImportError("truths need mpmath: pip install mpmath")
 
 
 def compute(problem: Problem, differenced: int | None = None) -> Case:
