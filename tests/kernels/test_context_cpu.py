@@ -89,6 +89,7 @@ def test_code_of_context_is_not_that_of_layers_without():
         _cache = type("Cache", (), {"signatures": lambda self, context: []})()
 
     assert stored.has_code(Kernel, "float64")
+    assert stored.has_code(Kernel, "float64", 1)
     assert not stored.has_code(Kernel, "float64", 2)
 
 

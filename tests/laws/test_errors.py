@@ -32,7 +32,7 @@ INPUTS = [
     ("W one-dimensional", with_W(b), P.X, ValueError, "`W of layer 0` must have shape"),
     ("W a scalar", with_W(np.array(1.0)), P.X, ValueError, "`W of layer 0` must have shape"),
     ("D = 0", (rg.Layer(np.zeros((0, 0)), np.zeros(0)),), np.zeros((2, 0)), ValueError, "D >= 1"),
-    ("b a column", with_b(b[:, None]), P.X, ValueError, r"`b of layer 0` must have shape \(3,\), got \(3, 1\)"),
+    ("b a column", with_b(b[:, None]), P.X, ValueError, r"`b of layer 1` must have shape \(3, 1\), got \(3,\)"),
     ("b short", with_b(b[:2]), P.X, ValueError, r"`b of layer 0` must have shape \(3,\), got \(2,\)"),
     ("b a list", with_b(list(b)), P.X, TypeError, "`b of layer 0` must be an array, got list"),
     ("X narrow", layers(), P.X[:, :2], ValueError, r"`X` must have shape \(5, 3\), got \(5, 2\)"),

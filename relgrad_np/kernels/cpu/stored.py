@@ -133,10 +133,10 @@ def compiled(function: Callable[..., Any]) -> Any:
     return dispatcher
 
 
-def has_code(dispatcher: Any, dtype: Any, ndim: int = 1) -> bool:
-    """Say whether a kernel of blas, X, weights, layers, ... need not be compiled for this dtype.
+def has_code(dispatcher: Any, dtype: Any, ndim: int | None = None) -> bool:
+    """Say whether a kernel whose second argument is X need not be compiled for this dtype.
 
-    `ndim`: of a bias, 1, or with context 2.
+    `ndim`: of a bias, 1, or with context 2, for kernels of blas, X, weights, layers, ...
 
     >>> from .whole_step import take_steps
     >>> has_code(take_steps, "int8")
@@ -146,7 +146,7 @@ def has_code(dispatcher: Any, dtype: Any, ndim: int = 1) -> bool:
 
     def fits(signatures: Iterable[Any]) -> bool:
         return any(
-            signature[1].dtype == wanted and signature[3][1].ndim == ndim + 1
+            signature[1].dtype == wanted and (ndim is None or signature[3][1].ndim == ndim + 1)
             for signature in signatures
         )
 
