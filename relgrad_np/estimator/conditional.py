@@ -87,7 +87,7 @@ class ConditionalFlow(
     >>> rng = np.random.default_rng(0)
     >>> u = rng.uniform(-1, 1, (500, 1))
     >>> x = 3 * u + np.exp(u) * rng.standard_normal((500, 1))
-    >>> flow = ConditionalFlow(RelativeGradientFlow(4, random_state=0)).fit(x, context=u)
+    >>> flow = ConditionalFlow(RelativeGradientFlow(4, epochs=40, random_state=0)).fit(x, context=u)
     >>> flow.score_samples(x, context=u).shape, flow.sample(2, context=u).shape
     ((500,), (500, 2, 1))
     >>> bool(abs(flow.predict([[0.5]])[0, 0] - 1.5) < 0.3)
