@@ -432,7 +432,9 @@ def test_digits_are_fixed_in_number():
 
 def test_digits_without_scikit_learn(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(ModuleNotFoundError, match="come with scikit-learn: pip install scikit-learn"):
+    with pytest.raises(
+        ModuleNotFoundError, match="come with scikit-learn: pip install scikit-learn"
+    ):
         load("digits")
 
 
