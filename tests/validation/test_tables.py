@@ -135,7 +135,7 @@ def test_the_page_is_made_of_records():
     made.append({"set": "wine", "seed": 1, "contender": "c", "error": "no"})
     text = report.page(made)
     assert "| b | 1.62 | 0.250 | 0.250 | 1 of 4 | 0.50 | 0 | 1.0, 1 |" in text
-    assert "| contender | failed |\n|---|---|\n| b | 0 |\n| c | 1 |" in text
+    assert "Fits that failed: c on wine, seed 1." in text
     assert "| c | 2.12 | -1.000 | -1.000 | 1 of 3 |" in text
 
 
