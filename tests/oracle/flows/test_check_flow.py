@@ -14,11 +14,12 @@ from relgrad_np.oracle.flows import evidence, proposal, stein
 from relgrad_np.oracle.flows.calls import FlowCalls
 from relgrad_np.oracle.flows.differences import jacobians
 from relgrad_np.oracle.flows.evidence import Evidence
+from relgrad_np.oracle.flows.flow_report import FlowReport
 from relgrad_np.oracle.flows.latent import normal
 from relgrad_np.oracle.flows.laws.mass import quadrature
 from relgrad_np.oracle.flows.laws.of_samples import samples
 from relgrad_np.oracle.flows.proposal import weighted_rows
-from relgrad_np.oracle.flows.records import Arithmetic
+from relgrad_np.oracle.flows.records import Arithmetic, LawResult
 
 from .doubles import LAYERS, composed, dense, layers, leaky, right_flow, scale
 
@@ -673,3 +674,15 @@ def test_kernels_that_have_moved_do_not_leave_an_arm_of_p():
         found = weighted_rows(made["log_prob"], rows, 8000, np.random.default_rng(seed))
         mass, error = found.mass
         assert not found.says_something or abs(mass - 1) < 4.5 * error
+
+
+def test_derivatives_and_digits_that_agree_are_no_pass():
+    """They agree with any density, right or wrong; planted: they count as laws of values."""
+    laws = ("gradients", "precision", "rows", "behaviour", "tails", "modes")
+    held = [LawResult(law, "ok", "") for law in laws]
+    unknown = [LawResult(law, "not judged", "") for law in ("jacobian", "mass")]
+    report = FlowReport("mine", 3, "float64", (*held, *unknown), "")
+    assert not report.passed
+    assert report.verdict == "TOO LITTLE: none of its values could be judged"
+    mass = LawResult("mass", "ok", "")
+    assert FlowReport("mine", 3, "float64", (*held, mass), "").passed
