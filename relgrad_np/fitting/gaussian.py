@@ -121,6 +121,24 @@ def gaussian_layers(X: Array, L: int, activation: Activation, context: int = 0) 
     return tuple(made)
 
 
+def gain_over_gaussian(
+    layers: Layers, activation: Activation, base: Density, gaussian: Layers, X: Array
+) -> Array:
+    """Return by how many nats rows X (n, D) are likelier than under one layer of a normal base.
+
+    A NumPy array (n,) of float64.
+
+    >>> import relgrad_np as rg
+    >>> one, two = ((rg.Layer(np.eye(1) * s, np.zeros(1)),) for s in (1.0, 2.0))
+    >>> gain_over_gaussian(two, identity(), rg.density("normal"), one, np.zeros((1, 1))).round(3)
+    array([0.693])
+    """
+    with np.errstate(all="ignore"):
+        ours = log_likelihood(layers, X, activation, base).per_sample
+        theirs = log_likelihood(gaussian, X, identity(), density("normal")).per_sample
+        return to_numpy(ours - theirs).astype(np.float64)
+
+
 def regression_unless_worse(
     layers: Layers, activation: Activation, base: Density, X: Array, X_val: Array, context: int
 ) -> Layers | None:
@@ -144,10 +162,7 @@ def regression_unless_worse(
         return None
     if plain is None:
         return None
-    with np.errstate(all="ignore"):
-        ours = log_likelihood(layers, X_val, activation, base).per_sample  # (n,)
-        theirs = log_likelihood(plain, X_val, identity(), density("normal")).per_sample
-    gain = to_numpy(ours - theirs).astype(np.float64)
+    gain = gain_over_gaussian(layers, activation, base, plain, X_val)
     least = (1 if context > 0 else -2) * gain.std() / math.sqrt(len(gain))
     return None if gain.mean() > least else plain
 

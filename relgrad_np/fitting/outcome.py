@@ -13,11 +13,9 @@ import numpy as np
 from ..core.activations import Activation
 from ..core.arrays import Array, from_numpy, to_numpy
 from ..core.context import context_of
-from ..core.densities import density
 from ..core.network import Layer, Layers
-from ..core.objective import log_likelihood
 from .factorization import factorized
-from .gaussian import gaussian_layers, gaussian_log_likelihood
+from .gaussian import gain_over_gaussian, gaussian_layers, gaussian_log_likelihood
 from .newton.asked import Asked
 from .options import Options
 from .records import FitDivergedError, FitResult, FitWarning, NotConvergedWarning
@@ -133,14 +131,12 @@ def compared_in_validation(
     By more than 0.01 nats and two standard errors of the mean difference, or by more than a nat for
     each dimension. `weights` (n, 1), of mean 1. Cost: two passes over X_val, and the moments.
     """
-    X, start, normal = rows.some(), result.best_layers, density("normal")
+    X, start = rows.some(), result.best_layers
     gaussian = None if X is None else gaussian_of(X, start[:1], rows.activation)
     if gaussian is None:
         return
     with np.errstate(all="ignore"):
-        ours = log_likelihood(start, X_val, rows.activation, rows.density).per_sample  # (n,)
-        theirs = log_likelihood(gaussian, X_val, rows.activation, normal).per_sample
-        d = to_numpy(ours - theirs).astype(np.float64)
+        d = gain_over_gaussian(start, rows.activation, rows.density, gaussian, X_val)  # (n,)
         d = d if weights is None else d * to_numpy(weights)[:, 0]
         error = float(d.std()) / math.sqrt(len(d))
     below = -float(d.mean())

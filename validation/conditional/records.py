@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import time
 import traceback
@@ -11,37 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from validation.store import machine
+from validation.tables.records import Record, append, environment, kept
 
 from .contenders import CONTENDERS
 from .sets import Given, load
 
 RECORDS = Path(__file__).parent / "records.jsonl"
-Record = dict[str, Any]
-
-
-def environment() -> Record:
-    """Return the versions of what takes part, and the machine."""
-    names = ("numpy", "scipy", "scikit-learn", "torch", "zuko")
-    return {"machine": machine(), **{name: importlib.metadata.version(name) for name in names}}
-
-
-def kept(path: str | Path = RECORDS) -> dict[tuple[str, int, str], Record]:
-    """Return {(set, seed, contender): record}; of two the later counts, half a line is none."""
-    found = {}
-    for line in Path(path).read_text().splitlines() if Path(path).exists() else ():
-        try:
-            record = json.loads(line)
-            found[record["set"], record["seed"], record["contender"]] = record
-        except (ValueError, KeyError):
-            continue
-    return found
-
-
-def append(record: Record, path: str | Path) -> None:
-    """Write a record at the end of the file."""
-    with Path(path).open("a") as file:
-        file.write(json.dumps(record) + "\n")
 
 
 def judged(name: str, data: Given) -> Record:
