@@ -201,6 +201,7 @@ class ConditionalFlow(
         where X has more columns.
         """
         check_is_fitted(self)
+        size = whole("size", size)
         D = self.n_features_in_
         if D > 2:
             raise ValueError(f"a grid has one or two dimensions, and X has {D} columns")

@@ -458,3 +458,11 @@ def test_a_flow_gives_way_to_a_regression_unless_it_is_better_on_validation_rows
             layers, rg.activation("identity"), rg.density(base), rows, held, 1
         )
         assert (made is not None) == kept
+
+
+def test_a_grid_has_points():
+    rng = np.random.default_rng(0)
+    x, u = rng.standard_normal((2, 50, 1))
+    model = ConditionalFlow(RelativeGradientFlow(1, rule="recipe", epochs=1)).fit(x, context=u)
+    with pytest.raises(ValueError, match="`size` must be"):
+        model.grid(u[0], size=0)
