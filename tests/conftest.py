@@ -69,8 +69,46 @@ def pytest_xdist_make_scheduler(config, log):
     return Files(config, log)
 
 
-def pytest_collection_modifyitems(items):
-    """Skip what is marked gpu where there is none."""
+KEPT = "relgrad/skipped"  # in pytest's cache
+
+
+def pytest_addoption(parser):
+    """Add --skipped, for an environment that has what another one lacked."""
+    parser.addoption("--skipped", action="store_true", help="only what the whole suite skipped last")
+
+
+class Skipped:
+    """Keeps the names of the tests that a run of the whole suite skips."""
+
+    def __init__(self, cache):
+        self.cache, self.names = cache, set()
+
+    def pytest_runtest_logreport(self, report):
+        """Take its name; the reports of all processes come here."""
+        if report.skipped and not hasattr(report, "wasxfail"):
+            self.names.add(report.nodeid)
+
+    pytest_collectreport = pytest_runtest_logreport  # a file that is skipped as a whole
+
+    def pytest_sessionfinish(self):
+        """Keep them."""
+        self.cache.set(KEPT, sorted(self.names))
+
+
+def pytest_configure(config):
+    """Watch a run of the whole suite, in the process that hears of all tests."""
+    whole = config.args_source is config.ArgsSource.TESTPATHS
+    if whole and not hasattr(config, "workerinput") and not config.option.skipped:
+        config.pluginmanager.register(Skipped(config.cache))
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave the tests that --skipped asks for; skip what is marked gpu where there is none."""
+    if config.option.skipped:
+        names = set(config.cache.get(KEPT, []))
+        asked = [item for item in items if {item.nodeid, item.nodeid.split("::")[0]} & names]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(asked)])
+        items[:] = asked
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if marked and not at_hand():
         for item in marked:

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 import relgrad_np as rg
 from relgrad_np.rules.base import State
 from relgrad_np.runs import plots
-from relgrad_np.runs.style import in_style
+from relgrad_np.runs.style import in_style, label_ends
 
 from .fitting import SETS, missing
 from .report import Claim, Section, table
@@ -280,10 +280,11 @@ def draw(store: Store, data: str, cells: dict[int, list[Line]]) -> None:
             for line in lines:
                 colour, dash = STYLES[line["rule"]]
                 values = [math.nan if v is None else v for v in line["log p"]]
-                ax.plot(line[x][1:], values[1:], dash, color=colour, label=line["rule"], lw=1.8)
+                ax.plot(line[x][1:], values[1:], dash, color=colour, lw=1.8)
             ax.set_ylim(low, top + 0.05 * (top - low))
             ax.grid(color="0.93")
             ax.set_xscale("log")
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=4, fontsize=9)
+    figure.canvas.draw()
+    for axes, lines in zip(grid, cells.values(), strict=True):
+        label_ends(axes[0], [line["rule"] for line in lines])
     figure.savefig(store.figure(f"gradients-{data}"))

@@ -15,7 +15,7 @@ import numpy as np
 
 import relgrad_np as rg
 from relgrad_np.runs import plots
-from relgrad_np.runs.style import in_style
+from relgrad_np.runs.style import in_style, label_ends
 
 from .report import Claim, Section, table
 from .separation import amari
@@ -358,7 +358,7 @@ def draw(store: Store, lines: list[Line]) -> None:
         for name, (colour, mark) in styles.items():
             for ax, what in zip(column, ("amari", "s"), strict=True):
                 values = [median(line[name][what]) for line in mine]
-                ax.plot(sizes, values, "-", color=colour, marker=mark, ms=5, label=names[name])
+                ax.plot(sizes, values, "-", color=colour, marker=mark, ms=5)
         plots.labelled(column[0], f"sources: {WORDS[kind]}", "", "")
         plots.labelled(column[1], "", "dimension D", "")
         for ax in column:
@@ -369,6 +369,7 @@ def draw(store: Store, lines: list[Line]) -> None:
     grid[1, 0].set_yscale("log")
     grid[0, 0].set_ylabel("Amari distance")
     grid[1, 0].set_ylabel("CPU seconds, one thread")
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=3, fontsize=9)
+    figure.canvas.draw()
+    for ax in grid[:, -1]:
+        label_ends(ax, [names[name] for name in styles])
     figure.savefig(store.figure("ica"))
