@@ -74,7 +74,9 @@ KEPT = "relgrad/skipped"  # in pytest's cache
 
 def pytest_addoption(parser):
     """Add --skipped, for an environment that has what another one lacked."""
-    parser.addoption("--skipped", action="store_true", help="only what the whole suite skipped last")
+    parser.addoption(
+        "--skipped", action="store_true", help="only what the whole suite skipped last"
+    )
 
 
 class Skipped:
