@@ -4,9 +4,11 @@ A program of cells (`# %%`, text in `# %% [markdown]`) is a script, a notebook f
 as one (jupytext's percent format), and a page of the gallery: its text, its code, what each cell
 prints, and its pictures. Programs run when the site is built; what they gave is kept under a hash
 of the program and the package (`.cache/gallery`), so that a build repeats nothing. Their claims
-are asserted in them: a build ends with an error if one does not hold.
+are asserted in them, and what they print is compared with `examples/outputs.txt`: a build ends with
+an error where a claim does not hold, or a program says something else.
 
     python docs/gallery_pages.py [NAME ...]      # run them; time and output of each
+    python docs/gallery_pages.py --keep [NAME ...]   # and keep what they print, to be compared with
 """
 
 import contextlib
@@ -30,6 +32,7 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 CACHE = ROOT / ".cache" / "gallery"
 CELL = re.compile(r"^# %%(.*)$", re.M)
+NUMBER = re.compile(r"-?(?<![\w.])\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 SECTIONS = {
     "Densities": {
         "own_csv": ("A density of your own CSV, and its odd rows", ("pandas",)),
@@ -120,6 +123,42 @@ def executed(name: str) -> list[Cell]:
     return found
 
 
+def outputs() -> dict[str, str]:
+    """Return what each example printed when that was kept last."""
+    file = EXAMPLES / "outputs.txt"
+    parts = re.split(r"^== (\w+)\n", file.read_text() if file.exists() else "", flags=re.M)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def other(said: str, expected: str) -> list[str]:
+    r"""Return the lines that say something else: other words, or a number that is another one.
+
+    A number may differ by a twentieth or one unit of its last digit, as another machine rounds in
+    another way. Times (ms) and errors (written with an exponent) are not compared.
+
+    >>> other("-6.53 nats\n  3 ms, off by 2e-14", "-6.54 nats\n80 ms, off by 7e-15")
+    []
+    >>> other("-6.53 nats", "-7.53 nats"), other("1 row", "1 line"), other("", "1")
+    (['-6.53 nats'], ['1 row'], ['(0 lines for 1)'])
+    """
+    lines, before = (text.strip().splitlines() for text in (said, expected))
+    if len(lines) != len(before):
+        return [f"({len(lines)} lines for {len(before)})"]
+    return [line for line, old in zip(lines, before, strict=True) if not _alike(line, old)]
+
+
+def _alike(line: str, old: str) -> bool:
+    """Say whether two lines have the same words, and numbers that are close."""
+    if NUMBER.sub("#", line).split() != NUMBER.sub("#", old).split():
+        return False
+    for a, b in zip(NUMBER.findall(line), NUMBER.findall(old), strict=True):
+        unit = 10.0 ** -len(b.partition(".")[2])
+        allowed = 1.01 * max(unit, 0.05 * abs(float(b)))
+        if "e" not in a + b and " ms" not in line and abs(float(a) - float(b)) > allowed:
+            return False
+    return True
+
+
 @contextlib.contextmanager
 def in_empty_folder() -> Iterator[None]:
     """Work in a folder of its own, without arguments; a warning is an error."""
@@ -181,7 +220,7 @@ def kept(name: str) -> list[Cell]:
             Cell(kind, text, output, tuple(bytes.fromhex(picture) for picture in pictures))
             for kind, text, output, pictures in json.loads(file.read_text())
         ]
-    found = executed(name)
+    found = compared(name, executed(name))
     CACHE.mkdir(parents=True, exist_ok=True)
     for old in CACHE.glob(f"{name}-*.json"):
         old.unlink()
@@ -310,23 +349,36 @@ def on_page_markdown(markdown: str, config: Any = None, **_: Any) -> str:
     return markdown.replace(mark, config.extra["cards"]) if mark in markdown else markdown
 
 
+def compared(name: str, parts: list[Cell]) -> list[Cell]:
+    """Return the cells of an example as they are; ValueError if they print something else."""
+    wrong = other("".join(part.output for part in parts), outputs().get(name, ""))
+    if wrong:
+        raise ValueError(f"examples/{name}.py prints what examples/outputs.txt has not: {wrong[0]}")
+    return parts
+
+
 def main(names: list[str]) -> int:
     """Run examples by name, all without one; print what they print and how long they took."""
-    failed = 0
+    failed, keep, before = 0, "--keep" in names, outputs()
+    names = [name for name in names if name != "--keep"]
     for name in names or list(NAMES):
         if lacking(name):
             print(f"== {name}: needs {', '.join(lacking(name))}")
             continue
         began, cpu = time.perf_counter(), time.process_time()
         try:
-            parts = executed(name)
+            parts = executed(name) if keep else compared(name, executed(name))
         except Exception:
             failed += 1
             traceback.print_exc()
             parts = []
-        print("".join(part.output for part in parts), end="")
+        before[name] = "".join(part.output for part in parts)
+        print(before[name], end="")
         took = f"{time.perf_counter() - began:.1f} s, {time.process_time() - cpu:.1f} s of CPU"
         print(f"== {name}: {took}, {sum(len(part.pictures) for part in parts)} pictures")
+    if keep and not failed:
+        text = "".join(f"== {name}\n{before[name]}" for name in NAMES if name in before)
+        (EXAMPLES / "outputs.txt").write_text(text)
     return failed
 
 

@@ -254,6 +254,16 @@ def test_an_example_that_fails_ends_the_build(gallery, tmp_path, monkeypatch):
         gallery.executed("unmix")
 
 
+def test_an_example_that_prints_something_else_ends_the_build(gallery, tmp_path, monkeypatch):
+    assert set(gallery.outputs()) >= set(gallery.NAMES) - {"recording", "mne_style"}
+    monkeypatch.setattr(gallery, "EXAMPLES", tmp_path)
+    (tmp_path / "outputs.txt").write_text("== unmix\ndistance: 0.01\n")
+    right, wrong = (gallery.Cell("code", "", f"distance: {d}\n") for d in (0.011, 0.1))
+    assert gallery.compared("unmix", [right]) == [right]
+    with pytest.raises(ValueError, match=r"examples/unmix.py prints .*: distance: 0.1$"):
+        gallery.compared("unmix", [wrong])
+
+
 @pytest.mark.parametrize("name", ["recording.py", "mne_style.py"])
 def test_an_example_says_that_a_recording_was_not_unmixed(name, tmp_path, monkeypatch, capsys):
     """Planted: principal components in the place of independent ones."""
