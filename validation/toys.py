@@ -16,8 +16,8 @@ from .fitting import SETS, Wanted, facts, fitted, found, runs
 from .report import Claim, Section, hours, table
 from .store import Line, Store
 
-QUICK_EPOCHS = 15
-QUICK_LAYERS = 16
+QUICK_EPOCHS = 6
+QUICK_LAYERS = 8
 
 
 def wanted(quick: bool) -> Iterator[Wanted]:
