@@ -186,6 +186,52 @@ def judged(X: Array, model: Any, fit: Callable[[Any, Array], Any] = fitted) -> V
     return Verdict(tuple(faults), False, bool(warned), above_start, above, allowed, near, other)
 
 
+class Unseen(NamedTuple):
+    """What a fit is worth on rows that it has not seen; `faults` is empty where it can be trusted.
+
+    `gaussian`: its mean log-likelihood less that of the Gaussian of the same training rows, and the
+    standard error of that, both in nats; None where there is none.
+    """
+
+    faults: tuple[str, ...]
+    refused: bool = False
+    warned: bool = False
+    gaussian: float | None = None
+    error: float | None = None
+
+
+def judged_unseen(X: Array, seed: int, fit: Callable[[Any, Array], Any] = fitted) -> Unseen:
+    """Fit the estimator as it comes to 70 % of the rows X (N, D), and judge it by the others.
+
+    Faults: an exception that is no clear refusal, NaN; without a warning, a mean below that of the
+    training rows' Gaussian by more than `SLACK` and four standard errors of the difference.
+    """
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(X))
+    training, unseen = X[order[: int(0.7 * len(X))]], X[order[int(0.7 * len(X)) :]]
+    model = F(random_state=seed)
+    if condition(training) <= RANK:  # the row that made the rank is among the others
+        return Unseen((), refused=True)
+    error, caught = fit(model, training)
+    warned = any(issubclass(w.category, fit_warnings()) for w in caught)
+    if error is not None:
+        text = f"raised: {type(error).__name__}: {str(error)[:90]}"
+        return Unseen(() if is_refusal(error) else (text,), is_refusal(error), warned)
+    with np.errstate(all="ignore"):
+        each = np.asarray(model.score_samples(unseen), dtype=np.longdouble)  # (N',)
+    if np.isnan(each).any():
+        return Unseen(("NaN in score_samples",), False, warned)
+    best = gaussian(training)
+    y = unseen @ best.W.T + best.b  # (N', D)
+    log_det = np.log(np.diag(best.W)).sum()
+    right = log_det - (y**2 + np.log(2 * np.pi)).sum(axis=1) / 2  # (N',)
+    above = each - right
+    mean, deviation = float(above.mean()), float(above.std() / np.sqrt(len(above)))
+    low = not np.isfinite(mean) or mean < -SLACK - 4 * deviation
+    text = f"{-mean:.4g} +- {deviation:.2g} nats below the Gaussian on unseen rows, no warning"
+    return Unseen((text,) if low and not warned else (), False, warned, mean, deviation)
+
+
 def lost(one: float, other: float) -> float:
     """Return by how much two evaluations differ, 0 where one is not finite.
 

@@ -18,7 +18,15 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 import relgrad_np as rg
 from validation import interrupts, rises, streams, trust
 from validation.dirty import COUNT, KINDS, RANK, condition, dirty
-from validation.judge import estimator, fit_warnings, fitted, gaussian, is_refusal, judged
+from validation.judge import (
+    estimator,
+    fit_warnings,
+    fitted,
+    gaussian,
+    is_refusal,
+    judged,
+    judged_unseen,
+)
 
 # the sets
 
@@ -131,6 +139,22 @@ def test_a_fit_worse_than_its_gaussian_is_flagged_and_with_a_warning_accepted(L,
     other = judged(rows, estimator(L, 0), spoiled(worse, RuntimeWarning))
     assert len(other.faults) == 2, "of another warning nobody learns that the fit is bad"
     assert other.other == 1
+
+
+def test_a_fit_worse_than_the_gaussian_on_unseen_rows_is_flagged():
+    def cheap(*planted):
+        def fit(model, X):
+            model.set_params(**estimator(1, 0).get_params())
+            return spoiled(*planted)(model, X)
+
+        return fit
+
+    assert judged_unseen(X, 0, cheap(lambda layer: layer)).faults == ()
+    silent = judged_unseen(X, 0, cheap(worse))
+    assert "below the Gaussian on unseen rows" in silent.faults[0]
+    assert silent.gaussian < -5 * silent.error
+    assert judged_unseen(X, 0, cheap(worse, fit_warnings()[0])).faults == ()
+    assert judged_unseen(X, 0, lambda model, X: (OverflowError("range"), [])).faults
 
 
 def test_nan_is_flagged_even_with_a_warning():
