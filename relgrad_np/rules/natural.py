@@ -89,7 +89,7 @@ class Natural:
         xp, L, (D, one) = check(layers), len(layers), as_columns(layers[0].b).shape
         itemsize = 8 if layers[0].b.dtype == xp.float64 else 4
         P = required_size(L, D, itemsize, one)
-        tell_cost(P, itemsize)
+        tell_cost(P, itemsize, L, D)
         zero = xp.stack([xp.zeros_like(W[:, 0]) for W, _ in layers])
         F = xp.zeros((P, P), dtype=zero.dtype, device=zero.device)
         none = xp.asarray(xp.sum(zero))
@@ -152,32 +152,37 @@ def required_size(L: int, D: int, itemsize: int, one: int = 1) -> int:
     >>> required_size(3, 300, 8)
     Traceback (most recent call last):
     ValueError: `rule` 'natural' needs F of P x P numbers, P = L (D^2 + D) = 270,900: 546.8 GiB, ...
+    >>> required_size(2, 100, 8, one=101)
+    Traceback (most recent call last):
+    ValueError: `rule` 'natural' needs F of P x P numbers, P = L (D^2 + 101 D) = 40,200: 12.0 GiB, ...
     """
     P = L * D * (D + one)
     if P * P * itemsize > LIMIT:
         raise ValueError(
-            f"`rule` 'natural' needs F of P x P numbers, {_cost(P, itemsize)}, and "
+            f"`rule` 'natural' needs F of P x P numbers, {_cost(P, itemsize, L, D)}, and "
             f"{LIMIT / 2**30:.0f} GiB is allowed; 'recipe', 'group_adam' and 'newton' need none"
         )
     return P
 
 
-def tell_cost(P: int, itemsize: int) -> None:
+def tell_cost(P: int, itemsize: int, L: int, D: int) -> None:
     """Say what a step costs where P is large, by a line of `logging`.
 
-    >>> tell_cost(1344, 8)
+    >>> tell_cost(1344, 8, 32, 6)
     """
     if P > LARGE:
         LOG.warning(
             "relgrad-np: rule 'natural' keeps F of P x P numbers, %s, thrice; a step on P rows "
             "takes about %.0f s on one core",
-            _cost(P, itemsize),
+            _cost(P, itemsize, L, D),
             4 / 3 * P**3 / 2e10,
         )
 
 
-def _cost(P: int, itemsize: int) -> str:
-    return f"P = L (D^2 + D) = {P:,}: {P * P * itemsize / 2**30:.1f} GiB"
+def _cost(P: int, itemsize: int, L: int, D: int) -> str:
+    one = P // (L * D) - D  # columns of a bias
+    biases = "D" if one == 1 else f"{one} D"
+    return f"P = L (D^2 + {biases}) = {P:,}: {P * P * itemsize / 2**30:.1f} GiB"
 
 
 def mean_scores(

@@ -99,9 +99,9 @@ def test_an_F_that_is_too_large_is_refused_before_anything_is_allocated(caplog):
             layers, X, rg.activation("smooth_leaky_relu"), rg.density("normal"), rule="natural",
             rng=np.random.default_rng(0),
         )  # fmt: skip
-    natural.tell_cost(natural.required_size(48, 2, 8), 8)
+    natural.tell_cost(natural.required_size(48, 2, 8), 8, 48, 2)
     assert caplog.messages == []
-    natural.tell_cost(natural.required_size(40, 7, 8), 8)
+    natural.tell_cost(natural.required_size(40, 7, 8), 8, 40, 7)
     assert "P = L (D^2 + D) = 2,240" in caplog.text
 
 
