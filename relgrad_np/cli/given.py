@@ -47,7 +47,7 @@ def given_rows(model: Model, config: dict[str, Any], text: str | None) -> GivenR
     try:
         rows, _ = raw_rows(Path(text), Reading(missing_marks=marks), given.columns)
     except ValueError as error:  # without the flags that mend it elsewhere
-        raise ValueError(str(error).partition(": --missing")[0]) from None
+        raise ValueError(str(error).partition(": Reading(missing")[0]) from None
     rows = np.asarray(rows[:], dtype=np.float64)  # (M, c)
     if rows.shape[1] != given.c:
         names = ", ".join(given.names)

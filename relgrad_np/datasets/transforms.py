@@ -335,7 +335,7 @@ def require_inside(
         f" {floats(np.asarray(X[first[j] : first[j] + 1]))[0, j]:.15g} in row {first[j]}"
         for j in which[:5]
     ]
-    flag = " first" if name == "X" else " (--dequantise)"  # a file's rows come with flags
+    flag = " first" if name == "X" else " (Reading(dequantise=True))"  # X: an estimator's rows
     more = f", and in {len(which) - 5} more columns" * (len(which) > 5)
     raise ValueError(
         f"`{name}` has {'; '.join(shown)}{more}: widen the bound or leave these rows out; values"

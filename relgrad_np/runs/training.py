@@ -117,7 +117,7 @@ def advice_on(rows: Any, data: Dataset) -> tuple[str, ...]:
             f" {column_list(which, data.columns)} have no density: they are affine combinations of"
             " what is given and the others: drop them, or add noise"
         )
-    said = any("--dequantise" in note for note in data.notes)
+    said = any("dequantise=True" in note for note in data.notes)
     return tuple(one for one in found.advice if not (said and one.startswith(FEW)))
 
 

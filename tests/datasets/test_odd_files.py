@@ -8,6 +8,7 @@ import lzma
 import numpy as np
 import pytest
 
+from relgrad_np.cli.console import with_flags
 from relgrad_np.datasets import Reading, load
 
 pd = pytest.importorskip("pandas", reason="pandas reads text files")
@@ -192,7 +193,9 @@ def test_read_right(tmp_path, case):
     np.testing.assert_allclose(
         found[order[0]], rows[order[1]], rtol=1e-12, atol=1e-12 * scale.max()
     )
-    assert note in " ".join(data.notes)
+    notes = " ".join(data.notes)
+    assert note in with_flags(notes)
+    assert "--" not in notes  # a flag is a word of the command line's
 
 
 REFUSED = {  # file, contents, what is asked for, parts of the line
@@ -255,7 +258,7 @@ REFUSED = {  # file, contents, what is asked for, parts of the line
     "no gzip at all": ("a.csv.gz", text(), {}, "is not a sound .gz file"),
     "half a parquet": ("a.parquet", lambda: arrow("parquet", FRAME)[:-20], {}, "is not a sound .parquet file, or is cut short"),
     "an empty parquet": ("a.parquet", lambda: arrow("parquet", FRAME)[:0], {}, "is not a sound .parquet file"),
-    "parquet of dates": ("a.parquet", lambda: arrow("parquet", FRAME.assign(t=pd.to_datetime(DATES))), {}, "column 4 ('t') holds dates, not numbers: --drop 't'"),
+    "parquet of dates": ("a.parquet", lambda: arrow("parquet", FRAME.assign(t=pd.to_datetime(DATES))), {}, "column 4 ('t') holds dates, not numbers: --drop t"),
     "parquet of categories": ("a.parquet", lambda: arrow("parquet", FRAME.assign(k=pd.Categorical(WORDS), w=WORDS)), {}, "column 4 ('k') holds categories, not numbers (as do 'w')"),
     "parquet, missing": ("a.parquet", lambda: arrow("parquet", FRAME.mask(FRAME.eq(X[2, 1]))), {}, "got nan at row 2, column 'b'; missing values by column: 'b' 1"),
     "half an hdf5": ("a.h5", lambda: hdf5(X=X)[:900], {}, "is not an HDF5 file"),
@@ -277,8 +280,9 @@ def test_refused_in_one_line(tmp_path, case):
         return
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         load(path, reading=Reading(**options))
+    assert message in with_flags(str(caught.value))
     line = str(caught.value)
-    assert message in line
+    assert "--" not in line  # a flag is a word of the command line's
     assert line.startswith(f"`{path}`")
     assert "\n" not in line
     assert len(line) < 500
@@ -333,7 +337,7 @@ def test_part_of_a_large_npy_is_laid_out_too(tmp_path):
     assert data.columns == ("1", "2")
     assert data.train.dtype == np.float32
     assert sum(map(len, data[1:4])) == 199
-    for more, text in (({"missing": "median"}, "too large for --missing median"), ({"dequantise": True}, "too large for --deq")):  # fmt: skip
+    for more, text in (({"missing": "median"}, "missing='median'"), ({"dequantise": True}, "large for Reading.deq")):  # fmt: skip
         with pytest.raises(ValueError, match=text):
             load(tmp_path / "a.npy", lazy_above=100, reading=Reading(**more))
 

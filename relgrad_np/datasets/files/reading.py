@@ -74,6 +74,23 @@ class Reading:
         return bool(asked) or self.missing != "error"
 
 
+def asking(**settings: Any) -> str:
+    """Return the words for a `Reading` with these settings, which messages advise.
+
+    The command line shows its flags in their place (`cli.console.with_flags`).
+
+    >>> asking(drop=["city"]), asking(missing_marks=[-9999.0], missing="drop")
+    ("Reading(drop=['city'])", "Reading(missing_marks=[-9999], missing='drop')")
+    """
+
+    def shown(value: Any) -> str:
+        if isinstance(value, (list, tuple)):
+            return f"[{', '.join(map(shown, value))}]"
+        return repr(value) if isinstance(value, (str, bool)) else f"{value:g}"
+
+    return f"Reading({', '.join(f'{name}={shown(value)}' for name, value in settings.items())})"
+
+
 def listed(value: Any) -> tuple[str, ...] | None:
     """Return names as a tuple: of a text with commas, which quotes protect, or of a sequence.
 
