@@ -66,8 +66,8 @@ def register(command: Command) -> None:
     use.add_argument(
         "--given",
         metavar="U",
-        help="of a model with given columns: their values, as in hour=7,place=2, or a FILE of rows "
-        "that has them",
+        help="of a model with given columns: their values by name, as in hour=7,place=2, or by "
+        "number, from 0 in their order, or a FILE of rows that has them",
     )
     use.add_argument(
         "--out", metavar="FILE", type=Path, required=True, help=f"a new file: {endings}"

@@ -17,6 +17,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ..core.arguments import number, whole
+from ..core.brief import brief
 from ..core.network import Layers
 from ..core.objective import log_likelihood
 from ..core.sampling import sample
@@ -36,6 +37,7 @@ SHARE = 0.02  # of the Gaussian, at least
 OF_MIXTURE = 0.2  # the part of the time that the mixture may take
 
 
+@brief
 class FlowMember(NamedTuple):
     """A fitted flow as a density of standardised rows."""
 
@@ -53,6 +55,7 @@ class FlowMember(NamedTuple):
         return sample(self.layers, rng, n, *parts_of(self.settings))[0]
 
 
+@brief
 class MixtureMember(NamedTuple):
     """One or several Gaussians as a density of standardised rows."""
 

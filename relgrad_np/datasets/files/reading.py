@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...core.arguments import one_of
+from ...core.brief import brief
 from ..bounds import intervals
 
 MISSING = ("error", "drop", "median")
 
 
+@brief
 @dataclass(frozen=True)
 class Reading:
     """What a reader is asked for; the defaults find out by looking.
