@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 CACHE = ROOT / ".cache" / "gallery"
 CELL = re.compile(r"^# %%(.*)$", re.M)
+MARK = re.compile("<!-- gallery -->.*?<!-- end -->", re.S)
 SECTIONS = {
     "Densities": {
         "own_csv": ("A density of your own CSV, and its odd rows", ("pandas",)),
@@ -303,11 +304,12 @@ def on_files(files: Any, config: Any) -> Any:
 def on_page_markdown(markdown: str, config: Any = None, **_: Any) -> str:
     """Replace the mark of the gallery's page by its cards (called by mkdocs).
 
+    What stands from there to the next mark, the links to the files, is for other readers.
+
     >>> on_page_markdown("no mark")
     'no mark'
     """
-    mark = "<!-- gallery -->"
-    return markdown.replace(mark, config.extra["cards"]) if mark in markdown else markdown
+    return MARK.sub(lambda _: config.extra["cards"], markdown)
 
 
 def main(names: list[str]) -> int:

@@ -216,6 +216,28 @@ def test_every_public_name_is_on_a_page_of_the_api(monkeypatch):
         assert api_summary.first(path), path
 
 
+def test_what_the_site_makes_is_named_in_the_files(monkeypatch, gallery):
+    """Who reads a page as a file finds there where its content is, and the site's build hides it."""
+    monkeypatch.syspath_prepend(str(DOCS))
+    api_summary = importlib.import_module("api_summary")
+    tables = importlib.import_module("settings_table")
+    marks = re.compile(r"^<!-- (?:gallery|settings[\w ]*|api summary) -->\n(.+?)^<!-- end -->$", re.M | re.S)  # fmt: skip
+    pages = {page: marks.findall((DOCS / page).read_text()) for page in PAGES}
+    assert sum(map(len, pages.values())) == 4 + len([page for page in pages if "api/" in page])
+    for page, parts in pages.items():
+        linked = [link for part in parts for link in re.findall(r"\]\((.+?)\)", part)]
+        paths = [os.path.relpath((DOCS / page).parent / link, ROOT) for link in linked]
+        assert all((ROOT / path).exists() for path in paths)
+        text = (DOCS / page).read_text()
+        if page == "gallery.md":
+            assert paths == [f"examples/{name}.py" for name in gallery.NAMES]
+        if page.startswith("api/"):
+            assert paths == api_summary.files(text)
+            assert parts[0] not in api_summary.on_page_markdown(text)
+        elif page != "gallery.md":
+            assert not any(part in tables.on_page_markdown(text) for part in parts)
+
+
 @pytest.fixture
 def gallery(monkeypatch):
     """The module that makes pages of the examples. The site's build runs them, each once."""
