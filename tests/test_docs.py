@@ -51,7 +51,8 @@ def run(text, name):
 
 @pytest.mark.filterwarnings("ignore:.*:RuntimeWarning")
 @pytest.mark.parametrize("page", PAGES)
-def test_the_blocks_of_a_page_run(page, capsys):
+def test_the_blocks_of_a_page_run(page, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     text = (DOCS / page).read_text()
     for module in set(OPTIONAL.findall(text)):
         if subprocess.run([sys.executable, "-c", f"import {module}{'.MPI' * (module == 'mpi4py')}"],
@@ -312,6 +313,15 @@ def test_the_commands_of_the_first_page_run(tmp_path, monkeypatch, capsys):
         words = command.split()
         assert main(words + short[words[0]]) == 0, capsys.readouterr().err
     assert np.load("samples.npy").shape == (100, 2)
+    part = (DOCS / "own_data.md").read_text().partition("## The five oddest rows")[2]
+    evaluate, paste = re.findall(r"^    (.+)$", part.partition("\n## ")[0], re.M)
+    assert main(evaluate.split()[1:]) == 0, capsys.readouterr().err
+    shown = subprocess.run(paste, shell=True, capture_output=True, text=True, check=True).stdout
+    scores = np.loadtxt("scores.csv", delimiter=",", skiprows=1)  # (N, 2)
+    expected = np.c_[scores, np.loadtxt("my.csv", delimiter=",", skiprows=1)][
+        scores[:, 0].argsort()
+    ]
+    np.testing.assert_array_equal(np.loadtxt(shown.splitlines(), delimiter=","), expected[:5])
 
 
 def test_the_figures_of_the_scaling_page_are_those_of_the_files(tmp_path, monkeypatch):
