@@ -157,6 +157,7 @@ RIGHT = {  # file, contents, what is asked for, rows, columns, part of a note
     "dates as numbers": ("a.csv", with_column([20200101 + i for i in range(N)]), {}, np.c_[X, [20200101 + i for i in range(N)]], (*NAMES, "d"), "column 'd' holds dates, as it seems: --drop d"),
     "well logs": ("a.csv", with_column([-999.25, -999.25, *range(10)]), {}, np.c_[X, [-999.25, -999.25, *range(10)]], (*NAMES, "d"), "column 'd' has -999.25 2 times"),
     "one enormous number": ("a.csv", with_column([9.97e36, *range(11)]), {}, np.c_[X, [9.97e36, *range(11)]], (*NAMES, "d"), "column 'd' has 9.97e+36 once"),
+    "an infinite mark": ("a.csv", with_cell("inf"), {"missing_marks": ["inf"], "missing": "drop"}, np.delete(X, 2, 0), NAMES, "1 of 12"),
     "gzip": ("a.csv.gz", gzip.compress(text().encode()), {}, X, NAMES, ""),
     "bzip2": ("a.tsv.bz2", bz2.compress(text(sep="\t").encode()), {}, X, NAMES, ""),
     "xz": ("a.csv.xz", lzma.compress(text().encode()), {}, X, NAMES, ""),

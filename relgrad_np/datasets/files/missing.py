@@ -92,6 +92,8 @@ def marked(X: NDArray[Any], reading: Reading) -> NDArray[Any]:
 
     >>> marked(np.array([[9.96921e36, 1.0]]), Reading(missing_marks="9.97e36,NA"))
     array([[nan,  1.]])
+    >>> marked(np.array([[np.inf, -np.inf, 1.0]]), Reading(missing_marks="inf"))
+    array([[ nan, -inf,   1.]])
     """
     marks = []
     for mark in reading.missing_marks or ():
@@ -104,7 +106,7 @@ def marked(X: NDArray[Any], reading: Reading) -> NDArray[Any]:
     X = np.array(X)
     for mark in marks:
         near = 1e-3 * abs(mark) if abs(mark) > HUGE else abs(np.float32(mark) - mark)
-        X[np.abs(X - mark) <= near] = np.nan
+        X[np.abs(X - mark) <= near if np.isfinite(mark) else mark == X] = np.nan
     return X
 
 
