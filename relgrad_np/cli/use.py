@@ -21,7 +21,7 @@ from ..runs.rows_out import ENDINGS, write_rows
 from ..runs.settings import DataSettings
 from ..runs.unfinished import model_so_far
 from .arguments import Command, add_settings, in_flags, positive, seed_number
-from .console import PROGRAM, note, say, show_next
+from .console import PROGRAM, note, say, show_next, with_flags
 from .data import absolute, asked_of_data, data_dir, data_of_run
 from .given import GivenRows, given_rows, kept_of
 
@@ -88,7 +88,8 @@ def run_evaluate(options: argparse.Namespace) -> int:
     for text in result.notes:
         note(text)
     if options.json:
-        print(strict_json(result._asdict()))
+        said = {"notes": tuple(map(with_flags, result.notes))}
+        print(strict_json(result._asdict() | said))
         return 0
     say(result.text())
     if options.scores is not None:

@@ -6,7 +6,7 @@ import textwrap
 from typing import Any
 
 WIDTH = 96  # letters in a line
-SMALL = 6  # numbers of an array that is shown as it is
+SMALL = 12, 72  # numbers, and letters, of an array that is shown as it is
 MANY = 4  # elements of a tuple, list or dict that are shown
 LONGEST = 160  # letters of a field
 
@@ -38,8 +38,9 @@ def in_one_line(value: Any) -> str:
     """
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         shape = tuple(map(int, value.shape))
+        whole = " ".join(repr(value).split()) if math.prod(shape) <= SMALL[0] else None
         kind = str(value.dtype).split(".")[-1]
-        return _cut(repr(value)) if math.prod(shape) <= SMALL else f"<{shape} {kind}>"
+        return whole if whole and len(whole) <= SMALL[1] else f"<{shape} {kind}>"
     fields = getattr(type(value), "_fields", None)
     if fields is None and getattr(type(value), "__repr__", None) is shown:
         fields = [field.name for field in dataclasses.fields(value)]
