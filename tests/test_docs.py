@@ -410,6 +410,16 @@ def test_each_page_is_in_the_navigation():
     assert set(re.findall(r": ([\w/]+\.md)$", text, re.M)) == set(PAGES) | made
 
 
+def test_the_words_that_people_look_for_are_found():
+    text = " ".join(" ".join((DOCS / page).read_text() for page in PAGES).lower().split())
+    words = """early stopping, missing values, gpu, anomaly, outlier, novelty, save, load, categorical,
+        csv, dtype, float32, learning-rate, batch-size, conditional, ica, whitening, bounded, license,
+        imputation, overfitting, reproducible, parallel, standardized, feature scaling, pandas, seed"""
+    missing_words = [word for word in map(str.strip, words.split(",")) if word not in text]
+    assert not missing_words
+    assert "gradient boosting" not in text  # planted: what no page has would be missing
+
+
 def test_the_tools_of_the_site_do_what_they_say(monkeypatch):
     for tool in ("griffe", "latex2mathml"):
         pytest.importorskip(tool, reason="the site's tools are not installed")
