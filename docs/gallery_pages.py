@@ -30,7 +30,6 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 CACHE = ROOT / ".cache" / "gallery"
 CELL = re.compile(r"^# %%(.*)$", re.M)
-MARK = re.compile("<!-- gallery -->.*?<!-- end -->", re.S)
 SECTIONS = {
     "Densities": {
         "own_csv": ("A density of your own CSV, and its odd rows", ("pandas",)),
@@ -60,6 +59,7 @@ SECTIONS = {
 }
 NAMES = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 PICTURES = {"recording": "recording.png"}  # kept, for where an example can't run
+MARK = re.compile("<!-- gallery -->.*?<!-- end -->", re.S)
 
 
 class Cell(NamedTuple):
