@@ -1,17 +1,20 @@
 """Put a table of what a page of the API has at its top (a mkdocs hook).
 
-`<!-- api summary -->` becomes a row for each name that the page's directives show: how it is
-imported, and the first sentence of its docstring, so that the two can't differ.
+`<!-- api summary -->`, with what stands from there to `<!-- end -->`, becomes a row for each name
+that the page's directives show: how it is imported, and the first sentence of its docstring, so
+that the two can't differ. What stands there is for those who read the page as a file: where the
+docstrings are.
 """
 
 import importlib
 import inspect
 import re
+from pathlib import Path
 from typing import Any
 
 import relgrad_np
 
-MARK = "<!-- api summary -->"
+MARK = re.compile("<!-- api summary -->.*?<!-- end -->", re.S)
 DIRECTIVE = re.compile(r"^::: ([\w.]+)\n((?:    .*\n?)*)", re.M)
 MEMBERS = re.compile(r"members: \[(.*)\]")
 
@@ -19,11 +22,11 @@ MEMBERS = re.compile(r"members: \[(.*)\]")
 def on_page_markdown(markdown: str, **_: Any) -> str:
     r"""Replace the mark by the table (called by mkdocs).
 
-    >>> page = "<!-- api summary -->\n\n::: relgrad_np.core.backprop.backprop\n"
+    >>> page = "<!-- api summary -->\n<!-- end -->\n\n::: relgrad_np.core.backprop.backprop\n"
     >>> print(on_page_markdown(page).splitlines()[2])
     | [`rg.backprop`][relgrad_np.core.backprop.backprop] | Return Deltas[k] = d mean(L_p ... |
     """
-    return markdown.replace(MARK, table(markdown)) if MARK in markdown else markdown
+    return MARK.sub(lambda _: table(markdown), markdown)
 
 
 def table(markdown: str) -> str:
@@ -46,6 +49,18 @@ def shown(markdown: str) -> list[str]:
         members = MEMBERS.search(options)
         paths += [f"{path}.{name}" for name in members[1].split(", ")] if members else [path]
     return paths
+
+
+def files(markdown: str) -> list[str]:
+    r"""Return the files of the package in which a page's names are defined.
+
+    >>> files("::: relgrad_np.Layer\n\n::: relgrad_np.forward\n")
+    ['relgrad_np/core/network.py']
+    """
+    root = Path(relgrad_np.__file__).parents[1]
+    things = [found(path) for path in shown(markdown)]
+    paths = [Path(inspect.getfile(one)) for one in things if not isinstance(one, dict)]
+    return list(dict.fromkeys(path.relative_to(root).as_posix() for path in paths))
 
 
 def short(path: str) -> str:

@@ -62,6 +62,7 @@ SECTIONS = {
 }
 NAMES = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 PICTURES = {"recording": "recording.png"}  # kept, for where an example can't run
+MARK = re.compile("<!-- gallery -->.*?<!-- end -->", re.S)
 
 
 class Cell(NamedTuple):
@@ -342,11 +343,12 @@ def on_files(files: Any, config: Any) -> Any:
 def on_page_markdown(markdown: str, config: Any = None, **_: Any) -> str:
     """Replace the mark of the gallery's page by its cards (called by mkdocs).
 
+    What stands from there to the next mark, the links to the files, is for other readers.
+
     >>> on_page_markdown("no mark")
     'no mark'
     """
-    mark = "<!-- gallery -->"
-    return markdown.replace(mark, config.extra["cards"]) if mark in markdown else markdown
+    return MARK.sub(lambda _: config.extra["cards"], markdown)
 
 
 def compared(name: str, parts: list[Cell]) -> list[Cell]:

@@ -1,11 +1,12 @@
 """Put the settings into the documentation, as it is built (a mkdocs hook).
 
-A line `<!-- settings -->` of a page becomes the table of all settings, `<!-- settings by data -->`
-the table of presets, and `<!-- settings of data -->` the table of
-how files are read. All are made from the declarations of the
-package, so that a page can't say otherwise.
+A line `<!-- settings -->` of a page, with what stands from there to `<!-- end -->`, becomes the
+table of all settings, `<!-- settings by data -->` the table of presets, and `<!-- settings of data
+-->` the table of how files are read. All are made from the declarations of the package, so that a
+page can't say otherwise. What stands there is for those who read the page as a file.
 """
 
+import re
 from typing import Any
 
 from relgrad_np.fitting.declared import Setting, declared
@@ -17,12 +18,14 @@ from relgrad_np.runs.settings import DataSettings, Settings
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replace the marks of a page by the tables (called by mkdocs).
 
-    >>> on_page_markdown("<!-- settings by data -->").splitlines()[2]
+    >>> on_page_markdown("<!-- settings by data -->as files<!-- end -->").splitlines()[2]
     '| `toys` | layers 48, init principal, rule natural, batch_size 250 |'
     """
-    markdown = markdown.replace("<!-- settings -->", all_settings())
-    markdown = markdown.replace("<!-- settings of data -->", settings_of_data())
-    return markdown.replace("<!-- settings by data -->", settings_by_data())
+    for mark, made in MADE.items():
+        place = re.compile(f"<!-- {mark} -->.*?<!-- end -->", re.S)
+        table = made() if place.search(markdown) else ""
+        markdown = place.sub(lambda _, table=table: table, markdown)  # type: ignore[misc]
+    return markdown
 
 
 def all_settings() -> str:
@@ -76,3 +79,10 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     cells = ([cell.replace("|", "\\|") for cell in line] for line in lines)
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+MADE = {
+    "settings": all_settings,
+    "settings of data": settings_of_data,
+    "settings by data": settings_by_data,
+}

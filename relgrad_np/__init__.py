@@ -7,13 +7,13 @@ Gresele, Fissore, Javaloy, Schoelkopf & Hyvarinen (NeurIPS 2020).
 from .core.activations import Activation, activation
 from .core.backprop import backprop
 from .core.densities import Density, density
-from .core.full_rank import FullRank
+from .core.full_rank import Chart, FullRank
 from .core.network import Layer, Tape, forward
 from .core.objective import LogLikelihood, log_likelihood
 from .core.ordinary import ordinary_gradient
 from .core.relative import relative_gradient
 from .core.sampling import inverse, sample
-from .core.steps import Chart, Factors, apply_step, factors, in_charts
+from .core.steps import Factors, apply_step, factors, in_charts
 from .core.tracking import Tracked, audit, track, track_step
 from .core.undo import undo_step
 from .core.version import __version__ as __version__

@@ -51,7 +51,8 @@ def run(text, name):
 
 @pytest.mark.filterwarnings("ignore:.*:RuntimeWarning")
 @pytest.mark.parametrize("page", PAGES)
-def test_the_blocks_of_a_page_run(page, capsys):
+def test_the_blocks_of_a_page_run(page, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     text = (DOCS / page).read_text()
     for module in set(OPTIONAL.findall(text)):
         if subprocess.run([sys.executable, "-c", f"import {module}{'.MPI' * (module == 'mpi4py')}"],
@@ -216,6 +217,28 @@ def test_every_public_name_is_on_a_page_of_the_api(monkeypatch):
         assert api_summary.first(path), path
 
 
+def test_what_the_site_makes_is_named_in_the_files(monkeypatch, gallery):
+    """Who reads a page as a file finds there where its content is, and the site's build hides it."""
+    monkeypatch.syspath_prepend(str(DOCS))
+    api_summary = importlib.import_module("api_summary")
+    tables = importlib.import_module("settings_table")
+    marks = re.compile(r"^<!-- (?:gallery|settings[\w ]*|api summary) -->\n(.+?)^<!-- end -->$", re.M | re.S)  # fmt: skip
+    pages = {page: marks.findall((DOCS / page).read_text()) for page in PAGES}
+    assert sum(map(len, pages.values())) == 4 + len([page for page in pages if "api/" in page])
+    for page, parts in pages.items():
+        linked = [link for part in parts for link in re.findall(r"\]\((.+?)\)", part)]
+        paths = [os.path.relpath((DOCS / page).parent / link, ROOT) for link in linked]
+        assert all((ROOT / path).exists() for path in paths)
+        text = (DOCS / page).read_text()
+        if page == "gallery.md":
+            assert paths == [f"examples/{name}.py" for name in gallery.NAMES]
+        if page.startswith("api/"):
+            assert paths == api_summary.files(text)
+            assert parts[0] not in api_summary.on_page_markdown(text)
+        elif page != "gallery.md":
+            assert not any(part in tables.on_page_markdown(text) for part in parts)
+
+
 @pytest.fixture
 def gallery(monkeypatch):
     """The module that makes pages of the examples. The site's build runs them, each once."""
@@ -300,6 +323,15 @@ def test_the_commands_of_the_first_page_run(tmp_path, monkeypatch, capsys):
         words = command.split()
         assert main(words + short[words[0]]) == 0, capsys.readouterr().err
     assert np.load("samples.npy").shape == (100, 2)
+    part = (DOCS / "own_data.md").read_text().partition("## The five oddest rows")[2]
+    evaluate, paste = re.findall(r"^    (.+)$", part.partition("\n## ")[0], re.M)
+    assert main(evaluate.split()[1:]) == 0, capsys.readouterr().err
+    shown = subprocess.run(paste, shell=True, capture_output=True, text=True, check=True).stdout
+    scores = np.loadtxt("scores.csv", delimiter=",", skiprows=1)  # (N, 2)
+    expected = np.c_[scores, np.loadtxt("my.csv", delimiter=",", skiprows=1)][
+        scores[:, 0].argsort()
+    ]
+    np.testing.assert_array_equal(np.loadtxt(shown.splitlines(), delimiter=","), expected[:5])
 
 
 def test_the_figures_of_the_scaling_page_are_those_of_the_files(tmp_path, monkeypatch):
@@ -386,6 +418,16 @@ def test_each_page_is_in_the_navigation():
     text = (ROOT / "mkdocs.yml").read_text()
     made = {"validation.md"}  # of validation/REPORT.md
     assert set(re.findall(r": ([\w/]+\.md)$", text, re.M)) == set(PAGES) | made
+
+
+def test_the_words_that_people_look_for_are_found():
+    text = " ".join(" ".join((DOCS / page).read_text() for page in PAGES).lower().split())
+    words = """early stopping, missing values, gpu, anomaly, outlier, novelty, save, load, categorical,
+        csv, dtype, float32, learning-rate, batch-size, conditional, ica, whitening, bounded, license,
+        imputation, overfitting, reproducible, parallel, standardized, feature scaling, pandas, seed"""
+    missing_words = [word for word in map(str.strip, words.split(",")) if word not in text]
+    assert not missing_words
+    assert "gradient boosting" not in text  # planted: what no page has would be missing
 
 
 def test_the_tools_of_the_site_do_what_they_say(monkeypatch):

@@ -47,7 +47,7 @@ def given_rows(model: Model, config: dict[str, Any], text: str | None) -> GivenR
     try:
         rows, _ = raw_rows(Path(text), Reading(missing_marks=marks), given.columns)
     except ValueError as error:  # without the flags that mend it elsewhere
-        raise ValueError(str(error).partition(": --missing")[0]) from None
+        raise ValueError(str(error).partition(": Reading(missing")[0]) from None
     rows = np.asarray(rows[:], dtype=np.float64)  # (M, c)
     if rows.shape[1] != given.c:
         names = ", ".join(given.names)
@@ -56,22 +56,28 @@ def given_rows(model: Model, config: dict[str, Any], text: str | None) -> GivenR
 
 
 def values_of(text: str, given: GivenColumns) -> Any:
-    """Return the values (1, c) of given columns that a text says.
+    """Return the values (1, c) of given columns that a text says, by name or by number.
+
+    A number, from 0, counts the given columns in their order, unless one has a number for a name.
 
     >>> hours = GivenColumns(("hour", "place"), Standardise((0.0, 0.0), (1.0, 1.0)))
     >>> values_of("place=2, hour=7", hours)
+    array([[7., 2.]])
+    >>> values_of("1=2,0=7", hours)
     array([[7., 2.]])
     >>> values_of("hour=7,palce=2", hours)
     Traceback (most recent call last):
     ValueError: `--given` has no column 'palce'; did you mean 'place'? Given are: hour, place
     """
     names, found = ", ".join(given.names), dict[str, float]()
+    numbers = {} if any(map(str.isdecimal, given.names)) else dict(enumerate(given.names))
     for one in listed(text) or ():
         name, _, value = (part.strip() for part in one.rpartition("="))
+        name = numbers.get(int(name), name) if name.isdecimal() else name
         if name not in given.names:
             near = nearest(name, given.names)
-            meant = "" if near is None else f"did you mean {near!r}? "
-            raise ValueError(f"`--given` has no column {name!r}; {meant}Given are: {names}")
+            meant = "given" if near is None else f"did you mean {near!r}? Given"
+            raise ValueError(f"`--given` has no column {name!r}; {meant} are: {names}")
         if name in found:
             raise ValueError(f"`--given` has {name!r} twice")
         try:

@@ -74,7 +74,8 @@ def register(command: Command) -> None:
         "--seconds",
         metavar="S",
         type=positive,
-        help="how long the fit may take, about: fewer epochs, then fewer layers; default no limit",
+        help="how long the fit may take, about, by a count of its work on one free core and not by "
+        "a clock: fewer epochs, then fewer layers; default no limit",
     )
     group.add_argument(
         "--compare",
@@ -139,6 +140,8 @@ def train_on(options: argparse.Namespace, comm: Ranks | None = None) -> int:
     """Train, alone or as one of several ranks; rank 0 has the run folder."""
     if options.compare:
         require_scikit_learn()
+    if not options.resume and options.out is not None and (comm is None or comm.rank == 0):
+        run_folder.require_free(options.out)  # before the data are read and a start is made
     job = resumed_job(options, comm) if options.resume else new_job(options)
     if options.compare and job.data.c:
         raise ValueError("`--compare` knows of no conditional densities: leave it out")

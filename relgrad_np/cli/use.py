@@ -21,7 +21,7 @@ from ..runs.rows_out import ENDINGS, write_rows
 from ..runs.settings import DataSettings
 from ..runs.unfinished import model_so_far
 from .arguments import Command, add_settings, in_flags, positive, seed_number
-from .console import PROGRAM, note, say, show_next
+from .console import PROGRAM, note, say, show_next, with_flags
 from .data import absolute, asked_of_data, data_dir, data_of_run
 from .given import GivenRows, given_rows, kept_of
 
@@ -66,8 +66,8 @@ def register(command: Command) -> None:
     use.add_argument(
         "--given",
         metavar="U",
-        help="of a model with given columns: their values, as in hour=7,place=2, or a FILE of rows "
-        "that has them",
+        help="of a model with given columns: their values by name, as in hour=7,place=2, or by "
+        "number, from 0 in their order, or a FILE of rows that has them",
     )
     use.add_argument(
         "--out", metavar="FILE", type=Path, required=True, help=f"a new file: {endings}"
@@ -88,7 +88,8 @@ def run_evaluate(options: argparse.Namespace) -> int:
     for text in result.notes:
         note(text)
     if options.json:
-        print(strict_json(result._asdict()))
+        said = {"notes": tuple(map(with_flags, result.notes))}
+        print(strict_json(result._asdict() | said))
         return 0
     say(result.text())
     if options.scores is not None:

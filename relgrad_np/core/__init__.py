@@ -3,5 +3,5 @@
 Read it beside the paper, in this order: `network` (the forward pass), `objective` (the three
 terms), `backprop`, `ordinary` (the cubic gradient), `relative` (the quadratic one), `steps` (the
 update), `tracking` (log|det W| for free), `undo`, `sampling`. Under them lie `activations`,
-`densities`, and `arrays`, `numerics`, `arguments`, which know no model.
+`densities`, and `arrays`, `numerics`, `arguments`, `brief`, which know no model.
 """

@@ -41,6 +41,9 @@ class FunctionOf:
         """Call the function."""
         return self.function(*arguments)
 
+    def __repr__(self) -> str:
+        return f"<{self.of[3]} of {self.of[1]}>"
+
     def __reduce__(self) -> Any:
         return function_of, self.of
 

@@ -13,10 +13,24 @@ eta tr(M). The price is a few products of (D, D) matrices. With context, b and t
 from typing import NamedTuple
 
 from .arrays import Array
+from .brief import brief
 from .context import as_bias, scaled
 from .numerics import phi1
 
 
+@brief
+class Chart(NamedTuple):
+    """A chart S (y - m) of a layer's output in which its step is taken: S > 0 (D,), m (D,) or as b.
+
+    >>> Chart(S=1.0, m=0.0).S
+    1.0
+    """
+
+    S: Array
+    m: Array
+
+
+@brief
 class FullRank(NamedTuple):
     """One layer's direction d = [M, t] (D, D + 1) in the chart S (y - m); S (D,), m (D,) or as b.
 

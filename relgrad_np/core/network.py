@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 from .activations import Activation
 from .arrays import Array
+from .brief import brief
 from .context import split, times
 
 Layers = tuple["Layer", ...]
 Deltas = tuple[Array, ...]  # of backpropagation, L arrays (N, D)
 
 
+@brief
 class Layer(NamedTuple):
     """One layer, y = W z + b: W (D, D), b (D,) or, with context, (D, c + 1). Gradients alike.
 
@@ -26,6 +28,7 @@ class Layer(NamedTuple):
     b: Array
 
 
+@brief
 class Tape(NamedTuple):
     """What a forward pass met: Zs, L + 1 arrays, and Ys, L arrays, all (N, D); Zs[L] is latent.
 

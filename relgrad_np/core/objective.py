@@ -5,10 +5,12 @@ from typing import NamedTuple
 
 from .activations import Activation
 from .arrays import Array, check, check_parts, namespace
+from .brief import brief
 from .densities import Density
 from .network import Layers, Tape, forward
 
 
+@brief
 class LogLikelihood(NamedTuple):
     """The three terms in nats: L_p (N,), L_J1 (N,), L_J2 (); `per_sample` (N,) and `mean` ().
 

@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 
 from .arguments import each_layer, one_of
 from .arrays import Array, check, check_parts, namespace
+from .brief import brief
 from .context import as_bias, as_columns, each_row, require_one, scaled, times
-from .full_rank import FullRank, exp_step
+from .full_rank import Chart, FullRank, exp_step
 from .network import Deltas, Layer, Layers, Tape
 from .numerics import eye, phi1, phi1_times
 
 
+@brief
 class Factors(NamedTuple):
     """One layer's step: Delta, Y, A = Y @ W, all (N, D), u = Y @ b + one (N,), and K (see above).
 
@@ -41,17 +43,6 @@ class Factors(NamedTuple):
 Steps = tuple[Factors, ...]
 Directions = tuple[Factors | FullRank | Layer, ...]  # one for each layer
 KINDS = {Factors: ("plain", "exponential"), FullRank: ("exponential",), Layer: ("additive",)}
-
-
-class Chart(NamedTuple):
-    """A chart S (y - m) of a layer's output in which its step is taken: S > 0 (D,), m (D,) or as b.
-
-    >>> Chart(S=1.0, m=0.0).S
-    1.0
-    """
-
-    S: Array
-    m: Array
 
 
 def factors(layers: Layers, tape: Tape, deltas: Deltas) -> Steps:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .arrays import Array, check, detached, from_numpy, namespace
+from .brief import brief
 from .full_rank import FullRank, exp_inverse
 from .network import Layer, Layers
 from .numerics import eye, phi1, widest
@@ -15,6 +16,7 @@ from .ordinary import checked_inverse
 from .steps import Directions, Factors, scales, sizes, with_K
 
 
+@brief
 class Tracked(NamedTuple):
     """Carried along: logdet (L,), sign (L,), `widest`; inverse, L arrays (D, D), or None.
 

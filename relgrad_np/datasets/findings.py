@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..core.brief import brief
 from .columns import constant_columns, correlations, few_values, sample
 from .rank import dependences
 from .rows import Columns, column_list, refuse, table
@@ -18,6 +19,7 @@ ILL_CONDITIONED = 1e10  # condition of the covariance; W then has 1e5, and float
 FLOAT32_RANGE = (1e-30, 1e18)  # of |x|; the square of a larger number overflows in float32
 
 
+@brief
 class Findings(NamedTuple):
     """What `examine` found; columns are given by name, or by index if they have no names.
 

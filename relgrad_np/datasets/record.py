@@ -13,12 +13,14 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.brief import brief
 from .rows import Batch, Columns, chunks
 from .transforms import Chain, Standardise
 
 SPLITS = ("train", "validation", "test")
 
 
+@brief
 class RawTable(NamedTuple):
     """Rows as a file holds them: `train` (N, D), with the other splits if the file has them.
 
@@ -33,6 +35,7 @@ class RawTable(NamedTuple):
     where: Callable[[int, int], str] | None = None
 
 
+@brief
 class GivenColumns(NamedTuple):
     """The columns of context of a model: names, None where they have none, and moments.
 
@@ -102,6 +105,7 @@ def first_columns(chain: Chain, D: int) -> Chain:
     return Chain(tuple(cut))
 
 
+@brief
 class Dataset(NamedTuple):
     """Three splits (N, D) in model space, with the transforms that brought them there.
 

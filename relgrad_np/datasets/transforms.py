@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..core.arguments import build, generator, number, whole
+from ..core.brief import brief
 from .bounds import inside, interval_words, log_slope, off_line, onto_line
 from .rows import Batch, Columns, batch, chunks, column_list, floats, refuse, table
 
@@ -97,6 +98,7 @@ def of_columns(name: str, value: Any, like: Any, sign: str = "") -> tuple[float,
     return tuple(x.tolist())
 
 
+@brief
 @dataclass(frozen=True)
 class DequantiseColumns(Transform):
     """Z = X + step U by column, U uniform on [0, 1)^D; a step of 0 leaves a column as it is.
@@ -186,6 +188,7 @@ class Logit(Transform):
         return log_det
 
 
+@brief
 @dataclass(frozen=True)
 class Support(Transform):
     """Columns with bounds, mapped onto R: z = log(x - low), -log(high - x), or both, the logit.
@@ -335,7 +338,7 @@ def require_inside(
         f" {floats(np.asarray(X[first[j] : first[j] + 1]))[0, j]:.15g} in row {first[j]}"
         for j in which[:5]
     ]
-    flag = " first" if name == "X" else " (--dequantise)"  # a file's rows come with flags
+    flag = " first" if name == "X" else " (Reading(dequantise=True))"  # X: an estimator's rows
     more = f", and in {len(which) - 5} more columns" * (len(which) > 5)
     raise ValueError(
         f"`{name}` has {'; '.join(shown)}{more}: widen the bound or leave these rows out; values"
@@ -343,6 +346,7 @@ def require_inside(
     )
 
 
+@brief
 @dataclass(frozen=True)
 class Standardise(Transform):
     """Z = (X - mean) / std by column; mean and std of length D, kept as tuples, std > 0.
@@ -434,6 +438,7 @@ def from_dict(record: dict[str, Any]) -> Transform:
     return build("transform", params.pop("name", None), TRANSFORMS, params)  # type: ignore[no-any-return]
 
 
+@brief
 @dataclass(frozen=True)
 class Chain:
     """Transforms that are applied in order; `inverse` undoes them, the last one first.

@@ -19,6 +19,7 @@ from sklearn.base import (
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ..core.arguments import whole
+from ..core.brief import brief
 from ..datasets.files.frame import is_frame
 from ..fitting.records import Epoch
 from ..rules.base import State
@@ -32,6 +33,7 @@ Array = Any
 NUMBERS = 2**22  # of all layers' outputs, that are held at a time where rows are drawn
 
 
+@brief
 class Grid(NamedTuple):
     """A density of one or two dimensions on a grid: `axes`, and `log_p`, in nats.
 

@@ -17,6 +17,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ..core.arguments import number, whole
+from ..core.brief import brief
 from ..core.network import Layers
 from ..core.objective import log_likelihood
 from ..core.sampling import sample
@@ -28,7 +29,7 @@ from ..fitting.records import FitDivergedError
 from ..fitting.starts import init_layers
 from . import saved_ensemble, space
 from .chosen import parts_of
-from .inputs import validated
+from .inputs import as_output, validated
 from .stacking import log_mixture, stacking_weights
 
 Array = Any
@@ -36,6 +37,7 @@ SHARE = 0.02  # of the Gaussian, at least
 OF_MIXTURE = 0.2  # the part of the time that the mixture may take
 
 
+@brief
 class FlowMember(NamedTuple):
     """A fitted flow as a density of standardised rows."""
 
@@ -53,6 +55,7 @@ class FlowMember(NamedTuple):
         return sample(self.layers, rng, n, *parts_of(self.settings))[0]
 
 
+@brief
 class MixtureMember(NamedTuple):
     """One or several Gaussians as a density of standardised rows."""
 
@@ -93,7 +96,7 @@ class FlowEnsemble(DensityMixin, BaseEstimator):
     validation_fraction : float in (0, 1), or "auto"
         Part of the rows that stop the flows and give the weights; "auto": a fifth, a tenth of many.
     seconds : float, optional
-        How long a fit may take, about, by a count of its work on one core.
+        How long a fit may take, about, by a count of its work on one core and not by a clock.
     random_state : int, RandomState or None
     verbose : int
         1: a line for each member.
@@ -188,13 +191,17 @@ class FlowEnsemble(DensityMixin, BaseEstimator):
         return float(self.score_samples(X).mean())
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> Array:
-        """Draw samples (n_samples, D), shuffled, inside all bounds; None: the model's own seed."""
+        """Draw samples (n_samples, D), shuffled, inside all bounds; None: the model's own seed.
+
+        A DataFrame after a fit to one, where `sklearn.set_config(transform_output="pandas")`.
+        """
         check_is_fitted(self)
         rng, n = self._generator(random_state), whole("n_samples", n_samples)
         each = rng.multinomial(n, self.weights_ / self.weights_.sum())
         pairs = zip(self.members_, each, strict=True)
         drawn = np.concatenate([member.draw(int(k), rng) for member, k in pairs if k])
-        return space.to_data(self.transforms_, rng.permutation(drawn) * self.scale_ + self.mean_)
+        X = space.to_data(self.transforms_, rng.permutation(drawn) * self.scale_ + self.mean_)
+        return as_output(self, X)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write what is fitted, and all parameters, to a file .npz; there is no pickle in it."""

@@ -28,7 +28,7 @@ from ..fitting.stream import Stream
 from . import saved, space
 from .chosen import parts_of, settings_now
 from .history_plot import plot
-from .inputs import DTYPES, validated
+from .inputs import DTYPES, as_output, validated
 
 Array = Any
 
@@ -77,9 +77,14 @@ class FittedFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin
         return float(np.mean(self.score_samples(X), dtype=np.float64))
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> Array:
-        """Draw samples (n_samples, D), inside all bounds; `random_state` None: the model's own."""
+        """Draw samples (n_samples, D), inside all bounds; `random_state` None: the model's own.
+
+        After a fit to a DataFrame and `set_output(transform="pandas")`, or "polars", they are a
+        DataFrame with the columns of the fit, like what `transform` returns then.
+        """
         check_is_fitted(self)
-        return self._drawn(self._generator(random_state), whole("n_samples", n_samples))
+        drawn = self._drawn(self._generator(random_state), whole("n_samples", n_samples))
+        return as_output(self, drawn)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write what is fitted, and all parameters, to a file .npz; there is no pickle in it.

@@ -99,7 +99,8 @@ class RelativeGradientFlow(FittedFlow):
     warm_start : bool
         `fit` goes on from `layers_`.
     seconds : float, optional
-        How long a fit may take, about, if settings are chosen: fewer epochs, then fewer layers.
+        How long a fit may take, about, if settings are chosen: fewer epochs, then fewer layers. It
+        is a count of the work on one free core, made before the fit, and no clock stops it.
     support : dict or str, optional
         The open intervals that columns are in, by name or number: {"age": (0, 120), "income": (0,
         None), 3: "unit"}, or "age=0:120,income=0:". The flow then works on the logit of a column

@@ -1,11 +1,13 @@
 """Tables that are given to an estimator: taken, or refused by the names of their columns."""
 
 import contextlib
+import importlib
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import sklearn
 from sklearn.utils.validation import validate_data
 
 from ..datasets.files.frame import is_frame
@@ -44,9 +46,10 @@ def numeric(X: Any, called: str = "X") -> Any:
             wrong[str(name)] = str(column.dtype)
     if wrong:
         listed = ", ".join(f"{name!r} ({kind})" for name, kind in list(wrong.items())[:20])
+        named = "columns=" * hasattr(X, "iloc") + repr(list(wrong)[:20])
         raise ValueError(
-            f"`{called}` must hold numbers, but not so its columns {listed}: drop them, or encode"
-            " them"
+            f"`{called}` must hold numbers, but not so its columns {listed}: drop them by"
+            f" {called}.drop({named}), or encode them"
         )
     if hasattr(X, "iloc") and any(hasattr(kind, "fill_value") for kind in X.dtypes):
         kinds = {name: kind for name, kind in X.dtypes.items() if hasattr(kind, "fill_value")}
@@ -70,6 +73,25 @@ def validated(
         return validate_data(
             estimator, X, reset=reset, dtype=dtypes, ensure_min_samples=ensure_min_samples
         )
+
+
+def as_output(estimator: Any, X: Any) -> Any:
+    """Return drawn rows X (N, D), as a DataFrame where `set_output` has asked for one.
+
+    Its columns have the names of those that were fitted, so that it can be scored. What is asked
+    for is `set_output(transform="pandas")` of the estimator, or `transform_output` of scikit-learn.
+
+    >>> from sklearn.base import BaseEstimator
+    >>> as_output(BaseEstimator(), np.ones((1, 2)))
+    array([[1., 1.]])
+    """
+    names = getattr(estimator, "feature_names_in_", None)
+    own = getattr(estimator, "_sklearn_output_config", {}).get("transform")
+    kind = own or sklearn.get_config()["transform_output"]
+    if names is None or kind not in ("pandas", "polars"):
+        return X
+    library = importlib.import_module(kind)
+    return library.DataFrame({str(name): X[:, j] for j, name in enumerate(names)})
 
 
 def _is_numeric(column: Any) -> bool:

@@ -34,7 +34,7 @@ from .outcome import after_divergence, compared, compared_in_validation, complet
 from .progress import Progress
 from .records import Epoch, FitDivergedError, FitResult, gained
 from .schedule import rule_of
-from .snapshots import Keeper, Snapshot, asked_next, begun_with, fingerprint
+from .snapshots import Keeper, Snapshot, asked_next, begun_with, fingerprint, require_fits
 from .survey import Rows, measured
 from .team import team_of
 from .watched import Watched
@@ -201,6 +201,8 @@ def fit(
         work = Workload(total, math.ceil(batches.N / batches.each), begun_with(resume))
         step = choose(step, state, activation, density, rule, work)
         terms |= {"implementation": name_of(step)} if isinstance(layers[0].W, np.ndarray) else {}
+    if resume is not None:
+        require_fits(resume, own, terms)  # before kernels are compiled for it
     prepare(step, state, activation, density, rule)
     judged = team.validation_part(X_val), team.validation_part(of_val)
     rows = Rows(batches, activation, density, layers[0].b.shape[0])

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core.arrays import Array
+from ..core.brief import brief
 from ..core.network import Layers
 from ..core.tracking import Tracked
 from ..rules.base import State
@@ -64,6 +65,7 @@ class Measured(NamedTuple):
     bad: Array | None = None
 
 
+@brief
 class FitResult(NamedTuple):
     """What `fit` returns; `best_layers` are those of `best_epoch`, 0 for the start.
 

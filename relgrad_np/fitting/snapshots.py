@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ..core.arrays import to_numpy
+from ..core.brief import brief
 from ..core.network import Layers
 from ..rules.base import State
 from .average import Average
@@ -16,6 +17,7 @@ from .records import Epoch
 from .status import Guard, Last
 
 
+@brief
 class Snapshot(NamedTuple):
     """All that a fit needs to go on, bitwise as if nothing had happened.
 

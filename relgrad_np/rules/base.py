@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 from ..core.activations import Activation
 from ..core.arrays import Array, check, detached
 from ..core.backprop import backprop
+from ..core.brief import brief
 from ..core.densities import Density
 from ..core.network import Deltas, Layers, Tape, forward
 from ..core.objective import data_terms
@@ -19,6 +20,7 @@ from ..core.tracking import Tracked, track, track_step
 from ..core.trees import all_finite, each_array, keep
 
 
+@brief
 class State(NamedTuple):
     """What training carries: layers, the rule's state, the tracker or None, t steps tried.
 
@@ -32,6 +34,7 @@ class State(NamedTuple):
     t: int
 
 
+@brief
 class Move(NamedTuple):
     """What a rule proposes: a direction and a step size eta > 0, (), for each layer.
 
@@ -51,6 +54,7 @@ class Move(NamedTuple):
     bound: float | None = None
 
 
+@brief
 class StepInfo(NamedTuple):
     """What `train_step` reports; terms in nats, means over the batch, before the step.
 

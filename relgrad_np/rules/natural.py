@@ -22,10 +22,9 @@ from typing import Any, ClassVar, NamedTuple
 from ..core.arguments import number, store, whole
 from ..core.arrays import Array, check, namespace
 from ..core.context import as_columns
-from ..core.full_rank import FullRank
+from ..core.full_rank import Chart, FullRank
 from ..core.network import Deltas, Layers, Tape
 from ..core.numerics import eye, solve
-from ..core.steps import Chart
 from .base import Move, State
 
 BLOCK = 512  # samples whose scores are held at a time

@@ -32,9 +32,10 @@ import numpy as np
 
 from ..core.arguments import one_of, store, whole
 from ..core.arrays import Array, check, namespace
+from ..core.full_rank import Chart
 from ..core.network import Deltas, Layers, Tape
 from ..core.numerics import norm_bound
-from ..core.steps import Chart, Factors, in_charts
+from ..core.steps import Factors, in_charts
 from .base import Move, State
 
 FEW = 20  # samples that a chart must have seen before a step is taken in it

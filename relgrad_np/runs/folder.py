@@ -40,25 +40,33 @@ def create(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     >>> create(path, {"data": "digits"})["data"], [p.name for p in path.iterdir()]
     ('digits', ['config.json'])
     """
-    if not str(path) or path == Path():
-        raise ValueError("`--out` must name a folder")
-    taken = FileExistsError(
-        f"the run folder {str(path)!r} exists: name another with --out, resume it with --resume, "
-        "or remove it"
-    )
-    if path.exists():
-        raise taken
+    require_free(path)
     config = {**config, "run": secrets.token_hex(8)}
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with new_folder(path) as partial:
             write_text(partial / "config.json", json.dumps(config, indent=2) + "\n")
     except OSError as error:
-        if path.exists():
-            raise taken from None
+        require_free(path)
         # it is the folder that is named, not a name beside it that nobody knows
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None
     return config
+
+
+def require_free(path: Path) -> None:
+    """Refuse the name of a run folder that is none, or under which there is something.
+
+    >>> require_free(Path("."))
+    Traceback (most recent call last):
+    ValueError: `--out` must name a folder
+    """
+    if not str(path) or path == Path():
+        raise ValueError("`--out` must name a folder")
+    if path.exists():
+        raise FileExistsError(
+            f"the run folder {str(path)!r} exists: name another with --out, resume it with "
+            "--resume, or remove it"
+        ) from None
 
 
 def create_next(path: Path, config: dict[str, Any]) -> tuple[Path, dict[str, Any]]:

@@ -14,7 +14,8 @@ from ..rules.by_name import NEWTON
 class RunReport(NamedTuple):
     """The result of a run, in nats per sample and in model space unless named otherwise.
 
-    `test_se2` is two standard errors of the mean over test rows; `test_data_space` and
+    `test_se2` is two standard errors of the mean over test rows, and `gain_se2` of the mean of what
+    the model has more than the Gaussian, row by row; `test_data_space` and
     `gaussian_data_space` are the same means in the data's own units; bits/dim are of pixel space,
     None where the data are not images; `fell`: how far below its best the validation ended, if more
     than a tenth of a nat and a tenth of what the model gained over the Gaussian (None with the rule
@@ -49,6 +50,7 @@ class RunReport(NamedTuple):
     others: dict[str, float] | None = None
     epochs: int | None = None
     given: int = 0
+    gain_se2: float | None = None
 
     def table(self) -> list[tuple[str, str, str]]:
         """Return log-likelihoods in model and data space: a header, then a row for each model.
@@ -76,22 +78,24 @@ class RunReport(NamedTuple):
         """Return the report in a few lines.
 
         >>> about = ("toy", -1.0, 0.1, -2.0, None, None, 3, "epochs", 0, 1.0, 2, 9)
-        >>> print(RunReport(*about, test_data_space=-4.0, gaussian_data_space=-5.0).text())
+        >>> spaces = {"test_data_space": -4.0, "gaussian_data_space": -5.0}
+        >>> print(RunReport(*about, **spaces, gain_se2=0.05).text())
         nats a row, 9 test rows  standardised space  data space
         this model                  -1.000 +- 0.100      -4.000
         Gaussian                    -2.000               -5.000
-        1.000 nats above the Gaussian of the same training rows (+- two standard errors)
+        1.000 +- 0.050 nats above the Gaussian of the training rows (2 standard errors)
         epoch 3 was the best in validation and is kept; 1.0 s of fitting
         """
         gap = self.test - self.gaussian
         lines = aligned(self.table())
         if abs(gap) < 5e-4:
-            lines.append(f"the model is the {self.floor} of the same training rows")
+            lines.append(f"the model is the {self.floor} of the training rows")
         else:
-            way = "above" if gap > 0 else "BELOW"
-            words = "" if math.isnan(self.test_se2) else " (+- two standard errors)"
+            way, error = "above" if gap > 0 else "BELOW", self.gain_se2
+            known = error is not None and not math.isnan(error)
+            spread, words = (f" +- {error:.3f}", " (2 standard errors)") if known else ("", "")
             lines.append(
-                f"{abs(gap):.3f} nats {way} the {self.floor} of the same training rows{words}"
+                f"{abs(gap):.3f}{spread} nats {way} the {self.floor} of the training rows{words}"
             )
         if self.test_bits_per_dim is not None:
             lines.append(
@@ -214,6 +218,7 @@ def judge(
         overfits=_overfits(result),
         epochs=len(result.history),
         given=data.c,
+        gain_se2=two_errors(per_sample - gaussian),
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..core.activations import Activation, activation
 from ..core.arrays import from_numpy, to_numpy
+from ..core.brief import brief
 from ..core.densities import Density, density
 from ..core.network import Layer, Layers
 from ..core.sampling import require_model
@@ -37,6 +38,7 @@ from .settings import Settings
 START_ROWS = 20_000  # rows that the start looks at
 
 
+@brief
 class Run(NamedTuple):
     """A finished run: its report, the fit, and the model at its best epoch."""
 
@@ -45,6 +47,7 @@ class Run(NamedTuple):
     model: Model
 
 
+@brief
 class Prepared(NamedTuple):
     """The start of a fit, the other arguments of `fit`, and notes on the data."""
 
@@ -117,7 +120,7 @@ def advice_on(rows: Any, data: Dataset) -> tuple[str, ...]:
             f" {column_list(which, data.columns)} have no density: they are affine combinations of"
             " what is given and the others: drop them, or add noise"
         )
-    said = any("--dequantise" in note for note in data.notes)
+    said = any("dequantise=True" in note for note in data.notes)
     return tuple(one for one in found.advice if not (said and one.startswith(FEW)))
 
 

@@ -168,6 +168,8 @@ def test_what_is_drawn_depends_on_what_is_given(runs):
         ("sample run_csv --given hour=3,place=x", "`--given`: place must be a finite number, got 'x'"),
         ("sample run_csv --given hour=3,plaec=1", "no column 'plaec'; did you mean 'place'?"),
         ("sample run_csv --given hour=3,hour=4", "`--given` has 'hour' twice"),
+        ("sample run_csv --given 0=3,hour=4", "`--given` has 'hour' twice"),
+        ("sample run_csv --given 2=3", "`--given` has no column '2'; given are: hour, place"),
         ("sample run_csv --given gone.csv", "the data file 'gone.csv' is not there"),
         ("sample run_csv --given my.npy", "`my.npy` has 4 columns, and 2 are given: hour, place"),
         ("evaluate odd.npz my.csv", "its `context` is no record of columns: 'int' object is not"),

@@ -246,7 +246,7 @@ def test_rows_on_a_bound_or_beyond_it_are_counted_by_column(people, tmp_path, la
 def test_whole_numbers_on_their_bounds_are_spread_and_come_back():
     rng = np.random.default_rng(0)
     frame = np.stack([rng.integers(0, 4, 200), rng.normal(size=200)], 1).astype(float)
-    with pytest.raises(ValueError, match=r"need uniform noise .* \(--dequantise\)"):
+    with pytest.raises(ValueError, match=r"need uniform noise .*Reading\(dequantise=True\)"):
         load(frame, reading=Reading(support={0: (0, 3)}))
     data = load(frame, reading=Reading(support={0: (0, 3)}, dequantise=True))
     assert data.transforms.support.high == (4.0, None)

@@ -8,6 +8,7 @@ import lzma
 import numpy as np
 import pytest
 
+from relgrad_np.cli.console import with_flags
 from relgrad_np.datasets import Reading, load
 
 pd = pytest.importorskip("pandas", reason="pandas reads text files")
@@ -156,6 +157,7 @@ RIGHT = {  # file, contents, what is asked for, rows, columns, part of a note
     "dates as numbers": ("a.csv", with_column([20200101 + i for i in range(N)]), {}, np.c_[X, [20200101 + i for i in range(N)]], (*NAMES, "d"), "column 'd' holds dates, as it seems: --drop d"),
     "well logs": ("a.csv", with_column([-999.25, -999.25, *range(10)]), {}, np.c_[X, [-999.25, -999.25, *range(10)]], (*NAMES, "d"), "column 'd' has -999.25 2 times"),
     "one enormous number": ("a.csv", with_column([9.97e36, *range(11)]), {}, np.c_[X, [9.97e36, *range(11)]], (*NAMES, "d"), "column 'd' has 9.97e+36 once"),
+    "an infinite mark": ("a.csv", with_cell("inf"), {"missing_marks": ["inf"], "missing": "drop"}, np.delete(X, 2, 0), NAMES, "1 of 12"),
     "gzip": ("a.csv.gz", gzip.compress(text().encode()), {}, X, NAMES, ""),
     "bzip2": ("a.tsv.bz2", bz2.compress(text(sep="\t").encode()), {}, X, NAMES, ""),
     "xz": ("a.csv.xz", lzma.compress(text().encode()), {}, X, NAMES, ""),
@@ -192,7 +194,9 @@ def test_read_right(tmp_path, case):
     np.testing.assert_allclose(
         found[order[0]], rows[order[1]], rtol=1e-12, atol=1e-12 * scale.max()
     )
-    assert note in " ".join(data.notes)
+    notes = " ".join(data.notes)
+    assert note in with_flags(notes)
+    assert "--" not in notes  # a flag is a word of the command line's
 
 
 REFUSED = {  # file, contents, what is asked for, parts of the line
@@ -255,7 +259,7 @@ REFUSED = {  # file, contents, what is asked for, parts of the line
     "no gzip at all": ("a.csv.gz", text(), {}, "is not a sound .gz file"),
     "half a parquet": ("a.parquet", lambda: arrow("parquet", FRAME)[:-20], {}, "is not a sound .parquet file, or is cut short"),
     "an empty parquet": ("a.parquet", lambda: arrow("parquet", FRAME)[:0], {}, "is not a sound .parquet file"),
-    "parquet of dates": ("a.parquet", lambda: arrow("parquet", FRAME.assign(t=pd.to_datetime(DATES))), {}, "column 4 ('t') holds dates, not numbers: --drop 't'"),
+    "parquet of dates": ("a.parquet", lambda: arrow("parquet", FRAME.assign(t=pd.to_datetime(DATES))), {}, "column 4 ('t') holds dates, not numbers: --drop t"),
     "parquet of categories": ("a.parquet", lambda: arrow("parquet", FRAME.assign(k=pd.Categorical(WORDS), w=WORDS)), {}, "column 4 ('k') holds categories, not numbers (as do 'w')"),
     "parquet, missing": ("a.parquet", lambda: arrow("parquet", FRAME.mask(FRAME.eq(X[2, 1]))), {}, "got nan at row 2, column 'b'; missing values by column: 'b' 1"),
     "half an hdf5": ("a.h5", lambda: hdf5(X=X)[:900], {}, "is not an HDF5 file"),
@@ -277,8 +281,9 @@ def test_refused_in_one_line(tmp_path, case):
         return
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         load(path, reading=Reading(**options))
+    assert message in with_flags(str(caught.value))
     line = str(caught.value)
-    assert message in line
+    assert "--" not in line  # a flag is a word of the command line's
     assert line.startswith(f"`{path}`")
     assert "\n" not in line
     assert len(line) < 500
@@ -333,7 +338,7 @@ def test_part_of_a_large_npy_is_laid_out_too(tmp_path):
     assert data.columns == ("1", "2")
     assert data.train.dtype == np.float32
     assert sum(map(len, data[1:4])) == 199
-    for more, text in (({"missing": "median"}, "too large for --missing median"), ({"dequantise": True}, "too large for --deq")):  # fmt: skip
+    for more, text in (({"missing": "median"}, "missing='median'"), ({"dequantise": True}, "large for Reading.deq")):  # fmt: skip
         with pytest.raises(ValueError, match=text):
             load(tmp_path / "a.npy", lazy_above=100, reading=Reading(**more))
 

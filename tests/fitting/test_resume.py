@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import relgrad_np as rg
+from relgrad_np.fitting import loop
 from relgrad_np.runs.checkpoint import (
     CheckpointWriter,
     newest_snapshot,
@@ -153,10 +154,11 @@ def test_early_stopping_is_resumed(tmp_path):
     same(whole.best_layers, resumed.best_layers)
 
 
-def test_a_snapshot_of_other_layers_is_refused(tmp_path):
+def test_a_snapshot_of_other_layers_is_refused_before_anything_is_compiled(tmp_path, monkeypatch):
     run("float64", "plain", keeper=StopAt(tmp_path, 2))
     snapshot = read_snapshot(tmp_path / "step-1.npz", "run")
     layers = rg.init_layers(np.random.default_rng(0), 4, 3)
+    monkeypatch.setattr(loop, "prepare", lambda *of_a_step: pytest.fail("kernels were compiled"))
     with pytest.raises(ValueError, match="`resume` must be a snapshot of layers of these shapes"):
         rg.fit(layers, data(), *MODEL, rng=np.random.default_rng(0), resume=snapshot)
     with pytest.raises(ValueError, match="`resume` must be a snapshot of float32 layers"):

@@ -15,7 +15,7 @@ from .choice import chosen, named, rounded, without_index
 from .limits import one_line, require_modest
 from .opening import open_regular
 from .packed import needs
-from .reading import Reading
+from .reading import Reading, asking
 from .sizes import feather_unpacked, parquet_unpacked
 
 INDEX = re.compile(r"__index_level_\d+__$")  # of a DataFrame, as pandas writes it
@@ -43,7 +43,9 @@ def read_arrow(
     streamed = stream_arrow(path, reading, wanted, limit)
     shape = streamed.N, len(streamed.columns or ())
     size = 3 * shape[0] * shape[1] * streamed.dtype.itemsize  # it, a copy, what is unpacked
-    require_memory(size, f"reading `{path}`", "read fewer --columns, or write it as .npy")
+    require_memory(
+        size, f"reading `{path}`", "read fewer columns by Reading(columns=...), or write it as .npy"
+    )
     X = np.empty(shape, streamed.dtype)
     at = 0
     for run in streamed.runs:
@@ -94,12 +96,18 @@ def stream_arrow(
         more = f" (as do {', '.join(map(repr, names[1:20]))})" if len(names) > 1 else ""
         raise ValueError(
             f"{name}, column {wrong[0] + 1} ({names[0]!r}) holds {_what(str(first.type))}, not"
-            f" numbers{more}: --drop {','.join(names)!r}, or write numbers for the values"
+            f" numbers{more}: {asking(drop=names[:20])}, or write numbers for the values"
         )
     picked = [columns[j] for j in places]
     with _Damage(path):
         declared = max(file.unpacked(picked), 8 * file.N * len(picked))
-    require_modest(name, declared, path.stat().st_size, limit, ", or read fewer --columns")
+    require_modest(
+        name,
+        declared,
+        path.stat().st_size,
+        limit,
+        ", or read fewer columns by Reading(columns=...)",
+    )
     dtype = np.dtype(np.float32 if all(kind == "float32" for kind in kinds) else np.float64)
     kept = [kind for kind in dict.fromkeys(kinds) if kind not in ("float32", "float64")]
     notes = tuple(f"{kind} converted to {dtype}" for kind in kept)

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .reading import asking
+
 EXPONENT = r"(?:[eE][+-]?\d+)?"
 LONGEST = 60  # letters of a cell that is shown whole
 MARKS = ("?", "-", "--", ".", "")  # of a missing value, beside those that pandas knows
@@ -93,10 +95,10 @@ def are_dates(x: NDArray[np.float64]) -> bool:
 
 
 def what_is(cell: str, decimal: str, others_are_numbers: bool) -> tuple[str, str]:
-    """Return what a cell is that is no number, and the remedy; "{drop}" stands for its flag.
+    """Return what a cell is that is no number, and the remedy; "{drop}" stands for leaving it out.
 
     >>> what_is("2020-01-31", ".", False)[0], what_is("1,5", ".", True)
-    ('a date', ('not a number', '--decimal , if the comma is its decimal mark'))
+    ('a date', ('not a number', "Reading(decimal=',') if the comma is its decimal mark"))
     """
     text = cell.strip()
     if len(text) > LONGEST:
@@ -104,19 +106,19 @@ def what_is(cell: str, decimal: str, others_are_numbers: bool) -> tuple[str, str
     if decimal == "." and re.match(r"[+-]?[1-9]\d{0,2},\d{3}$", text):
         return (
             "a decimal or a thousands comma",
-            "--decimal , or --decimal . says which",
+            "Reading(decimal=',') or Reading(decimal='.') says which",
         )
     if FIT_FOR_COMMA.match(text) and decimal == ".":
-        return "not a number", "--decimal , if the comma is its decimal mark"
+        return "not a number", "Reading(decimal=',') if the comma is its decimal mark"
     if decimal == "," and re.match(rf"[+-]?\d*\.\d+{EXPONENT}$", text):
-        return "not a number", "--decimal . if the point is its decimal mark"
+        return "not a number", "Reading(decimal='.') if the point is its decimal mark"
     if _is_date(text):
         return "a date", "{drop}, or write it as a number"
     if UNITS.match(text) and any(map(str.isdigit, text)):
         return "a number with a unit", "{drop}, or take the unit away"
     if others_are_numbers:
-        marks = text if "," not in text else f'"{text}"'
-        return "not a number", f"--missing-marks={marks} if it marks a missing value, or mend it"
+        advised = asking(missing_marks=[text])
+        return "not a number", f"{advised} if it marks a missing value, or mend it"
     return "text, not a number", "{drop}, or write numbers for its values"
 
 

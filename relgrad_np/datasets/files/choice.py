@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ...core.arguments import nearest
 from ..bounds import ColumnBounds
 from ..rows import Columns, column_list
-from .reading import Reading
+from .reading import Reading, asking
 
 LARGEST = 2.0**53  # beyond it float64 does not hold every whole number
 UNNAMED = re.compile(r"(Unnamed: \d+(_level_\d+)?|__index_level_\d+__|)$")
@@ -165,5 +165,5 @@ def rounded(X: NDArray[Any], columns: Columns) -> tuple[str, ...]:
     listed = column_list(beyond, columns)
     return (
         f"whole numbers beyond 2^53 in columns {listed} are rounded; if they only name the rows:"
-        " --drop them",
+        f" {asking(drop=[str(j) if columns is None else columns[j] for j in beyond[:20]])}",
     )

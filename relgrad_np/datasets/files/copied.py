@@ -21,7 +21,7 @@ from ..record import Dataset, forward
 from ..rows import LEAST_ROWS, Columns
 from .arrow import Streamed
 from .missing import Where, marked, missing_counts, place_in, require_no_infinity, suspects
-from .reading import Reading
+from .reading import Reading, asking
 from .split import standardised
 
 HELD_OUT = 10_000  # rows of validation, and of test, at most
@@ -42,7 +42,9 @@ def split_copied(
     """
     N, D = table.N, len(table.columns or ())
     if reading.missing == "median":
-        raise ValueError(f"`{name}` is too large for --missing median: --missing drop")
+        raise ValueError(
+            f"`{name}` is too large for {asking(missing='median')}: {asking(missing='drop')}"
+        )
     if N < LEAST_ROWS:
         raise ValueError(f"`{name}` must have at least {LEAST_ROWS} rows to split, got {N}")
     share = min(0.1, HELD_OUT / N)
@@ -75,8 +77,8 @@ def split_copied(
         if dropped and reading.missing == "error":
             raise ValueError(
                 f"`{name}` must be finite; missing values by column:"
-                f" {missing_counts(counts, table.columns)}, in {dropped} of {N} rows: --missing"
-                " drop leaves out these rows"
+                f" {missing_counts(counts, table.columns)}, in {dropped} of {N} rows:"
+                f" {asking(missing='drop')} leaves out these rows"
             )
         if dropped:
             notes.append(f"{dropped} of {N} rows have missing values: left out")
@@ -114,7 +116,7 @@ def require_space(name: str, need: int) -> None:
     if need > free:
         raise OSError(
             f"`{name}` needs {gib(need)} in {folder}, which has {gib(free)}: {other}, or read fewer"
-            " --columns"
+            " columns by Reading(columns=...)"
         )
     if lies_in_memory(Path(folder)):
         require_memory(need, f"`{name}`, laid out in {folder}, which is memory,", other)

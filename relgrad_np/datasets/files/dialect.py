@@ -121,7 +121,9 @@ def dialect_of(sample: bytes, complete: bool, path: Path, reading: Reading) -> D
     require_table(sample, name)
     encoding, notes = reading.encoding or encoding_of(sample, name), []
     if encoding == "cp1252" and reading.encoding is None:
-        notes.append("not text in UTF-8: read as Windows-1252; --encoding NAME says otherwise")
+        notes.append(
+            "not text in UTF-8: read as Windows-1252; Reading(encoding=...) says otherwise"
+        )
     text = codecs.getincrementaldecoder(encoding)("replace").decode(sample)
     lines = re.split("\r\n|\n|\r", text)
     lines = lines if complete or len(lines) == 1 else lines[:-1]
@@ -148,7 +150,7 @@ def dialect_of(sample: bytes, complete: bool, path: Path, reading: Reading) -> D
     if reading.sep is None and reading.decimal is None and _may_be_decimal(rows, sep):
         raise ValueError(
             f"{name}, line {lead + 2}: a decimal comma, or a name of the row before the number?"
-            " --decimal , or --sep , says which"
+            " Reading(decimal=',') or Reading(sep=',') says which"
         )
     decimal = reading.decimal or _decimal(rows, sep)
     first, body = rows[0], rows[1:]

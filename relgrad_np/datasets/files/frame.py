@@ -7,7 +7,7 @@ import numpy as np
 
 from ..record import RawTable
 from .choice import chosen, named
-from .reading import Reading
+from .reading import Reading, asking
 
 
 def is_frame(value: Any) -> bool:
@@ -57,5 +57,6 @@ def _numbers(column: Any, label: str) -> Any:
         if kind.is_numeric() or kind == pl.Boolean:
             return column.cast(pl.Float64).to_numpy()
     raise ValueError(
-        f"`DataFrame`, column {label!r}: must hold real numbers, got {kind}; drop it or encode it"
+        f"`DataFrame`, column {label!r}: must hold real numbers, got {kind}; leave it out by"
+        f" {asking(drop=[label])}, or encode it"
     )

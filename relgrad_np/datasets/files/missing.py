@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ..record import RawTable
 from ..rows import Columns, chunks, column_list, floats
-from .reading import Reading
+from .reading import Reading, asking
 
 Where = Callable[[int, int], str]
 NINES = tuple(float("9" * n) for n in range(2, 9))
@@ -61,7 +61,8 @@ def _part(
         if gone.all():
             counts = missing_counts(lost.sum(axis=0), raw.columns)
             raise ValueError(
-                f"`{name}` has no row without missing values: {counts}; --drop columns"
+                f"`{name}` has no row without missing values: {counts}; leave columns out:"
+                f" {asking(drop=_most_lost(lost, raw.columns))}"
             )
         notes.append(f"{int(gone.sum())} of {len(X)} rows have missing values: left out")
         X = X[~gone]
@@ -91,6 +92,8 @@ def marked(X: NDArray[Any], reading: Reading) -> NDArray[Any]:
 
     >>> marked(np.array([[9.96921e36, 1.0]]), Reading(missing_marks="9.97e36,NA"))
     array([[nan,  1.]])
+    >>> marked(np.array([[np.inf, -np.inf, 1.0]]), Reading(missing_marks="inf"))
+    array([[ nan, -inf,   1.]])
     """
     marks = []
     for mark in reading.missing_marks or ():
@@ -103,7 +106,7 @@ def marked(X: NDArray[Any], reading: Reading) -> NDArray[Any]:
     X = np.array(X)
     for mark in marks:
         near = 1e-3 * abs(mark) if abs(mark) > HUGE else abs(np.float32(mark) - mark)
-        X[np.abs(X - mark) <= near] = np.nan
+        X[np.abs(X - mark) <= near if np.isfinite(mark) else mark == X] = np.nan
     return X
 
 
@@ -113,7 +116,7 @@ def require_no_infinity(name: str, X: Any, bad: NDArray[np.bool_], where: Where)
         row, j = (int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape))
         raise ValueError(
             f"`{name}` must be finite, got {X[row, j]} at {where(row, j)}; if it marks a missing"
-            f" value: --missing-marks={X[row, j]} and --missing drop"
+            f" value: {asking(missing_marks=[str(X[row, j])], missing='drop')}"
         )
 
 
@@ -123,14 +126,19 @@ def refusal(
     """Return the line that counts the missing values, says where the first is, and what to do."""
     row, j = (int(i) for i in np.unravel_index(int(lost.argmax()), lost.shape))
     counts = lost.sum(axis=0)
-    most = np.flatnonzero(counts)
-    listed = ",".join(str(i) if columns is None else columns[i] for i in most[:10])
     return (
         f"`{name}` must be finite, got nan at {where(row, j)}; missing values by column:"
         f" {missing_counts(counts, columns)}, in {int(lost.any(axis=1).sum())} of {len(X)} rows:"
-        f" --missing drop leaves out these rows, --missing median fills them, --drop {listed!r}"
-        " leaves out the columns"
+        f" {asking(missing='drop')} leaves out these rows, {asking(missing='median')} fills them,"
+        f" {asking(drop=_most_lost(lost, columns))} leaves out the columns"
     )
+
+
+def _most_lost(lost: NDArray[np.bool_], columns: Columns) -> list[str]:
+    """Return the first columns that have missing values, by name or number."""
+    return [
+        str(j) if columns is None else columns[j] for j in np.flatnonzero(lost.any(axis=0))[:10]
+    ]
 
 
 def missing_counts(counts: NDArray[Any], columns: Columns) -> str:
@@ -185,7 +193,7 @@ def suspects(X: NDArray[Any], columns: Columns) -> list[str]:
                     )
     return [
         f"a mark of missing values? column {', '.join(shown[:10])}:"
-        f" --missing-marks={value:g} --missing drop leaves those rows out"
+        f" {asking(missing_marks=[value], missing='drop')} leaves those rows out"
         for value, shown in found.items()
     ]
 

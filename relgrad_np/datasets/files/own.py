@@ -116,7 +116,7 @@ def _copied(
 ) -> Dataset:
     if reading.dequantise:
         raise ValueError(
-            f"`{name}` is too large for --dequantise: add the noise to the file itself"
+            f"`{name}` is too large for Reading(dequantise=True): add the noise to the file itself"
         )
     return split_copied(name, table, rng, n, reading)
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...core.arguments import one_of
+from ...core.brief import brief
 from ..bounds import intervals
 
 MISSING = ("error", "drop", "median")
 
 
+@brief
 @dataclass(frozen=True)
 class Reading:
     """What a reader is asked for; the defaults find out by looking.
@@ -72,6 +74,23 @@ class Reading:
         """Whether anything but all cells as they are is asked for."""
         asked = self.columns or self.drop or self.missing_marks or self.given
         return bool(asked) or self.missing != "error"
+
+
+def asking(**settings: Any) -> str:
+    """Return the words for a `Reading` with these settings, which messages advise.
+
+    The command line shows its flags in their place (`cli.console.with_flags`).
+
+    >>> asking(drop=["city"]), asking(missing_marks=[-9999.0], missing="drop")
+    ("Reading(drop=['city'])", "Reading(missing_marks=[-9999], missing='drop')")
+    """
+
+    def shown(value: Any) -> str:
+        if isinstance(value, (list, tuple)):
+            return f"[{', '.join(map(shown, value))}]"
+        return repr(value) if isinstance(value, (str, bool)) else f"{value:g}"
+
+    return f"Reading({', '.join(f'{name}={shown(value)}' for name, value in settings.items())})"
 
 
 def listed(value: Any) -> tuple[str, ...] | None:

@@ -163,7 +163,7 @@ def _noise_for(
         listed = column_list(sorted({*whole, *few}), columns)
         notes.append(
             f"whole numbers or few values only in columns {listed}: their likelihood has no upper"
-            " bound; --dequantise adds uniform noise as wide as their step"
+            " bound; Reading(dequantise=True) adds uniform noise as wide as their step"
         )
     return ()
 

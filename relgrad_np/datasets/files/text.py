@@ -5,6 +5,7 @@ import csv
 import io
 import re
 import warnings
+from ast import literal_eval
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from .choice import LARGEST, chosen, is_unnamed, named, without_index
 from .dialect import LOOKED_AT, SPACE, Dialect, dialect_of
 from .limits import one_line
 from .packed import SUFFIXES, needs, unpacked
-from .reading import Reading
+from .reading import Reading, asking
 
 
 def read_text(
@@ -198,10 +199,8 @@ def _called(columns: Columns, j: int) -> str:
 
 
 def _drop(names: list[str]) -> str:
-    """Return the flag that leaves columns out."""
-    plain = [name.strip("'") for name in names[:20]]
-    text = ",".join(f'"{name}"' if "," in name else name for name in plain)
-    return f"--drop {text}" if re.fullmatch(r"[\w,.-]+", text) else f"--drop '{text}'"
+    """Return the advice to leave columns out, which `_called` has named."""
+    return asking(drop=[literal_eval(name) if name[0] in "'\"" else name for name in names[:20]])
 
 
 def _is_blank(x: NDArray[np.float64], columns: Columns, j: int) -> bool:
@@ -264,7 +263,7 @@ class TextTable:
                     what = "its header" if self.found.columns else "its first row"
                     raise ValueError(
                         f"{name}, line {number}: {len(row)} fields, but {what} has {width}; mend"
-                        " the line, or say --sep if another mark separates the fields"
+                        " the line, or give Reading(sep=...) if another mark separates the fields"
                     )
         except csv.Error as error:
             raise ValueError(f"{name} is not a table: {one_line(error)}") from None

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...core.activations import Activation, activation
 from ...core.arrays import check, to_numpy
+from ...core.brief import brief
 from ...core.context import context_of
 from ...core.densities import Density, density
 from ...core.network import Layer, Layers
@@ -20,6 +21,7 @@ FORMAT = 1
 LIMIT = 16 * 2**30  # bytes of a model's arrays
 
 
+@brief
 class Model(NamedTuple):
     """A fitted model: layers, activation, density, the data's transforms, the configuration.
 
