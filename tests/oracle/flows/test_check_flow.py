@@ -39,7 +39,14 @@ def claims(*laws, **made):
     """The (law, relation) of every claim, the report; of some laws, or of all."""
     made |= {"laws": laws} if laws else {}
     report = oracle.check_flow(**({"D": D} | made))
+    assert contradictions(report) == []
     return [(c["law"], c["relation"]) for c in report.claims], report
+
+
+def contradictions(report):
+    """Rows whose verdict is not what their numbers and words say."""
+    ok = [law for law in report.laws if law.verdict == "ok"]
+    return [law for law in ok if law.units > 1 or law.claims or "wrong at" in law.text]
 
 
 def forward_only(change):
@@ -99,6 +106,9 @@ LOG_DET = {
     "double": lambda r, x: 2 * r,
     "averaged over D": lambda r, x: r / D,
     "constant": lambda r, x: r + 0.1,
+    "does not depend on x": lambda r, x: 0 * r + 0.7,
+    "factor and constant": lambda r, x: 0.7 - r,
+    "steps": lambda r, x: r + 0.7 * np.round(x[:, 0]),
     "no log": lambda r, x: np.exp(r),
     "factor": lambda r, x: 0.9 * r,
     "float32 digits": lambda r, x: r + 1e-7,
@@ -111,8 +121,42 @@ LOG_DET = {
 def test_a_wrong_log_det_is_named(relation):
     found, report = claims("jacobian", forward=forward_only(LOG_DET[relation]))
     assert found == [("jacobian", relation)], report.text()
-    if relation == "not finite":
-        assert "only where x_1 > 0.5" in report.verdict
+    assert WORDS.get(relation, "") in report.verdict
+
+
+WORDS = {
+    "not finite": "only where x_1 > 0.5",
+    "constant": "off by the constant +0.1: a term that does not depend on x",
+    "does not depend on x": "is 0.7 at every row and does not depend on x: a term that depends",
+    "factor and constant": "is minus the right one, plus 0.7: perhaps only the terms that depend",
+    "steps": "off by whole multiples of 0.7 = log 2.01375, which differ from row to row",
+}
+
+
+def test_a_model_that_was_made_in_float32_is_right_to_its_digits():
+    """What is allowed, and what came out, stand in the row; more is wrong all the same."""
+    f, g = RIGHT["forward"], RIGHT["inverse"]
+
+    def judged(size):
+        def forward(x):
+            z, log_det = f(x)
+            return z, log_det + size * (1 + np.abs(log_det))
+
+        made = {"forward": forward, "inverse": lambda z: g(z)[0] * (1 + size)}
+        made["log_prob"] = lambda x: normal(f(x)[0]) + f(x)[1] - size
+        return claims("behaviour", "rows", "jacobian", "inverse", "density", **made, born="float32")
+
+    found, report = judged(2e-7)
+    assert (found, report.passed) == ([], True), report.text()
+    (law,) = (law for law in report.laws if law.law == "jacobian")
+    assert "is right to 2e-07 only: float32 digits" in law.text
+    assert "; 2e-06 of 1 + |value| is allowed: the model was made in float32" in law.text
+    assert law.units == pytest.approx(0.1, rel=0.01)
+    assert {name for name, _ in judged(2e-5)[0]} == {"jacobian", "inverse"}
+    planted = report._replace(
+        laws=(law._replace(units=200.0), law._replace(text="wrong at 1 of 2"))
+    )
+    assert len(contradictions(planted)) == 2
 
 
 def test_a_log_det_that_is_wrong_on_one_side_only():
@@ -248,6 +292,7 @@ DENSITIES = {
     "log det missing": lambda b, r: b,
     "log det subtracted": lambda b, r: b - r,
     "half log det": lambda b, r: b + r / 2,
+    "log det does not depend on x": lambda b, r: b + 0.7,
     "constant of the base": lambda b, r: b + r + D / 2 * np.log(2 * np.pi),
     "log det summed over the batch": lambda b, r: b + r.sum(),
     "negative": lambda b, r: -b - r,

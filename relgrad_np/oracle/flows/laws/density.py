@@ -13,8 +13,9 @@ import numpy as np
 
 from ..evidence import Evidence
 from ..latent import normal
-from ..records import OK, WRONG, Array, FlowClaim, LawResult, not_judged, worst
-from ..relations import Guess, explains, only_where
+from ..records import OK, SINGLE, WRONG, Array, FlowClaim, LawResult, not_judged, worst
+from ..regressions import Guess, constant, regressions, the_same_everywhere
+from ..relations import explains, off_by, only_where
 from ..sensitivity import sensitivity
 
 LAW = "density"
@@ -60,7 +61,9 @@ def density(evidence: Evidence) -> LawResult:
     units = worst(error[kept], allowed[kept])
     claim = _claim(evidence, got, base, log_det, right, allowed, bad)
     if claim.relation == "unnamed" and calls.base is None:
-        return not_judged(LAW, "base is not given, and it is no standard normal")
+        return not_judged(
+            LAW, "base is not given, and log_prob - log|det J| is no standard normal: give base"
+        )
     return LawResult(LAW, WRONG, f"wrong at {int(bad.sum())} of {len(bad)} rows", units, (claim,))
 
 
@@ -70,8 +73,8 @@ def _sensible(evidence: Evidence) -> bool:
 
 def _follows(text: str, units: float) -> LawResult:
     return LawResult(
-        LAW, OK, f"{text}; it is wrong wherever log|det J| is", units, (),
-        ("log_prob follows from the wrong log|det J|",),
+        LAW, OK, f"{text}, with the log|det J| of forward, which is WRONG", units, (),
+        ("log_prob is wrong where log|det J| is: it adds no error of its own",),
     )  # fmt: skip
 
 
@@ -106,10 +109,11 @@ def _claim(
             if explains(guess, got, right, allowed, rows):
                 return FlowClaim(LAW, guess.relation, guess.text, where=there)
     by = np.abs(got - right)[bad]
-    if float(np.max(by / (1 + np.abs(right[bad])))) < 2e-6:
-        text = f"{WHAT} is right to {by.max():.0e} only: float32 digits, or an epsilon"
-        return FlowClaim(LAW, "float32 digits", text, where=where)
-    text = f"{WHAT} is not base(z) + log|det J|: off by {by.min():.3g} to {by.max():.3g}"
+    relative = float(np.max(by / (1 + np.abs(right[bad]))))
+    if relative < SINGLE[LAW]:
+        text = f"{WHAT} is right to {relative:.0e} only: float32 digits, or an epsilon"
+        return FlowClaim(LAW, "float32 digits", text, where=where, size=relative)
+    text = f"{WHAT} is not base(z) + log|det J|: {off_by((got - right)[bad])}"
     return FlowClaim(LAW, "unnamed", text, where=where)
 
 
@@ -136,7 +140,7 @@ def _guesses(
     yield Guess("log2", f"{WHAT} is in bits, not in nats", right / np.log(2), 2)
     yield Guess("log10", f"{WHAT} is in base 10", right / np.log(10))
     low, high = float(np.nanmin(got)), float(np.nanmax(got))
-    if max((got == low).sum(), (got == high).sum()) > 2:
+    if low < high and max((got == low).sum(), (got == high).sum()) > 2:
         text = f"{WHAT} is clipped to [{low:.6g}, {high:.6g}]"
         yield Guess("clipped", text, np.clip(right, low, high))
     yield Guess("base averaged over D", f"{WHAT} averages the base over D", base / D + log_det)
@@ -156,10 +160,11 @@ def _guesses(
     yield Guess("half missing", f"{WHAT} has z'z in the place of z'z / 2",
                 right - 0.5 * (z**2).sum(axis=1), 2)  # fmt: skip
     if len(rows) > 2:
-        shift = float(np.median((got - right)[rows]))
-        text = f"{WHAT} is off by the constant {shift:+.6g}: a constant of the base"
-        yield Guess("constant", text, right + shift)
-    r = right[rows]
-    if len(rows) > 3 and np.ptp(r) > 1e-3 * (1 + np.abs(r).max()):
-        a = float((got[rows] @ r) / (r @ r))
-        yield Guess("factor", f"{WHAT} is {a:.6g} times the right one", a * right, abs(a))
+        yield constant(WHAT, got, right, rows, "of the base or of log|det J|")
+    if text := the_same_everywhere(got - base, log_det):
+        text = f"what {WHAT} adds to the base {text}"
+        yield Guess("log det does not depend on x", text, base + (got - base)[0])
+    known = ("constant", "does not depend on x", "factor and constant")
+    for guess in regressions(WHAT, got, right, rows):
+        if guess.relation not in known[:1] and (evidence.calls.base or guess.relation not in known):
+            yield guess

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..calls import FlowCalls
 from ..evidence import Evidence
-from ..records import OK, WRONG, Array, FlowClaim, FlowRaised, LawResult, not_judged, worst
+from ..records import OK, SINGLE, WRONG, Array, FlowClaim, FlowRaised, LawResult, not_judged, worst
 from ..relations import only_where
 from ..sensitivity import sensitivity
 
@@ -213,9 +213,9 @@ def _claim(
     if not np.isfinite(relative):
         text = f"inverse is not finite at {int(bad.sum())} of {int(kept.sum())} rows"
         return FlowClaim(LAW, "not finite", text, where=where)
-    if relative < 1e-5 and calls.born == "float32":
-        text = f"{words}: it is right to {relative:.0e} only"
-        return FlowClaim(LAW, "float32 digits", text, where=where)
+    if relative < SINGLE[LAW] and calls.born == "float32":
+        text = f"{words.replace('is not', 'is')} to {relative:.0e} only: float32 digits"
+        return FlowClaim(LAW, "float32 digits", text, where=where, size=relative)
     if relative < 1e-4:
         text = (
             f"{words}: it is right to {relative:.0e} only; if inverse iterates, declare "
