@@ -300,7 +300,7 @@ DENSITIES = {
     "constant": lambda b, r: b + r + 0.25,
     "log2": lambda b, r: (b + r) / np.log(2),
     "factor": lambda b, r: 0.8 * (b + r),
-    "clipped": lambda b, r: np.maximum(b + r, -6.0),
+    "clipped": lambda b, r: np.maximum(b + r, -12.0),
 }
 
 
