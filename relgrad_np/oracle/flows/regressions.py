@@ -27,7 +27,7 @@ def regressions(what: str, got: Array, right: Array, rows: Array) -> Iterable[Gu
     """Yield a constant, what misses x, a factor, and both, fitted to the wrong rows.
 
     >>> right = np.array([0.3, -1.2, 0.7, 0.1])
-    >>> [g.text for g in regressions("f", 0 * right + 2, right, np.arange(4))][1]
+    >>> [g.text for g in regressions("f", 0 * right + 2, right, np.arange(4))][0]
     'f is 2 at every row and does not depend on x: a term that depends on x is missing'
     """
     r, g = right[rows], got[rows]

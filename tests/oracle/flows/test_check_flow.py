@@ -16,6 +16,7 @@ from relgrad_np.oracle.flows.differences import jacobians
 from relgrad_np.oracle.flows.evidence import Evidence
 from relgrad_np.oracle.flows.flow_report import FlowReport
 from relgrad_np.oracle.flows.latent import normal
+from relgrad_np.oracle.flows.laws import mass
 from relgrad_np.oracle.flows.laws.mass import quadrature
 from relgrad_np.oracle.flows.laws.of_samples import samples
 from relgrad_np.oracle.flows.proposal import weighted_rows
@@ -365,6 +366,26 @@ def test_mass_that_is_not_one():
     found, report = claims("mass", D=1, log_prob=right)
     assert found == []
     assert report.passed
+
+
+def test_mass_of_a_net_whose_density_jumps(monkeypatch):
+    """The grids do not agree where p jumps; random points in their cells say enough."""
+    monkeypatch.setitem(mass.POINTS, 2, (64, 128))
+    monkeypatch.setitem(mass.CELLS, 2, 160)
+    W, V = np.array([[1.0, 0.4], [-0.6, 0.9]]), np.array([[0.8, -0.3], [0.5, 1.2]])
+    constant = np.linalg.slogdet(W @ V)[1] - np.log(2 * np.pi)
+
+    def log_prob(x, columns=2):
+        y = x @ W.T
+        z = np.where(y > 0, y, 0.1 * y) @ V.T
+        slopes = np.where(y > 0, 0.0, np.log(0.1))[:, :columns].sum(axis=1)
+        return constant - 0.5 * (z**2).sum(axis=1) + slopes
+
+    found, report = claims("mass", D=2, log_prob=log_prob)
+    assert found == [], report.text()
+    assert "two random points in each of 160^2 cells" in report.laws[0].text
+    found, report = claims("mass", D=2, log_prob=lambda x: log_prob(x, 1))  # forgets a column
+    assert found == [("mass", "mass")], report.text()
 
 
 def test_the_error_of_an_integral_covers_jumps():
