@@ -210,7 +210,12 @@ def judge(
         return report._replace(kind="mistake", diagnosis=text, mistake="R_W_through_inverse")
     digits = diagnose(results)
     if digits is not None and digits.proven:
-        return _imprecise(report, digits, first.where)
+        report = _imprecise(report, digits, first.where)
+        kinds = {str(x.dtype) for outcome in results for x in outcome.arrays.values()}
+        if kinds == {"float32"} and claimed == ["float64"]:
+            text = f'{report.diagnosis}; it returns float32 arrays: dtype="float32" judges those'
+            report = report._replace(diagnosis=text)
+        return report
     quick, full = (
         partial(explain, relate=relate, isolated=isolated, autodiff=autodiff)
         for relate in (lambda roots, results: None, relation)

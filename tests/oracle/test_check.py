@@ -251,6 +251,8 @@ def test_the_report_lists_what_was_not_supplied():
 
 @pytest.mark.parametrize(("made", "words"), [
     (lambda p: {"Q_0": p.X}, "unknown array 'Q_0'"),
+    (lambda p: {"Y": p.X}, "unknown array 'Y'; each layer has its own: Y_0, Y_1, ..."),
+    (lambda p: {"R_w_0": p.X}, "unknown array 'R_w_0'; did you mean 'R_W_0'?"),
     (lambda p: {"Y_9": p.X}, "`Y_9`: the case has"),
     (lambda p: {"Y_0": p.X[0]}, "`Y_0` must have shape"),
     (lambda p: {"Y_0": p.X.astype(int)}, "must be float32 or float64"),
