@@ -368,6 +368,28 @@ def test_mass_that_is_not_one():
     assert report.passed
 
 
+def test_what_several_laws_say_is_said_once():
+    found, report = claims(forward=lambda x: 2 * x)
+    assert len(found) > 2
+    assert report.verdict == "FAIL: forward must return (z, log|det J|), it returned one array"
+    lines = [line for line in report.text().splitlines() if line.startswith("wrong: ")]
+    assert lines == [f"wrong: behaviour, rows, jacobian, tails: {report.verdict[6:]}"]
+
+
+def test_a_uniform_base_is_no_missing_one():
+    """Where it is not given: log_prob is log|det J| alone, as it should be."""
+
+    def forward(x):
+        return special.expit(x), -np.logaddexp(0, x).sum(axis=1) - np.logaddexp(0, -x).sum(axis=1)
+
+    found, report = claims("jacobian", "density", D=2, forward=forward,
+                           log_prob=lambda x: forward(x)[1])  # fmt: skip
+    assert (found, "density" in report.judged) == ([], False), report.text()
+    wide = lambda x: (4 * forward(x)[0], forward(x)[1] + 2 * np.log(4))
+    found, _ = claims("jacobian", "density", D=2, forward=wide, log_prob=lambda x: wide(x)[1])
+    assert found == [("density", "base missing")]
+
+
 def test_mass_of_a_net_whose_density_jumps(monkeypatch):
     """The grids do not agree where p jumps; random points in their cells say enough."""
     monkeypatch.setitem(mass.POINTS, 2, (64, 128))

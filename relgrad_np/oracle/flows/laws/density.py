@@ -53,10 +53,11 @@ def density(evidence: Evidence) -> LawResult:
         if lost and _sensible(evidence):
             return _follows(text, worst(error, allowed))
         return LawResult(LAW, OK, text, worst(error, allowed))
-    if _is_true(evidence, got, base, allowed):
+    true = _beside_true(evidence, got, base, allowed)
+    if true <= 1:
         return LawResult(
             LAW, OK, "log_prob is right: base + the log|det J| by differences, not that of forward",
-            1.0, (), ("log_prob does not use the log|det J| that forward returns",),
+            true, (), ("log_prob does not use the log|det J| that forward returns",),
         )  # fmt: skip
     units = worst(error[kept], allowed[kept])
     claim = _claim(evidence, got, base, log_det, right, allowed, bad)
@@ -78,15 +79,14 @@ def _follows(text: str, units: float) -> LawResult:
     )  # fmt: skip
 
 
-def _is_true(evidence: Evidence, got: Array, base: Array, allowed: Array) -> bool:
-    """Say whether log p is right with log|det J| by differences, where forward's is wrong."""
+def _beside_true(evidence: Evidence, got: Array, base: Array, allowed: Array) -> float:
+    """Return the error of log p with log|det J| by differences, where forward's is wrong."""
     if not evidence.wrong_log_det:
-        return False
+        return np.inf
     true = evidence.true_log_det
-    n = len(true)
-    kept = np.isfinite(true)
+    n, kept = len(true), np.isfinite(true)
     off = np.abs(got[:n] - base[:n] - true)
-    return bool((off <= allowed[:n] + evidence.jacobians.allowed)[kept].all())
+    return worst(off[kept], (allowed[:n] + evidence.jacobians.allowed)[kept])
 
 
 def _claim(
@@ -125,7 +125,9 @@ def _guesses(
     right = base + log_det
     yield Guess("log det missing", f"{WHAT} is the base alone: log|det J| is missing", base)
     yield Guess("log det subtracted", f"{WHAT} subtracts log|det J|", base - log_det)
-    yield Guess("base missing", f"{WHAT} is log|det J| alone: the base is missing", log_det)
+    uniform = evidence.calls.base is None and bool(((z >= 0) & (z <= 1)).all())
+    if not uniform:  # of a uniform base nothing is missing
+        yield Guess("base missing", f"{WHAT} is log|det J| alone: the base is missing", log_det)
     yield Guess("negative", f"{WHAT} is -log p", -right)
     yield Guess("probability", f"{WHAT} is p, not log p", np.exp(right), float(np.exp(right).max()))
     yield Guess("half log det", f"{WHAT} adds 1/2 log|det J|", base + log_det / 2)
