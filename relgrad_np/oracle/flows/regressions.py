@@ -120,6 +120,8 @@ def _known(shift: float) -> str:
     >>> _known(-2 * np.log(2 * np.pi)), _known(np.log(10)), _known(0.3)
     (' (4 times 1/2 log 2 pi)', ' (log 10)', '')
     """
+    if not np.isfinite(shift):
+        return ""
     units = [(np.log(2 * np.pi) / 2, "1/2 log 2 pi", 256), (np.log(2), "log 2", 256)]
     units += [(np.log(k), f"log {k}", 1) for k in range(3, 101)]
     for unit, words, most in units:

@@ -38,6 +38,8 @@ def density(evidence: Evidence) -> LawResult:
     slope = sensitivity(calls, at, z, 8, 0.0) + np.where(np.isfinite(own), own, 0.0)
     with np.errstate(all="ignore"):
         right = base + log_det
+    if not np.isfinite(right).any():
+        return not_judged(LAW, "base + log|det J| is finite at no row")
     size = np.abs(base) + np.abs(log_det) + calls.D + (z**2).sum(axis=1) / 2
     allowed = 64 * calls.eps * (size + np.where(np.isfinite(slope), slope, size))
     kept = np.isfinite(right) | np.isnan(right)
@@ -102,19 +104,29 @@ def _claim(
         where = only_where(evidence.X, z, sign, lost) or where
         text = f"{WHAT} is {values} where base + log|det J| is finite"
         return FlowClaim(LAW, "not finite", text, where=where)
+    if told := _digits(got, right, bad):
+        return told._replace(where=where)
     allowed = allowed * 8
     for chosen, there in ((np.ones_like(bad), ""), (bad, where)):
         rows = np.flatnonzero(chosen)
         for guess in _guesses(evidence, got, base, log_det, z, rows):
             if explains(guess, got, right, allowed, rows):
                 return FlowClaim(LAW, guess.relation, guess.text, where=there)
-    by = np.abs(got - right)[bad]
-    relative = float(np.max(by / (1 + np.abs(right[bad]))))
-    if relative < SINGLE[LAW]:
-        text = f"{WHAT} is right to {relative:.0e} only: float32 digits, or an epsilon"
-        return FlowClaim(LAW, "float32 digits", text, where=where, size=relative)
     text = f"{WHAT} is not base(z) + log|det J|: {off_by((got - right)[bad])}"
     return FlowClaim(LAW, "unnamed", text, where=where)
+
+
+def _digits(got: Array, right: Array, bad: Array) -> FlowClaim | None:
+    """Say so if what is wrong is as small as float32 digits are, a constant of float32 included."""
+    off = (got - right)[bad]
+    relative = float(np.max(np.abs(off) / (1 + np.abs(right[bad]))))
+    if not relative < SINGLE[LAW]:
+        return None
+    shift = float(np.median(off))
+    alike = len(off) > 2 and bool((np.abs(off - shift) < 1e-3 * abs(shift)).all())
+    by = f", off by the constant {shift:+.3g}" if alike else ""
+    text = f"{WHAT} is right to {relative:.0e} only{by}: float32 digits, or an epsilon"
+    return FlowClaim(LAW, "float32 digits", text, size=relative)
 
 
 def _guesses(

@@ -60,7 +60,9 @@ def mass(evidence: Evidence) -> LawResult:
     if made is None:
         made, where = evidence.weighted, ""
     value, error = made.mass
-    if not made.says_something or not np.isfinite(value):
+    if not np.isfinite([value, made.worth]).all():
+        return not_judged(LAW, "log_prob is not finite at the rows of importance sampling")
+    if not made.says_something:
         text = (
             f"importance sampling: {made.worth:.0f} effective rows of {len(made.x)}, whose weights "
             f"have a tail of {made.tail:.2g}, say too little"
