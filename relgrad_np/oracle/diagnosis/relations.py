@@ -39,7 +39,7 @@ def relation(roots: Sequence[Wrong], results: Sequence[Outcome]) -> Relation | N
 
 def _relations(roots: Sequence[Wrong], results: Sequence[Outcome]) -> Iterator[Relation]:
     yield from _not_finite(roots)
-    yield from float32_constants(roots)
+    yield from (Relation(*found) for found in float32_constants(roots))
     yield from _scaled(roots)
     yield from _functions(roots)
     yield from _other_arrays(roots, results)

@@ -13,7 +13,6 @@ import numpy as np
 
 from ..truths.records import Spec
 from .bounded import Bounded
-from .claims import Relation
 from .wrong import Wrong
 
 SMALLEST, LARGEST = 2.0**-31, 2.0**-21  # in units of the size of the array's terms
@@ -37,8 +36,11 @@ def _relative(w: Wrong) -> float:
     return off / size if size and math.isfinite(off) else math.inf
 
 
-def float32_constants(roots: Sequence[Wrong]) -> Iterator[Relation]:
-    """Yield which constant of the base density was rounded to float32, if that explains all."""
+def float32_constants(roots: Sequence[Wrong]) -> Iterator[tuple[str, str, str]]:
+    """Yield which constant of the base density was rounded to float32, if that explains all.
+
+    As kind, detail and words of a relation.
+    """
     if roots[0].stage not in ("L_p", "log_prob") or small(roots) is None:
         return
     names = list[str]()
@@ -49,7 +51,7 @@ def float32_constants(roots: Sequence[Wrong]) -> Iterator[Relation]:
         names += fits[:1]
     *first, last = dict.fromkeys(names)
     listed = f"{', '.join(first)} and {last}" if first else last
-    yield Relation("float32 constant", listed, f"the right one with {listed} kept in float32")
+    yield "float32 constant", listed, f"the right one with {listed} kept in float32"
 
 
 def _rounded(w: Wrong, c: float) -> Bounded:
