@@ -5,7 +5,7 @@ of the whole net have no index: `L_p`. `Z_0` is X and `Z_L` the latent.
 """
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -111,12 +111,15 @@ def _meant(name: str) -> str:
         first = 1 if name == "Z" else 0
         return f"; each layer has its own: {name}_{first}, {name}_{first + 1}, ..."
     stage, _, index = name.rpartition("_")
-    whole = difflib.get_close_matches(
-        name, [s for s in STAGES if STAGES[s].layers == "net"], 1, 0.8
-    )
-    of_layer = difflib.get_close_matches(stage, STAGES, 1, 0.6) if index.isdigit() else []
+    whole = _near(name, (s for s in STAGES if STAGES[s].layers == "net"), 0.8)
+    of_layer = _near(stage, STAGES, 0.6) if index.isdigit() else []
     found = whole or [f"{near}_{index}" for near in of_layer]
     return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def _near(name: str, choices: Iterable[str], share: float) -> list[str]:
+    plain = {choice.lower(): choice for choice in choices}
+    return [plain[low] for low in difflib.get_close_matches(name.lower(), plain, 1, share)]
 
 
 def layer_of(name: str) -> int | None:
