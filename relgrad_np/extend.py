@@ -16,14 +16,16 @@ import numpy as np
 
 from .core import activations, densities
 from .core.activations import Activation
+from .core.arguments import STEP_KINDS
 from .core.arrays import Array, Formula, Namespace, lift
+from .core.backprop import backprop
 from .core.densities import Density
-from .core.network import Layer, Layers
+from .core.network import Layer, Layers, forward
 from .core.objective import log_abs_det, log_likelihood
 from .oracle.cases import GenericCase, generic
 from .rules import base as rules
 from .rules.adam import Adam
-from .rules.base import Rule, State, StepInfo, init_state
+from .rules.base import Move, Rule, State, StepInfo, init_state
 from .rules.by_name import require_rule
 from .rules.plain import Exponential, Plain
 from .rules.recipe import Recipe
@@ -218,6 +220,8 @@ def rule(candidate: Rule) -> Rule:
     TypeError
         It is no frozen dataclass with `learning_rate`, `kind`, `tracks` and `propose`.
     ValueError
+        `kind` is not "plain", "exponential" or "additive", or not that of what it proposes; a Move
+        whose parts are not one for each layer, or remember what `start` does not have;
         Twenty steps on the same samples lower the log-likelihood; a step is rejected, though all
         samples are finite; `tracks`, and the tracked log|det W| is not slogdet's to 1e-6; the
         layers passed in are changed.
@@ -235,12 +239,21 @@ def rule(candidate: Rule) -> Rule:
     require_rule(candidate)
     name = type(candidate).__name__
     given: Any = candidate
+    if given.kind not in STEP_KINDS:
+        listed = ", ".join(f"{kind!r} ({step})" for kind, step in STEP_KINDS.items())
+        raise ValueError(f"`kind` of `rule` {name} must be one of {listed}, got {given.kind!r}")
+    if given.tracks and given.kind == "additive":
+        raise ValueError(
+            f"`tracks` of `rule` {name} must be False where its `kind` is 'additive': no step "
+            "outside the group keeps log|det W| known"
+        )
     if not given.__dataclass_params__.frozen:
         raise TypeError(f"`rule` must be a frozen dataclass, got {name}")
     small: Any = dataclasses.replace(given, learning_rate=given.learning_rate / 1000)
     for problem in _problems():
         layers = _read_only(problem.layers)
         state = init_state(layers, small)
+        _look_at_move(name, small, state, problem)
         states = _run(rules.train_step, state, problem, small, 21)  # the recipe's first is a look
         if any(bool(info.rejected) for _, info in states):
             raise ValueError(f"`rule` {name} takes no step on a batch that is finite")
@@ -261,6 +274,44 @@ def rule(candidate: Rule) -> Rule:
                     f"`rule` {name} says `tracks`, but the tracked log|det W| is off by {drift:.3g}"
                 )
     return candidate
+
+
+def _look_at_move(name: str, candidate: Rule, state: State, problem: GenericCase) -> None:
+    """Refuse a Move whose parts are not one for each layer, or whose memory is not its start's."""
+    tape = forward(state.layers, problem.X, problem.activation)
+    deltas = backprop(state.layers, tape, problem.activation, problem.density)
+    move, L = candidate.propose(state, tape, deltas), len(state.layers)
+    if not isinstance(move, Move):
+        return  # `train_step` says so
+    for part in ("directions", "eta", "norms"):
+        value = getattr(move, part)
+        if not isinstance(value, tuple) or len(value) != L:
+            got = f"{len(value)}" if isinstance(value, tuple) else type(value).__name__
+            raise ValueError(
+                f"`{part}` of the Move of `rule` {name} must be a tuple of {L}, one for each "
+                f"layer, got {got}"
+            )
+    before, after = (_tree(x) for x in (state.rule_state, move.rule_state))
+    if before != after or "no array" in after:
+        has = "" if hasattr(candidate, "start") else "; without `start(layers)` it remembers None"
+        raise ValueError(
+            f"`rule_state` of the Move of `rule` {name} must be a tree of tuples of arrays like "
+            f"that of `start`, {before}, got {after}{has}"
+        )
+
+
+def _tree(value: Any) -> str:
+    """Return the form of a tree of tuples of arrays; what is none is said.
+
+    >>> _tree((np.ones(2), (np.ones((2, 3)), None)))
+    '((2,), ((2, 3), None))'
+    """
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_tree, value))})"
+    if value is None:
+        return "None"
+    shape = getattr(value, "shape", None)
+    return f"{type(value).__name__}, no array" if shape is None else str(tuple(shape))
 
 
 Step = Callable[..., tuple[State, StepInfo]]

@@ -1,6 +1,7 @@
 """Parts of one's own are checked at the door: the right ones pass, each planted mistake is refused."""
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -230,6 +231,43 @@ class InPlace(rg.Plain):
         return super().propose(state, tape, deltas)
 
 
+class Added(rg.Plain):
+    def propose(self, state, tape, deltas):
+        R = rg.relative_gradient(state.layers, tape, deltas)
+        return super().propose(state, tape, deltas)._replace(directions=tuple(R))
+
+
+class OneEta(rg.Plain):
+    def propose(self, state, tape, deltas):
+        return super().propose(state, tape, deltas)._replace(eta=(np.asarray(0.01),))
+
+
+class NoNorms(rg.Plain):
+    def propose(self, state, tape, deltas):
+        return super().propose(state, tape, deltas)._replace(norms=())
+
+
+class Unstarted(rg.Plain):
+    def propose(self, state, tape, deltas):
+        return super().propose(state, tape, deltas)._replace(rule_state=(np.ones(2),))
+
+
+class Counting(Unstarted):
+    def start(self, layers):
+        return {"count": 0}
+
+    def propose(self, state, tape, deltas):
+        return super().propose(state, tape, deltas)._replace(rule_state=state.rule_state)
+
+
+class Additive(rg.Plain):
+    kind = "additive"
+
+
+class Multiplicative(rg.Plain):
+    kind = "multiplicative"
+
+
 @dataclass(frozen=True)
 class NoTracks:
     learning_rate: float = 0.1
@@ -241,11 +279,29 @@ class NoTracks:
         (Untracked(), "the tracked log|det W| is off by"),
         (Still(), "takes no step on a batch that is finite"),
         (InPlace(), "read-only"),
+        (Added(), "does not go along a Layer, whose kind is 'additive' (W + eta d)"),
+        (OneEta(), "`eta` of the Move of `rule` OneEta must be a tuple of 2, one for each layer"),
+        (NoNorms(), "`norms` of the Move of `rule` NoNorms must be a tuple of 2, one for each"),
+        (Unstarted(), "got ((2,)); without `start(layers)` it remembers None"),
+        (Counting(), "must be a tree of tuples of arrays like that of `start`, dict, no array"),
+        (Additive(), "`tracks` of `rule` Additive must be False where its `kind` is 'additive'"),
+        (Multiplicative(), "must be one of 'plain' ((I + eta xi) W), 'exponential' (exp(eta xi)"),
     ],
-    ids=["tracker", "never finite", "in place"],
+    ids=[
+        "tracker",
+        "never finite",
+        "in place",
+        "Layer",
+        "eta",
+        "norms",
+        "no start",
+        "no arrays",
+        "tracks",
+        "kind",
+    ],
 )
 def test_a_rule_that_breaks_its_promises_is_refused(rule, words):
-    with pytest.raises(ValueError, match=words.replace("|", r"\|")):
+    with pytest.raises(ValueError, match=re.escape(words)):
         extend.rule(rule)
 
 

@@ -102,6 +102,24 @@ def whole(name: str, value: Any) -> int:
     return int(value)
 
 
+STEP_KINDS = {"plain": "(I + eta xi) W", "exponential": "exp(eta xi) W", "additive": "W + eta d"}
+
+
+def require_kind(kind: Any, direction: str, choices: tuple[str, ...]) -> None:
+    """Refuse a kind of step that does not go along directions of this type.
+
+    >>> require_kind("plain", "Layer", ("additive",))
+    Traceback (most recent call last):
+    ValueError: `kind` 'plain', a step (I + eta xi) W, does not go along a Layer, whose kind is
+        'additive' (W + eta d)
+    """
+    one_of("kind", kind, (*choices, *(name for name in STEP_KINDS if name not in choices)))
+    if kind not in choices:
+        fits = " or ".join(f"{name!r} ({STEP_KINDS[name]})" for name in choices)
+        start = f"`kind` {kind!r}, a step {STEP_KINDS[kind]}, does not go along a {direction}"
+        raise ValueError(f"{start}, whose kind is {fits}")
+
+
 def one_of(name: str, value: Any, choices: Any) -> Any:
     """Return `value` if it is among `choices`, else list them, and say which one is like it.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from .arguments import each_layer, one_of
+from .arguments import each_layer, require_kind
 from .arrays import Array, check, check_parts, namespace
 from .brief import brief
 from .context import as_bias, as_columns, each_row, require_one, scaled, times
@@ -163,7 +163,7 @@ def sizes(directions: Directions, eta: Any, kind: str, L: int) -> list[Array]:
     if len(directions) != L:
         raise ValueError(f"`factors` must be of {L} layers, got {len(directions)}")
     for f in directions:
-        one_of("kind", kind, KINDS[type(f)])
+        require_kind(kind, type(f).__name__, KINDS[type(f)])
     first = directions[0][0]
     xp, etas = namespace(first, "factors"), each_layer("eta", eta, L, type(first))
     return [xp.asarray(e, dtype=first.dtype, device=first.device) for e in etas]

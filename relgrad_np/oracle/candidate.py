@@ -84,6 +84,9 @@ class Candidate:
             raise
         except Exception as error:  # a candidate may raise anything
             return Call({}, said(error))
+        if not isinstance(found, Mapping):
+            got = type(found).__name__
+            raise TypeError(f"`candidate` must return a mapping of arrays by name, got {got}")
         made = {name: x.copy() for name, x in checked(dict(found), case, self.conventions).items()}
         return Call(made, None, _changed(problem, kept))
 

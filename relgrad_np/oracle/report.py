@@ -72,7 +72,7 @@ class Report(NamedTuple):
         if self.kind == "too little":
             return f"TOO LITTLE: {sizes}{_of(self)}; {self.diagnosis}"
         if not checked:
-            return f"FAIL: {self.diagnosis if self.kind == 'behaviour' else 'nothing was checked'}"
+            return f"FAIL: {self.diagnosis}"
         wrong = sum(entry.wrong for entry in checked)
         if not wrong:
             return f"FAIL: {sizes} are right, but {self.diagnosis}"

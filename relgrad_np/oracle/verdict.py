@@ -9,6 +9,7 @@ its power: how many of the catalogued mistakes would have shown.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
@@ -22,14 +23,15 @@ from .diagnosis.claims import Advice, Explanation, Root
 from .diagnosis.compare import Found, not_checked, outcomes, together
 from .diagnosis.explain import explain
 from .diagnosis.inverse import inverse_note, only_ill_conditioned
-from .diagnosis.outcome import EPS, Outcome, first_wrong
+from .diagnosis.outcome import EPS, Entry, Outcome, first_wrong
 from .diagnosis.precision import Digits, diagnose
 from .diagnosis.relations import relation
 from .diagnosis.trial import Again, Trial, Trials, converted, related
 from .diagnosis.wording import diagnosis, undeclared
 from .mistakes.power import ENOUGH, lacking, share
 from .report import Report
-from .truths.records import Suite
+from .truths.chosen import chosen
+from .truths.records import Case, Suite
 from .truths.suite import small
 
 
@@ -60,8 +62,7 @@ def check(
         raise ValueError(f"unknown dtype {dtype!r}; choose from {', '.join(EPS)}")
     who = candidate(made, name=name, conventions=conventions)
     suite = suite if suite is not None else small()
-    suite = suite.where(**where) if where else suite
-    cases = [case for case in suite.cases if applies(case.problem, who.conventions)]
+    suite, cases = _asked(suite, where, who.conventions)
     with np.errstate(all="ignore"):
         seen = observe(who, cases, dtype, twice)
     if _may_be_turned(who, seen):
@@ -76,6 +77,23 @@ def check(
     )  # fmt: skip
     report = report._replace(notes=(*report.notes, *who.notes))
     return behaved(report, seen, who.conventions)
+
+
+def _asked(
+    suite: Suite, where: dict[str, Any] | None, how: Conventions
+) -> tuple[Suite, list[Case]]:
+    """Return the suite that fits `where`, and its cases that are for these conventions.
+
+    ValueError that says what there is, if there is no such case.
+    """
+    kept = chosen(suite, where)
+    cases = [case for case in kept.cases if applies(case.problem, how)]
+    if not cases:
+        name = f"{suite.name} with the conventions {json.dumps(how.changes())}"
+        left = tuple(case for case in suite.cases if applies(case.problem, how))
+        chosen(Suite(name, left), where)
+        raise ValueError(f"there is no case in {name}")
+    return kept, cases
 
 
 def _again(who: Candidate, suite: Suite, dtype: str, first: Found) -> Again:
@@ -173,7 +191,7 @@ def judge(
     rows = tuple(entry for outcome in results for entry in outcome.entries)
     note = inverse_note(results)
     report = Report(
-        name, dtype, rows, "nothing", "nothing was checked", conventions=how.changes(),
+        name, dtype, rows, "nothing", _nothing(found, rows), conventions=how.changes(),
         not_checked=not_checked(found, results, how), isolated=isolated,
     )  # fmt: skip
     if not any(entry.checked for entry in rows):
@@ -192,7 +210,12 @@ def judge(
         return report._replace(kind="mistake", diagnosis=text, mistake="R_W_through_inverse")
     digits = diagnose(results)
     if digits is not None and digits.proven:
-        return _imprecise(report, digits, first.where)
+        report = _imprecise(report, digits, first.where)
+        kinds = {str(x.dtype) for outcome in results for x in outcome.arrays.values()}
+        if kinds == {"float32"} and claimed == ["float64"]:
+            text = f'{report.diagnosis}; it returns float32 arrays: dtype="float32" judges those'
+            report = report._replace(diagnosis=text)
+        return report
     quick, full = (
         partial(explain, relate=relate, isolated=isolated, autodiff=autodiff)
         for relate in (lambda roots, results: None, relation)
@@ -209,6 +232,13 @@ def judge(
     if digits is not None and not all(map(_explained, plain.roots)):
         return _imprecise(report, digits, first.where)
     return _with_errors(report, plain)
+
+
+def _nothing(found: Found, rows: Collection[Entry]) -> str:
+    """Return why there is nothing to compare, where there is nothing."""
+    if rows:
+        return "nothing was checked: this precision leaves no digits in what was supplied"
+    return f"nothing was checked: it returned no array for any of {len(found)} cases"
 
 
 def _passed(report: Report, results: Sequence[Outcome], how: Conventions) -> Report:

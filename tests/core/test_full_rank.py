@@ -171,5 +171,5 @@ def test_a_direction_of_another_shape_is_refused():
     wrong = (fs[0]._replace(d=fs[0].d[:, :-1]), *fs[1:])
     with pytest.raises(ValueError, match=r"`d` of layer 0 must have shape \(4, 5\), got \(4, 4\)"):
         rg.apply_step(layers, wrong, ETA, kind="exponential")
-    with pytest.raises(ValueError, match="unknown kind 'plain'; choose from exponential"):
+    with pytest.raises(ValueError, match=r"'plain'.*a FullRank, whose kind is 'exponential'"):
         rg.apply_step(layers, fs, ETA)

@@ -220,7 +220,24 @@ def test_a_run_that_checked_nothing_fails():
     for made in (lambda p: {}, {}):
         report = check(made, FEW)
         assert not report.passed
-        assert report.verdict == "FAIL: nothing was checked"
+        assert report.verdict == (
+            f"FAIL: nothing was checked: it returned no array for any of {len(FEW.cases)} cases"
+        )
+        assert "not supplied" not in report.text()
+
+
+@pytest.mark.parametrize(("where", "how", "words"), [
+    ({"activation": "leaky_relu"}, {}, "activation must be one of smooth_leaky_relu, leaky_tanh,"),
+    ({"activation": "elu", "L": [4]}, {}, "L must be one of 1, 2, 3 where activation is 'elu', got"),
+    ({"L": 5}, {"bias": "none"}, 'conventions {"bias": "none"} fits `where`: L must be one of 1, 2'),
+    ({"c": 2}, {}, 'candidates that serve context declare {"context": "yes"}'),
+    ({"l": 1}, {}, "`where` has an unknown property 'l'; choose from id, family, N, D, L, c"),
+])  # fmt: skip
+def test_where_that_fits_no_case_says_what_there_is(where, how, words):
+    with pytest.raises(ValueError, match="`where`") as raised:
+        check(lambda p: {}, SUITE, where=where, conventions=oracle.Conventions(**how))
+    assert words in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_the_report_lists_what_was_not_supplied():
@@ -234,6 +251,8 @@ def test_the_report_lists_what_was_not_supplied():
 
 @pytest.mark.parametrize(("made", "words"), [
     (lambda p: {"Q_0": p.X}, "unknown array 'Q_0'"),
+    (lambda p: {"Y": p.X}, "unknown array 'Y'; each layer has its own: Y_0, Y_1, ..."),
+    (lambda p: {"R_w_0": p.X}, "unknown array 'R_w_0'; did you mean 'R_W_0'?"),
     (lambda p: {"Y_9": p.X}, "`Y_9`: the case has"),
     (lambda p: {"Y_0": p.X[0]}, "`Y_0` must have shape"),
     (lambda p: {"Y_0": p.X.astype(int)}, "must be float32 or float64"),

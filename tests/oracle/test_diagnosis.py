@@ -260,6 +260,28 @@ def test_a_small_epsilon_is_not_called_float32():
     assert report.roots[0].relation.detail == "0.99999999"
 
 
+def test_a_constant_in_float32_is_suspected():
+    """Also where it is wrong in a few cases only, and whatever constant it is."""
+    rounded = float(np.float32(np.log(2 * np.pi) / 2)) - np.log(2 * np.pi) / 2
+
+    few = FEW.where(id=["generic-smooth_leaky_relu-logistic", "generic-leaky_tanh-normal",
+                        "depth-3-2", "one-sample"])  # fmt: skip
+
+    def said(by, density, *stages):
+        def run(p):
+            made, off = formulas.run(p, wanted={"L_p", "log_prob"}), p.D * by
+            return {n: made[n] + off * (p.density.name == density) for n in stages}
+
+        return check(run, few, twice=False).diagnosis
+
+    for stages in (("L_p", "log_prob"), ("log_prob",)):
+        right = "it is the right one with 1/2 log 2 pi kept in float32"
+        assert right in said(-rounded, "normal", *stages)
+        suspected = "as float32 makes them: a constant or a step may be in single precision"
+        assert suspected in said(1e-7, "logistic", *stages)
+        assert "float32" not in said(1e-3, "logistic", *stages)
+
+
 def test_autodiff_of_a_wrong_log_prob_is_one_error():
     torch = pytest.importorskip("torch", reason="needs PyTorch")
 

@@ -40,6 +40,7 @@ class Root(NamedTuple):
     `supplied_before`: whether anything was.
     `not_supplied`: stages that it reads and that were looked through. `unless_autodiff`: it may
     follow from these, if it was made by automatic differentiation of a wrong log_prob.
+    `float32_sized`: the largest error in units of the array's size, if single precision makes such.
     """
 
     first: Entry
@@ -58,6 +59,7 @@ class Root(NamedTuple):
     supplied_before: bool = False
     not_supplied: tuple[str, ...] = ()
     unless_autodiff: tuple[str, ...] = ()
+    float32_sized: float | None = None
 
     @property
     def where(self) -> str:
@@ -117,6 +119,7 @@ def claims(
             "claim": "error", **place, "case": root.first.case, "array": root.first.name,
             "wrong": root.wrong, "compared": root.compared, "with_it": list(root.with_it),
             "perhaps": list(root.perhaps), "unless_autodiff": list(root.unless_autodiff),
+            "float32_sized": root.float32_sized,
         }  # fmt: skip
         if root.mistake is not None:
             yield {"claim": "mistake", **place, "mistake": root.mistake}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ..conventions import Conventions, applies, expected
 from ..truths.records import Array, Case
-from ..truths.stages import STAGES, names, split
+from ..truths.stages import STAGES, split
 from .outcome import EPS, Outcome, supplied_stages
 
 Found = Sequence[tuple[Case, dict[str, Array], str]]
@@ -40,8 +40,6 @@ def not_checked(found: Found, results: Sequence[Outcome], how: Conventions) -> t
     """Return lines on what was not looked at: stages, cases, arrays without enough digits."""
     supplied, lines = supplied_stages(results), []
     possible = {split(name)[0] for outcome in results for name in outcome.case.expected}
-    context = how.context == "yes"
-    possible = possible or {split(name)[0] for name in names(2, context=context)}
     if missing := [stage for stage in STAGES if stage in possible - supplied]:
         lines.append("not supplied: " + ", ".join(missing))
     given: dict[str, set[str]] = {}  # a case with arrays of two dtypes has two outcomes

@@ -13,6 +13,7 @@ from .named import makes, named, shows
 from .outcome import Entry, Outcome, first_wrong, supplied_stages
 from .reads import supplied_inputs
 from .roots import VALUES, by_stage, origins, without_roots, wrong_arrays
+from .small import small
 from .wrong import Wrong, hidden_layers, right_value
 
 Relate = Callable[[Sequence[Wrong], Sequence[Outcome]], Relation | None]
@@ -96,6 +97,7 @@ def _root(
         mistake, where, entries, found, with_it, perhaps, right, any_before,
         tuple(s for s in STAGES if s in {t for w in wrong for t in supplied_through(w)}),
         _values(cases) if stage in ("Delta", "G_W", "G_b") else (),
+        None if mistake else small(wrong),
     )  # fmt: skip
 
 

@@ -52,11 +52,14 @@ def rounded(x: Array, bits: int, how: Any = np.rint) -> Array:
     return np.ldexp(how(np.ldexp(mantissa, bits)), exponent - bits)
 
 
+EITHER = "a constant or a step may be in single precision"
+
+
 class Digits(NamedTuple):
     """A precision that the errors are of the size of; `proven` if the values show that it is it.
 
     >>> Digits("float32_or_epsilon", False).words
-    'float32-sized errors, or a small epsilon'
+    'float32-sized errors, or a small epsilon (a constant or a step may be in single precision)'
     """
 
     name: str
@@ -66,7 +69,7 @@ class Digits(NamedTuple):
     def words(self) -> str:
         """What is claimed."""
         if not self.proven:
-            return "float32-sized errors, or a small epsilon"
+            return f"float32-sized errors, or a small epsilon ({EITHER})"
         return f"the digits of {self.name} arithmetic"
 
 

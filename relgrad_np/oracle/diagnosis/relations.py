@@ -18,6 +18,7 @@ from .claims import Relation
 from .fits import Interval, all_fitted, common, fitted, number
 from .outcome import Outcome
 from .precision import rounded
+from .small import float32_constants, small
 from .terms import terms
 from .transformed import FUNCTIONS, mean
 from .wrong import Wrong, clearly_wrong, right_value
@@ -38,6 +39,7 @@ def relation(roots: Sequence[Wrong], results: Sequence[Outcome]) -> Relation | N
 
 def _relations(roots: Sequence[Wrong], results: Sequence[Outcome]) -> Iterator[Relation]:
     yield from _not_finite(roots)
+    yield from (Relation(*found) for found in float32_constants(roots))
     yield from _scaled(roots)
     yield from _functions(roots)
     yield from _other_arrays(roots, results)
@@ -45,8 +47,9 @@ def _relations(roots: Sequence[Wrong], results: Sequence[Outcome]) -> Iterator[R
     yield from _clipped(roots)
     yield from _coarse(roots)
     yield from (Relation(*found) for found in altered(roots))
-    yield from _plus_two_terms(roots)
-    yield from _multiples(roots)
+    if small(roots) is None:  # two numbers fit digits that are lost too easily
+        yield from _plus_two_terms(roots)
+        yield from _multiples(roots)
 
 
 def _not_finite(roots: Sequence[Wrong]) -> Iterator[Relation]:

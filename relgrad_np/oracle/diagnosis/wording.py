@@ -8,6 +8,7 @@ from ..conventions import FILE, MEANING, Conventions
 from ..mistakes.catalogue import mistakes
 from .claims import Advice, Root
 from .conditions import Condition
+from .precision import EITHER
 
 
 def diagnosis(roots: Sequence[Root], *, isolated: bool = False) -> str:
@@ -23,6 +24,9 @@ def error(root: Root, *, isolated: bool = False) -> str:
     """Return what is wrong, where, what it is, and what was right before it."""
     found = (root.condition, root.entries)
     words = [_what(root), *(_only(c) for c in found if c is not None and not _is_of_layers(c))]
+    said = root.relation is not None and "float32" in root.relation.words
+    if root.float32_sized is not None and not said:
+        words.append(suspicion(root.float32_sized))
     if root.with_it:
         words.append(f"it makes {_listed(root.with_it)} wrong, too")
     if root.first.stage != root.stage:
@@ -37,6 +41,16 @@ def error(root: Root, *, isolated: bool = False) -> str:
         words.append(f"if it was made by automatic differentiation, it may follow from {follows}")
     words.append("the inputs were the true ones" if isolated else _before(root))
     return "; ".join(words)
+
+
+def suspicion(size: float) -> str:
+    """Return what errors of this size, relative to the array's, make one suspect.
+
+    >>> suspicion(3e-8)[:62]
+    'its errors are at most 3e-08 of its size, as float32 makes the'
+    """
+    start = f"its errors are at most {size:.0e} of its size, as float32 makes them"
+    return f"{start}: {EITHER}, or a small epsilon is added"
 
 
 def _what(root: Root) -> str:

@@ -49,7 +49,8 @@ class FlowReport(NamedTuple):
         wrong = [law for law in self.laws if law.verdict == WRONG]
         if wrong:
             claims = [claim for law in wrong for claim in law.claims]
-            more = f"; and {len(claims) - 1} more" if len(claims) > 1 else ""
+            different = len({claim.words for claim in claims})
+            more = f"; and {different - 1} more" if different > 1 else ""
             return f"FAIL: {_first(claims).words}{more}"
         left = [law.law for law in self.laws if law.verdict == NOT_JUDGED]
         if not _of_values(self):
@@ -71,11 +72,14 @@ class FlowReport(NamedTuple):
                 "",
                 f"{'law':<12} {'verdict':<11} {'error':>8}  (in units of what is allowed)",
             ]
+        said: dict[str, str] = {}  # by which law each text was said first
         for law in self.laws:
             units = f"{law.units:8.1e}" if law.verdict != NOT_JUDGED else " " * 8
-            lines.append(f"{law.law:<12} {law.verdict:<11} {units}  {law.text}")
+            before = said.setdefault(law.text, law.law)
+            text = law.text if law.verdict != WRONG or before == law.law else f"as {before}"
+            lines.append(f"{law.law:<12} {law.verdict:<11} {units}  {text}")
         lines += [""] if self.laws else []
-        lines += [f"wrong: {c.law}: {c.words}" for law in self.laws for c in law.claims]
+        lines += [f"wrong: {laws}: {words}" for words, laws in _by_words(self.laws).items()]
         lines += [f"note: {note}" for note in self.all_notes]
         lines += [f"dense: {_of_dense(row)}" for row in self.relative]
         return "\n".join([*lines, self.verdict])
@@ -105,6 +109,14 @@ class FlowReport(NamedTuple):
             "notes": self.all_notes, "dense": self.relative,
         }  # fmt: skip
         return json.dumps(shown)
+
+
+def _by_words(laws: tuple[LawResult, ...]) -> dict[str, str]:
+    """Return the laws that claim the same, by what they claim."""
+    found: dict[str, list[str]] = {}
+    for claim in (claim for law in laws for claim in law.claims):
+        found.setdefault(claim.words, []).append(claim.law)
+    return {words: ", ".join(dict.fromkeys(names)) for words, names in found.items()}
 
 
 ORDER = (

@@ -16,6 +16,7 @@ from .evidence import Evidence
 from .records import (
     NOT_JUDGED,
     OK,
+    SINGLE,
     WRONG,
     Array,
     FlowClaim,
@@ -70,8 +71,13 @@ def _forgiven(result: LawResult, born: str) -> LawResult:
         return result
     kept = tuple(c for c in result.claims if c not in forgiven)
     notes = (*result.notes, *(f"{c.law}: {c.words}" for c in forgiven))
-    verdict = result.verdict if kept else OK
-    return result._replace(claims=kept, notes=notes, verdict=verdict)
+    if kept:
+        return result._replace(claims=kept, notes=notes)
+    size, most = max(c.size or 0.0 for c in forgiven), SINGLE.get(result.law, np.inf)
+    text = max(forgiven, key=lambda c: c.size or 0.0).text
+    text += f"; {most:.0e} of 1 + |value| is allowed" if size else ", which is allowed"
+    text += ": the model was made in float32"
+    return result._replace(claims=(), notes=notes, verdict=OK, units=size / most, text=text)
 
 
 def parts(evidence: Evidence, of_part: Laws) -> tuple[LawResult, list[JudgedPart]]:

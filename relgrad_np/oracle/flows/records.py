@@ -11,6 +11,8 @@ import numpy as np
 Array = Any  # of NumPy
 Pair = Callable[[Array], tuple[Array, Array]]  # x (N, D) -> z (N, D), log|det J| (N,)
 EPS = {"float64": 2.0**-52, "float32": 2.0**-23}
+SINGLE = {"rows": 1e-5, "jacobian": 2e-6, "inverse": 1e-5, "density": 2e-6}
+# the largest error, in units of 1 + |value|, that is called one of float32 digits
 OK, WRONG, NOT_JUDGED = "ok", "WRONG", "not judged"
 MOST = 2**21  # numbers in one call: 16 MiB of float64
 
@@ -40,7 +42,8 @@ class FlowClaim(NamedTuple):
     """One thing that is wrong: in which law, what it is (`relation`, a short fixed name), in words.
 
     `relation` is "unnamed" where no relation explains every wrong entry. `part`: the first part of
-    a composed flow whose law fails. `where`: on which rows, "" for all.
+    a composed flow whose law fails. `where`: on which rows, "" for all. `size`: the largest error
+    in units of 1 + |value|, where it is about digits.
     """
 
     law: str
@@ -48,6 +51,7 @@ class FlowClaim(NamedTuple):
     text: str
     part: str | None = None
     where: str = ""
+    size: float | None = None
 
     @property
     def words(self) -> str:
@@ -63,8 +67,9 @@ class FlowClaim(NamedTuple):
 class LawResult(NamedTuple):
     """The verdict on one law: ok, WRONG or not judged.
 
-    `units`: the worst error in units of what is allowed. `text`: what was compared, or the reason
-    why nothing was. `notes`: what is worth knowing without being wrong.
+    `units`: the worst error in units of what is allowed, at most 1 where the verdict is ok.
+    `text`: what was compared, or the reason why nothing was. `notes`: what is worth knowing
+    without being wrong.
     """
 
     law: str

@@ -12,28 +12,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .records import Array
+from .records import SINGLE, Array
+from .regressions import Guess, regressions
 
 
 class Told(NamedTuple):
-    """A relation: its fixed name, its words, and on which rows, "" for all."""
+    """A relation: its fixed name, its words, on which rows ("" for all), the size of an error."""
 
     relation: str
     text: str
     where: str = ""
+    size: float | None = None
 
 
 UNNAMED = Told("unnamed", "")
 CLOSER = 0.02  # a relation's error, as a share of the error that it explains
-
-
-class Guess(NamedTuple):
-    """A hypothesis: what would have been returned (N,), and the factor on the allowed error."""
-
-    relation: str
-    text: str
-    value: Array
-    scale: float = 1.0
 
 
 def explains(guess: Guess, got: Array, right: Array, allowed: Array, rows: Array) -> bool:
@@ -102,11 +95,8 @@ def _guesses(
     if D > 1:
         yield Guess("averaged over D", f"{WHAT} is averaged over the {D} dimensions", right / D)
         yield Guess("times D", f"{WHAT} is {D} times the right one, D = {D}", D * right, D)
-    N = len(right)
-    if N > 1 and np.isfinite(right).all():
-        yield Guess("batch sum", f"{WHAT} is summed over the batch", zero + right.sum(), N)
-        yield Guess("batch mean", f"{WHAT} is averaged over the batch", zero + right.mean())
-        yield Guess("first row", f"{WHAT} is that of the first row", zero + right[0])
+    if np.isfinite(right).all():
+        yield from _of_batch(right)
     with np.errstate(all="ignore"):
         det, diagonal = np.exp(right), np.log(np.abs(np.einsum("nii->ni", J)))
         yield Guess("no log", "|det J| is returned, without the logarithm", det, float(det.max()))
@@ -122,7 +112,18 @@ def _guesses(
         if low < high:
             yield Guess("clipped", text, np.clip(right, low, high))
     yield from _of_entries(right, D, diagonal, inner)
-    yield from _linear(got, right, rows)
+    yield from regressions(WHAT, got, right, rows)
+
+
+def _of_batch(right: Array) -> Iterable[Guess]:
+    """Yield what one number for the whole batch could be made of."""
+    zero, N = np.zeros_like(right), len(right)
+    if N < 2:
+        return
+    yield Guess("batch sum", f"{WHAT} is summed over the batch", zero + right.sum(), N)
+    yield Guess("batch mean", f"{WHAT} is averaged over the batch", zero + right.mean())
+    if (np.abs(right[1:] - right[0]) > 1e-6 * (1 + abs(right[0]))).all():
+        yield Guess("first row", f"{WHAT} is that of the first row", zero + right[0])
 
 
 def _of_entries(right: Array, D: int, diagonal: Array, inner: Array) -> Iterable[Guess]:
@@ -151,46 +152,30 @@ def _of_entries(right: Array, D: int, diagonal: Array, inner: Array) -> Iterable
         yield Guess("misses dimensions", f"{WHAT} misses the first {k} dimensions", last)
 
 
-def _linear(got: Array, right: Array, rows: Array) -> Iterable[Guess]:
-    """Yield a constant, a factor and both, fitted to the wrong rows."""
-    r, g = right[rows], got[rows]
-    if len(rows) < 3 or not np.isfinite(g).all():
-        return
-    shift = float(np.median(g - r))
-    known = _constant(shift, right)
-    yield Guess("constant", f"{WHAT} is off by the constant {shift:+.6g}{known}", right + shift)
-    varied = float(np.ptp(r)) > 1e-3 * (1 + float(np.max(np.abs(r))))
-    if varied:
-        a = float((g @ r) / (r @ r))
-        text = f"{WHAT} is {a:.6g} times the right one"
-        yield Guess("factor", text, a * right, abs(a))
-    if varied and len(rows) > 3:
-        a, b = np.polyfit(r, g, 1)
-        text = f"{WHAT} is {a:.6g} times the right one, plus {b:.6g}"
-        yield Guess("factor and constant", text, a * right + b, abs(a))
-
-
-def _constant(shift: float, right: Array) -> str:
-    """Return what a constant is, if it is a known one."""
-    for n in range(1, 257):
-        for unit, words in ((np.log(2 * np.pi) / 2, "1/2 log 2 pi"), (np.log(2), "log 2")):
-            if abs(abs(shift) - n * unit) < 1e-8 * (1 + n * unit):
-                return f" ({n} times {words})"
-    return ""
-
-
 def _by_its_size(got: Array, right: Array, rows: Array) -> Told | None:
     """Say what the size of an error tells where no relation does."""
     error, size = np.abs(got[rows] - right[rows]), 1 + np.abs(right[rows])
     if not np.isfinite(got[rows]).all():
         return None
     relative = float(np.max(error / size))
-    if relative < 2e-6:
+    if relative < SINGLE["jacobian"]:
         text = f"{WHAT} is right to {relative:.0e} only: float32 digits, or an epsilon"
-        return Told("float32 digits", text)
+        return Told("float32 digits", text, size=relative)
     if relative < 2e-3:
         return Told("an epsilon", f"{WHAT} is right to {relative:.0e} only: an epsilon inside")
     return None
+
+
+def off_by(error: Array) -> str:
+    """Say how large errors are that nothing explains.
+
+    >>> off_by(np.array([-0.3, -0.3])), off_by(np.array([0.1, -0.3]))
+    ('off by about -0.3 everywhere', 'off by 0.1 to 0.3')
+    """
+    size = np.abs(error)
+    if np.ptp(error) < 1e-3 * size.max():
+        return f"off by about {np.median(error):.3g} everywhere"
+    return f"off by {size.min():.3g} to {size.max():.3g}"
 
 
 def only_where(x: Array, z: Array, sign: Array, wrong: Array) -> str:

@@ -165,16 +165,33 @@ class Suite(NamedTuple):
 
     def where(self, **choices: Any) -> "Suite":
         """Return the cases whose problem has these properties: a value or a list of values."""
-        kept = [case for case in self.cases if _matches(case.problem, choices)]
+        kept = [case for case in self.cases if matches(case.problem, choices)]
         return self._replace(cases=tuple(kept))
 
 
-def _matches(problem: Problem, choices: dict[str, Any]) -> bool:
+PROPERTIES = (
+    "id", "family", "N", "D", "L", "c", "activation", "density", "last_layer", "bias", "eta",
+)  # fmt: skip
+
+
+def matches(problem: Problem, choices: dict[str, Any]) -> bool:
+    """Whether a problem has these properties; ValueError for one that there is not.
+
+    >>> matches(Problem("", "", "", None, (), (), Spec("elu", {}), Spec("sech", {})), {"x": 1})
+    Traceback (most recent call last):
+    ValueError: `where` has an unknown property 'x'; choose from id, family, N, D, L, c, ...
+    """
     for key, wanted in choices.items():
-        if not hasattr(problem, key):
-            raise ValueError(f"unknown property {key!r}; choose from id, family, N, D, L, ...")
-        value = getattr(problem, key)
-        value = value.name if isinstance(value, Spec) else value
-        if value not in (wanted if isinstance(wanted, (list, tuple, set)) else [wanted]):
+        if key not in PROPERTIES:
+            listed = ", ".join(PROPERTIES)
+            raise ValueError(f"`where` has an unknown property {key!r}; choose from {listed}")
+        several = wanted if isinstance(wanted, (list, tuple, set, range)) else [wanted]
+        if property_of(problem, key) not in several:
             return False
     return True
+
+
+def property_of(problem: Problem, key: str) -> Any:
+    """Return a property; of an activation or a density it is the name."""
+    value = getattr(problem, key)
+    return value.name if isinstance(value, Spec) else value

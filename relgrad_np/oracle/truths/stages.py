@@ -4,7 +4,8 @@ An array is named `stage_k`, where k is its index in the formulas: `Y_0`, `Z_1`,
 of the whole net have no index: `L_p`. `Z_0` is X and `Z_L` the latent.
 """
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -96,8 +97,29 @@ def split(name: str) -> tuple[str, int | None]:
     stage, _, index = name.rpartition("_")
     known = stage in STAGES and STAGES[stage].layers != "net"
     if not known or not index.isascii() or not index.isdigit() or str(int(index[:9])) != index:
-        raise ValueError(f"unknown array {name[:60]!r}")
+        raise ValueError(f"unknown array {name[:60]!r}{_meant(name)}")
     return stage, int(index)
+
+
+def _meant(name: str) -> str:
+    """Return which arrays may be meant by a name that there is not.
+
+    >>> _meant("R_W"), _meant("logprob"), _meant("foo")
+    ('; each layer has its own: R_W_0, R_W_1, ...', "; did you mean 'log_prob'?", '')
+    """
+    if name in STAGES:
+        first = 1 if name == "Z" else 0
+        return f"; each layer has its own: {name}_{first}, {name}_{first + 1}, ..."
+    stage, _, index = name.rpartition("_")
+    whole = _near(name, (s for s in STAGES if STAGES[s].layers == "net"), 0.8)
+    of_layer = _near(stage, STAGES, 0.6) if index.isdigit() else []
+    found = whole or [f"{near}_{index}" for near in of_layer]
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def _near(name: str, choices: Iterable[str], share: float) -> list[str]:
+    plain = {choice.lower(): choice for choice in choices}
+    return [plain[low] for low in difflib.get_close_matches(name.lower(), plain, 1, share)]
 
 
 def layer_of(name: str) -> int | None:

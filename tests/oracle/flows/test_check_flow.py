@@ -16,6 +16,7 @@ from relgrad_np.oracle.flows.differences import jacobians
 from relgrad_np.oracle.flows.evidence import Evidence
 from relgrad_np.oracle.flows.flow_report import FlowReport
 from relgrad_np.oracle.flows.latent import normal
+from relgrad_np.oracle.flows.laws import mass
 from relgrad_np.oracle.flows.laws.mass import quadrature
 from relgrad_np.oracle.flows.laws.of_samples import samples
 from relgrad_np.oracle.flows.proposal import weighted_rows
@@ -39,7 +40,14 @@ def claims(*laws, **made):
     """The (law, relation) of every claim, the report; of some laws, or of all."""
     made |= {"laws": laws} if laws else {}
     report = oracle.check_flow(**({"D": D} | made))
+    assert contradictions(report) == []
     return [(c["law"], c["relation"]) for c in report.claims], report
+
+
+def contradictions(report):
+    """Rows whose verdict is not what their numbers and words say."""
+    ok = [law for law in report.laws if law.verdict == "ok"]
+    return [law for law in ok if law.units > 1 or law.claims or "wrong at" in law.text]
 
 
 def forward_only(change):
@@ -99,6 +107,9 @@ LOG_DET = {
     "double": lambda r, x: 2 * r,
     "averaged over D": lambda r, x: r / D,
     "constant": lambda r, x: r + 0.1,
+    "does not depend on x": lambda r, x: 0 * r + 0.7,
+    "factor and constant": lambda r, x: 0.7 - r,
+    "steps": lambda r, x: r + 0.7 * np.round(x[:, 0]),
     "no log": lambda r, x: np.exp(r),
     "factor": lambda r, x: 0.9 * r,
     "float32 digits": lambda r, x: r + 1e-7,
@@ -111,8 +122,42 @@ LOG_DET = {
 def test_a_wrong_log_det_is_named(relation):
     found, report = claims("jacobian", forward=forward_only(LOG_DET[relation]))
     assert found == [("jacobian", relation)], report.text()
-    if relation == "not finite":
-        assert "only where x_1 > 0.5" in report.verdict
+    assert WORDS.get(relation, "") in report.verdict
+
+
+WORDS = {
+    "not finite": "only where x_1 > 0.5",
+    "constant": "off by the constant +0.1: a term that does not depend on x",
+    "does not depend on x": "is 0.7 at every row and does not depend on x: a term that depends",
+    "factor and constant": "is minus the right one, plus 0.7: perhaps only the terms that depend",
+    "steps": "off by whole multiples of 0.7 = log 2.01375, which differ from row to row",
+}
+
+
+def test_a_model_that_was_made_in_float32_is_right_to_its_digits():
+    """What is allowed, and what came out, stand in the row; more is wrong all the same."""
+    f, g = RIGHT["forward"], RIGHT["inverse"]
+
+    def judged(size):
+        def forward(x):
+            z, log_det = f(x)
+            return z, log_det + size * (1 + np.abs(log_det))
+
+        made = {"forward": forward, "inverse": lambda z: g(z)[0] * (1 + size)}
+        made["log_prob"] = lambda x: normal(f(x)[0]) + forward(x)[1] - size  # by a constant
+        return claims("behaviour", "rows", "jacobian", "inverse", "density", **made, born="float32")
+
+    found, report = judged(2e-7)
+    assert (found, report.passed) == ([], True), report.text()
+    (law,) = (law for law in report.laws if law.law == "jacobian")
+    assert "is right to 2e-07 only: float32 digits" in law.text
+    assert "; 2e-06 of 1 + |value| is allowed: the model was made in float32" in law.text
+    assert law.units == pytest.approx(0.1, rel=0.01)
+    assert {name for name, _ in judged(2e-5)[0]} == {"jacobian", "inverse", "density"}
+    planted = report._replace(
+        laws=(law._replace(units=200.0), law._replace(text="wrong at 1 of 2"))
+    )
+    assert len(contradictions(planted)) == 2
 
 
 def test_a_log_det_that_is_wrong_on_one_side_only():
@@ -248,6 +293,7 @@ DENSITIES = {
     "log det missing": lambda b, r: b,
     "log det subtracted": lambda b, r: b - r,
     "half log det": lambda b, r: b + r / 2,
+    "log det does not depend on x": lambda b, r: b + 0.7,
     "constant of the base": lambda b, r: b + r + D / 2 * np.log(2 * np.pi),
     "log det summed over the batch": lambda b, r: b + r.sum(),
     "negative": lambda b, r: -b - r,
@@ -255,7 +301,7 @@ DENSITIES = {
     "constant": lambda b, r: b + r + 0.25,
     "log2": lambda b, r: (b + r) / np.log(2),
     "factor": lambda b, r: 0.8 * (b + r),
-    "clipped": lambda b, r: np.maximum(b + r, -6.0),
+    "clipped": lambda b, r: np.maximum(b + r, -12.0),
 }
 
 
@@ -320,6 +366,48 @@ def test_mass_that_is_not_one():
     found, report = claims("mass", D=1, log_prob=right)
     assert found == []
     assert report.passed
+
+
+def test_what_several_laws_say_is_said_once():
+    found, report = claims(forward=lambda x: 2 * x)
+    assert len(found) > 2
+    assert report.verdict == "FAIL: forward must return (z, log|det J|), it returned one array"
+    lines = [line for line in report.text().splitlines() if line.startswith("wrong: ")]
+    assert lines == [f"wrong: behaviour, rows, jacobian, tails: {report.verdict[6:]}"]
+
+
+def test_a_uniform_base_is_no_missing_one():
+    """Where it is not given: log_prob is log|det J| alone, as it should be."""
+
+    def forward(x):
+        return special.expit(x), -np.logaddexp(0, x).sum(axis=1) - np.logaddexp(0, -x).sum(axis=1)
+
+    found, report = claims("jacobian", "density", D=2, forward=forward,
+                           log_prob=lambda x: forward(x)[1])  # fmt: skip
+    assert (found, "density" in report.judged) == ([], False), report.text()
+    wide = lambda x: (4 * forward(x)[0], forward(x)[1] + 2 * np.log(4))
+    found, _ = claims("jacobian", "density", D=2, forward=wide, log_prob=lambda x: wide(x)[1])
+    assert found == [("density", "base missing")]
+
+
+def test_mass_of_a_net_whose_density_jumps(monkeypatch):
+    """The grids do not agree where p jumps; random points in their cells say enough."""
+    monkeypatch.setitem(mass.POINTS, 2, (64, 128))
+    monkeypatch.setitem(mass.CELLS, 2, 160)
+    W, V = np.array([[1.0, 0.4], [-0.6, 0.9]]), np.array([[0.8, -0.3], [0.5, 1.2]])
+    constant = np.linalg.slogdet(W @ V)[1] - np.log(2 * np.pi)
+
+    def log_prob(x, columns=2):
+        y = x @ W.T
+        z = np.where(y > 0, y, 0.1 * y) @ V.T
+        slopes = np.where(y > 0, 0.0, np.log(0.1))[:, :columns].sum(axis=1)
+        return constant - 0.5 * (z**2).sum(axis=1) + slopes
+
+    found, report = claims("mass", D=2, log_prob=log_prob)
+    assert found == [], report.text()
+    assert "two random points in each of 160^2 cells" in report.laws[0].text
+    found, report = claims("mass", D=2, log_prob=lambda x: log_prob(x, 1))  # forgets a column
+    assert found == [("mass", "mass")], report.text()
 
 
 def test_the_error_of_an_integral_covers_jumps():

@@ -13,8 +13,9 @@ import numpy as np
 
 from ..evidence import Evidence
 from ..latent import normal
-from ..records import OK, WRONG, Array, FlowClaim, LawResult, not_judged, worst
-from ..relations import Guess, explains, only_where
+from ..records import OK, SINGLE, WRONG, Array, FlowClaim, LawResult, not_judged, worst
+from ..regressions import Guess, constant, regressions, the_same_everywhere
+from ..relations import explains, off_by, only_where
 from ..sensitivity import sensitivity
 
 LAW = "density"
@@ -37,6 +38,8 @@ def density(evidence: Evidence) -> LawResult:
     slope = sensitivity(calls, at, z, 8, 0.0) + np.where(np.isfinite(own), own, 0.0)
     with np.errstate(all="ignore"):
         right = base + log_det
+    if not np.isfinite(right).any():
+        return not_judged(LAW, "base + log|det J| is finite at no row")
     size = np.abs(base) + np.abs(log_det) + calls.D + (z**2).sum(axis=1) / 2
     allowed = 64 * calls.eps * (size + np.where(np.isfinite(slope), slope, size))
     kept = np.isfinite(right) | np.isnan(right)
@@ -52,15 +55,18 @@ def density(evidence: Evidence) -> LawResult:
         if lost and _sensible(evidence):
             return _follows(text, worst(error, allowed))
         return LawResult(LAW, OK, text, worst(error, allowed))
-    if _is_true(evidence, got, base, allowed):
+    true = _beside_true(evidence, got, base, allowed)
+    if true <= 1:
         return LawResult(
             LAW, OK, "log_prob is right: base + the log|det J| by differences, not that of forward",
-            1.0, (), ("log_prob does not use the log|det J| that forward returns",),
+            true, (), ("log_prob does not use the log|det J| that forward returns",),
         )  # fmt: skip
     units = worst(error[kept], allowed[kept])
     claim = _claim(evidence, got, base, log_det, right, allowed, bad)
     if claim.relation == "unnamed" and calls.base is None:
-        return not_judged(LAW, "base is not given, and it is no standard normal")
+        return not_judged(
+            LAW, "base is not given, and log_prob - log|det J| is no standard normal: give base"
+        )
     return LawResult(LAW, WRONG, f"wrong at {int(bad.sum())} of {len(bad)} rows", units, (claim,))
 
 
@@ -70,20 +76,19 @@ def _sensible(evidence: Evidence) -> bool:
 
 def _follows(text: str, units: float) -> LawResult:
     return LawResult(
-        LAW, OK, f"{text}; it is wrong wherever log|det J| is", units, (),
-        ("log_prob follows from the wrong log|det J|",),
+        LAW, OK, f"{text}, with the log|det J| of forward, which is WRONG", units, (),
+        ("log_prob is wrong where log|det J| is: it adds no error of its own",),
     )  # fmt: skip
 
 
-def _is_true(evidence: Evidence, got: Array, base: Array, allowed: Array) -> bool:
-    """Say whether log p is right with log|det J| by differences, where forward's is wrong."""
+def _beside_true(evidence: Evidence, got: Array, base: Array, allowed: Array) -> float:
+    """Return the error of log p with log|det J| by differences, where forward's is wrong."""
     if not evidence.wrong_log_det:
-        return False
+        return np.inf
     true = evidence.true_log_det
-    n = len(true)
-    kept = np.isfinite(true)
+    n, kept = len(true), np.isfinite(true)
     off = np.abs(got[:n] - base[:n] - true)
-    return bool((off <= allowed[:n] + evidence.jacobians.allowed)[kept].all())
+    return worst(off[kept], (allowed[:n] + evidence.jacobians.allowed)[kept])
 
 
 def _claim(
@@ -99,18 +104,29 @@ def _claim(
         where = only_where(evidence.X, z, sign, lost) or where
         text = f"{WHAT} is {values} where base + log|det J| is finite"
         return FlowClaim(LAW, "not finite", text, where=where)
+    if told := _digits(got, right, bad):
+        return told._replace(where=where)
     allowed = allowed * 8
     for chosen, there in ((np.ones_like(bad), ""), (bad, where)):
         rows = np.flatnonzero(chosen)
         for guess in _guesses(evidence, got, base, log_det, z, rows):
             if explains(guess, got, right, allowed, rows):
                 return FlowClaim(LAW, guess.relation, guess.text, where=there)
-    by = np.abs(got - right)[bad]
-    if float(np.max(by / (1 + np.abs(right[bad])))) < 2e-6:
-        text = f"{WHAT} is right to {by.max():.0e} only: float32 digits, or an epsilon"
-        return FlowClaim(LAW, "float32 digits", text, where=where)
-    text = f"{WHAT} is not base(z) + log|det J|: off by {by.min():.3g} to {by.max():.3g}"
+    text = f"{WHAT} is not base(z) + log|det J|: {off_by((got - right)[bad])}"
     return FlowClaim(LAW, "unnamed", text, where=where)
+
+
+def _digits(got: Array, right: Array, bad: Array) -> FlowClaim | None:
+    """Say so if what is wrong is as small as float32 digits are, a constant of float32 included."""
+    off = (got - right)[bad]
+    relative = float(np.max(np.abs(off) / (1 + np.abs(right[bad]))))
+    if not relative < SINGLE[LAW]:
+        return None
+    shift = float(np.median(off))
+    alike = len(off) > 2 and bool((np.abs(off - shift) < 1e-3 * abs(shift)).all())
+    by = f", off by the constant {shift:+.3g}" if alike else ""
+    text = f"{WHAT} is right to {relative:.0e} only{by}: float32 digits, or an epsilon"
+    return FlowClaim(LAW, "float32 digits", text, size=relative)
 
 
 def _guesses(
@@ -121,7 +137,9 @@ def _guesses(
     right = base + log_det
     yield Guess("log det missing", f"{WHAT} is the base alone: log|det J| is missing", base)
     yield Guess("log det subtracted", f"{WHAT} subtracts log|det J|", base - log_det)
-    yield Guess("base missing", f"{WHAT} is log|det J| alone: the base is missing", log_det)
+    uniform = evidence.calls.base is None and bool(((z >= 0) & (z <= 1)).all())
+    if not uniform:  # of a uniform base nothing is missing
+        yield Guess("base missing", f"{WHAT} is log|det J| alone: the base is missing", log_det)
     yield Guess("negative", f"{WHAT} is -log p", -right)
     yield Guess("probability", f"{WHAT} is p, not log p", np.exp(right), float(np.exp(right).max()))
     yield Guess("half log det", f"{WHAT} adds 1/2 log|det J|", base + log_det / 2)
@@ -136,7 +154,7 @@ def _guesses(
     yield Guess("log2", f"{WHAT} is in bits, not in nats", right / np.log(2), 2)
     yield Guess("log10", f"{WHAT} is in base 10", right / np.log(10))
     low, high = float(np.nanmin(got)), float(np.nanmax(got))
-    if max((got == low).sum(), (got == high).sum()) > 2:
+    if low < high and max((got == low).sum(), (got == high).sum()) > 2:
         text = f"{WHAT} is clipped to [{low:.6g}, {high:.6g}]"
         yield Guess("clipped", text, np.clip(right, low, high))
     yield Guess("base averaged over D", f"{WHAT} averages the base over D", base / D + log_det)
@@ -156,10 +174,11 @@ def _guesses(
     yield Guess("half missing", f"{WHAT} has z'z in the place of z'z / 2",
                 right - 0.5 * (z**2).sum(axis=1), 2)  # fmt: skip
     if len(rows) > 2:
-        shift = float(np.median((got - right)[rows]))
-        text = f"{WHAT} is off by the constant {shift:+.6g}: a constant of the base"
-        yield Guess("constant", text, right + shift)
-    r = right[rows]
-    if len(rows) > 3 and np.ptp(r) > 1e-3 * (1 + np.abs(r).max()):
-        a = float((got[rows] @ r) / (r @ r))
-        yield Guess("factor", f"{WHAT} is {a:.6g} times the right one", a * right, abs(a))
+        yield constant(WHAT, got, right, rows, "of the base or of log|det J|")
+    if text := the_same_everywhere(got - base, log_det):
+        text = f"what {WHAT} adds to the base {text}"
+        yield Guess("log det does not depend on x", text, base + (got - base)[0])
+    known = ("constant", "does not depend on x", "factor and constant")
+    for guess in regressions(WHAT, got, right, rows):
+        if guess.relation not in known[:1] and (evidence.calls.base or guess.relation not in known):
+            yield guess

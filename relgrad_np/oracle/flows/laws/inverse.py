@@ -17,7 +17,7 @@ import numpy as np
 
 from ..calls import FlowCalls
 from ..evidence import Evidence
-from ..records import OK, WRONG, Array, FlowClaim, FlowRaised, LawResult, not_judged, worst
+from ..records import OK, SINGLE, WRONG, Array, FlowClaim, FlowRaised, LawResult, not_judged, worst
 from ..relations import only_where
 from ..sensitivity import sensitivity
 
@@ -213,9 +213,9 @@ def _claim(
     if not np.isfinite(relative):
         text = f"inverse is not finite at {int(bad.sum())} of {int(kept.sum())} rows"
         return FlowClaim(LAW, "not finite", text, where=where)
-    if relative < 1e-5 and calls.born == "float32":
-        text = f"{words}: it is right to {relative:.0e} only"
-        return FlowClaim(LAW, "float32 digits", text, where=where)
+    if relative < SINGLE[LAW] and calls.born == "float32":
+        text = f"{words.replace('is not', 'is')} to {relative:.0e} only: float32 digits"
+        return FlowClaim(LAW, "float32 digits", text, where=where, size=relative)
     if relative < 1e-4:
         text = (
             f"{words}: it is right to {relative:.0e} only; if inverse iterates, declare "
@@ -304,6 +304,12 @@ def _log_det(evidence: Evidence, z: Array, claims: list[FlowClaim]) -> tuple[flo
         return worst(
             error[kept], allowed[kept]
         ), f"log|det| of the inverse at {int(kept.sum())} rows"
+    with np.errstate(all="ignore"):
+        relative = float(np.max((error / (1 + np.abs(right)))[kept]))
+    if relative < SINGLE["jacobian"] and calls.born == "float32":
+        text = f"log|det| of the inverse is that of forward to {relative:.0e} only: float32 digits"
+        claims.append(FlowClaim(LAW, "float32 digits", text, size=relative))
+        return worst(error[kept], allowed[kept]), text
     if _follows(evidence, allowed):
         return 0.0, "log|det| of the inverse is right, that of forward is not"
     claims.append(FlowClaim(LAW, *_told(got[kept], right[kept], allowed[kept], calls.D)))

@@ -11,7 +11,7 @@ import numpy as np
 from ..differences import Jacobians
 from ..evidence import Evidence
 from ..records import OK, WRONG, Array, FlowClaim, LawResult, not_judged, worst
-from ..relations import Parts, Told, of_log_det, only_where
+from ..relations import Parts, of_log_det, off_by, only_where
 from .projected import projected
 
 LAW = "jacobian"
@@ -68,16 +68,13 @@ def _claim(kept: Jacobians, bad: Array, parts: Parts) -> FlowClaim:
     told = of_log_det(got, kept.log_det, kept.allowed, np.ones_like(bad), D, kept.J, parts)
     if told.relation == "unnamed" or told.relation in ("float32 digits", "an epsilon"):
         among = of_log_det(got, kept.log_det, kept.allowed, bad, D, kept.J, parts)
-        told = Told(among.relation, among.text, where)
+        told = among._replace(where=where)
     else:
         told = told._replace(where="")  # it holds on the right rows, too
     if told.relation == "unnamed":
-        by = np.abs(got - kept.log_det)[bad]
-        text = (
-            f"log|det J| is not that of forward's Jacobian: off by {by.min():.3g} to {by.max():.3g}"
-        )
+        text = f"log|det J| is not that of forward's Jacobian: {off_by((got - kept.log_det)[bad])}"
         return FlowClaim(LAW, "unnamed", text, where=where)
-    return FlowClaim(LAW, told.relation, told.text, where=told.where)
+    return FlowClaim(LAW, told.relation, told.text, where=told.where, size=told.size)
 
 
 def _sizes(kept: Jacobians, error: Array, bad: Array) -> str:

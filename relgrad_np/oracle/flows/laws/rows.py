@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..evidence import Evidence
-from ..records import OK, WRONG, Array, FlowClaim, FlowRaised, LawResult, not_judged, worst
+from ..records import OK, SINGLE, WRONG, Array, FlowClaim, FlowRaised, LawResult, not_judged, worst
 from ..sensitivity import sensitivity
 
 LAW = "rows"
@@ -69,11 +69,11 @@ def _judge(
     alone = np.concatenate([f(x[i : i + 1]) for i in range(n)])
     with np.errstate(all="ignore"):
         relative = float(np.nanmax(np.abs(alone - whole) / (1 + np.abs(whole))))
-    if relative < 1e-5 and calls.dtype == "float64":
+    if relative < SINGLE[LAW] and calls.dtype == "float64":
         text = (
             f"{what} is the same in every batch to {relative:.0e} only: float32 arithmetic inside"
         )
-        return units, FlowClaim(LAW, "float32 digits", text)
+        return units, FlowClaim(LAW, "float32 digits", text, size=relative)
     return units, _claim(alone, whole, what)
 
 
