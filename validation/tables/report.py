@@ -41,7 +41,7 @@ density, bandwidth by five-fold cross-validation (on at most 2,000 rows, then sc
 *NSF*: zuko's, 64 to 128 hidden units, Adam, the best of the validation rows kept, ended early or
 after 60 seconds of processor time. *auto*: one net of this package with the settings that its rows
 and columns choose (the defaults). *ensemble*: `FlowEnsemble`, the mean density of a few such nets,
-a Gaussian and a mixture. One thread; sets of more than 10,000 rows may have fewer seeds.
+a Gaussian and a mixture. One thread.
 """
 REGRET = 0.1  # nats: what may lack to the best of our grid in the mean
 
