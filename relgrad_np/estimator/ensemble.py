@@ -85,7 +85,7 @@ class FlowEnsemble(DensityMixin, BaseEstimator):
     base, half as many layers (`fitting.automatic.several_settings`). The weights are those under
     which rows held for validation are likeliest (`stacking_weights`). It is a density and nothing
     else: there is no `transform`, because a mean of densities has no latent. On the tables of
-    `validation.tables` it is above a single flow nearly everywhere, at about five times the time.
+    `validation.tables` it is above a single flow nearly everywhere, at about four times the time.
 
     Parameters
     ----------
