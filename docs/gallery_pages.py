@@ -45,7 +45,7 @@ SECTIONS = {
         "unmix": ("Mixed signals", ()),
         "unmix_images": ("Mixed images", ("PIL",)),
         "recording": ("A real recording: blinks and a heart", ("alice_ml", "mne")),
-        "mne_style": ("In the place of FastICA in MNE", ("alice_ml", "mne")),
+        "mne_style": ("In place of FastICA in MNE", ("alice_ml", "mne")),
     },
     "Is it right?": {
         "judge_torch": ("A torch net, array by array", ("torch",)),

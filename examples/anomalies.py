@@ -3,8 +3,8 @@
 # Anomalies, in a Pipeline
 
 An anomaly is a row that is unlikely under a density of the usual rows. Here handwritten digits of 8 x 8 pixels are usual,
-and mirrored ones are not: they are as dark, as connected and as varied, but nobody writes so. The model has seen no
-mirrored digit, nor the digits it is judged on.
+and mirrored ones are not: they are as dark, as connected and as varied, but nobody writes them. The model has not seen
+mirrored digits, or the digits it is judged on.
 """
 
 # %%
@@ -38,7 +38,7 @@ model.fit(usual)
 log_p = model.score_samples(judged)  # nats
 
 # %% [markdown]
-# A Gaussian of the same directions is what it has to beat.
+# It has to beat a Gaussian of the same directions.
 
 # %%
 gaussian = make_pipeline(PCA(20), EmpiricalCovariance()).fit(usual)

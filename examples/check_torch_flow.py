@@ -2,7 +2,7 @@
 """
 # A flow of your own, by its laws
 
-Is my normalizing flow right? Its laws say, and which layer is wrong if it isn't. This is a RealNVP in torch with an LU
+Is my normalizing flow right, and if not, which layer is wrong? Its laws say. This is a RealNVP in torch with an LU
 layer: first right, then with two mistakes that train all the same. One log-determinant misses an entry of the diagonal,
 and one coupling's inverse scales before it shifts.
 """

@@ -2,9 +2,9 @@
 """
 # The exact log-determinant during training
 
-A step of the relative gradient multiplies W by the identity plus a matrix of rank N. So the determinant after it is known from
-one of size N, and the exact log-likelihood of every batch comes for free. Here it is followed through a fit, beside a
-determinant of each whole W.
+A step of the relative gradient multiplies W by the identity plus a matrix of rank N. So the determinant after it is known
+from one of size N, and the exact log-likelihood of every batch comes for free. Here it is followed through a fit, and
+compared with the determinant of each W.
 """
 
 # %%
@@ -37,7 +37,7 @@ print(f"what was tracked is off by at most {off.max():.0e} nats in 400 steps")
 assert off.max() < 1e-9
 
 # %% [markdown]
-# The path of the mean log-likelihood of each batch is exact, too: its determinants are those that were tracked.
+# The mean log-likelihood of each batch is exact, too, because it uses the tracked determinants.
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))

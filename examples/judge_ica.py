@@ -3,9 +3,10 @@
 # Three ICA programs
 
 Picard's relative gradient, the infomax update of MNE and EEGLAB, and the natural gradient of AMICA with a generalised
-Gaussian source, each written from its formula in about ten lines. The oracle holds the arrays that each returns against
-60 digits, with its conventions declared: descent and a base without its constant, weights stored (in, out) and sums over
-a block. Then each gets a mistake, which the oracle names. It needs mpmath (`pip install -e ".[vectors]"`).
+Gaussian source, each written from its formula in about ten lines. The oracle compares the arrays that each returns with
+60-digit values, after its conventions are declared: descent, a base density without its constant, weights stored (in,
+out), sums over a block. Then each gets a mistake, which the oracle names. It needs mpmath
+(`pip install -e ".[vectors]"`).
 """
 
 # %%

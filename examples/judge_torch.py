@@ -2,8 +2,8 @@
 """
 # A torch net, array by array
 
-Is my torch module right? The oracle says, array by array, and names the mistake if not. This is a flow of two layers with
-a relative gradient written by hand.
+Is my torch module right? The oracle answers array by array, and names the mistake if there is one. This is a flow of
+two layers with a relative gradient written by hand.
 """
 
 # %%

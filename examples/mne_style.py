@@ -1,14 +1,14 @@
 # %% [markdown]
 """
-# In the place of FastICA in MNE
+# In place of FastICA in MNE
 
 `mne.preprocessing.ICA(method="fastica")` whitens and reduces a recording itself. Then it makes scikit-learn's
-`FastICA(whiten=False, random_state=..., **fit_params)`, fits it, and takes its `components_` and `n_iter_`. `RelativeICA`
-has these as well, so it can stand there, and the rest of MNE is as it was: here MNE finds the source of the blinks by
-itself and takes it out. MNE passes three arguments that only FastICA has (`algorithm`, `fun`, `fun_args`); the example
-leaves them out. The recording, an EEG of 31 electrodes, comes with `pip install alice-ml`, which brings MNE.
+`FastICA(whiten=False, random_state=..., **fit_params)`, fits it, and takes its `components_` and `n_iter_`.
+`RelativeICA` has these as well, so it can replace it, and the rest of MNE works as before: here MNE finds the source of
+the blinks and removes it. MNE passes three arguments that only FastICA has (`algorithm`, `fun`, `fun_args`); the
+example leaves them out. The recording, an EEG of 31 electrodes, comes with `pip install alice-ml`, which brings MNE.
 
-It ends with an error unless MNE finds the source of the blinks, and they vanish without it.
+The program ends with an error unless MNE finds the source of the blinks, and the blinks vanish without it.
 """
 
 # %%

@@ -6,8 +6,8 @@ How likely is each row of a table, which rows are odd, and what would new rows b
 
     python examples/own_csv.py my.csv [new_rows.csv]
 
-It wants numeric columns without missing values, whose first line names them. Without an argument it writes itself a table
-to work on, with three rows that do not belong.
+It needs a file with numeric columns, without missing values, whose first line names the columns. Without an argument it
+writes a table of its own, with three wrong rows.
 """
 
 # %%
@@ -42,7 +42,7 @@ else:
 table = pd.read_csv(path)
 
 # %% [markdown]
-# Any units will do: the start whitens, and the steps do not depend on how columns are mixed.
+# Columns may have any units: the start whitens them, and the steps do not depend on how they are mixed.
 
 # %%
 flow = RelativeGradientFlow(

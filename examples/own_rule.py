@@ -2,8 +2,8 @@
 """
 # A rule of your own
 
-A rule proposes a step size for each layer, and the package applies it, tracks log|det W| and takes back what is not finite.
-In this one a layer whose steps have been noisy takes smaller ones.
+A rule proposes a direction and a step size for each layer. The package applies them, tracks log|det W|, and rejects a step
+that is not finite. By this rule a layer takes smaller steps after large ones.
 """
 
 # %%
@@ -17,8 +17,8 @@ from relgrad_np import extend
 from relgrad_np.core.arrays import check
 
 # %% [markdown]
-# What a rule remembers from step to step is a tuple of arrays: `start` makes it, `propose` returns the new one. Here it is the
-# running size of each layer's move.
+# The memory of a rule is a tuple of arrays: `start` makes it, and `propose` returns the new one. Here it is the running size
+# of each layer's move.
 
 
 # %%
@@ -48,8 +48,8 @@ class Steady:
 
 
 # %% [markdown]
-# `extend.rule` takes twenty small steps with it on two generic problems before it lets it pass: they must ascend, and the
-# tracked log|det W| must be that of slogdet.
+# `extend.rule` tests the rule by twenty small steps on two generic problems: they must ascend, and the tracked log|det W|
+# must be that of slogdet.
 
 # %%
 rule = extend.rule(Steady())

@@ -2,8 +2,8 @@
 """
 # The posterior of a simulator's parameters
 
-Simulation-based inference: a prior draws parameters, a simulator makes data of them, and `ConditionalFlow` learns the density of
-the parameters given the data. Two simulators with known posteriors judge it: a linear one with Gaussian noise, and the two
+In simulation-based inference a prior draws parameters, a simulator turns them into data, and `ConditionalFlow` learns the density
+of the parameters given the data. Two simulators with known posteriors judge it: a linear one with Gaussian noise, and the two
 moons of the benchmark of Lueckmann et al. (2021, [arXiv:2101.04653](https://arxiv.org/abs/2101.04653)). The program draws the
 posterior of one observation beside the exact one.
 
@@ -74,9 +74,9 @@ def two_moons_posterior(data: np.ndarray, n: int, rng: np.random.Generator) -> n
 
 
 # %% [markdown]
-# Then it calibrates: the rank of the true parameters among draws of the posterior is uniform if the posterior is right (Talts et
-# al., 2018, [arXiv:1804.06788](https://arxiv.org/abs/1804.06788)), and the histogram of ranks is drawn with the band that has
-# 99 % of the counts.
+# Then calibration is tested: the rank of the true parameters among draws of the posterior is uniform if the posterior is
+# right (Talts et al., 2018, [arXiv:1804.06788](https://arxiv.org/abs/1804.06788)). The histogram of ranks is drawn with the
+# band that contains 99 % of such counts.
 
 
 # %%

@@ -7,11 +7,11 @@ with the package [alice-ml](https://pypi.org/project/alice-ml/) (`pip install al
 et al., 2021, [doi:10.3389/fninf.2021.720229](https://doi.org/10.3389/fninf.2021.720229)). `RelativeICA` is fitted to one
 minute and judged on the next half minute, which it has not seen:
 
-- One source has the blinks. Without it, the mean of the 8 blinks at the forehead falls from 170 to 8 microvolts. Between
-  the blinks, the top of the head keeps what it had (correlation 0.994). A principal component in its place leaves 53
-  microvolts, and takes more of the brain with it (correlation 0.857).
-- One source beats like a heart, 82 times a minute. 95 % of its intervals are within 20 % of their median; at the best of the
-  electrodes these are 77 %. No electrode is at the chest, so its rhythm is all that it can be judged by.
+- One source contains the blinks. Without it, the mean of the 8 blinks at the forehead falls from 170 to 8 microvolts.
+  Between the blinks, the signal at the top of the head stays as it was (correlation 0.994). Removing a principal component
+  instead leaves 53 microvolts, and removes more of the brain's signal (correlation 0.857).
+- One source beats like a heart, 82 times a minute. 95 % of its intervals are within 20 % of their median; at the best
+  electrode 77 % are. There is no electrode at the chest, so only its rhythm can be judged.
 
 The program ends with an error if the unmixing fails.
 """

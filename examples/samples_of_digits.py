@@ -2,9 +2,10 @@
 """
 # Samples of handwritten digits
 
-Images are rows of pixels: 1,797 digits of 8 x 8 come with scikit-learn. They are dequantised and taken to logits, where a
-density on all of R is at home, and back to pixels at the end. With MNIST in a folder, `load("mnist", folder)` takes the
-place of the first line, and `relgrad-np train mnist --preset mnist --data-dir FOLDER` does all of it.
+Images are rows of pixels: 1,797 digits of 8 x 8 come with scikit-learn. They are dequantised and transformed to logits,
+because the model is a density on all of R, and back to pixels at the end. If you have MNIST in a folder, use
+`load("mnist", folder)` in place of `load("digits", seed=0)`; `relgrad-np train mnist --preset mnist --data-dir FOLDER`
+does everything.
 """
 
 # %%
@@ -23,7 +24,7 @@ test = rg.log_likelihood(result.best_layers, data.test, activation, density).mea
 print(f"{len(data.train)} digits fitted, {len(data.test)} unseen: {test:.1f} nats a digit")
 
 # %% [markdown]
-# A Gaussian of the same training rows, in closed form, is below.
+# For comparison, the closed-form Gaussian of the same training rows, which must be worse:
 
 # %%
 mean, covariance = data.train.mean(axis=0), np.cov(data.train.T, bias=True)

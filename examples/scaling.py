@@ -2,9 +2,9 @@
 """
 # Scaling, on your machine
 
-The ordinary gradient inverts every W, which is cubic in the dimension; the relative gradient takes a few products with the batch.
-This times both, by the reference implementation in NumPy. `python -m benchmarks --quick` times compiled steps beside those of
-JAX and torch, in a checkout.
+The ordinary gradient inverts every W, at a cost cubic in the dimension; the relative gradient takes a few products with the
+batch. This program times both, in the reference implementation in NumPy. `python -m benchmarks --quick` times compiled
+steps beside those of JAX and torch, in a checkout.
 """
 
 # %%

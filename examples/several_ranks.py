@@ -2,8 +2,8 @@
 """
 # Several ranks, one fit
 
-Several processes share the batches of a fit over MPI. The layers are the same on all of them, bit for bit, and up to rounding
-those of one process. It needs `pip install -e ".[distributed]" mpich`, or the MPI of your cluster.
+Several processes share the batches of a fit over MPI. The layers are the same on all of them, bit for bit, and equal those
+of a single process up to rounding. This needs `pip install -e ".[distributed]" mpich`, or the MPI of your cluster.
 """
 
 # %%
@@ -38,7 +38,7 @@ command = [mpiexec, "-n", "2", sys.executable, "fit_on_ranks.py"]
 subprocess.run(command, check=True, capture_output=True)
 
 # %% [markdown]
-# The same fit in this process, and what the ranks have:
+# The same fit in this process, to compare with the layers of the ranks:
 
 # %%
 rng = np.random.default_rng(0)

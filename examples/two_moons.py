@@ -2,8 +2,8 @@
 """
 # Two moons, from data to samples
 
-A density in the plane, by the functions of arrays that everything else calls: start, fit, score, sample. Sixteen dense layers
-bend the plane until the two moons are one round cloud.
+A density in the plane, by the array functions that everything else calls: start, fit, score, sample. Sixteen dense
+layers map the two moons to one round cloud.
 """
 
 # %%
@@ -34,7 +34,7 @@ print(f"unseen rows: {log_p.mean():.2f} nats a row, a Gaussian {gaussian:.2f}")
 assert log_p.mean() > gaussian + 0.8
 
 # %% [markdown]
-# Samples come from the latent, by the inverse of each layer, and bring their exact log-likelihood with them.
+# Samples are drawn in the latent space and pass the inverse of each layer. `sample` also returns their exact log-likelihoods.
 
 # %%
 samples, _ = rg.sample(layers, rng, 3000, activation, density)

@@ -2,9 +2,9 @@
 """
 # Mixed signals
 
-Four signals are mixed and shifted, and are found again, up to order, sign and scale. ICA is one layer at maximum
-likelihood (Infomax with the relative gradient). `RelativeICA` finds the density of each source by itself: three of
-these are heavier than the Gaussian, one is lighter.
+Four signals are mixed and shifted, and then recovered up to order, sign and scale. ICA is one layer at maximum likelihood
+(Infomax with the relative gradient). `RelativeICA` finds the density of each source by itself: three of these have heavier
+tails than the Gaussian, one has lighter ones.
 """
 
 # %%
@@ -37,8 +37,8 @@ ica = RelativeICA(random_state=0).fit(X)
 found = ica.transform(X)
 
 # %% [markdown]
-# The unmixing matrix times the mixing is a scaled permutation, if all went well. The Amari distance says how far it is from
-# one: 0 is perfect, 1 the worst.
+# If all went well, the unmixing matrix times the mixing matrix is a scaled permutation. The Amari distance measures how far
+# it is from one: 0 is perfect, 1 the worst.
 
 # %%
 gain = np.abs(ica.components_ @ mixing)  # a scaled permutation, if all went well

@@ -2,8 +2,8 @@
 """
 # Mixed images
 
-Three pictures are laid over each other in three ways, as a window does with what is before and behind it. Pixels are rows,
-mixtures are columns, and `RelativeICA` finds the pictures again. Nothing is known of the mixing.
+Three pictures are superposed in three ways, as by a window that shows a view and reflections. Pixels are rows, mixtures are
+columns, and `RelativeICA` recovers the pictures. It knows nothing of the mixing.
 """
 
 # %%
@@ -21,7 +21,7 @@ mixing = np.array([[0.6, 0.5, 0.4], [0.4, -0.6, 0.5], [0.5, 0.3, -0.6]])
 X = S @ mixing.T
 
 # %% [markdown]
-# The fit finds the density of each picture by itself: those of pictures are skewed, and unlike each other.
+# The fit finds the density of each picture by itself: the densities of pictures are skewed, and differ from each other.
 
 # %%
 ica = RelativeICA(random_state=0).fit(X)

@@ -31,9 +31,9 @@ table.iloc[500:].drop(columns="diagnosis").to_csv("new.csv")
 """
 TEXT = """# A session
 
-A table of one's own, from the first command to the pictures. It was recorded in a terminal of 80 columns by
-`python tests/programs/session.py docs/session.md`; times are made neutral. The table is scikit-learn's breast cancer
-set: the ten means of the first 500 tumours and their diagnosis, and the other 69 in a second file.
+A table of your own, from the first command to the pictures. `python tests/programs/session.py docs/session.md` recorded
+this in a terminal of 80 columns, and replaced times by fixed ones. The table is scikit-learn's breast cancer set: ten
+mean measurements of 500 tumours and their diagnosis. The other 69 tumours are in a second file.
 """
 PICTURES = (
     ("columns", "Held-out rows (blue) over samples of the model (orange), the columns that fit worst"),
@@ -101,7 +101,7 @@ class Terminal:
 
 SESSION: tuple[tuple[str, tuple[tuple[str, str | None], ...]], ...] = (
     (
-        "What is in the table? A column that holds no numbers is refused, with the flag that leaves it out.",
+        "A look into the table. A column without numbers is refused, and the message names the flag that leaves it out.",
         (("head -3 tumours.csv | cut -c 1-75", None), ("relgrad-np train tumours.csv", None)),
     ),
     (
@@ -109,18 +109,18 @@ SESSION: tuple[tuple[str, tuple[tuple[str, str | None], ...]], ...] = (
         (("relgrad-np train tumours.csv --drop diagnosis", r"[1-9]\d%\|"),),
     ),
     (
-        "A model that is not finished can be used. The fit goes on where it was.",
+        "The model of an unfinished run can be used. Then the fit continues where it was stopped.",
         (
             ("relgrad-np evaluate runs/tumours", None),
             ("relgrad-np train --resume --out runs/tumours", None),
         ),
     ),
     (
-        "It ended where validation got no better. It can go on beyond its end.",
+        "It ended because validation did not improve any more. A run can continue beyond its end.",
         (("relgrad-np train --resume --out runs/tumours --epochs 450 --patience none", None),),
     ),
     (
-        "A second file, with an index that the model does not know. Each row gets a score.",
+        "A second file, which has an index column that the model does not know. Each row gets a score.",
         (
             ("relgrad-np evaluate runs/tumours new.csv --scores scores.csv", None),
             ("head -3 scores.csv", None),
