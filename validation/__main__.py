@@ -3,7 +3,7 @@
     python -m validation                 everything, with the data that are at hand
     python -m validation --quick         the small ones: minutes, no data needed
     python -m validation ica erratum     these
-    python -m validation --report        run nothing; write the report anew from what is kept
+    python -m validation --report        run nothing; write the report from the kept results
 
 Results are kept in results/ as they come, a run a line: what was stopped goes on where it was.
 The report, REPORT.md, is written from them, figures lie in figures/; of the small ones, in quick/.
@@ -126,10 +126,10 @@ def head(options: Any) -> str:
     lines = [
         "# Validation",
         "",
-        "What the paper and its published code claim, reproduced, and what the method does when it "
-        "is run well. Each section names the command that makes its figures, "
-        f"`python -m validation NAME`; all of them: `python -m validation{what}`. Results are in "
-        "[results](results), a run a line with its settings, machine and date; this page is "
+        "This page reproduces what the paper and its published code claim, and shows what the "
+        "method reaches with good settings. Each section names the command that makes its figures, "
+        f"`python -m validation NAME`; `python -m validation{what}` runs all of them. Results are "
+        "in [results](results), one run a line, with settings, machine and date; this page is "
         "written from them and from nothing else (`python -m validation --report`).",
         "",
     ]

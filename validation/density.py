@@ -198,18 +198,17 @@ NOTES = {
     "logit's Jacobian, as published figures are. The published -1375.2 lies below the full "
     "Gaussian, the model's own case of one layer: that run was not at its optimum. MAF with a "
     "mixture of Gaussians as its base has -1100.3.",
-    "fashion-mnist": "Fashion-MNIST has the settings of MNIST, nothing chosen on it.",
+    "fashion-mnist": "Fashion-MNIST has the settings of MNIST; none was chosen on it.",
     "power": "POWER is prepared as Papamakarios et al. (2017) did, with their own shuffle and noise"
-    " (`RandomState(42)`), so the test rows are theirs but for what their NumPy drew.",
-    "bsds300": "BSDS300's patches are drawn anew from the photographs (grey, 8 x 8, dequantised, "
+    " (`RandomState(42)`), so the test rows are theirs, up to differences of the NumPy version.",
+    "bsds300": "BSDS300's patches are new draws from the photographs (grey, 8 x 8, dequantised, "
     "mean subtracted, last pixel dropped: D = 63; 180 photographs train, 20 validate, 100 test): "
     "compare within the table, and with published figures up to what the Gaussians differ by. The "
     "base is a multivariate t: one scale for the whole patch, whose contrast varies; with one "
     "layer alone it is an elliptical distribution. With independent components deep nets stayed "
     "short of the published figure.",
-    "miniboone": "MINIBOONE's training rows are not to be had here: the published validation rows "
-    "stand in for them, so its figures do not compare with published "
-    "ones. Shown because it runs.",
+    "miniboone": "MINIBOONE's training rows are not available here: the published validation rows "
+    "stand in for them, so its figures do not compare with published ones.",
 }
 
 

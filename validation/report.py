@@ -121,9 +121,9 @@ def summary(sections: dict[str, tuple[str, Section]]) -> str:
 
 
 FIRST = {  # pictures that stand before the appendix, and what to see in them
-    "toys": "Eight toys: samples and density have the shape of the data, but for rings in rings.",
-    "density": "MNIST: more layers go on gaining, and all of them pass the published figure.",
-    "scaling": "A step costs what its matrix products cost; what inverts falls behind as D grows.",
+    "toys": "Eight toys: samples and density look like the data, except for rings in rings.",
+    "density": "MNIST: deeper nets gain more, and all of them pass the published figure.",
+    "scaling": "A step costs what its matrix products cost; inverting costs more as D grows.",
 }
 PICTURE = re.compile(r"!\[[^]]*\]\([^)]*\)")
 

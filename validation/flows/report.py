@@ -11,14 +11,14 @@ HERE = Path(__file__).parent
 HEAD = """# What `check_flow` says of others' flows, of planted mistakes, and of right models
 
 Written by `python -m validation.flows report` from `results/`. `python -m validation.flows zoo` (or
-`mistakes`, `right`, `cost`) makes them anew; `pip install -e ".[zoo]"` installs the libraries.
+`mistakes`, `right`, `cost`) makes these again; `pip install -e ".[zoo]"` installs the libraries.
 """
 
 
 MET = """\
-One was called wrong at first: model 1867, a density alone, whose mass importance sampling saw as
-.94, because its kernels had left an arm of p. They keep the rows that they began at now. Models 0
-to 549 and 1850 to 1899 were judged again after that, the others just before.
+One right model was called wrong at first: model 1867, a density alone. Importance sampling found a
+mass of 0.94, because its kernels had left an arm of p. Now the kernels keep the rows at which they
+began. Models 0 to 549 and 1850 to 1899 were judged again after that change, the others just before.
 """
 
 
@@ -48,9 +48,9 @@ def zoo(records: list[dict[str, Any]]) -> str:
         f"{len(run) - len(wrong)} verdicts are what they must be.\n",
         *[f"- skipped: {r['library']}: {r['skipped']}" for r in records if "skipped" in r],
         "### What was found\n",
-        "Each was looked into. A float64 model with float32 digits is no fault for those who work "
-        "in float32; estimates with random vectors are right in the mean, and no log|det| of "
-        "a row.\n",
+        "Each finding was checked in the source. A float64 model with float32 digits is no fault "
+        "for users of float32; estimates with random vectors are right in the mean, but are not "
+        "the log|det| of a row.\n",
         "| library | model | verdict | the line that shows it |",
         "|---|---|---|---|",
         *[f"| {r['library']} | {r['name']} | {_cell(r['verdict'])} | {_cell(r['why'], 400)} |"

@@ -33,15 +33,16 @@ Written by `python -m validation.tables report` from `records.jsonl`, which
 `python -m validation.tables run` makes; `pip install -e ".[tables]"` installs the packages that
 ship the tables.
 
-Test log-likelihood, nats a row, of columns standardised by the training rows; 60 % of the rows
-train, 20 % validate, 20 % are the test's. Every contender sees the same training and validation
-rows. *GMM*: scikit-learn's mixture of up to 30 Gaussians of full covariances, their number chosen
-by BIC, or number and `reg_covar` by the validation rows. *KDE*: scikit-learn's Gaussian kernel
-density, bandwidth by five-fold cross-validation (on at most 2,000 rows, then scaled to all). *MAF*,
-*NSF*: zuko's, 64 to 128 hidden units, Adam, the best of the validation rows kept, ended early or
-after 60 seconds of processor time. *auto*: one net of this package with the settings that its rows
-and columns choose (the defaults). *ensemble*: `FlowEnsemble`, the mean density of a few such nets,
-a Gaussian and a mixture. One thread.
+Figures are test log-likelihoods, nats a row, of columns standardised by the training rows; 60 % of
+the rows are for training, 20 % for validation, 20 % for the test. Every contender sees the same
+training and validation rows. *GMM*: scikit-learn's mixture of up to 30 Gaussians of full
+covariances, their number chosen by BIC, or number and `reg_covar` by the validation rows. *KDE*:
+scikit-learn's Gaussian kernel density, bandwidth by five-fold cross-validation (on at most 2,000
+rows, then scaled to all). *MAF*, *NSF*: zuko's flows, 64 to 128 hidden units, Adam; the epoch that
+is best on the validation rows is kept, and a fit ends early or after 60 seconds of processor time.
+*auto*: one net of this package with the settings that its rows and columns choose (the defaults).
+*ensemble*: `FlowEnsemble`, the mean density of a few such nets, a Gaussian and a mixture. All had
+one thread.
 """
 REGRET = 0.1  # nats: what may lack to the best of our grid in the mean
 
@@ -176,11 +177,10 @@ def short(records: list[Record], values: Values, names: list[str]) -> str:
     on = {(r["set"], r["seed"]) for r in grid}
     return "\n".join([
         f"{len(tables)} sets, seeds {', '.join(map(str, seeds))}; ranks are of the {pairs} pairs "
-        "of set and seed that all have run on. *Regret*: against the best of "
-        f"our own grid, {len(grid)} fits on {len(on)} of the pairs, taken in hindsight by the test "
-        "rows; of the pairs that have some. Means that a single row ruins say little: see the "
-        "median. *Creased* is "
-        "a test row below -100 nats a dimension where the Gaussian has it above -10.",
+        "of set and seed that all have run on. *Regret*: nats below the best of our own grid, "
+        f"{len(grid)} fits on {len(on)} of the pairs, chosen in hindsight by the test rows; over "
+        "the pairs that have such fits. A single row can ruin a mean: see the median. A row is "
+        "*creased* if the contender has it below -100 nats a dimension and the Gaussian above -10.",
         "",
         table(titles, rows),
         "",
@@ -232,8 +232,8 @@ def new_sets(values: Values, names: list[str]) -> str:
         for n in sorted(mean_rank, key=mean_rank.__getitem__)
     )
     return (
-        f"On the {pairs} pairs of sets that were not in sight when the rule for the settings was "
-        f"first sketched, mean ranks (and regrets): {said or 'none yet'}."
+        f"Mean ranks (and regrets) on the {pairs} pairs of sets that nobody had looked at when the "
+        f"rule for the settings was first sketched: {said or 'none yet'}."
     )
 
 
