@@ -137,7 +137,7 @@ def found(store: Store, experiment: str, wanted: Iterable[Wanted]) -> list[Line]
 
 
 def missing(name: str) -> str | None:
-    """Return what a data set takes that is not at hand, None if it is.
+    """Return what a data set needs that is missing here, None if nothing is.
 
     >>> missing("digits")
     """
@@ -147,5 +147,5 @@ def missing(name: str) -> str | None:
         load_data(name, n=10)
     except FileNotFoundError:
         source = SOURCES[name]
-        return f"not at hand; it takes {source.files}, to be had from {source.origin}"
+        return f"missing here; it needs {source.files}, available from {source.origin}"
     return None

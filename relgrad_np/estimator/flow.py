@@ -319,7 +319,7 @@ class RelativeGradientFlow(FittedFlow):
         if not first and len(self.layers_) != settings.n_layers:
             raise ValueError(
                 f"`n_layers` is {settings.n_layers}, and the layers so far are {len(self.layers_)}"
-                ": `fit` starts anew, `partial_fit` can't change it"
+                ": `fit` starts again, `partial_fit` can't change it"
             )
         stream, X = None if first else self._stream, self._validated(X, reset=first)
         weights = None

@@ -68,7 +68,7 @@ class Settings:
         check=optional(among(PRESET_NAMES)),
     )
     average: float | None = shared(Options, "average")
-    fresh_noise: bool = setting(False, "dequantise images anew for each batch")
+    fresh_noise: bool = setting(False, "new dequantisation noise of images for each batch")
     device: str = setting("cpu", f"where the arrays are: {NAMES}")
 
     def __post_init__(self) -> None:

@@ -455,7 +455,7 @@ def test_what_is_absent_is_said_in_one_line(folder, name):
         load(name, data_dir=folder / "none")
     message = str(caught.value)
     assert message.startswith(f"no data for '{name}': looked for ")
-    for part in (str(folder / "none"), "--data-dir", "RELGRAD_DATA", "to be had from "):
+    for part in (str(folder / "none"), "--data-dir", "RELGRAD_DATA", "available from "):
         assert part in message
     assert "\n" not in message
     with pytest.raises(FileNotFoundError) as caught:

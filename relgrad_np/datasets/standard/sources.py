@@ -58,7 +58,7 @@ def load_standard(
     where = ", ".join(str(folder) for folder in folders)
     raise FileNotFoundError(
         f"no data for {name!r}: looked for {source.files} in {where} (choose the folder with"
-        f" --data-dir, `data_dir` or RELGRAD_DATA); to be had from {source.origin}"
+        f" --data-dir, `data_dir` or RELGRAD_DATA); available from {source.origin}"
     )
 
 
