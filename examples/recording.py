@@ -28,7 +28,7 @@ from sklearn.decomposition import PCA
 
 from relgrad_np.estimator import RelativeICA
 
-RATE = 125 # Hz: every fourth sample, because the recording has nothing above 40 Hz
+RATE = 125  # Hz: every fourth sample, because the recording has nothing above 40 Hz
 
 
 def beats(signal):
