@@ -52,9 +52,9 @@ class RelativeGradientFlow(FittedFlow):
 
     Where a parameter is "auto", the numbers of rows and columns choose it, by the table of
     `fitting.automatic`: as many layers as the rows can bear, with validation rows that stop the
-    fit, and one layer, the Gaussian, where these rows are sure that it is better than the flow
-    (two standard errors). `settings_` says what was chosen. Others follow what is given: with one
-    layer, or with another rule than "natural" and "recipe", they are the settings of
+    fit, and one layer, the Gaussian, where the flow is no better on these rows, or where there are
+    too few rows to hold any. `settings_` says what was chosen. Others follow what is given: with
+    one layer, or with another rule than "natural" and "recipe", they are the settings of
     `relgrad_np.fit`.
 
     Parameters
