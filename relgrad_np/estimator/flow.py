@@ -52,9 +52,9 @@ class RelativeGradientFlow(FittedFlow):
 
     Where a parameter is "auto", the numbers of rows and columns choose it, by the table of
     `fitting.automatic`: as many layers as the rows can bear, with validation rows that stop the
-    fit, and one layer, the Gaussian, where these rows are sure that it is better than the flow
-    (two standard errors). `settings_` says what was chosen. Others follow what is given: with one
-    layer, or with another rule than "natural" and "recipe", they are the settings of
+    fit, and one layer, the Gaussian, where the flow is no better on these rows, or where there are
+    too few rows to hold any. `settings_` says what was chosen. Others follow what is given: with
+    one layer, or with another rule than "natural" and "recipe", they are the settings of
     `relgrad_np.fit`.
 
     Parameters
@@ -234,23 +234,11 @@ class RelativeGradientFlow(FittedFlow):
         model = parts_of(settings)
         if self.verbose:
             print(settings.words)
-        if settings.patience is not None and share is None:
-            raise ValueError("`patience` needs `validation_fraction`: rows to judge epochs by")
-        rows = np.arange(len(X))
-        held: Array = rows[:0]
-        if share is not None:
-            fraction = number("validation_fraction", share, 0, 1, "in (0, 1)")
-            held = rng.permutation(rows)[: math.ceil(fraction * len(X))]
-            rows = np.setdiff1d(rows, held)
-            if len(rows) < 2:
-                raise ValueError("`validation_fraction` leaves fewer than 2 rows to fit")
-        start = getattr(self, "layers_", None) if self._goes_on(chain) else None
-        shape = (D, self._context + 1) if self._context else (D,)  # of b
-        if start is None or start[0].b.shape != shape or len(start) != settings.n_layers:
-            positive = rows if weights is None else rows[weights[rows] > 0]
-            start = self._start(rng, Z[positive], settings, activation=model[0])
-        else:
-            start = tuple(Layer(*(x.astype(X.dtype) for x in layer)) for layer in start)
+        rows, held = self._split(rng, len(X), share, settings.patience)
+        counted = rows if weights is None else rows[weights[rows] > 0]
+        start = self._begun(chain, X.dtype, settings.n_layers, D)
+        if start is None:
+            start = self._start(rng, Z[counted], settings, activation=model[0])
         shifts = [space.mean_of(log_det, part, weights) for part in (rows, held)]
         with warnings.catch_warnings(record=True) as heard:
             warnings.simplefilter("always")
@@ -276,28 +264,61 @@ class RelativeGradientFlow(FittedFlow):
                     callbacks=[space.in_data_space(call, *shifts) for call in callbacks],
                 )
             except FitDivergedError as error:
-                positive = rows if weights is None else rows[weights[rows] > 0]
-                result = self._after(error, Z[positive], model)
-        plain = None
-        if len(held) and weights is None and asks_for_depth(self):
-            both, c = (Z[rows], Z[held]), self._context
-            plain = regression_unless_worse(result.best_layers, *model, *both, c)
-        if plain is not None:
-            result = result._replace(best_layers=plain, best_epoch=0, xi=(0.0,), rule_state=None)
-            settings, heard = regression_of(settings), []
+                result = self._after(error, Z[counted], model)
+        by_steps = not isinstance(settings.rule, str) or settings.rule != NEWTON
+        rule = make_rule(settings.rule, self.learning_rate) if by_steps else None
+        if weights is None and len(held) and asks_for_depth(self):
+            closed = self._in_closed_form(result, settings, model, Z[rows], Z[held])
+            if closed is not None:
+                (result, settings), heard, rule = closed, [], None
         for one in heard:  # in scikit-learn's words
             same = not issubclass(one.category, NotConvergedWarning)
             category = one.category if same else ConvergenceWarning
             warnings.warn(f"{one.message}{space.said(chain)}", category, stacklevel=3)
-        by_steps = not isinstance(settings.rule, str) or settings.rule != NEWTON
-        rule = make_rule(settings.rule, self.learning_rate) if by_steps else None
         self.settings_ = settings
-        learned = (None, None) if plain is not None else (rule, result.rule_state)
-        self._keep(result.best_layers, learned, chain)
+        self._keep(result.best_layers, (rule, result.rule_state), chain)
         self.history_ = tuple(space.moved(epoch, *shifts) for epoch in result.history)
         self.n_iter_, self.best_epoch_ = len(result.history), result.best_epoch
         self.stop_reason_, self.xi_ = result.stop_reason, result.xi
         return self
+
+    def _split(
+        self, rng: np.random.Generator, N: int, share: float | None, patience: int | None
+    ) -> tuple[Array, Array]:
+        """Return the numbers of the rows that are fitted, and of those that judge the epochs."""
+        rows = np.arange(N)
+        if share is None:
+            if patience is not None:
+                raise ValueError("`patience` needs `validation_fraction`: rows to judge epochs by")
+            return rows, rows[:0]
+        fraction = number("validation_fraction", share, 0, 1, "in (0, 1)")
+        held = rng.permutation(rows)[: math.ceil(fraction * N)]
+        if N - len(held) < 2:
+            raise ValueError("`validation_fraction` leaves fewer than 2 rows to fit")
+        return np.setdiff1d(rows, held), held
+
+    def _in_closed_form(
+        self,
+        result: FitResult,
+        settings: ChosenSettings,
+        model: tuple[Activation, Density],
+        Z: Array,
+        Z_val: Array,
+    ) -> tuple[FitResult, ChosenSettings] | None:
+        """Return the Gaussian of the rows in the place of a fit; None where the fit is better."""
+        plain = regression_unless_worse(result.best_layers, *model, Z, Z_val, self._context)
+        if plain is None:
+            return None
+        made = result._replace(best_layers=plain, best_epoch=0, xi=(0.0,), rule_state=None)
+        return made, regression_of(settings)
+
+    def _begun(self, chain: Chain, dtype: Any, L: int, D: int) -> Layers | None:
+        """Return the layers that a warm start goes on from; None where none fit."""
+        layers: Layers | None = getattr(self, "layers_", None) if self._goes_on(chain) else None
+        shape = (D, self._context + 1) if self._context else (D,)  # of b
+        if layers is None or layers[0].b.shape != shape or len(layers) != L:
+            return None
+        return tuple(Layer(*(x.astype(dtype) for x in layer)) for layer in layers)
 
     @available_if(_steps_by_batches)  # type: ignore[untyped-decorator]
     def partial_fit(

@@ -66,8 +66,9 @@ def choose_settings(
 
     `given`: fields of the result that hold as they are, unless they are "auto"; the others follow
     them. One layer, rules other than "natural" and "recipe", and rows of which none are `held` to
-    judge epochs, have the settings of `fit`: the table is about deep nets. `seconds`: how long the
-    fit may take; there are fewer epochs then, and fewer layers where too few would be left.
+    judge epochs, have the settings of `fit`: the table is about deep nets. Where none are held as
+    there are `few`, it is one layer, the Gaussian. `seconds`: how long the fit may take; there are
+    fewer epochs then, and fewer layers where too few would be left.
 
     >>> choose_settings(341, 30)[:4], choose_settings(341, 30, n_layers=1).density
     ((4, 'recipe', 'gaussianize', 'student_t'), 'normal')
@@ -88,7 +89,8 @@ def choose_settings(
         or n_layers == 1
         or (rule is not None and rule not in ("natural", "recipe"))
     ):
-        candidates = [usual_for(rule)]
+        shallow = not held and few(N, D + c) and not given.keys() & {"n_layers", "density"}
+        candidates = [usual_for(rule)._replace(n_layers=1 if shallow else USUAL.n_layers)]
     else:
         depths = DEPTHS if n_layers is None else (n_layers,)
         deep = [] if rule == "recipe" else [L for L in depths if affordable(N, D, L, c)]

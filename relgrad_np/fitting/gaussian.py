@@ -144,10 +144,10 @@ def regression_unless_worse(
 ) -> Layers | None:
     """Return the Gaussian regression of X (N, D + c) on its context, unless X_val speak against it.
 
-    One layer for a normal base. With context it is None where `layers` are better on the validation
-    rows, in the mean, by more than a standard error of that mean: a net of many layers that was
+    One layer for a normal base. It is None where `layers` are better on the validation rows, in the
+    mean; with context by more than a standard error of that mean, as a net of many layers that was
     stopped by these rows is a little better on them than on others, and to a law that is linear it
-    adds noise alone. Without, where the Gaussian is not better by two standard errors.
+    adds noise alone.
 
     >>> import relgrad_np as rg
     >>> rng = np.random.default_rng(0)
@@ -163,7 +163,7 @@ def regression_unless_worse(
     if plain is None:
         return None
     gain = gain_over_gaussian(layers, activation, base, plain, X_val)
-    least = (1 if context > 0 else -2) * gain.std() / math.sqrt(len(gain))
+    least = gain.std() / math.sqrt(len(gain)) if context > 0 else 0.0
     return None if gain.mean() > least else plain
 
 

@@ -48,7 +48,8 @@ def check(
     """Check a candidate: a function of the problem, a mapping of parts, or a Candidate.
 
     `suite`: by default the small one of this package; `where` selects cases, as in
-    where={"activation": "smooth_leaky_relu", "D": [2, 3]}. `dtype`: what the candidate is given.
+    where={"activation": "smooth_leaky_relu", "D": [2, 3]}; ValueError, with what there is, where no
+    case fits. `dtype`: what the candidate is given.
     `twice`: call it a second time on each case, in reverse order, to see what it remembers.
 
     >>> report = check({"R_b": lambda Delta, Y, b: Delta.T @ (Y @ b + 1)})

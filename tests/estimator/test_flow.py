@@ -476,7 +476,15 @@ def test_a_normal_base_cannot_unmix_and_says_so_once():
     _ = small_flow(n_layers=1, density="sech", rule="newton").fit(X).components_
 
 
-def test_where_validation_is_sure_of_the_gaussian_it_is_what_the_rows_choose():
+def test_too_few_rows_to_hold_any_have_their_gaussian():
+    X = np.random.default_rng(3).standard_normal((30, 4)) + 9
+    made = RelativeGradientFlow(random_state=0).fit(X)
+    assert made.settings_.words.startswith("D = 4, N = 30: 1 layer by the recipe")
+    assert abs(made.score(X) - gaussian_log_likelihood(X)) < 0.01
+    assert len(RelativeGradientFlow(2, random_state=0).fit(X).layers_) == 2
+
+
+def test_where_the_gaussian_is_better_on_validation_rows_it_is_what_the_rows_choose():
     """In one epoch a net of many layers is far from rows that are a Gaussian's."""
     X = np.random.default_rng(0).standard_normal((1000, 3)) @ np.diag([1.0, 5.0, 0.1]) + 9
     made = RelativeGradientFlow(epochs=1, random_state=0, implementation="reference").fit(X)

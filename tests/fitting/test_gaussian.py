@@ -6,7 +6,12 @@ import pytest
 
 import relgrad_np as rg
 from relgrad_np.datasets import gaussian_log_likelihood as of_rows
-from relgrad_np.fitting.gaussian import gaussian_layers, gaussian_log_likelihood
+from relgrad_np.fitting.gaussian import (
+    gain_over_gaussian,
+    gaussian_layers,
+    gaussian_log_likelihood,
+    regression_unless_worse,
+)
 
 from ..laws.problems import LIBRARIES
 
@@ -133,3 +138,17 @@ def test_none_where_the_activation_bends_everywhere():
 def test_deficient_rows_are_refused_by_name():
     with pytest.raises(ValueError, match="`X` has the constant column 1"):
         gaussian_layers(rows() * [1, 0, 1, 1], 2, rg.activation("identity"))
+
+
+def test_a_flow_is_kept_only_where_it_is_better_on_validation_rows():
+    """However little, and however sure: what overfits a little is not kept."""
+    rng, act = np.random.default_rng(0), rg.activation("identity")
+    X, X_val = rng.standard_normal((500, 3)), rng.standard_normal((50, 3))
+    right = gaussian_layers(X, 1, act)
+    off = np.eye(3)[0] * np.sign((X_val @ right[0].W.T + right[0].b).mean(axis=0))  # (3,)
+    for shift, kept in ((0.01, False), (-0.01, True)):
+        layers = (rg.Layer(right[0].W, right[0].b + shift * off),)
+        gain = gain_over_gaussian(layers, act, NORMAL, right, X_val)
+        assert abs(gain.mean()) < 2 * gain.std() / np.sqrt(len(gain))
+        plain = regression_unless_worse(layers, act, NORMAL, X, X_val, context=0)
+        assert (plain is None) == kept

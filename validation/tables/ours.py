@@ -7,6 +7,7 @@ import numpy as np
 
 import relgrad_np as rg
 from relgrad_np.fitting.automatic import ChosenSettings, choose_settings
+from relgrad_np.fitting.gaussian import regression_unless_worse
 
 from .contenders import Contender, Fitted
 from .sets import Array, Split
@@ -14,8 +15,11 @@ from .sets import Array, Split
 NUMBERS = {"n_layers": int, "alpha": float, "batch_size": int, "epochs": int, "patience": int}
 
 
-def net(data: Split, settings: ChosenSettings) -> Fitted:
-    """Fit a net with these settings; the best epoch of the validation rows is kept."""
+def net(data: Split, settings: ChosenSettings, closed: bool = False) -> Fitted:
+    """Fit a net with these settings; the best epoch of the validation rows is kept.
+
+    `closed`: the Gaussian is kept where no epoch is better, as `RelativeGradientFlow()` does.
+    """
     of_act = {} if settings.alpha is None else {"alpha": settings.alpha}
     model = rg.activation(settings.activation, **of_act), rg.density(settings.density)
     rng = np.random.default_rng(data.seed)
@@ -37,11 +41,18 @@ def net(data: Split, settings: ChosenSettings) -> Fitted:
             patience=settings.patience,
         )
 
+    layers, names = result.best_layers, ("n_layers", "rule", "density", "alpha")
+    if closed:
+        plain = regression_unless_worse(layers, *model, data.train, data.validation, 0)
+        if plain is not None:
+            layers, model = plain, (rg.activation("identity"), rg.density("normal"))
+            settings = settings._replace(n_layers=1, density="normal")
+
     def log_density(X: Array) -> Array:
-        return rg.log_likelihood(result.best_layers, X, *model).per_sample
+        return rg.log_likelihood(layers, X, *model).per_sample
 
     choice = {
-        **{name: getattr(settings, name) for name in ("n_layers", "rule", "density", "alpha")},
+        **{name: getattr(settings, name) for name in names},
         "epochs": len(result.history),
         "best": result.best_epoch,
     }
@@ -50,7 +61,7 @@ def net(data: Split, settings: ChosenSettings) -> Fitted:
 
 def auto(data: Split) -> Fitted:
     """Fit what the numbers of rows and columns choose."""
-    return net(data, choose_settings(*data.train.shape))
+    return net(data, choose_settings(*data.train.shape), closed=True)
 
 
 def ensemble(data: Split) -> Fitted:

@@ -1,5 +1,6 @@
 """What a case is made of: the inputs, the right arrays, and how far off a right result may be."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 Array = Any
@@ -45,6 +46,11 @@ class Problem(NamedTuple):
     bias: str = "yes"
     U: Array = None
     C: tuple[Array, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return name, sizes and parts, without the arrays."""
+        parts = f"{self.activation.name}, {self.density.name}, {self.dtype}"
+        return f"Problem({self.id!r}, N={self.N}, D={self.D}, L={self.L}, c={self.c}, {parts})"
 
     @property
     def c(self) -> int:
@@ -151,11 +157,17 @@ class Case(NamedTuple):
     tolerances: dict[str, Tolerance]
     powers: Powers | None = None
 
+    def __repr__(self) -> str:
+        """Return the problem, and the names of the arrays."""
+        return f"Case({self.problem}, {len(self.expected)} arrays: {_some(self.expected)})"
+
 
 class Suite(NamedTuple):
     """Cases, and where they come from.
 
     >>> from relgrad_np.oracle.truths.suite import small
+    >>> small()
+    Suite('the small suite of this package', ... cases: generic-smooth_leaky_relu-sech, ...)
     >>> {case.problem.D for case in small().where(D=[2, 3]).cases}
     {2, 3}
     """
@@ -163,10 +175,25 @@ class Suite(NamedTuple):
     name: str
     cases: tuple[Case, ...]
 
+    def __repr__(self) -> str:
+        """Return name and number of cases, and the names of the first."""
+        names = _some(case.problem.id for case in self.cases)
+        return f"Suite({self.name!r}, {len(self.cases)} cases: {names})"
+
     def where(self, **choices: Any) -> "Suite":
         """Return the cases whose problem has these properties: a value or a list of values."""
         kept = [case for case in self.cases if matches(case.problem, choices)]
         return self._replace(cases=tuple(kept))
+
+
+def _some(names: Iterable[str]) -> str:
+    """Return the first of some names.
+
+    >>> _some("abcde"), _some("ab")
+    ('a, b, c, d, ...', 'a, b')
+    """
+    listed = list(names)
+    return ", ".join(listed[:4] + ["..."] * (len(listed) > 4))
 
 
 PROPERTIES = (

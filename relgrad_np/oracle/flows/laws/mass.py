@@ -1,10 +1,10 @@
 """The law of the mass: p integrates to 1.
 
 D <= 2: the trapezium rule on a map of the whole space, on two grids whose difference is the error.
-Where p jumps, as that of a net with leaky ReLU does, the grids do not agree: then it is two random
-points in each cell, whose standard error falls faster. Else it is importance sampling with its
-standard error; where too few of its rows count, nothing is said. Nor is it where rows lie in peaks
-that are narrower than a cell: the grids agree that they are not there.
+Where p jumps, as that of a net with leaky ReLU does, the grids do not agree: then, for D = 2, it is
+two random points in each cell, whose standard error falls faster. Else it is importance sampling
+with its standard error; where too few of its rows count, nothing is said. Nor is it where rows lie
+in peaks that are narrower than a cell: the grids agree that they are not there.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from ..records import OK, WRONG, Array, FlowClaim, LawResult, not_judged
 
 LAW = "mass"
 POINTS = {1: (2**12, 2**15), 2: (160, 448)}
-CELLS = {1: 2**14, 2: 320}  # along each axis, two points in each cell
+CELLS = {2: 320}  # along each axis, two points in each cell; on a line p jumps in too few of them
 MOST_SECONDS = 10.0
 SPACE_UP_TO, LATENT_UP_TO = 16, 64  # dimensions
 SURE = 4.5  # standard errors
+FEWEST_CELLS = 10  # that make the error of an integral by random points
+UNSEEN = 9.0  # peaks that one of n rows lies in, at most, hold less than 9 / n: 999 times of 1000
 MISSED = 1e-3  # the share of rows in peaks above which nothing is said
 PEAK = 20.0  # p at a row, in units of p at the corners of its cell
 
@@ -54,7 +56,7 @@ def mass(evidence: Evidence) -> LawResult:
             allowed = 16 * error + 1e4 * calls.eps
             shown = f"by quadrature: {value:.9g} +- {allowed:.0e}"
             return _said(evidence, value, allowed, shown)
-    if grids and (said := _by_cells(evidence, value, error)):
+    if calls.D in CELLS and (said := _by_cells(evidence, value, error)):
         return said
     made, where = _in_latent(evidence), " in the latent"
     if made is None:
@@ -82,7 +84,7 @@ def _by_cells(evidence: Evidence, near: float, within: float) -> LawResult | Non
     value, error = stratified(calls.log_p, evidence.around, cells, calls.rng(29))
     if not (0 < error < 1e-2 * value and abs(value - near) <= within + SURE * error):
         return None
-    allowed = SURE * error + 1e4 * calls.eps
+    allowed = SURE * error + UNSEEN / len(evidence.around)  # all points may miss a peak
     text = f"by two random points in each of {cells}^{calls.D} cells, for p jumps: "
     return _said(evidence, value, allowed, f"{text}{value:.6g}, seen to +- {allowed:.1g}")
 
@@ -200,7 +202,8 @@ def stratified(
 ) -> tuple[float, float]:
     """Return the integral of p by two random points in each cell of a grid; its standard error.
 
-    Only cells in which p changes contribute to the error, so it is small where p jumps, too.
+    Only cells in which p changes contribute to the error, so it is small where p jumps, too. It is
+    infinite where few cells make it: two points in each say too little of those.
 
     >>> half = lambda x: np.where(x[:, 0] > 0, 0.0, -np.inf) - 0.5 * (x**2).sum(axis=1)
     >>> rng = np.random.default_rng(0)
@@ -218,7 +221,10 @@ def stratified(
             p = np.nan_to_num(np.exp(log_p(x)), nan=0.0)
             found.append(np.nan_to_num(p * weight * (2 / cells) ** D))
     one, two = found
-    return float((one + two).sum() / 2), float(np.sqrt(((one - two) ** 2).sum()) / 2)
+    square = (one - two) ** 2
+    total = float(square.sum())
+    many = total**2 >= FEWEST_CELLS * float((square**2).sum())
+    return float((one + two).sum() / 2), float(np.sqrt(total) / 2) if many else np.inf
 
 
 def _by_jumps(p: Array, weighted: Array) -> float:
