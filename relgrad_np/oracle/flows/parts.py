@@ -55,7 +55,10 @@ def judged_law(name: str, law: Callable[[Evidence], LawResult], evidence: Eviden
     'WRONG'
     """
     try:
-        return _forgiven(law(evidence), evidence.calls.born)
+        result = _forgiven(law(evidence), evidence.calls.born)
+        if result.law == "jacobian" and result.verdict != WRONG:
+            evidence.wrong_log_det = ()  # what is allowed in one law is not wrong in the next
+        return result
     except FlowRaised as error:
         if error.missing or error.relation == "domain":
             return not_judged(name, str(error))
