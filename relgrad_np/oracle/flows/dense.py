@@ -37,6 +37,21 @@ def relative_rows(dense: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
     return tuple(rows)
 
 
+def dense_words(row: Mapping[str, Any]) -> str:
+    """Return a row in words: what log|det W| costs, and what a relative step would.
+
+    >>> dense_words(
+    ...     {"name": "W", "D": 2, "G_W": 1.414, "R_W": 5.657, CUBIC: 2e-5, RELATIVE: 4e-6}
+    ... )[:71]
+    'W (2 x 2): log|det W| and the inverse for its gradient take 2e-05 s; a '
+    """
+    return (
+        f"{row['name']} ({row['D']} x {row['D']}): log|det W| and the inverse for its gradient "
+        f"take {row[CUBIC]:g} s; a relative step, which needs neither, {row[RELATIVE]:g} s; the "
+        f"norm of its gradient is {row['G_W']:g}, of its relative gradient {row['R_W']:g}"
+    )
+
+
 def seconds_saved(D: int, N: int = 100, rounds: int = 3) -> tuple[float, float]:
     """Return the measured seconds of (log|det W| with its gradient, a relative step's products).
 

@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any, NamedTuple
 
+from .dense import dense_words
 from .records import NOT_JUDGED, OK, WRONG, FlowClaim, LawResult
 
 
@@ -81,7 +82,7 @@ class FlowReport(NamedTuple):
         lines += [""] if self.laws else []
         lines += [f"wrong: {laws}: {words}" for words, laws in _by_words(self.laws).items()]
         lines += [f"note: {note}" for note in self.all_notes]
-        lines += [f"dense: {_of_dense(row)}" for row in self.relative]
+        lines += [f"dense: {dense_words(row)}" for row in self.relative]
         return "\n".join([*lines, self.verdict])
 
     @property
@@ -142,7 +143,3 @@ def _of_values(report: FlowReport) -> list[LawResult]:
     """
     manners = ("rows", "behaviour", "tails", "modes", "gradients", "precision")
     return [law for law in report.laws if law.verdict == OK and law.law not in manners]
-
-
-def _of_dense(row: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in row.items())

@@ -380,6 +380,10 @@ def test_mass_that_is_not_one():
     found, report = claims("mass", D=1, log_prob=right)
     assert found == []
     assert report.passed
+    given = {key: RIGHT[key] for key in ("forward", "log_prob")}
+    for made, more in ((given, "inverse"), ({"log_prob": RIGHT["log_prob"]}, "forward and inverse")):
+        _, report = claims("mass", **made)
+        assert f"say too little: give {more}, and rows are drawn" in report.laws[0].text
 
 
 def test_what_several_laws_say_is_said_once():
@@ -747,7 +751,8 @@ def test_scales_and_dense_matrices_are_reported():
         D=1, forward=scale(np.random.default_rng(0), 1)[1], dense={"W": (W, G)}, laws=["rows"]
     )
     assert made.relative[0]["R_W"] == 8.0
-    assert "dense: name W" in made.text()
+    assert "dense: W (2 x 2): log|det W| and the inverse for its gradient take" in made.text()
+    assert "the norm of its gradient is 2, of its relative gradient 8" in made.text()
 
 
 def test_the_noise_of_float32_inside_is_no_mistake():

@@ -67,12 +67,20 @@ def mass(evidence: Evidence) -> LawResult:
     if not made.says_something:
         text = (
             f"importance sampling: {made.worth:.0f} effective rows of {len(made.x)}, whose weights "
-            f"have a tail of {made.tail:.2g}, say too little"
+            f"have a tail of {made.tail:.2g}, say too little{_more(evidence)}"
         )
         return not_judged(LAW, text)
     allowed = SURE * error + 1e4 * calls.eps
     text = f"by importance sampling{where}: {value:.5g}, seen to +- {allowed:.1g}"
     return _said(evidence, value, allowed, text)
+
+
+def _more(evidence: Evidence) -> str:
+    """Return what would help where rows near p say too little: draws in the latent."""
+    calls = evidence.calls
+    given = {"forward": calls.forward, "inverse": calls.inverse}
+    missing = [name for name, f in given.items() if f is None]
+    return f": give {' and '.join(missing)}, and rows are drawn in the latent" if missing else ""
 
 
 def _by_cells(evidence: Evidence, near: float, within: float) -> LawResult | None:
