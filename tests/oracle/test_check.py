@@ -248,6 +248,18 @@ def test_the_report_lists_what_was_not_supplied():
     found = json.loads(check(lambda p: {"Y_0": p.X}, FEW).json())
     assert (found["passed"], found["stage"], found["layer"]) == (False, "Y", 0)
 
+    def first(p):  # of the first layer only, and more where that is all
+        Y = p.X @ p.W[0].T + p.b[0]
+        return {"Y_0": Y, "Z_1": Y} if p.L == 1 else {"Y_0": Y}
+
+    _, layers, cases = check(first, FEW).not_checked
+    assert layers == "not supplied, though those of other layers were: Y_1, Z_2, Y_2 and 1 more"
+    assert cases.startswith(
+        "not supplied in generic-smooth_leaky_relu-logistic, generic-leaky_tanh"
+    )
+    assert cases.endswith(" and 4 more, though in other cases: Z_1")
+    assert len(check({"Y": lambda Z, W, b: Z @ W.T + b}, FEW).not_checked) == 1  # all of Y
+
 
 @pytest.mark.parametrize(("made", "words"), [
     (lambda p: {"Q_0": p.X}, "unknown array 'Q_0'"),

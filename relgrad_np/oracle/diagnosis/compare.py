@@ -42,17 +42,7 @@ def not_checked(found: Found, results: Sequence[Outcome], how: Conventions) -> t
     possible = {split(name)[0] for outcome in results for name in outcome.case.expected}
     if missing := [stage for stage in STAGES if stage in possible - supplied]:
         lines.append("not supplied: " + ", ".join(missing))
-    given: dict[str, set[str]] = {}  # a case with arrays of two dtypes has two outcomes
-    for outcome in results:
-        given.setdefault(outcome.problem.id, set()).update(outcome.arrays)
-    expect = {outcome.problem.id: outcome.case.expected for outcome in results}
-    partly = [
-        case
-        for case, names_of in expect.items()
-        if any(split(n)[0] in supplied and n not in given[case] for n in names_of)
-    ]
-    if partly:
-        lines.append(f"arrays supplied elsewhere are missing in {_few(partly)}")
+    lines += _gaps(results, supplied)
     judged = {outcome.problem.id for outcome in results}
     left = [case.problem for case, _, _ in found if case.problem.id not in judged]
     if unread := [p.id for p in left if p.c and how.context == "none"]:
@@ -66,6 +56,29 @@ def not_checked(found: Found, results: Sequence[Outcome], how: Conventions) -> t
     if blind := [f"{e.case} {e.name}" for e in rows if not e.checked]:
         lines.append(f"no digits left in this precision: {_few(blind)}")
     return tuple(lines)
+
+
+def _gaps(results: Sequence[Outcome], supplied: set[str]) -> list[str]:
+    """Return lines on arrays that are missing though others of their stage were supplied."""
+    given: dict[str, set[str]] = {}  # a case with arrays of two dtypes has two outcomes
+    for outcome in results:
+        given.setdefault(outcome.problem.id, set()).update(outcome.arrays)
+    gaps = {
+        outcome.problem.id: [
+            name
+            for name in outcome.case.expected
+            if split(name)[0] in supplied and name not in given[outcome.problem.id]
+        ]
+        for outcome in results
+    }
+    ever, lines = set[str]().union(*given.values()), []
+    missing = dict.fromkeys(name for names in gaps.values() for name in names)
+    if never := [name for name in missing if name not in ever]:
+        lines.append(f"not supplied, though those of other layers were: {_few(never)}")
+    if some := [name for name in missing if name in ever]:
+        cases = [case for case, names in gaps.items() if set(names) & set(some)]
+        lines.append(f"not supplied in {_few(cases)}, though in other cases: {_few(some)}")
+    return lines
 
 
 def _few(items: Sequence[str]) -> str:

@@ -381,7 +381,10 @@ def test_mass_that_is_not_one():
     assert found == []
     assert report.passed
     given = {key: RIGHT[key] for key in ("forward", "log_prob")}
-    for made, more in ((given, "inverse"), ({"log_prob": RIGHT["log_prob"]}, "forward and inverse")):
+    for made, more in (
+        (given, "inverse"),
+        ({"log_prob": RIGHT["log_prob"]}, "forward and inverse"),
+    ):
         _, report = claims("mass", **made)
         assert f"say too little: give {more}, and rows are drawn" in report.laws[0].text
 
