@@ -281,6 +281,18 @@ def test_a_constant_in_float32_is_suspected():
         assert suspected in said(1e-7, "logistic", *stages)
         assert "float32" not in said(1e-3, "logistic", *stages)
 
+    def slopes(by):  # log sigma' of a leaky ReLU: log alpha is a constant, too
+        def run(p):
+            made = formulas.run(p, wanted={"L_J1", "log_prob"})
+            return {"log_prob": made["log_prob"] + by * made["L_J1"]}
+
+        return check(run, few, twice=False)
+
+    noise = slopes(1.38868e-8)
+    assert (noise.mistake, noise.roots) == ("float32_or_epsilon", ())
+    assert "1.38868e-08" not in noise.diagnosis
+    assert "it is the right one plus 0.001 times L_J1" in slopes(1e-3).diagnosis
+
 
 def test_autodiff_of_a_wrong_log_prob_is_one_error():
     torch = pytest.importorskip("torch", reason="needs PyTorch")

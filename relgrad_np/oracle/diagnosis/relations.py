@@ -18,7 +18,7 @@ from .claims import Relation
 from .fits import Interval, all_fitted, common, fitted, number
 from .outcome import Outcome
 from .precision import rounded
-from .small import float32_constants, small
+from .small import LARGEST, float32_constants, small
 from .terms import terms
 from .transformed import FUNCTIONS, mean
 from .wrong import Wrong, clearly_wrong, right_value
@@ -33,8 +33,25 @@ def relation(roots: Sequence[Wrong], results: Sequence[Outcome]) -> Relation | N
     if not roots or clearly_wrong(roots) < 2:
         return None
     roots = sorted(roots, key=lambda w: w.value.size)  # what does not fit is seen early
+    tiny = small(roots) is not None
     with np.errstate(all="ignore"):
-        return next(_relations(roots, results), None)
+        found = _relations(roots, results)
+        return next((one for one in found if not (tiny and _is_rounding(one))), None)
+
+
+def _is_rounding(found: Relation) -> bool:
+    """Whether a relation is a fit to float32 digits: by a factor of their size, no round number.
+
+    >>> kept = Relation("plus", "1", "", 1e-8), Relation("factor", "", "", 1 - 1e-8)
+    >>> lost = Relation("plus", "L_J1", "", 1.38868e-8), Relation("factor", "", "", 1.0000000139)
+    >>> [_is_rounding(one) for one in (*kept, *lost)]
+    [False, False, True, True]
+    """
+    if found.factor is None or found.kind not in ("plus", "factor"):
+        return False
+    away = found.factor - (found.kind == "factor")
+    plain = abs(float(f"{away:.2g}") - away) < 1e-5 * abs(away)  # of two digits
+    return 0 < abs(away) <= LARGEST and not plain
 
 
 def _relations(roots: Sequence[Wrong], results: Sequence[Outcome]) -> Iterator[Relation]:
