@@ -16,6 +16,7 @@ import pytest
 
 import relgrad_np as rg
 from relgrad_np.cli.main import main
+from relgrad_np.oracle.truths.stages import STAGES
 from tests.programs import import_graph
 
 TESTS = Path(__file__).parent
@@ -374,6 +375,25 @@ def unlike_the_report(page, report):
             if first and not any(first == row[0] and set(others) <= set(row) for row in known):
                 found.append((name, first, *others))
     return found
+
+
+def unlike_the_stages(page):
+    """Arrays that the page of the check gives another shape than the oracle, or leaves out."""
+    given = {}
+    for names, shapes in re.findall(r"^\| (`[^|]*`[^|]*) \| (\([^|]*\)) \|", page, re.M):
+        each = re.findall(r"\(([^)]*)\)", shapes)
+        stages = [name.removesuffix("_k") for name in re.findall(r"`(\w+)`", names)]
+        found = [each[min(i, len(each) - 1)].replace(",", " ").split() for i in range(len(stages))]
+        given |= dict(zip(stages, map(" ".join, found), strict=True))
+    right = {name: stage.shape for name, stage in STAGES.items()}
+    return {name for name in given | right if given.get(name) != right.get(name)}
+
+
+def test_the_arrays_on_the_page_of_the_check_are_those_of_the_oracle():
+    page = (DOCS / "check.md").read_text()
+    assert unlike_the_stages(page) == set()
+    assert unlike_the_stages(page.replace("| `xi_k` | (D, D)", "| `xi_k` | (D,)")) == {"xi"}
+    assert unlike_the_stages(page.replace("`X_back` |", "`X_front` |")) == {"X_back", "X_front"}
 
 
 def test_results_on_the_page_of_mathematics_are_those_of_the_report():
