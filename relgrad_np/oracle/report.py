@@ -21,8 +21,8 @@ class Report(NamedTuple):
     `kind`: right, too little, mistake, relation, convention, precision, behaviour, unknown or
     nothing. `power`: of right results, which mistakes of the catalogue would have shown. `first`:
     the first wrong array in order of propagation, of a net of `layers` layers. `stage`, `layer`:
-    where the first error is made, which can be before that. `mistake`: its name in the catalogue, or
-    that of a precision or behaviour; None where only words describe it, which `diagnosis` has.
+    where the first error is made, which can be before that. `mistake`: its name in the catalogue,
+    or that of a precision or behaviour; None where only words describe it, which `diagnosis` has.
     `roots`: every independent error; `follows`: from which stages others follow. `undeclared`:
     conventions to declare, of which `advice` says what is wrong with them declared; so do `roots`
     then. `notes`: what is worth knowing without being wrong.
