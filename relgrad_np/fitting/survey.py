@@ -27,7 +27,7 @@ from .status import read
 
 CHUNK = 2**18  # numbers of a layer's output that are looked at together
 SOME = 2**24  # numbers that say what Gaussian rows have
-MOST = 2**27  # numbers that are kept where `transform` draws them; of more, rows evenly spaced
+MOST = 2**26  # numbers that are kept where `transform` draws them; of more, rows evenly spaced
 
 
 class Rows:
@@ -80,10 +80,15 @@ class Rows:
             return None
         index, weights = self.batches.rows, self.batches.weights
         n = min(len(index), math.ceil(SOME / self.batches.X.shape[1]))
-        share = np.ones(len(index)) if weights is None else weights[index]
-        places = (np.arange(n) + 0.5) / n * share.sum()
-        index = index[np.searchsorted(np.cumsum(share), places)]
-        return to_numpy(self.batches.fetch(index, np.random.default_rng([0, 0])))
+        places = (np.arange(n) + 0.5) / n
+        if weights is None:
+            index = index[np.ceil(places * len(index)).astype(np.int64) - 1]
+        else:
+            sums = np.cumsum(weights[index])
+            index = index[np.searchsorted(sums, places * sums[-1])]
+        rng = np.random.default_rng([0, 0])
+        parts = np.array_split(index, math.ceil(n / self.size))
+        return np.concatenate([to_numpy(self.batches.fetch(part, rng)) for part in parts])
 
     def log_likelihood(self, layers: Layers, total: float) -> float:
         """Return the mean log-likelihood in nats, weighted; `total`: sum of log|det W|."""
