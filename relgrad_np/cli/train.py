@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from ..datasets import NAMES, STANDARD, Dataset
+from ..datasets import NAMES, STANDARD
 from ..distributed.keepers import SilentKeeper
 from ..distributed.ranks import Ranks
 from ..distributed.together import fit, together, world
@@ -27,6 +27,7 @@ from .arguments import Command, add_settings, in_flags, positive
 from .console import (
     PROGRAM,
     asked_to_stop,
+    flags_for,
     note,
     say,
     show_command,
@@ -34,7 +35,7 @@ from .console import (
     show_pairs,
     wants_bar,
 )
-from .given import example_of
+from .given import OF_FILE, asked_again, example_of
 from .job import Job, folder_for, longer, new_job, resumed_job
 
 USAGE = f"""{PROGRAM} train DATA [options]
@@ -174,7 +175,7 @@ def train_on(options: argparse.Namespace, comm: Ranks | None = None) -> int:
             raise
     status = status if comm is None else int(comm.agreement.share(status))
     if run is not None:
-        show(folder, job.data, run, options)  # which takes seconds: no other rank waits for it
+        show(folder, job, run, options)  # which takes seconds: no other rank waits for it
     return status
 
 
@@ -295,8 +296,9 @@ def finish(folder: Path, run: Run, as_json: bool) -> None:
         say(run.report.text())
 
 
-def show(folder: Path, data: Dataset, run: Run, options: argparse.Namespace) -> None:
+def show(folder: Path, job: Job, run: Run, options: argparse.Namespace) -> None:
     """Draw the pictures of a run that has been written, and say what may be next."""
+    data = job.data
     pictures = draw(folder, data, run, say=note) if options.pictures else []
     if options.json:
         return
@@ -305,7 +307,8 @@ def show(folder: Path, data: Dataset, run: Run, options: argparse.Namespace) -> 
         say("pictures: " + ", ".join(path.name for path in pictures))
     quoted = shlex.quote(str(folder))
     given = "" if data.given is None else f" --given {shlex.quote(example_of(data.given))}"
+    flags = flags_for(asked_again(job.config.get("reading") or {}), OF_FILE)
     show_next(
-        ("score other rows", f"{PROGRAM} evaluate {quoted} FILE --scores scores.csv"),
+        ("score other rows", f"{PROGRAM} evaluate {quoted} FILE{flags} --scores scores.csv"),
         ("draw new rows", f"{PROGRAM} sample {quoted}{given} -n 1000 --out new.csv"),
     )
