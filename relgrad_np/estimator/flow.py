@@ -34,6 +34,7 @@ from ..rules.by_name import NEWTON, make_rule
 from . import space
 from .chosen import asks_for_depth, parameters_for, parts_of, regression_of, settings_now
 from .fitted import FittedFlow
+from .inputs import warn_of_grids
 
 Array = Any
 
@@ -271,6 +272,10 @@ class RelativeGradientFlow(FittedFlow):
             closed = self._in_closed_form(result, settings, model, Z[rows], Z[held])
             if closed is not None:
                 (result, settings), heard, rule = closed, [], None
+        names = getattr(self, "feature_names_in_", None)
+        grids = settings.n_layers > 1 and warn_of_grids(X[rows, :D], names)
+        if grids or (self.seconds is not None and self.tol is None):  # no more epochs are wanted
+            heard = [one for one in heard if one.category is not NotConvergedWarning]
         for one in heard:  # in scikit-learn's words
             same = not issubclass(one.category, NotConvergedWarning)
             category = one.category if same else ConvergenceWarning
