@@ -98,7 +98,7 @@ def on_a_grid(X: NDArray[Any]) -> list[int]:
     """
     Y = floats(X[:: -(-len(X) // VALUES_LOOKED_AT)])
     whole = whole_numbers(Y)
-    varied = (Y != Y[0]).any(axis=0)
+    varied = (Y[0] != Y).any(axis=0)
     return [
         int(j)
         for j in few_values(Y)
