@@ -150,7 +150,8 @@ class FlowEnsemble(DensityMixin, BaseEstimator):
     def fit(self, X: Array, y: Any = None, *, X_val: Array | None = None) -> "FlowEnsemble":
         """Fit the members to a part of X (N, D), and their weights to the rest; `y` is ignored.
 
-        `X_val` (n, D): rows for validation; then all rows of X are fitted.
+        `X_val` (n, D): rows for validation; then all rows of X are fitted. A `UserWarning` names
+        columns of counts and of few values.
 
         Raises ValueError for X that is not finite, of deficient rank (see `fitting.rank`) or of
         fewer than two rows.

@@ -207,7 +207,8 @@ class RelativeGradientFlow(FittedFlow):
         The layers that are kept are the best on the rows fitted, or on those for validation: those
         of the fit, its start, or the Gaussian of these rows. Warns with `relgrad_np.FitWarning`
         where the fit ended below one of these, and with scikit-learn's `ConvergenceWarning` where
-        it has not arrived.
+        it has not arrived, unless `seconds` bound it. A `UserWarning` names columns of counts and
+        of few values, to which a deep density can't be fitted without noise.
 
         Raises ValueError for X that is not finite, has rows on a bound or beyond it, is of
         deficient rank (of the rows of positive weight; see `fitting.rank`) or has fewer than two
