@@ -6,8 +6,8 @@ How likely is each row of a table, which rows are odd, and what would new rows b
 
     python examples/own_csv.py my.csv [new_rows.csv]
 
-It needs a file with numeric columns, without missing values, whose first line names the columns. Without an argument it
-writes a table of its own, with three wrong rows.
+The first line of the file names the columns. Columns that are not numbers and rows with missing values are left out.
+Without an argument it writes a table of its own, with three wrong rows.
 """
 
 # %%
@@ -39,7 +39,11 @@ if len(sys.argv) > 1:
 else:
     path = Path("people.csv")
     made_up_table(path)
-table = pd.read_csv(path)
+whole = pd.read_csv(path)
+table = whole.select_dtypes("number").dropna(axis="columns", how="all").dropna()
+if table.shape != whole.shape:
+    left_out = list(whole.columns.difference(table.columns))
+    print(f"left out: columns {left_out}, {len(whole) - len(table)} rows with missing values")
 
 # %% [markdown]
 # Columns may have any units: the start whitens them, and the steps do not depend on how they are mixed.

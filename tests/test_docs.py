@@ -326,12 +326,15 @@ def test_the_commands_of_the_first_page_run(tmp_path, monkeypatch, capsys):
     assert np.load("samples.npy").shape == (100, 2)
     part = (DOCS / "own_data.md").read_text().partition("## The five oddest rows")[2]
     evaluate, paste = re.findall(r"^    (.+)$", part.partition("\n## ")[0], re.M)
-    assert main(evaluate.split()[1:]) == 0, capsys.readouterr().err
+    rows[7, 1] = np.nan  # such a row gets no score, and is not the oddest
+    np.savetxt("my.csv", rows, delimiter=",", header="a,b", comments="")
+    assert main([*evaluate.split()[1:], "--missing", "drop"]) == 0, capsys.readouterr().err
     shown = subprocess.run(paste, shell=True, capture_output=True, text=True, check=True).stdout
     scores = np.loadtxt("scores.csv", delimiter=",", skiprows=1)  # (N, 2)
     expected = np.c_[scores, np.loadtxt("my.csv", delimiter=",", skiprows=1)][
         scores[:, 0].argsort()
     ]
+    assert np.isnan(scores[7]).all()  # of which `argsort` makes the last
     np.testing.assert_array_equal(np.loadtxt(shown.splitlines(), delimiter=","), expected[:5])
 
 

@@ -12,7 +12,7 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 PROGRAM = "relgrad-np"
@@ -164,6 +164,15 @@ def _flag(name: str, value: Any) -> str:
         value = ",".join(f'"{one}"' if "," in one else one for one in texts)
     value = value if re.fullmatch(r"[\w,.-]+", value) else shlex.quote(value)
     return f"{flag}={value}" if name == "missing_marks" or value[0] == "-" else f"{flag} {value}"
+
+
+def flags_for(asked: Mapping[str, Any], names: Iterable[str]) -> str:
+    """Return the flags of these names that were asked for, each after a space, or nothing.
+
+    >>> flags_for({"sep": ";", "missing": "drop", "drop": "city"}, ("sep", "missing", "decimal"))
+    " --sep ';' --missing drop"
+    """
+    return "".join(f" {_flag(name, asked[name])}" for name in names if asked.get(name) is not None)
 
 
 def show_next(*commands: tuple[str, str]) -> None:

@@ -13,6 +13,8 @@ from ..datasets.record import GivenColumns
 from ..datasets.transforms import Standardise
 from ..fitting.storage.model import Model, given_columns
 
+OF_FILE = ("sep", "decimal", "encoding", "missing", "missing_marks")  # what `evaluate` asks
+
 
 class GivenRows(NamedTuple):
     """Rows (M, c) of given columns in their own units, with names; `one`: they are values alone.
@@ -100,6 +102,20 @@ def kept_of(config: dict[str, Any]) -> dict[str, Any]:
     """
     asked = config.get("reading", {})
     return {key: asked.get(key) for key in ("missing_marks", "columns", "drop", "given")}
+
+
+def asked_again(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return what `evaluate` is to be asked for files like the one that a run was fitted to.
+
+    `kept_of` has the rest. No score is that of a row that was filled.
+
+    >>> asked_again({"sep": ";", "missing": "median", "missing_marks": "-9"})
+    {'sep': ';', 'missing': 'drop'}
+    """
+    again = {name: asked.get(name) for name in ("sep", "decimal", "encoding")}
+    if asked.get("missing", "error") != "error":
+        again["missing"] = "drop"
+    return {name: value for name, value in again.items() if value is not None}
 
 
 def example_of(given: GivenColumns) -> str:

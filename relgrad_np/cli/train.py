@@ -5,15 +5,17 @@ import os
 import shlex
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from ..datasets import NAMES, STANDARD, Dataset
+from ..datasets import NAMES, STANDARD
 from ..distributed.keepers import SilentKeeper
 from ..distributed.ranks import Ranks
 from ..distributed.together import fit, together, world
 from ..distributed.waiting import SECONDS
-from ..fitting.records import Epoch, FitDivergedError
+from ..fitting.outcome import NO_BETTER
+from ..fitting.records import Epoch, FitDivergedError, FitWarning, NotConvergedWarning
 from ..fitting.snapshots import Snapshot
 from ..fitting.storage.model import save
 from ..rules.base import State
@@ -27,6 +29,7 @@ from .arguments import Command, add_settings, in_flags, positive
 from .console import (
     PROGRAM,
     asked_to_stop,
+    flags_for,
     note,
     say,
     show_command,
@@ -34,9 +37,10 @@ from .console import (
     show_pairs,
     wants_bar,
 )
-from .given import example_of
+from .given import OF_FILE, asked_again, example_of
 from .job import Job, folder_for, longer, new_job, resumed_job
 
+SMALL = 64  # columns, up to which several threads of BLAS may cost more than they save
 USAGE = f"""{PROGRAM} train DATA [options]
        {PROGRAM} train --resume --out RUN [options]"""
 EXAMPLES = """examples:
@@ -174,7 +178,7 @@ def train_on(options: argparse.Namespace, comm: Ranks | None = None) -> int:
             raise
     status = status if comm is None else int(comm.agreement.share(status))
     if run is not None:
-        show(folder, job.data, run, options)  # which takes seconds: no other rank waits for it
+        show(folder, job, run, options)  # which takes seconds: no other rank waits for it
     return status
 
 
@@ -208,7 +212,11 @@ def train_in(
         run_folder.write_config(folder, job.config)
     run_folder.write_history(history, resume.history if resume else ())
     bar = wants_bar() and not options.json
-    with asked_to_stop(writer):
+    of_time = say, job.settings.epochs, options.seconds, of_threads(job.data.D)
+    with asked_to_stop(writer), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", NO_BETTER, FitWarning)  # the report says so
+        if options.seconds is not None:  # no more epochs are wanted
+            warnings.filterwarnings("ignore", "after .* epochs the fit", NotConvergedWarning)
         try:
             run = train(
                 job.data,
@@ -218,7 +226,7 @@ def train_in(
                 callbacks=(
                     lambda epoch, state: run_folder.append_history(history, epoch),
                     watch_condition(note, job.settings.dtype),
-                    *(() if bar or options.json else (say_time(say, job.settings.epochs),)),
+                    *(() if bar or options.json else (say_time(*of_time),)),
                 ),
                 keeper=writer,
                 resume=resume if comm is None else comm.agreement.share(resume),
@@ -243,13 +251,22 @@ def train_in(
     return 0, run
 
 
-def say_time(say: Callable[[str], None], epochs: int | None) -> Callable[[Epoch, State], None]:
+def say_time(
+    say: Callable[[str], None], epochs: int | None, asked: float | None = None, hint: str = ""
+) -> Callable[[Epoch, State], None]:
     """Return a callback that says after the first epoch how long the rest takes, if that is long.
 
+    `asked`: the seconds that were asked for; `hint`: what may make it shorter.
+
     >>> said = []
-    >>> say_time(said.append, 61)(Epoch(1, 9, 0.1, 0.1, None, None, None, 2.0), None)
-    >>> said
-    ['an epoch takes 2.0 s: at most 2 minutes for the other 60']
+    >>> first = Epoch(1, 9, 0.1, 0.1, None, None, None, 2.0)
+    >>> say_time(said.append, 61)(first, None)
+    >>> say_time(said.append, 61, 60, "; wait")(first, None)
+    >>> said[0]
+    'an epoch takes 2.0 s: at most 2 minutes for the other 60'
+    >>> print(said[1])
+    an epoch takes 2.0 s: at most 2 minutes for the other 60, more than the 60 s of --seconds, which
+    count the work on one free core; wait
     """
     began: list[Epoch] = []
 
@@ -258,13 +275,26 @@ def say_time(say: Callable[[str], None], epochs: int | None) -> Callable[[Epoch,
             rest = (epochs - epoch.epoch) * epoch.seconds
             if rest > 20 and epoch.epoch == 1:
                 words = f"{rest:.0f} s" if rest < 100 else f"{rest / 60:.0f} minutes"
+                longer = asked is not None and rest > asked
+                more = f", more than the {asked} s of --seconds, which count the work on one free"
                 say(
                     f"an epoch takes {epoch.seconds:.1f} s: at most {words} for the other"
-                    f" {epochs - epoch.epoch}"
+                    f" {epochs - epoch.epoch}{f'{more} core' * longer}{hint}"
                 )
         began.append(epoch)
 
     return tell
+
+
+def of_threads(D: int) -> str:
+    """Return a hint where several threads of BLAS share matrix products of D columns, if few.
+
+    >>> of_threads(SMALL + 1)
+    ''
+    """
+    given = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS")
+    one = given == "1" or (given is None and os.cpu_count() == 1)
+    return "" if one or D > SMALL else "; OPENBLAS_NUM_THREADS=1 may be faster for so few columns"
 
 
 def last_checkpoint(folder: Path, writer: CheckpointWriter, resume: bool) -> Snapshot | None:
@@ -295,8 +325,9 @@ def finish(folder: Path, run: Run, as_json: bool) -> None:
         say(run.report.text())
 
 
-def show(folder: Path, data: Dataset, run: Run, options: argparse.Namespace) -> None:
+def show(folder: Path, job: Job, run: Run, options: argparse.Namespace) -> None:
     """Draw the pictures of a run that has been written, and say what may be next."""
+    data = job.data
     pictures = draw(folder, data, run, say=note) if options.pictures else []
     if options.json:
         return
@@ -305,7 +336,8 @@ def show(folder: Path, data: Dataset, run: Run, options: argparse.Namespace) -> 
         say("pictures: " + ", ".join(path.name for path in pictures))
     quoted = shlex.quote(str(folder))
     given = "" if data.given is None else f" --given {shlex.quote(example_of(data.given))}"
+    flags = flags_for(asked_again(job.config.get("reading") or {}), OF_FILE)
     show_next(
-        ("score other rows", f"{PROGRAM} evaluate {quoted} FILE --scores scores.csv"),
+        ("score other rows", f"{PROGRAM} evaluate {quoted} FILE{flags} --scores scores.csv"),
         ("draw new rows", f"{PROGRAM} sample {quoted}{given} -n 1000 --out new.csv"),
     )

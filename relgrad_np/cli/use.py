@@ -21,13 +21,12 @@ from ..runs.rows_out import ENDINGS, write_rows
 from ..runs.settings import DataSettings
 from ..runs.unfinished import model_so_far
 from .arguments import Command, add_settings, in_flags, positive, seed_number
-from .console import PROGRAM, note, say, show_next, with_flags
+from .console import PROGRAM, flags_for, note, say, show_next, with_flags
 from .data import absolute, asked_of_data, data_dir, data_of_run
-from .given import GivenRows, given_rows, kept_of
+from .given import OF_FILE, GivenRows, given_rows, kept_of
 
 PART = 2**20  # numbers that are drawn at a time
 OF_RUN = "a run folder, or a file that `save` of Python wrote"
-OF_FILE = ("sep", "decimal", "encoding", "missing", "missing_marks")
 SCORE = """examples:
   relgrad-np evaluate runs/my                      its own test rows
   relgrad-np evaluate runs/my new.csv --scores scores.csv
@@ -96,6 +95,9 @@ def run_evaluate(options: argparse.Namespace) -> int:
         say(f"written: {options.scores}, {len(scores):,} rows of {', '.join(columns)}")
     elif options.data is not None:
         command = f"{PROGRAM} evaluate {_quoted(options.folder)} {_quoted(options.data)}"
+        if options.data_dir is not None:
+            command += f" --data-dir {_quoted(options.data_dir)}"
+        command += flags_for(asked_of_data(options), OF_FILE)
         show_next(("score each row", f"{command} --scores scores.csv"))
     return 0
 

@@ -11,6 +11,8 @@ LOOKED_AT = 20_000  # rows at most, evenly spaced
 VALUES_LOOKED_AT = 5_000  # rows at most in which distinct values are counted
 FEW_VALUES = 0.25  # distinct values / rows; at this share or below it a column counts as discrete
 
+VERY_FEW = 0.05  # the same share where the values are no whole numbers
+
 
 def sample(X: NDArray[Any]) -> tuple[Batch, int]:
     """Return every step-th row in float64, at most LOOKED_AT of them, and the step.
@@ -83,6 +85,25 @@ def few_values(Y: Batch) -> NDArray[np.intp]:
     Y = np.sort(Y[:: -(-len(Y) // VALUES_LOOKED_AT)], axis=0)
     distinct = 1 + (Y[1:] != Y[:-1]).sum(axis=0)
     return np.flatnonzero(distinct <= FEW_VALUES * len(Y))
+
+
+def on_a_grid(X: NDArray[Any]) -> list[int]:
+    """Return the columns whose values repeat so often that a deep density would rise to spikes.
+
+    They hold few whole numbers, or very few values: a measurement that was rounded has more.
+
+    >>> x = np.random.default_rng(0).normal(size=(600, 1))
+    >>> on_a_grid(np.hstack([x, np.round(x), np.round(x, 1), np.sign(x) / 3]))
+    [1, 3]
+    """
+    Y = floats(X[:: -(-len(X) // VALUES_LOOKED_AT)])
+    whole = whole_numbers(Y)
+    varied = (Y[0] != Y).any(axis=0)
+    return [
+        int(j)
+        for j in few_values(Y)
+        if varied[j] and (j in whole or len(np.unique(Y[:, j])) <= VERY_FEW * len(Y))
+    ]
 
 
 def grid_step(x: Batch) -> float:

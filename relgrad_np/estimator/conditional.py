@@ -233,7 +233,10 @@ class ConditionalFlow(
         that a file can't hold, as are `features`: pickle the estimator then.
         """
         check_is_fitted(self)
-        saved.write(path, self.flow_, self._features.to_file())
+        try:
+            saved.write(path, self.flow_, self._features.to_file())
+        except ValueError as error:  # its parameters are those of `flow_`
+            raise ValueError(str(error).replace("set_params(", "flow_.set_params(")) from None
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "ConditionalFlow":

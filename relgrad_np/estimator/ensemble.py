@@ -29,7 +29,7 @@ from ..fitting.records import FitDivergedError
 from ..fitting.starts import init_layers
 from . import saved_ensemble, space
 from .chosen import parts_of
-from .inputs import as_output, validated
+from .inputs import as_output, validated, warn_of_grids
 from .stacking import log_mixture, stacking_weights
 
 Array = Any
@@ -150,7 +150,8 @@ class FlowEnsemble(DensityMixin, BaseEstimator):
     def fit(self, X: Array, y: Any = None, *, X_val: Array | None = None) -> "FlowEnsemble":
         """Fit the members to a part of X (N, D), and their weights to the rest; `y` is ignored.
 
-        `X_val` (n, D): rows for validation; then all rows of X are fitted.
+        `X_val` (n, D): rows for validation; then all rows of X are fitted. A `UserWarning` names
+        columns of counts and of few values.
 
         Raises ValueError for X that is not finite, of deficient rank (see `fitting.rank`) or of
         fewer than two rows.
@@ -161,7 +162,7 @@ class FlowEnsemble(DensityMixin, BaseEstimator):
         rng = self._generator()
         names = getattr(self, "feature_names_in_", None)
         self.transforms_ = space.chain_of(self.support, X, names)
-        X = space.to_model(self.transforms_, X)[0]
+        rows, X = X, space.to_model(self.transforms_, X)[0]
         self.mean_, self.scale_ = X.mean(axis=0), X.std(axis=0)
         Z = (X - self.mean_) / self.scale_  # (N, D)
         if X_val is None:
@@ -175,6 +176,8 @@ class FlowEnsemble(DensityMixin, BaseEstimator):
             members += self._others(train, held, rng)
             log_p = np.stack([member.log_density(held) for member in members], axis=1)  # (n, K)
             self.weights_ = stacking_weights(log_p, least=(0, share))
+        if len(members) > 1:
+            warn_of_grids(rows, names, depth=3)
         self.members_ = tuple(members)
         self.settings_ = tuple(m.settings for m in members if isinstance(m, FlowMember))
         return self

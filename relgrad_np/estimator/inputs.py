@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -10,8 +11,10 @@ import numpy as np
 import sklearn
 from sklearn.utils.validation import validate_data
 
+from ..datasets.columns import on_a_grid
 from ..datasets.files.frame import is_frame
 from ..datasets.files.missing import missing_counts
+from ..datasets.rows import column_list
 
 DTYPES = (np.float64, np.float32)
 
@@ -73,6 +76,27 @@ def validated(
         return validate_data(
             estimator, X, reset=reset, dtype=dtypes, ensure_min_samples=ensure_min_samples
         )
+
+
+def warn_of_grids(X: Any, names: Any, *, depth: int = 4) -> bool:
+    """Warn, by column, of few whole numbers or few values in X (N, D); say whether there are any.
+
+    A deep density of them has no best: its likelihood grows as it narrows to spikes.
+
+    >>> warn_of_grids(np.random.default_rng(0).normal(size=(99, 2)), None)
+    False
+    """
+    which = on_a_grid(X)
+    if which:
+        listed = column_list(which, None if names is None else tuple(map(str, names)))
+        warnings.warn(
+            f"whole numbers or few values only in columns {listed} of `X`: their likelihood has no"
+            " upper bound; add uniform noise as wide as their step, as"
+            " relgrad_np.datasets.load(X, reading=Reading(dequantise=True)) does",
+            UserWarning,
+            stacklevel=depth,
+        )
+    return bool(which)
 
 
 def as_output(estimator: Any, X: Any) -> Any:

@@ -19,7 +19,7 @@ from ..core.densities import density as make_density
 from ..datasets.bounds import intervals
 from ..datasets.files.limits import one_line
 from ..datasets.record import GivenColumns
-from ..fitting.automatic import ChosenSettings
+from ..fitting.automatic import AUTO, USUAL, ChosenSettings
 from ..fitting.records import Epoch
 from ..fitting.storage.model import Model, given_columns, in_float64, load, save
 from ..rules.by_name import RULES
@@ -40,7 +40,7 @@ def write(path: str | os.PathLike[str], flow: Any, given: GivenColumns | None = 
         if hasattr(flow, name):
             own[name] = getattr(flow, name)
     if hasattr(flow, "settings_"):
-        own["settings_"] = _all_plain(flow.settings_._asdict())
+        own["settings_"] = _all_plain(_with_rule(flow.settings_, flow.rule)._asdict())
     own["history_"] = [entry._asdict() for entry in getattr(flow, "history_", ())]
     config = {"columns": None if names is None else [str(name) for name in names], KEY: own}
     if given is not None:
@@ -138,6 +138,15 @@ def _of_run(model: Model, taken: set[str]) -> dict[str, Any]:
     return {**params, "n_layers": len(model.layers)}
 
 
+def _with_rule(settings: ChosenSettings, rule: Any) -> ChosenSettings:
+    """Return settings with the rule that was set since, where a file can't hold that of the fit."""
+    try:
+        plain("rule", settings.rule)
+    except ValueError:
+        return settings._replace(rule=USUAL.rule if rule in (None, AUTO) else rule)
+    return settings
+
+
 def _all_plain(values: dict[str, Any]) -> dict[str, Any]:
     """Return parameters as JSON can hold them; None for an activation or density of the model."""
     return {
@@ -170,9 +179,12 @@ def plain(name: str, value: Any) -> Any:
     for known, maker in RULES.items():
         if type(value) is maker and is_dataclass(value):
             return {"rule": known, "fields": asdict(value)}  # type: ignore[arg-type]
+    remedy = "a name, a number or None"
+    if name == "rule":
+        remedy = "the name of a rule, which only a further fit would use,"
     raise ValueError(
         f"`{name}` is a {type(value).__name__}, which a model file can't hold: set_params({name}="
-        "...) to a name, a number or None, and save again"
+        f"...) to {remedy} and save again"
     )
 
 

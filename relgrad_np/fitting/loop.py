@@ -99,9 +99,9 @@ def fit(
         Return what is best on the rows that are fitted: the layers of the fit, its start or, with a
         normal base, layers that are the Gaussian of these rows; `FitWarning`, once, where the fit
         ended below its start or the Gaussian. With X_val the validation has chosen, the start
-        included, and `FitWarning` says where the Gaussian is better there. And return `xi`, how far
-        the layers are from a stationary point; `NotConvergedWarning` where |xi|^2 / D of a layer is
-        above 0.5. It costs a few passes over the rows.
+        included, and `FitWarning` says where that or the Gaussian is better. And return `xi`, how
+        far the layers are from a stationary point; `NotConvergedWarning` where |xi|^2 / D of a
+        layer is above 0.5. It costs a few passes over the rows.
     implementation : "reference", "numba", "cupy", a function, or None
         Which `train_step` takes the steps; None: the fastest that is installed, "numba" for NumPy
         arrays, "cupy" for CuPy arrays. Their results differ by rounding. The first use of "numba"

@@ -23,6 +23,9 @@ from .regression import regressed
 from .survey import MOST, Rows
 
 SLACK = 0.01  # nats, of which nobody needs to hear; per dimension, where the better is returned
+SAME = 1e-6  # nats per dimension, of which no start is better
+NO_BETTER = "the start is returned, as no epoch was better than it"
+SMALLER = "take a smaller learning rate, or fewer layers"
 UNFINISHED = 0.5  # |xi~|^2 / D of a layer: above it, moves of that order are still to be made
 
 
@@ -82,10 +85,17 @@ def best_of(result: FitResult, start: Layers, rows: Rows) -> tuple[FitResult, st
             f"{kept.get(name, 'the best layers that it had are')} returned: "
             f"{advice(name, gaussian > best + SLACK, rows.density.name)}"
         )
+    elif name == "start" and values["start"] > end + SAME * D and not _in_closed_form(start, rows):
+        words = f"{NO_BETTER} on the rows that were fitted: {SMALLER}"
     if name == "fit":
         return result, words
     epoch = result.best_epoch if name == "last" else 0
     return result._replace(best_layers=candidates[name], best_epoch=epoch), words
+
+
+def _in_closed_form(start: Layers, rows: Rows) -> bool:
+    """Say whether a start may be the best there is: one layer, the Gaussian of the rows."""
+    return len(start) == 1 and rows.density.name == "normal"
 
 
 def gaussian_of(X: Array, start: Layers, activation: Activation) -> Layers | None:
@@ -132,6 +142,9 @@ def compared_in_validation(
     each dimension. `weights` (n, 1), of mean 1. Cost: two passes over X_val, and the moments.
     """
     X, start = rows.some(), result.best_layers
+    if result.history and result.best_epoch == 0 and not _in_closed_form(start, rows):
+        words = f"{NO_BETTER} on the validation rows: {SMALLER}"
+        warnings.warn(words, FitWarning, stacklevel=depth)
     gaussian = None if X is None else gaussian_of(X, start[:1], rows.activation)
     if gaussian is None:
         return

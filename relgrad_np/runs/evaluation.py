@@ -10,8 +10,9 @@ import numpy as np
 from ..core.context import context_of
 from ..core.objective import log_likelihood
 from ..datasets import Dataset, bits_per_dim
+from ..datasets.files.missing import UNFILLED
 from ..datasets.files.own import raw_rows
-from ..datasets.files.reading import Reading
+from ..datasets.files.reading import Reading, asking
 from ..datasets.record import forward_given
 from ..datasets.transforms import Dequantise
 from ..fitting.storage.model import Model, given_columns, in_float64
@@ -122,7 +123,10 @@ def evaluate_file(
     """
     reading = reading or Reading()
     if reading.missing == "median":
-        raise ValueError("a row with a missing value has no density: --missing drop leaves it out")
+        raise ValueError(
+            f"a row with a missing value has no density: {asking(missing='drop')} scores the"
+            f" others; {UNFILLED}"
+        )
     columns = names_of(model)
     rows, notes = raw_rows(path, reading, columns)
     if reading.missing != "drop":

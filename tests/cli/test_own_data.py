@@ -99,7 +99,13 @@ def test_rows_with_missing_values_have_no_score(capsys, own):
     status, _, err = run(capsys, "evaluate", "r", "new.csv", "--scores", "s.npy")
     assert status == 2
     assert "line 5, column 2 ('b')" in err
+    assert "--missing drop scores the others; gaps can't be filled" in err
     assert err.count("\n") == 1
+    assert "--drop" not in err.replace("--missing drop", "")  # which `evaluate` does not take
+    assert "--missing median" not in err
+    _, out, _ = run(capsys, "evaluate", "r", "new.csv", "--missing", "drop", "--sep", ",")
+    (line,) = [line for line in out.splitlines() if "score each row" in line]
+    assert line.endswith("evaluate r new.csv --sep , --missing drop --scores scores.csv")
     status, _, err = run(capsys, "evaluate", "r", "new.csv", "--scores", "s.npy", "--missing=drop")
     assert status == 0
     assert "1 of 60 rows" in err
@@ -123,6 +129,7 @@ def test_columns_whole_numbers_and_missing_marks(capsys, own):
         assert "noise as wide as their step is added to columns 'd'" in err
         folder = f"runs/my{'-2' * number}"
         assert f"folder   {folder}" in out
+        assert f"evaluate {folder} FILE --missing drop --scores scores.csv" in out
         assert "columns  4: a, b, c, d\nspace    the model sees each column standardised" in out
     config = json.loads((own / "runs/my/config.json").read_text())
     assert config["reading"]["missing_marks"] == "-9999"

@@ -129,6 +129,27 @@ def test_images_of_the_command_line(tmp_path):
     assert set(flow.sample(3).ravel()) <= set(range(17))
 
 
+def test_a_flow_of_a_rule_of_your_own_is_saved_as_the_message_says(X, tmp_path):
+    class Mine(rg.Plain):
+        pass
+
+    own = RelativeGradientFlow(**FEW | {"rule": Mine()}).fit(X)
+    with pytest.raises(ValueError, match=r"Mine, .* set_params\(rule=...\) to the name of a rule"):
+        own.save(tmp_path / "own.npz")
+    for name in ("plain", "auto"):
+        own.set_params(rule=name).save(tmp_path / "own.npz")
+        again = RelativeGradientFlow.load(tmp_path / "own.npz")
+        np.testing.assert_array_equal(again.score_samples(X), own.score_samples(X))
+        again.partial_fit(X)
+    pair = ConditionalFlow(RelativeGradientFlow(**FEW | {"rule": Mine()})).fit(
+        X[:, :1], context=X[:, 1:]
+    )
+    with pytest.raises(ValueError, match=r"flow_.set_params\(rule=...\)"):
+        pair.save(tmp_path / "pair.npz")
+    pair.flow_.set_params(rule="recipe")
+    pair.save(tmp_path / "pair.npz")
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [

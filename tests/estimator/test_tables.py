@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 pd = pytest.importorskip("pandas")
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
-from relgrad_np.estimator import RelativeGradientFlow, RelativeICA
+from relgrad_np.estimator import FlowEnsemble, RelativeGradientFlow, RelativeICA
 
 X = np.random.default_rng(0).laplace(size=(80, 3))
 FRAME = pd.DataFrame(X, columns=list("abc"))
@@ -72,6 +73,19 @@ def test_tables_that_are_refused_by_column(kind, estimator):
     assert message.replace("(str)", "(") in str(caught.value).replace("(str)", "(").replace(
         "(object)", "("
     )
+
+
+def test_counts_are_pointed_out_by_column_and_rounded_measurements_are_not():
+    counts = FRAME.assign(visits=np.random.default_rng(1).poisson(3, 80), b=FRAME["b"].round(1))
+    deep = {"n_layers": 2, "epochs": 1, "rule": "plain", "implementation": "reference"}
+    with pytest.warns(UserWarning, match=r"few values only in columns 'visits' of .*dequantise"):
+        RelativeGradientFlow(**deep).fit(counts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        flow().fit(counts)  # one layer can't rise to spikes
+        RelativeGradientFlow(**deep, tol=None, seconds=9).fit(counts.drop(columns="visits"))
+    with pytest.warns(UserWarning, match="'visits'"):
+        FlowEnsemble(seconds=0.01, mixture=False).fit(counts)
 
 
 def test_without_scikit_learn_one_line_says_what_to_install():

@@ -1,7 +1,6 @@
 """What a fit returns, and what it says of that: the start, the Gaussian, convergence."""
 
 import math
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,9 +120,23 @@ def test_a_good_fit_says_nothing(L, seed):
 def test_where_validation_chooses_the_rows_fitted_do_not():
     X = data()
     options = {"implementation": spoil, "rule": "plain", "undo": None, "epochs": 2}
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", rg.FitWarning)
+    with pytest.warns(rg.FitWarning) as heard:
         result = fit(X, X_val=data(seed=1), **options)
+    said = [str(one.message) for one in heard if one.category is rg.FitWarning]
+    assert [text.split(": ")[0] for text in said] == [f"{outcome.NO_BETTER} on the validation rows"]
+    assert result.best_epoch == 0
+
+
+def test_a_fit_just_below_its_start_returns_it_and_says_so():
+    @afterwards
+    def spoil_a_little(before, after):
+        return after._replace(layers=tuple(rg.Layer(W, b + 1e-3) for W, b in before.layers))
+
+    options = {"implementation": spoil_a_little, "rule": "plain", "undo": None, "epochs": 1}
+    X = data()
+    with pytest.warns(rg.FitWarning, match=f"{outcome.NO_BETTER} on the rows that were") as heard:
+        result = fit(X, **options)
+    assert len([one for one in heard if one.category is rg.FitWarning]) == 1
     assert result.best_epoch == 0
 
 

@@ -16,9 +16,13 @@ OTHERS = (99.9, 999.9, 9999.9, 99.99, 999.99, 999.25, 9999.25)
 FILLS = (*NINES, *OTHERS, 32768.0, 2147483648.0, 9.96921e36, 9.97e36, 1e20, 1e30, 1e35, 1e36)
 HUGE = 1e18  # beyond it two numbers that agree to a thousandth are taken for the same mark
 
+UNFILLED = "gaps can't be filled as in a fit: the score would be that of another row"
 
-def settled(name: str, raw: RawTable, reading: Reading) -> RawTable:
+
+def settled(name: str, raw: RawTable, reading: Reading, *, scored: bool = False) -> RawTable:
     """Return the table without missing values, as `reading.missing` says; with notes.
+
+    `scored`: each row is to be scored as it is, so an error offers to leave out rows, and no more.
 
     ValueError, in one line that counts the missing values of each column, or that says where the
     first infinite number is.
@@ -28,16 +32,16 @@ def settled(name: str, raw: RawTable, reading: Reading) -> RawTable:
     array([[1., 2.]])
     """
     notes = list(raw.notes)
-    train = _part(name, raw.train, raw, reading, notes)
+    train = _part(name, raw.train, raw, reading, notes, scored)
     validation, test = (
-        None if part is None else _part(name, part, raw, reading, notes)
+        None if part is None else _part(name, part, raw, reading, notes, scored)
         for part in (raw.validation, raw.test)
     )
     return RawTable(train, validation, test, raw.columns, tuple(notes), raw.where)
 
 
 def _part(
-    name: str, X: NDArray[Any], raw: RawTable, reading: Reading, notes: list[str]
+    name: str, X: NDArray[Any], raw: RawTable, reading: Reading, notes: list[str], scored: bool
 ) -> NDArray[Any]:
     if X.ndim != 2 or not X.size:
         return X  # to be refused by its shape
@@ -55,7 +59,7 @@ def _part(
     X, lost = Y, np.isnan(Y)
     require_no_infinity(name, X, bad & ~lost, where)
     if reading.missing == "error":
-        raise ValueError(refusal(name, X, lost, raw.columns, where))
+        raise ValueError(refusal(name, X, lost, raw.columns, where, scored))
     gone = lost.any(axis=1)
     if reading.missing == "drop":
         if gone.all():
@@ -121,16 +125,26 @@ def require_no_infinity(name: str, X: Any, bad: NDArray[np.bool_], where: Where)
 
 
 def refusal(
-    name: str, X: NDArray[Any], lost: NDArray[np.bool_], columns: Columns, where: Where
+    name: str,
+    X: NDArray[Any],
+    lost: NDArray[np.bool_],
+    columns: Columns,
+    where: Where,
+    scored: bool = False,
 ) -> str:
     """Return the line that counts the missing values, says where the first is, and what to do."""
     row, j = (int(i) for i in np.unravel_index(int(lost.argmax()), lost.shape))
     counts = lost.sum(axis=0)
+    remedies = (
+        f"{asking(missing='drop')} leaves out these rows, {asking(missing='median')} fills them,"
+        f" {asking(drop=_most_lost(lost, columns))} leaves out the columns"
+    )
+    if scored:  # no column of a model can be left out
+        remedies = f"{asking(missing='drop')} scores the others; {UNFILLED}"
     return (
         f"`{name}` must be finite, got nan at {where(row, j)}; missing values by column:"
         f" {missing_counts(counts, columns)}, in {int(lost.any(axis=1).sum())} of {len(X)} rows:"
-        f" {asking(missing='drop')} leaves out these rows, {asking(missing='median')} fills them,"
-        f" {asking(drop=_most_lost(lost, columns))} leaves out the columns"
+        f" {remedies}"
     )
 
 

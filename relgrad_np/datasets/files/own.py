@@ -224,7 +224,7 @@ def raw_rows(
     found = found._replace(train=parts[0] if len(parts) == 1 else np.concatenate(parts))
     found = found._replace(validation=None, test=None)
     if reading.missing != "drop":
-        return settled(str(path), found, reading)[0], found.notes
+        return settled(str(path), found, reading, scored=True)[0], found.notes
     return marked(found.train, reading), found.notes
 
 
