@@ -6,7 +6,7 @@
 Writes the file (a .npy, which is memory-mapped, or a .parquet by row groups), trains one epoch on
 it by the command line, and watches RssAnon, the memory that is the process's own and no mapped
 file's, and VmRSS, in which the pages of a mapped file count that the system may take back at any
-time. Ends with the peaks; status 1 if RssAnon is 1.5 GB or above.
+time. Ends with the peaks; status 1 if RssAnon is 1 GiB or above.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-LIMIT = 1_500_000_000
+LIMIT = 2**30
 KINDS = ("RssAnon", "VmRSS")
 
 
