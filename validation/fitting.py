@@ -14,7 +14,6 @@ from relgrad_np.datasets.standard.sources import SOURCES
 from relgrad_np.fitting.records import FitDivergedError
 from relgrad_np.fitting.storage.model import Model, load, save
 from relgrad_np.rules.base import Rule
-from relgrad_np.runs.report import space_of
 from relgrad_np.runs.rows import baseline
 from relgrad_np.runs.settings import Settings
 from relgrad_np.runs.training import prepare, train
@@ -121,7 +120,7 @@ def facts(store: Store, name: str, seed: int) -> Line:
         return {
             "rows": [len(x) for x in (data.train, data.validation, data.test)],
             "D": int(data.test.shape[1]),
-            "space": space_of(data),
+            "space": data.transforms.space,
             "image": data.image_shape is not None,
             "gaussian": float(baseline(data, data.test).mean()),
             "log det": float(data.log_det["test"].mean()),

@@ -485,6 +485,18 @@ class Chain:
         """The bounds among the transforms, None where there are none."""
         return next((one for one in self.transforms if isinstance(one, Support)), None)
 
+    @property
+    def space(self) -> str:
+        """What to call the space of Z.
+
+        >>> Chain((Standardise((0.0,), (2.0,)),)).space, Chain(()).space
+        ('standardised space', 'data space')
+        """
+        names = {transform.name for transform in self.transforms}
+        words = ["standardised"] * ("standardise" in names) + ["logit"] * ("logit" in names)
+        words += [self.support.maps] if self.support else []
+        return " ".join([*(words or ["data"]), "space"])
+
     def require_inside(self, name: str, X: Any, columns: Columns = None) -> None:
         """Refuse rows X of data space that are on a bound or beyond it, all of them counted."""
         if self.support is not None:

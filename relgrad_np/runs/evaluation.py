@@ -35,26 +35,30 @@ class Evaluation(NamedTuple):
     gaussian_data_space: float | None = None
     notes: tuple[str, ...] = ()
     given: int = 0
+    space: str = "standardised space"
 
-    def table(self) -> list[tuple[str, str, str]]:
-        """Return log-likelihoods in model and data space: a header, then a row for each model."""
+    def table(self) -> list[tuple[str, ...]]:
+        """Return log-likelihoods in model and data space: a header, then a row for each model.
+
+        One column where the model works in data space.
+        """
         spread = "" if math.isnan(self.se2) else f" +- {self.se2:.3f}"
         which = "rows" if self.gaussian is None else "test rows"
-        head = (f"nats a row, {self.rows:,} {which}", "model space", "data space")
+        head = (f"nats a row, {self.rows:,} {which}", self.space, "data space")
         rows = [head, ("this model", f"{self.model_space:.3f}{spread}", f"{self.data_space:.3f}")]
         if self.gaussian is not None:
             value = f"{self.gaussian:.3f}{' ' * len(spread)}"
             name = f"{floor_of(self.given)} of the training rows"
             rows.append((name, value, f"{self.gaussian_data_space:.3f}"))
-        return rows
+        return [row[: 2 if self.space == "data space" else 3] for row in rows]
 
     def text(self) -> str:
         """Return the evaluation in a few lines.
 
         >>> print(Evaluation("/data/my.csv", 9, -1.0, 0.1, -4.0, None, None).text())
         my.csv
-        nats a row, 9 rows      model space  data space
-        this model          -1.000 +- 0.100      -4.000
+        nats a row, 9 rows  standardised space  data space
+        this model             -1.000 +- 0.100      -4.000
         """
         lines = [shown(self.data), *aligned(self.table())]
         if self.bits_per_dim is not None:
@@ -203,5 +207,6 @@ def _judge(
         gaussian=None if gaussian is None else float(gaussian.mean()),
         gaussian_data_space=None if gaussian is None else float((gaussian + log_det).mean()),
         given=context_of(layers),
+        space=model.transforms.space,
     )
     return found, log_p, log_det

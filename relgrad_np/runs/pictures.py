@@ -15,7 +15,7 @@ from ..datasets.files.limits import one_line
 from ..datasets.transforms import DequantiseColumns
 from ..fitting.storage.model import Model, in_float64
 from . import panels, plots
-from .report import shown, space_of
+from .report import shown
 from .rows import baseline
 from .training import Run
 
@@ -59,7 +59,7 @@ def draw_curve(path: Path, data: Dataset, run: Run) -> list[Path]:
         f"{title(data)}: {len(model.layers)} layers, {model.config['rule']} rule",
         averaged=[e.averaged for e in history],
         chosen=run.result.best_epoch,
-        space=space_of(data),
+        space=data.transforms.space,
         floor=run.report.floor,
     )
     return [path]

@@ -52,8 +52,10 @@ class RunReport(NamedTuple):
     given: int = 0
     gain_se2: float | None = None
 
-    def table(self) -> list[tuple[str, str, str]]:
+    def table(self) -> list[tuple[str, ...]]:
         """Return log-likelihoods in model and data space: a header, then a row for each model.
+
+        One column where the model works in data space.
 
         >>> about = ("toy", -1.0, 0.1, -2.0, None, None, 3, "epochs", 0, 1.0, 2, 9)
         >>> RunReport(*about, test_data_space=-4.0, gaussian_data_space=-5.0).table()[1]
@@ -64,15 +66,16 @@ class RunReport(NamedTuple):
             (self.floor, self.gaussian),
             *(self.others or {}).items(),
         ]
-        shift = None if self.test_data_space is None else self.test_data_space - self.test
+        own = None if self.space == "data space" else self.test_data_space
+        shift = None if own is None else own - self.test
         spread = "" if math.isnan(self.test_se2) else f" +- {self.test_se2:.3f}"
         cells = []
         for name, value in rows:
             pad = spread if name == "this model" else " " * len(spread)
-            own = "" if shift is None else f"{value + shift:.3f}"
-            cells.append((name, f"{value:.3f}{pad}", own))
+            moved = "" if shift is None else f"{value + shift:.3f}"
+            cells.append((name, f"{value:.3f}{pad}", moved))
         head = (f"nats a row, {self.n_test:,} test rows", self.space, "data space")
-        return [head if shift is not None else (*head[:2], ""), *cells]
+        return [row[: 2 if shift is None else 3] for row in (head, *cells)]
 
     def text(self) -> str:
         """Return the report in a few lines.
@@ -151,7 +154,7 @@ def floor_of(given: int) -> str:
     return "linear regression" if given else "Gaussian"
 
 
-def aligned(table: list[tuple[str, str, str]]) -> list[str]:
+def aligned(table: list[tuple[str, ...]]) -> list[str]:
     """Return the rows of a table as lines, the first column to the left, the others to the right.
 
     >>> aligned([("", "one"), ("two", "3")])
@@ -210,7 +213,7 @@ def judge(
         fell=None
         if options["rule"] == NEWTON
         else _fell(result, float(per_sample.mean() - gaussian.mean())),
-        space=space_of(data),
+        space=data.transforms.space,
         n_undone=result.n_undone,
         xi=max(result.xi) / math.sqrt(D) if result.xi else None,
         test_data_space=float((per_sample + log_det).mean()),
@@ -230,19 +233,6 @@ def two_errors(values: Any) -> float:
     2.0
     """
     return 2 * float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-
-
-def space_of(data: Dataset) -> str:
-    """Name the space of a set's log-likelihoods by its transforms.
-
-    >>> from relgrad_np.datasets import load
-    >>> space_of(load("digits"))
-    'standardised logit space'
-    """
-    names = [type(transform).__name__ for transform in data.transforms.transforms]
-    words = ["standardised"] * ("Standardise" in names) + ["logit"] * ("Logit" in names)
-    words += [data.transforms.support.maps] if data.transforms.support else []
-    return " ".join([*(words or ["data"]), "space"])
 
 
 def _fell(result: FitResult, gain: float) -> float | None:

@@ -31,7 +31,7 @@ from ..rules.by_name import NEWTON, make_rule
 from ..rules.presets import PRESETS
 from .devices import array_on, moved, placed
 from .needs import require_room
-from .report import RunReport, judge, shown, space_of
+from .report import RunReport, judge, shown
 from .rows import baseline, rows_of, to_model
 from .settings import Settings
 
@@ -147,7 +147,8 @@ def outline(data: Dataset, settings: Settings, prepared: Prepared) -> list[tuple
     """
     N, D, c = len(data.train), data.D, data.c
     L, columns, support = settings.layers, data.columns, data.transforms.support
-    space = "each column standardised" if space_of(data) == "standardised space" else space_of(data)
+    space = data.transforms.space
+    space = "each column standardised" if space == "standardised space" else space
     size = min(settings.batch_size or N, N)
     epochs = prepared.options["epochs"]
     if settings.rule == NEWTON:
