@@ -25,11 +25,11 @@ from ..runs.others import others, require_scikit_learn
 from ..runs.pictures import draw
 from ..runs.settings import GROUPS, DataSettings, Settings
 from ..runs.training import Prepared, Run, model_of, outline, prepare, train, watch_condition
+from .advice import flags_for
 from .arguments import Command, add_settings, in_flags, positive
 from .console import (
     PROGRAM,
     asked_to_stop,
-    flags_for,
     note,
     say,
     show_command,

@@ -18,10 +18,11 @@ from ..fitting.storage.model import Model, in_float64, load
 from ..runs.evaluation import Evaluation, evaluate_file, evaluate_own, evaluate_set
 from ..runs.folder import read_config, strict_json
 from ..runs.rows_out import ENDINGS, write_rows
-from ..runs.settings import DataSettings
+from ..runs.settings import DataSettings, ScoredSettings
 from ..runs.unfinished import model_so_far
+from .advice import advising, flags_for, taking, with_flags
 from .arguments import Command, add_settings, in_flags, positive, seed_number
-from .console import PROGRAM, flags_for, note, say, show_next, with_flags
+from .console import PROGRAM, note, say, show_next
 from .data import absolute, asked_of_data, data_dir, data_of_run
 from .given import OF_FILE, GivenRows, given_rows, kept_of
 
@@ -52,7 +53,7 @@ def register(command: Command) -> None:
         "own test rows",
     )
     use.add_argument("--data-dir", metavar="DIR", type=Path, help="as of train")
-    add_settings(use.add_argument_group("file"), DataSettings, OF_FILE)
+    add_settings(use.add_argument_group("file"), ScoredSettings, OF_FILE)
     endings = ", ".join(ENDINGS)
     use.add_argument(
         "--scores", metavar="FILE", type=Path, help=f"write log p of each row: {endings}"
@@ -76,10 +77,14 @@ def register(command: Command) -> None:
 
 def run_evaluate(options: argparse.Namespace) -> int:
     """Judge the model of a run on rows, and write the score of each if asked to."""
-    model, config = opened(options)
+    taken = OF_FILE if options.data is not None else ()
+    with taking(taken):
+        model, config = opened(options)
     if options.scores is not None:
         require_new(options.scores)
-    result, scores, log_det = evaluated(model, config, options)
+    with taking(taken, unnamed(model)):
+        result, scores, log_det = evaluated(model, config, options)
+    result = result._replace(notes=tuple(advising(text, taken) for text in result.notes))
     if options.scores is not None:
         columns = ("log_p_model_space", "log_p_data_space")
         both = np.stack([scores, scores + log_det], axis=1)
@@ -119,12 +124,26 @@ def evaluated(
     return evaluate_set(model, load_data(name, 0, None, data_dir(options, config)))
 
 
+def unnamed(model: Model) -> str:
+    """Return what to do with a column too many where no names say which is one of the model's.
+
+    >>> unnamed(Model((), None, None, None, {"columns": ["a"]}))
+    ''
+    """
+    if model.config.get("columns") is not None:
+        return ""
+    D = model.layers[0].W.shape[0]
+    s = "s" * (D > 1)
+    return f"; the model has no column names: the file must have its {D} column{s} alone"
+
+
 def run_sample(options: argparse.Namespace) -> int:
     """Draw from the model of a run into a new file, part by part."""
-    model, config = opened(options)
-    require_new(options.out)
+    with taking(()):
+        model, config = opened(options)
+        require_new(options.out)
+        given = given_rows(model, config, options.given)
     D, L = model.layers[0].b.shape[0], len(model.layers)
-    given = given_rows(model, config, options.given)
     n = options.n or (1000 if given is None or given.one else 1)
     each, width = (1, D) if given is None else (len(given.rows), D + given.rows.shape[1])
     require_room(options.out, n * each, width)

@@ -116,6 +116,25 @@ def test_rows_with_missing_values_have_no_score(capsys, own):
     assert (status, err.count("\n")) == (2, 1)
 
 
+def test_only_flags_of_the_command_at_hand_are_advised(capsys, own):
+    FRAME.assign(b="x").to_csv("text.csv", index=False)
+    FRAME.assign(b=FRAME["b"].where(FRAME.index != 2, "x")).to_csv("cell.csv", index=False)
+    model = rg.load("r/model.npz")
+    rg.save("nameless.npz", model._replace(config={}))
+    said = {
+        "evaluate r text.csv": "'x'; write numbers for its values",
+        "evaluate nameless.npz text.csv": "no column names: the file must have its 3 columns alone",
+        "evaluate r cell.csv": "'x'; --missing-marks=x if it marks a missing value, or mend it",
+        "train text.csv": "'x'; --drop b, or write numbers",
+    }
+    for arguments, words in said.items():
+        status, _, err = run(capsys, *arguments.split())
+        assert (status, err.count("\n")) == (2, 1)
+        assert words in err
+        assert ("--drop" in err) == arguments.startswith("train")
+    assert "median" not in " ".join(run(capsys, "evaluate", "--help")[1].split())
+
+
 def test_columns_whole_numbers_and_missing_marks(capsys, own):
     whole = pd.DataFrame(np.c_[ROWS, np.arange(60) // 7, np.arange(60)], columns=[*"abcde"])
     whole.loc[:9, "b"] = -9999.0
