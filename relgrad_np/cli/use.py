@@ -120,8 +120,34 @@ def evaluated(
         given = asked_of_data(options)
         with in_flags(DataSettings):
             reading = DataSettings(**(kept_of(config) | given)).reading()
-        return evaluate_file(model, Path(name), reading)
+        found, scores, log_det = evaluate_file(model, Path(name), reading)
+        notes = (*found.notes, *of_the_fit(config, options, name, len(scores)))
+        return found._replace(notes=notes), scores, log_det
     return evaluate_set(model, load_data(name, 0, None, data_dir(options, config)))
+
+
+def of_the_fit(
+    config: dict[str, Any], options: argparse.Namespace, file: str, n: int
+) -> tuple[str, ...]:
+    """Return a note where the n rows of a file are those that the run was made of.
+
+    >>> of_the_fit({"data": None}, argparse.Namespace(), "/my.csv", 3)
+    ()
+    """
+    if config["data"] is None:
+        return ()
+    try:
+        sizes = [int(part.partition("x")[0]) for part in config["fingerprint"].split(", ")]
+        if file != config["data"] and n != sum(sizes):
+            return ()
+        data_of_run(config, options, file)
+    except (ValueError, OSError):  # other rows, or none that a fit could be made of
+        return ()
+    fitted, held, _ = sizes
+    return (
+        f"{fitted:,} of these {n:,} rows were fitted and {held:,} chose the epoch, so this is no"
+        f" test; {PROGRAM} evaluate {_quoted(options.folder)} scores the held-out rows alone",
+    )
 
 
 def unnamed(model: Model) -> str:

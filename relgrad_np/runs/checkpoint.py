@@ -5,6 +5,7 @@ tree of tuples, records, numbers and arrays: `pack` describes it in the header, 
 beside. So no pickle is needed.
 """
 
+import os
 import platform
 import sys
 import time
@@ -87,7 +88,7 @@ def unpack(described: Any, arrays: dict[str, Any]) -> Any:
     return tuple(made) if kind == "tuple" else RECORDS[kind](*made)
 
 
-def write_snapshot(path: Path, snapshot: Snapshot, run: str) -> None:
+def write_snapshot(path: str | os.PathLike[str], snapshot: Snapshot, run: str) -> None:
     """Write a checkpoint of the run named `run`; see `Snapshot` for what is in it."""
     arrays: dict[str, Any] = {"seen": np.array(snapshot.seen, dtype=float).reshape(-1, 3)}
     header = {
@@ -97,12 +98,12 @@ def write_snapshot(path: Path, snapshot: Snapshot, run: str) -> None:
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
         "snapshot": pack(snapshot._replace(seen=()), "snapshot", arrays),
     }
-    store.write(path, header, arrays)
+    store.write(Path(path), header, arrays)
 
 
-def read_snapshot(path: Path, run: str) -> Snapshot:
+def read_snapshot(path: str | os.PathLike[str], run: str) -> Snapshot:
     """Read a checkpoint of the run named `run`; ValueError if damaged, or of another run."""
-    header, arrays = store.read(path)
+    header, arrays = store.read(Path(path))
     try:
         require_kind(header, "checkpoint", FORMAT)
         if header["run"] != run:
@@ -115,17 +116,17 @@ def read_snapshot(path: Path, run: str) -> Snapshot:
         raise ValueError(f"{type(error).__name__}: {one_line(error)}") from None
 
 
-def newest_snapshot(folder: Path, run: str) -> tuple[Snapshot | None, list[str]]:
+def newest_snapshot(folder: str | os.PathLike[str], run: str) -> tuple[Snapshot | None, list[str]]:
     """Return the newest checkpoint of this run that can be read, and a line for each that can't.
 
     ValueError where there are checkpoints and none can be read: a run never starts over silently.
 
     >>> import tempfile
-    >>> newest_snapshot(Path(tempfile.mkdtemp()), "run")
+    >>> newest_snapshot(tempfile.mkdtemp(), "run")
     (None, [])
     """
     notes: list[str] = []
-    for path in sorted(folder.glob("step-*.npz"), reverse=True):
+    for path in sorted(Path(folder).glob("step-*.npz"), reverse=True):
         try:
             return read_snapshot(path, run), notes
         except ValueError as error:
@@ -142,18 +143,22 @@ class CheckpointWriter:
     stop. `fit` asks it several times a second; a signal handler sets `stop`, which ends the fit.
 
     >>> import tempfile
-    >>> CheckpointWriter(Path(tempfile.mkdtemp()), "run").stop is None
+    >>> CheckpointWriter(tempfile.mkdtemp(), "run").stop is None
     True
     """
 
     def __init__(
-        self, folder: Path, run: str, seconds: float = 60.0, steps: int | None = None
+        self,
+        folder: str | os.PathLike[str],
+        run: str,
+        seconds: float = 60.0,
+        steps: int | None = None,
     ) -> None:
-        self.folder, self.run = folder, run
+        self.folder, self.run = Path(folder), run
         self.seconds, self.steps = seconds, steps
         self.stop: int | None = None
         self.written = time.monotonic()
-        own_subfolder(folder)
+        own_subfolder(self.folder)
 
     def due(self, t: int, end: bool) -> bool:
         """Say whether a checkpoint should be written after step t, `end` of an epoch or fit."""

@@ -80,10 +80,14 @@ def test_the_runs_own_file_is_scored_in_its_order_too(capsys, trained, tmp_path)
     status, _, err = run(
         capsys, "evaluate", trained / "r", trained / "DATA.CSV", "--scores", scores
     )
-    assert (status, err) == (0, "")
+    assert (status, err.count("\n")) == (0, 1)
+    assert "48 of these 60 rows were fitted and 6 chose the epoch, so this is no test" in err
+    assert f"relgrad-np evaluate {trained / 'r'} scores the held-out rows alone" in err
     found = pd.read_csv(scores)
     assert list(found) == ["log_p_model_space", "log_p_data_space"]
     np.testing.assert_allclose(found, log_p(trained / "r", ROWS), rtol=1e-9)
+    (FRAME + 1e-6).to_csv(tmp_path / "other.csv", index=False)  # as many rows, none of them fitted
+    assert run(capsys, "evaluate", trained / "r", tmp_path / "other.csv")[2] == ""
 
 
 def test_columns_that_are_not_there(capsys, own):
