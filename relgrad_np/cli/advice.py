@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 READING = re.compile(r"""Reading\(((?:[^()'"]|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")*)\)""")
-CLAUSE = re.compile(r"; |: |, or |, ")  # what stands between a message and its advice
+CLAUSE = re.compile(r"; |: |, or |, |(?<=\?) ")  # what stands between a message and its advice
 LEADS = ("if ", "leave ")  # clauses that say nothing without the advice behind them
 
 

@@ -101,7 +101,7 @@ def register(command: Command) -> None:
         metavar="S",
         type=positive,
         default=60,
-        help="write a checkpoint every S seconds, beside each epoch's; default 60",
+        help="write a checkpoint every S seconds, beside those after epochs; default 60",
     )
     group.add_argument("--checkpoint-steps", metavar="N", type=positive, help="and every N steps")
     group.add_argument(

@@ -36,6 +36,7 @@ from ..rules.scalar import RunningSize
 
 FORMAT = 3
 KEPT = 2  # checkpoints of a run
+SHARE = 0.05  # of the time that checkpoints at the ends of epochs may take
 RECORDS = {  # that snapshots are made of, beside plain tuples
     record.__name__: record
     for record in (
@@ -139,8 +140,10 @@ def newest_snapshot(folder: str | os.PathLike[str], run: str) -> tuple[Snapshot 
 class CheckpointWriter:
     """Writes checkpoints into a folder and keeps the last two; a `Keeper` for `fit`.
 
-    It writes every so many seconds or steps, at the end of each epoch, and when it is asked to
-    stop. `fit` asks it several times a second; a signal handler sets `stop`, which ends the fit.
+    It writes every so many seconds or steps, at the end of an epoch, and when it is asked to stop.
+    Where epochs are so short that it would write for more than a `SHARE` of the time, it leaves out
+    the ends of some, but not of the last. `fit` asks it several times a second; a signal handler
+    sets `stop`, which ends the fit.
 
     >>> import tempfile
     >>> CheckpointWriter(tempfile.mkdtemp(), "run").stop is None
@@ -157,7 +160,7 @@ class CheckpointWriter:
         self.folder, self.run = Path(folder), run
         self.seconds, self.steps = seconds, steps
         self.stop: int | None = None
-        self.written = time.monotonic()
+        self.written, self.took = time.monotonic(), 0.0
         own_subfolder(self.folder)
 
     def due(self, t: int, end: bool) -> bool:
@@ -166,13 +169,19 @@ class CheckpointWriter:
         counted = self.steps is not None and t % self.steps == 0
         return end or late or counted or self.stop is not None
 
+    def wants_epoch(self) -> bool:
+        """Say whether writing one takes little, beside what has gone since the last."""
+        return self.took <= SHARE * (time.monotonic() - self.written)
+
     def next_due(self, t: int) -> int:
         """Return the next step after t that is due whatever the time."""
         return sys.maxsize if self.steps is None else t + self.steps - t % self.steps
 
     def write(self, snapshot: Snapshot) -> None:
         """Write one, then remove all but the last two: until then the last good one is there."""
+        began = time.monotonic()
         write_snapshot(self.folder / f"step-{snapshot.state.t:012d}.npz", snapshot, self.run)
         for old in sorted(self.folder.glob("step-*.npz"))[:-KEPT]:
             old.unlink(missing_ok=True)
         self.written = time.monotonic()
+        self.took = self.written - began
