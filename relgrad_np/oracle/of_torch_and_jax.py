@@ -11,6 +11,7 @@ function returns are judged in place of those by autodiff, which need no log_pro
 from __future__ import annotations
 
 import inspect
+import math
 import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -297,5 +298,7 @@ def _objective(log_prob: Array, how: Conventions) -> Array:
     return total if how.direction == "ascent" else -total
 
 
-def _arguments(made: Any) -> int:
-    return len(inspect.signature(made).parameters)
+def _arguments(made: Any) -> float:
+    """Return how many arguments a function takes; infinity for one of *args."""
+    given = inspect.signature(made).parameters.values()
+    return math.inf if any(p.kind is p.VAR_POSITIONAL for p in given) else len(given)

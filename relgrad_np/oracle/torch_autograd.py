@@ -15,6 +15,7 @@ from .candidate import PACKAGE, place_of, said
 from .torch_parameters import Read
 
 CUTS = ("detach", ".data", "no_grad", "numpy", "torch.tensor", "tolist", "item", "float")
+MOVES = {"_apply", "load_state_dict"}  # of a module: they use .data and no_grad, and cut nothing
 FREES = ("backward", "grad")
 ATTACHED = "compute it from the given W and b by torch's functions"
 SAID = {"__array__": "numpy", "__float__": "float"}
@@ -89,8 +90,10 @@ def met(call: Callable[[], Any], names: Collection[str]) -> str:
             word, given = _word(f, args), kwargs or {}
             if word in names and not given.get("retain_graph"):
                 stack = reversed(traceback.extract_stack()[:-1])
-                place = place_of(itertools.takewhile(lambda at: PACKAGE not in at.filename, stack))
-                seen[f"{word}, {place}" if place else word] = None
+                inside = [*itertools.takewhile(lambda at: PACKAGE not in at.filename, stack)]
+                if not MOVES & {at.name for at in inside}:
+                    place = place_of(inside)
+                    seen[f"{word}, {place}" if place else word] = None
             return f(*args, **given)
 
     with Watch():

@@ -380,8 +380,22 @@ def test_gradients_are_judged_without_log_prob():
 
     report = check(oracle.from_torch(alone), ONE)
     assert report.passed, report.text()
-    report = check(oracle.from_torch(functools.partial(alone, factor=0.0)), ONE)
+    report = check(oracle.from_torch(lambda *given: alone(*given, factor=0.0)), ONE)
     assert report.stage == "R_W", report.text()
+
+    class Backward(torch.nn.Linear):
+        """A module that takes its gradients itself; they must not add up over calls."""
+
+        def log_prob(self, X):
+            z = self(X)
+            log_p = (-torch.logaddexp(z, -z) - math.log(math.pi / 2)).sum(1)
+            (log_p + torch.slogdet(self.weight)[1]).mean().backward()
+            return {"G_W_0": self.weight.grad, "G_b_0": self.bias.grad}
+
+    report = check(oracle.from_torch(lambda p: Backward(p.D, p.D)), ONE)
+    assert report.passed, report.text()
+    report = check(oracle.from_torch(Backward(3, 3)), ONE)  # the same one at each call
+    assert report.mistake == "accumulates", report.text()
     jax = pytest.importorskip("jax", reason="needs JAX")
 
     def in_jax(layers, X, problem):
