@@ -54,7 +54,7 @@ def torch_flow(
     notes = list(face.notes)
     if default is torch.float64:
         notes.append("it runs in float64 with torch.set_default_dtype(torch.float64) only")
-    X_from = ""
+    X_from = None
     if X is None and face.X is not None:
         X, X_from = face.X, "drawn inside its domain"
         rows = torch.from_numpy(X[:ROWS])
