@@ -15,8 +15,11 @@ def solve_increasing(
     """Solve f(y) = z elementwise, for an increasing f with its root in [low, high].
 
     Newton, safeguarded: where a step leaves the shrinking bracket, or the last one has not halved
-    the residual (so that no cycle can last), the midpoint is taken. It ends when no bracket has a
-    number left inside, or all residuals are 0. Where a bracket is not finite, `low` is returned.
+    the residual (so that no cycle can last), the midpoint is taken. An element has arrived a step
+    after its residual was at most 2 eps |z| or its Newton step at most 4 eps |y|, or where its
+    bracket has no number left inside; what follows for others can only improve it. So it takes six
+    steps or so, not the fifty that would halve a bracket on one side of a root that rounding hides.
+    Where a bracket is not finite, `low` is returned.
 
     >>> import numpy as np
     >>> z = np.array([8.0, 27.0])
@@ -28,17 +31,20 @@ def solve_increasing(
     y = best = low + (high - low) / 2
     residual = f(xp, y) - z
     least = xp.abs(residual)
-    before = xp.full_like(least, math.inf)
+    before, eps, going = xp.full_like(least, math.inf), float(xp.finfo(z.dtype).eps), fine
     for _ in range(200):
         low, high = xp.where(residual < 0, y, low), xp.where(residual > 0, y, high)
         newton, middle = y - residual / df(xp, y), low + (high - low) / 2
-        good = (low < newton) & (newton < high) & (xp.abs(residual) <= before / 2)
+        near = xp.abs(residual) <= 2 * eps * xp.abs(z)
+        near = near | (xp.abs(newton - y) <= 4 * eps * xp.abs(y))
+        good = (low <= newton) & (newton <= high) & (xp.abs(residual) <= before / 2)
         before = xp.abs(residual)
         y = xp.where(good, newton, middle)
         residual = f(xp, y) - z
         better = xp.abs(residual) < least
         best, least = xp.where(better, y, best), xp.where(better, xp.abs(residual), least)
-        if not bool(xp.any((low < middle) & (middle < high) & (least > 0))):
+        going = going & ~near & (low < middle) & (middle < high) & (least > 0)
+        if not bool(xp.any(going)):
             break
     return xp.where(fine, best, start)
 
