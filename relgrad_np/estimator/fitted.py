@@ -23,6 +23,7 @@ from ..core.densities import Density
 from ..core.network import Layer, Layers, forward
 from ..core.objective import log_likelihood
 from ..core.sampling import inverse, sample
+from ..datasets.fitted_rows import FittedRows
 from ..datasets.transforms import Chain
 from ..fitting.stream import Stream
 from . import saved, space
@@ -38,6 +39,7 @@ class FittedFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin
 
     _fitted: Layers | None = None
     _stream: Stream | None = None
+    _fitted_rows: FittedRows | None = None  # what is known of the rows of the last fit
     _warned_of: Array = None  # the W of which it was said that it does not unmix
     _context: int = 0  # columns of context after those of X: of the flow in a `ConditionalFlow`
 

@@ -18,6 +18,7 @@ from ..core.context import context_of
 from ..core.densities import density as make_density
 from ..datasets.bounds import intervals
 from ..datasets.files.limits import one_line
+from ..datasets.fitted_rows import FittedRows
 from ..datasets.record import GivenColumns
 from ..fitting.automatic import AUTO, USUAL, ChosenSettings
 from ..fitting.records import Epoch
@@ -26,6 +27,7 @@ from ..rules.by_name import RULES
 
 PARTS = "activation", "density"
 KEY = "estimator"  # of a model's config, with what only a flow knows
+ROWS = "fitted_rows"  # of the same, what is known of the rows of the fit
 OF_RUN = {"layers": "n_layers", "seed": "random_state"}  # what the command line calls otherwise
 
 
@@ -45,6 +47,8 @@ def write(path: str | os.PathLike[str], flow: Any, given: GivenColumns | None = 
     config = {"columns": None if names is None else [str(name) for name in names], KEY: own}
     if given is not None:
         config["context"] = given.to_dict()
+    if flow._fitted_rows is not None:
+        config[ROWS] = flow._fitted_rows.to_dict()
     activation, density = flow._model()
     save(path, Model(flow.layers_, activation, density, flow._chain, config))
 
@@ -101,7 +105,7 @@ def _flow_of(model: Model, kind: Any, given: GivenColumns | None = None) -> Any:
     D, flow._context = layers[0].b.shape[0], context_of(layers)
     model.transforms.inverse(np.zeros((1, D)))  # ValueError where they have other columns
     flow._keep(layers, (None, None), model.transforms)
-    flow.n_features_in_ = D
+    flow.n_features_in_, flow._fitted_rows = D, FittedRows.from_dict(model.config.get(ROWS))
     columns = model.config.get("columns")
     if columns is not None:
         if len(columns) != D:
