@@ -22,6 +22,7 @@ from ..core.arguments import whole
 from ..core.brief import brief
 from ..core.sampling import inverse
 from ..datasets.files.frame import is_frame
+from ..datasets.record import Dataset
 from ..fitting.records import Epoch
 from ..rules.base import State
 from . import saved, space
@@ -233,15 +234,16 @@ class ConditionalFlow(
         log_p = log_p.reshape(len(F), *map(len, axes))
         return Grid(axes, log_p[0] if one else log_p)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], data: Dataset | None = None) -> None:
         """Write what is fitted, and all parameters, to a file .npz; there is no pickle in it.
 
-        The commands `relgrad-np evaluate` and `sample` take it, too. ValueError for a parameter
-        that a file can't hold, as are `features`: pickle the estimator then.
+        The commands `relgrad-np evaluate` and `sample` take it, too. `data`: as of
+        `RelativeGradientFlow.save`, with given columns. ValueError for a parameter that a file
+        can't hold, as are `features`: pickle the estimator then.
         """
         check_is_fitted(self)
         try:
-            saved.write(path, self.flow_, self._features.to_file())
+            saved.write(path, self.flow_, self._features.to_file(), data)
         except ValueError as error:  # its parameters are those of `flow_`
             raise ValueError(str(error).replace("set_params(", "flow_.set_params(")) from None
 
