@@ -134,8 +134,10 @@ class RelativeGradientFlow(FittedFlow):
         `support` this is so in model space.
 
     Data may come in any affine coordinates: the default start whitens standardised columns, and the
-    steps are equivariant. Constant columns, affine combinations of others, and no more rows than
-    columns have no density: whatever `init`, a ValueError names the columns.
+    steps are equivariant. So a Pipeline needs no `StandardScaler`: behind one, log-likelihoods are
+    per unit of the scaled columns, without the scaler's log-determinant. Constant columns, affine
+    combinations of others, and no more rows than columns have no density: whatever `init`, a
+    ValueError names the columns.
 
     >>> import numpy as np
     >>> from relgrad_np.estimator import RelativeGradientFlow
