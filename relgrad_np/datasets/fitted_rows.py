@@ -37,7 +37,8 @@ class FittedRows(NamedTuple):
     def of(cls, Z: Any, log_p: Any) -> Self:
         """Return that of rows Z (N, D + c) of model space with log p (N,)."""
         Z, log_p = np.asarray(Z, np.float64), np.asarray(log_p, np.float64)
-        mean, std = Z.mean(axis=0).tolist(), Z.std(axis=0).tolist()
+        unit = np.maximum(np.abs(Z).max(axis=0), np.finfo(np.float64).tiny)  # no square overflows
+        mean, std = ((unit * part).tolist() for part in ((Z / unit).mean(0), (Z / unit).std(0)))
         low, median = np.quantile(log_p, [SHARE, 0.5]).tolist()
         return cls(tuple(mean), tuple(std), median, low)
 
@@ -66,7 +67,8 @@ class FittedRows(NamedTuple):
 
     def far(self, Z: Any) -> Any:
         """Count for each column the rows Z (N, D + c) that are far from those fitted, (D + c,)."""
-        return (np.abs(Z - np.array(self.mean)) > FAR * np.array(self.std)).sum(axis=0)
+        with np.errstate(over="ignore"):
+            return (np.abs(Z - np.array(self.mean)) > FAR * np.array(self.std)).sum(axis=0)
 
     def note(self, far: Any, log_p: Any, columns: Columns = None) -> str:
         """Say in a line how rows with log p (N,) are unlike those fitted; "" where they are not.
