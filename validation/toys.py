@@ -17,7 +17,7 @@ from .report import Claim, Section, hours, table
 from .store import Line, Store
 
 QUICK_EPOCHS = 6
-QUICK_LAYERS = 8
+QUICK_LAYERS = 4
 
 
 def wanted(quick: bool) -> Iterator[Wanted]:

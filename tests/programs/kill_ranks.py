@@ -45,7 +45,7 @@ def mpiexec():
     return [found] if found else "mpiexec is not on the path"
 
 
-def command(n, data, folder, rule="plain", resume=False, epochs=12, steps=5):
+def command(n, data, folder, rule="plain", resume=False, epochs=6, steps=5):
     start = ["train", "--resume"] if resume else ["train", str(data)]
     options = [] if resume else ["--rule", rule, "--learning-rate", str(RULES[rule])]
     options += [] if resume else ["--layers", "2", "--epochs", str(epochs), "--init", "whiten"]

@@ -98,7 +98,7 @@ def weighted():
     for name, options in (
         ("weights", {"sample_weight": weight}),
         ("transform", {"transform": noisy}),
-        ("undone", {"rule": Stumble(0.03)}),
+        ("undone", {"rule": Stumble(0.03), "epochs": 3}),
         ("input", {"rule": rg.Adam(1e-2, side="input")}),
         ("own", {"rule": clipped()(0.02)}),  # as docs/extend.md writes it
         ("context", {"layers": given()}),
@@ -106,9 +106,10 @@ def weighted():
         ("context sums", {"layers": given(), "exchange": "sums"}),
     ):
         exchange = options.pop("exchange", "auto")
-        result = fitted(Ranks(COMM, check_every=1, exchange=exchange), epochs=3, **options)
+        options.setdefault("epochs", 1)
+        result = fitted(Ranks(COMM, check_every=1, exchange=exchange), **options)
         if COMM.rank == 0:
-            found[name] = apart(result.layers, fitted(epochs=3, **options).layers)
+            found[name] = apart(result.layers, fitted(**options).layers)
             found["undone steps"] += result.n_undone
     return found
 
