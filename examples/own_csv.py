@@ -7,6 +7,7 @@ How likely is each row of a table, which rows are odd, and what would new rows b
     python examples/own_csv.py my.csv [new_rows.csv]
 
 The first line of the file names the columns. Columns that are not numbers and rows with missing values are left out.
+A constant column, or one that others determine (a copy, a sum), has no density: a message names it, and you drop it.
 Without an argument it writes a table of its own, with three wrong rows.
 """
 
@@ -51,7 +52,11 @@ if table.shape != whole.shape:
 # %%
 flow = RelativeGradientFlow(
     n_layers=4, density="student_t", epochs=40, validation_fraction=0.2, random_state=0
-).fit(table)
+)
+try:
+    flow.fit(table)
+except ValueError as error:  # it names the columns that have no density
+    sys.exit(f"{path}: {error}")
 log_p = pd.Series(flow.score_samples(table), index=table.index, name="log_p")
 best = max(epoch.validation for epoch in flow.history_)
 print(f"{len(table)} rows of {list(flow.feature_names_in_)}")

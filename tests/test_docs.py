@@ -325,7 +325,8 @@ def test_the_commands_of_the_first_page_run(tmp_path, monkeypatch, capsys):
         assert main(words + short[words[0]]) == 0, capsys.readouterr().err
     assert np.load("samples.npy").shape == (100, 2)
     part = (DOCS / "own_data.md").read_text().partition("## The five oddest rows")[2]
-    evaluate, paste = re.findall(r"^    (.+)$", part.partition("\n## ")[0], re.M)
+    part = BLOCK.sub("", part.partition("\n## ")[0])  # not what is indented in a program
+    evaluate, paste = re.findall(r"^    (.+)$", part, re.M)
     rows[7, 1] = np.nan  # such a row gets no score, and is not the oddest
     np.savetxt("my.csv", rows, delimiter=",", header="a,b", comments="")
     assert main([*evaluate.split()[1:], "--missing", "drop"]) == 0, capsys.readouterr().err

@@ -133,6 +133,35 @@ def is_refusal(error: BaseException) -> bool:
     return one_line and any(word in text for word in REFUSALS)
 
 
+class Ending(NamedTuple):
+    """How a fit ended: `error` in a line, "" where there was none, and whether it is a refusal.
+
+    `warned`: whether it says that it is not to be trusted. `other`: warnings of other classes.
+    """
+
+    error: str
+    refused: bool
+    warned: bool
+    other: int
+
+
+def ending(model: Any, X: Array, fit: Callable[[Any, Array], Any]) -> Ending:
+    """Fit an estimator to the rows X (N, D), and say how that ended.
+
+    >>> def fit(model, X):
+    ...     return ValueError("`X` has rank 2 of 3"), []
+    >>> ending(None, np.eye(3), fit)
+    Ending(error='ValueError: `X` has rank 2 of 3', refused=True, warned=False, other=0)
+    """
+    error, caught = fit(model, X)
+    warned = sum(issubclass(w.category, fit_warnings()) for w in caught)
+    other = len(caught) - warned
+    if error is None:
+        return Ending("", False, bool(warned), other)
+    text = f"{type(error).__name__}: {str(error)[:90]}"
+    return Ending(text, is_refusal(error), bool(warned), other)
+
+
 def judged(X: Array, model: Any, fit: Callable[[Any, Array], Any] = fitted) -> Verdict:
     """Fit an estimator to the rows X (N, D), of full rank, and judge what came.
 
@@ -142,17 +171,13 @@ def judged(X: Array, model: Any, fit: Callable[[Any, Array], Any] = fitted) -> V
     loses. It loses what the closed form's own layers lose when they are rounded and evaluated; and
     in float32 what the fitted layers' score differs by in float64.
     """
-    error, caught = fit(model, X)
-    warned = sum(issubclass(w.category, fit_warnings()) for w in caught)
-    other = len(caught) - warned
+    error, refused, warned, other = ending(model, X, fit)
     asked = model.get_params()
     one = asked["n_layers"] == 1 and asked["density"] == "normal"
-    if error is not None:
-        refused = is_refusal(error)
-        text = f"{type(error).__name__}: {str(error)[:90]}"
+    if error:
         wrong = not refused or (one and condition(X) > DECIDED[str(X.dtype)])
         kind = "refused though of full rank" if refused else "raised"
-        return Verdict((f"{kind}: {text}",) if wrong else (), refused, bool(warned), other=other)
+        return Verdict((f"{kind}: {error}",) if wrong else (), refused, warned, other=other)
     with np.errstate(all="ignore"):
         each = np.asarray(model.score_samples(X))  # (N,)
     score = float(np.mean(each, dtype=np.float64))
@@ -162,7 +187,7 @@ def judged(X: Array, model: Any, fit: Callable[[Any, Array], Any] = fitted) -> V
     if np.isnan(each).any():
         faults.append("NaN in score_samples")
     if faults:
-        return Verdict(tuple(faults), False, bool(warned), other=other)
+        return Verdict(tuple(faults), False, warned, other=other)
     parts = rg.activation(asked["activation"]), rg.density(asked["density"])
     best = gaussian(X)
     start = start_of(X, model)
@@ -183,7 +208,7 @@ def judged(X: Array, model: Any, fit: Callable[[Any, Array], Any] = fitted) -> V
     near = abs(above) <= SLACK + allowed if one else None
     if one and above > SLACK + allowed:
         faults.append(f"{above:.4g} nats above what a Gaussian can have")
-    return Verdict(tuple(faults), False, bool(warned), above_start, above, allowed, near, other)
+    return Verdict(tuple(faults), False, warned, above_start, above, allowed, near, other)
 
 
 class Unseen(NamedTuple):
@@ -212,11 +237,9 @@ def judged_unseen(X: Array, seed: int, fit: Callable[[Any, Array], Any] = fitted
     model = F(random_state=seed)
     if condition(training) <= RANK:  # the row that made the rank is among the others
         return Unseen((), refused=True)
-    error, caught = fit(model, training)
-    warned = any(issubclass(w.category, fit_warnings()) for w in caught)
-    if error is not None:
-        text = f"raised: {type(error).__name__}: {str(error)[:90]}"
-        return Unseen(() if is_refusal(error) else (text,), is_refusal(error), warned)
+    error, refused, warned, _ = ending(model, training, fit)
+    if error:
+        return Unseen(() if refused else (f"raised: {error}",), refused, warned)
     with np.errstate(all="ignore"):
         each = np.asarray(model.score_samples(unseen), dtype=np.longdouble)  # (N',)
     if np.isnan(each).any():

@@ -4,20 +4,18 @@ At a terminal, and where rich is installed, tables have colour and fit its width
 are plain text.
 """
 
-import ast
 import contextlib
 import importlib.util
 import os
-import re
-import shlex
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
+
+from .advice import with_flags
 
 PROGRAM = "relgrad-np"
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-READING = re.compile(r"""Reading\(((?:[^()'"]|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")*)\)""")
 
 
 def note(text: str) -> None:
@@ -132,47 +130,6 @@ def without_folder(text: str) -> str:
     '`my.csv` is empty'
     """
     return text.replace(f"{os.getcwd().rstrip(os.sep)}{os.sep}", "")
-
-
-def with_flags(text: str) -> str:
-    """Return a text of the package in which flags stand for the `Reading` that it advises.
-
-    >>> with_flags("text; Reading(drop=['city', 'day']), or write numbers")
-    'text; --drop city,day, or write numbers'
-    >>> with_flags("Reading(missing_marks=[-9999], missing='drop'), fewer by Reading(columns=...)")
-    '--missing-marks=-9999 --missing drop, fewer by --columns'
-    """
-
-    def flags(match: re.Match[str]) -> str:
-        try:
-            call = ast.parse(match[0], mode="eval").body
-            asked = [(one.arg, ast.literal_eval(one.value)) for one in call.keywords]  # type: ignore[attr-defined]
-        except (ValueError, SyntaxError):
-            return match[0]
-        return " ".join(_flag(str(name), value) for name, value in asked)
-
-    return READING.sub(flags, text)
-
-
-def _flag(name: str, value: Any) -> str:
-    """Return a flag with its value, quoted as a shell needs it; `...` stands for any value."""
-    flag = f"--{name.replace('_', '-')}"
-    if value is True or value is ...:
-        return flag
-    if isinstance(value, list):
-        texts = [one if isinstance(one, str) else f"{one:g}" for one in value]
-        value = ",".join(f'"{one}"' if "," in one else one for one in texts)
-    value = value if re.fullmatch(r"[\w,.-]+", value) else shlex.quote(value)
-    return f"{flag}={value}" if name == "missing_marks" or value[0] == "-" else f"{flag} {value}"
-
-
-def flags_for(asked: Mapping[str, Any], names: Iterable[str]) -> str:
-    """Return the flags of these names that were asked for, each after a space, or nothing.
-
-    >>> flags_for({"sep": ";", "missing": "drop", "drop": "city"}, ("sep", "missing", "decimal"))
-    " --sep ';' --missing drop"
-    """
-    return "".join(f" {_flag(name, asked[name])}" for name in names if asked.get(name) is not None)
 
 
 def show_next(*commands: tuple[str, str]) -> None:

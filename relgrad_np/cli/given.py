@@ -9,10 +9,12 @@ import numpy as np
 from ..core.arguments import nearest
 from ..datasets.files.own import is_own_file, raw_rows
 from ..datasets.files.reading import Reading, listed
-from ..datasets.record import GivenColumns
+from ..datasets.record import Dataset, GivenColumns
 from ..datasets.transforms import Standardise
 from ..fitting.storage.model import Model, given_columns
+from ..runs.rows import to_model
 
+LOOKED_AT = 20_000  # training rows of which one is an example
 OF_FILE = ("sep", "decimal", "encoding", "missing", "missing_marks")  # what `evaluate` asks
 
 
@@ -118,11 +120,22 @@ def asked_again(asked: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in again.items() if value is not None}
 
 
-def example_of(given: GivenColumns) -> str:
-    """Return values that columns may be given, as `sample` takes them: the means, rounded.
+def example_of(data: Dataset) -> str:
+    """Return values that columns may be given, as `sample` takes them: those of a training row.
 
-    >>> example_of(GivenColumns(("a", "b"), Standardise((1.234, 0.0), (1.0, 1.0))))
-    'a=1.23,b=0'
+    It is the row nearest to the medians, for means of dummies are no row's.
+
+    >>> given = GivenColumns(("a", "b"), Standardise((1.0, 0.0), (2.0, 1.0)))
+    >>> rows = np.array([[0.0, 9.0, 9.0], [0.0, 0.1, 0.0], [0.0, -9.0, 1.0]])
+    >>> example_of(Dataset("mine", rows, rows, rows, {}, None, given=given))
+    'a=1.2,b=0'
     """
-    pairs = zip(given.names, given.standardise.mean, strict=True)
-    return ",".join(f"{name}={mean:.3g}" for name, mean in pairs)
+    if data.given is None:
+        return ""
+    _, u = data.split(to_model(data, data.train[:LOOKED_AT], "float64"))  # (n, c)
+    row = u[np.argmin(((u - np.median(u, axis=0)) ** 2).sum(axis=1))]
+    standardise = data.given.standardise
+    values = standardise.inverse(row[None])[0]  # (c,)
+    values[abs(values) < 1e-9 * np.asarray(standardise.std)] = 0.0  # zero, up to rounding
+    found = (f"{name}={value:.8g}" for name, value in zip(data.given.names, values, strict=True))
+    return ",".join(f'"{one}"' if "," in one else one for one in found)

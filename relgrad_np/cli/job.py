@@ -13,7 +13,7 @@ from ..distributed.ranks import Ranks
 from ..fitting.automatic import AUTO
 from ..fitting.declared import declared
 from ..fitting.snapshots import Snapshot
-from ..rules.by_name import NEWTON
+from ..rules.by_name import NEWTON, rule_of, words_of
 from ..runs import folder as run_folder
 from ..runs.presets import chosen_for, settings_for
 from ..runs.settings import DataSettings, Settings
@@ -61,7 +61,7 @@ def new_job(options: argparse.Namespace) -> Job:
         "data_dir": folder_looked_in(options),
         "reading": asdict(asked),
         "fingerprint": fingerprint_of(data),
-        "settings": asdict(settings),
+        "settings": settings.plain(),
     }
     return Job(settings, data, config, chosen=words)
 
@@ -89,7 +89,7 @@ def resumed_job(options: argparse.Namespace, comm: Ranks | None) -> Job:
     data = data_of_run(config, options, options.data)
     before = config["settings"]
     extended = any(getattr(settings, name) != before[name] for name in ("epochs", "patience"))
-    config = config | {"data": data.name, "settings": asdict(settings)}
+    config = config | {"data": data.name, "settings": settings.plain()}
     return Job(settings, data, config, extended)
 
 
@@ -106,6 +106,7 @@ def unchanged_settings(options: argparse.Namespace, config: dict[str, Any]) -> S
     for name, value in given.items():
         if value is not None and (None if value == "none" else value) != before.get(name):
             flag, was = name.replace("_", "-"), before.get(name)
+            was = words_of(rule_of(was)) if name == "rule" else was
             raise ValueError(f"`--{flag}` can't change on --resume: it is {was}")
     changed = {name: getattr(options, name) for name in CHANGEABLE}
     changed = {

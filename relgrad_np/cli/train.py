@@ -21,15 +21,15 @@ from ..fitting.storage.model import save
 from ..rules.base import State
 from ..runs import folder as run_folder
 from ..runs.checkpoint import CheckpointWriter, newest_snapshot
-from ..runs.others import others, require_scikit_learn
+from ..runs.others import require_scikit_learn, with_others
 from ..runs.pictures import draw
 from ..runs.settings import GROUPS, DataSettings, Settings
 from ..runs.training import Prepared, Run, model_of, outline, prepare, train, watch_condition
+from .advice import flags_for
 from .arguments import Command, add_settings, in_flags, positive
 from .console import (
     PROGRAM,
     asked_to_stop,
-    flags_for,
     note,
     say,
     show_command,
@@ -40,6 +40,7 @@ from .console import (
 from .given import OF_FILE, asked_again, example_of
 from .job import Job, folder_for, longer, new_job, resumed_job
 
+LONG = 10.0  # seconds, beside which those that a fit needs to begin are few
 SMALL = 64  # columns, up to which several threads of BLAS may cost more than they save
 USAGE = f"""{PROGRAM} train DATA [options]
        {PROGRAM} train --resume --out RUN [options]"""
@@ -100,7 +101,7 @@ def register(command: Command) -> None:
         metavar="S",
         type=positive,
         default=60,
-        help="write a checkpoint every S seconds, beside each epoch's; default 60",
+        help="write a checkpoint every S seconds, beside those after epochs; default 60",
     )
     group.add_argument("--checkpoint-steps", metavar="N", type=positive, help="and every N steps")
     group.add_argument(
@@ -245,8 +246,8 @@ def train_in(
         )
         return 128 + stop, None
     if options.compare:
-        found = others(job.data, job.settings.seed)
-        run = run._replace(report=run.report._replace(others=found))
+        report = with_others(run.report, run.model, job.data, job.settings.seed)
+        run = run._replace(report=report)
     finish(folder, run, options.json)
     return 0, run
 
@@ -254,34 +255,42 @@ def train_in(
 def say_time(
     say: Callable[[str], None], epochs: int | None, asked: float | None = None, hint: str = ""
 ) -> Callable[[Epoch, State], None]:
-    """Return a callback that says after the first epoch how long the rest takes, if that is long.
+    """Return a callback that says once how long the rest of the epochs takes, if that is long.
 
-    `asked`: the seconds that were asked for; `hint`: what may make it shorter.
+    What begins with a fit is in its first epoch: unless that took `LONG`, the next ones are timed,
+    as many as take a second. `asked`: the seconds that were asked for; `hint`: what may make it
+    shorter.
 
-    >>> said = []
-    >>> first = Epoch(1, 9, 0.1, 0.1, None, None, None, 2.0)
-    >>> say_time(said.append, 61)(first, None)
-    >>> say_time(said.append, 61, 60, "; wait")(first, None)
-    >>> said[0]
-    'an epoch takes 2.0 s: at most 2 minutes for the other 60'
-    >>> print(said[1])
-    an epoch takes 2.0 s: at most 2 minutes for the other 60, more than the 60 s of --seconds, which
+    >>> one = Epoch(1, 9, 0.1, 0.1, None, None, None, 3.0)
+    >>> tell, hurry = say_time(print, 61), say_time(print, 61, 60, "; wait")
+    >>> for epoch in (one, one._replace(epoch=2, seconds=5.0), one._replace(epoch=3, seconds=7.0)):
+    ...     tell(epoch, None)
+    ...     hurry(epoch, None)
+    an epoch takes 2 s: at most 2 minutes for the other 59
+    an epoch takes 2 s: at most 2 minutes for the other 59, more than the 60 s of --seconds, which
     count the work on one free core; wait
     """
-    began: list[Epoch] = []
+    seen: list[tuple[int, float]] = []  # the epoch and second from which on time is taken
+    done: list[bool] = []
 
     def tell(epoch: Epoch, state: State) -> None:
-        if not began and epochs is not None:
-            rest = (epochs - epoch.epoch) * epoch.seconds
-            if rest > 20 and epoch.epoch == 1:
-                words = f"{rest:.0f} s" if rest < 100 else f"{rest / 60:.0f} minutes"
-                longer = asked is not None and rest > asked
-                more = f", more than the {asked} s of --seconds, which count the work on one free"
-                say(
-                    f"an epoch takes {epoch.seconds:.1f} s: at most {words} for the other"
-                    f" {epochs - epoch.epoch}{f'{more} core' * longer}{hint}"
-                )
-        began.append(epoch)
+        if not seen:
+            alone = epoch.epoch == 1 and epoch.seconds >= LONG
+            seen.append((0, 0.0) if alone else (epoch.epoch, epoch.seconds))
+        n, seconds = epoch.epoch - seen[0][0], epoch.seconds - seen[0][1]
+        if done or epochs is None or not n or seconds < 1:
+            return
+        done.append(True)
+        each = seconds / n
+        rest = (epochs - epoch.epoch) * each
+        if rest > 20:
+            words = f"{rest:.0f} s" if rest < 100 else f"{rest / 60:.0f} minutes"
+            longer = asked is not None and rest > asked
+            more = f", more than the {asked} s of --seconds, which count the work on one free core"
+            say(
+                f"an epoch takes {each:.2g} s: at most {words} for the other"
+                f" {epochs - epoch.epoch}{more * longer}{hint}"
+            )
 
     return tell
 
@@ -335,7 +344,7 @@ def show(folder: Path, job: Job, run: Run, options: argparse.Namespace) -> None:
     if pictures:
         say("pictures: " + ", ".join(path.name for path in pictures))
     quoted = shlex.quote(str(folder))
-    given = "" if data.given is None else f" --given {shlex.quote(example_of(data.given))}"
+    given = "" if data.given is None else f" --given {shlex.quote(example_of(data))}"
     flags = flags_for(asked_again(job.config.get("reading") or {}), OF_FILE)
     show_next(
         ("score other rows", f"{PROGRAM} evaluate {quoted} FILE{flags} --scores scores.csv"),

@@ -18,10 +18,11 @@ from ..fitting.storage.model import Model, in_float64, load
 from ..runs.evaluation import Evaluation, evaluate_file, evaluate_own, evaluate_set
 from ..runs.folder import read_config, strict_json
 from ..runs.rows_out import ENDINGS, write_rows
-from ..runs.settings import DataSettings
+from ..runs.settings import DataSettings, ScoredSettings
 from ..runs.unfinished import model_so_far
+from .advice import advising, flags_for, taking, with_flags
 from .arguments import Command, add_settings, in_flags, positive, seed_number
-from .console import PROGRAM, flags_for, note, say, show_next, with_flags
+from .console import PROGRAM, note, say, show_next
 from .data import absolute, asked_of_data, data_dir, data_of_run
 from .given import OF_FILE, GivenRows, given_rows, kept_of
 
@@ -52,7 +53,7 @@ def register(command: Command) -> None:
         "own test rows",
     )
     use.add_argument("--data-dir", metavar="DIR", type=Path, help="as of train")
-    add_settings(use.add_argument_group("file"), DataSettings, OF_FILE)
+    add_settings(use.add_argument_group("file"), ScoredSettings, OF_FILE)
     endings = ", ".join(ENDINGS)
     use.add_argument(
         "--scores", metavar="FILE", type=Path, help=f"write log p of each row: {endings}"
@@ -76,10 +77,14 @@ def register(command: Command) -> None:
 
 def run_evaluate(options: argparse.Namespace) -> int:
     """Judge the model of a run on rows, and write the score of each if asked to."""
-    model, config = opened(options)
+    taken = OF_FILE if options.data is not None else ()
+    with taking(taken):
+        model, config = opened(options)
     if options.scores is not None:
         require_new(options.scores)
-    result, scores, log_det = evaluated(model, config, options)
+    with taking(taken, unnamed(model)):
+        result, scores, log_det = evaluated(model, config, options)
+    result = result._replace(notes=tuple(advising(text, taken) for text in result.notes))
     if options.scores is not None:
         columns = ("log_p_model_space", "log_p_data_space")
         both = np.stack([scores, scores + log_det], axis=1)
@@ -115,16 +120,56 @@ def evaluated(
         given = asked_of_data(options)
         with in_flags(DataSettings):
             reading = DataSettings(**(kept_of(config) | given)).reading()
-        return evaluate_file(model, Path(name), reading)
+        found, scores, log_det = evaluate_file(model, Path(name), reading)
+        notes = (*found.notes, *of_the_fit(config, options, name, len(scores)))
+        return found._replace(notes=notes), scores, log_det
     return evaluate_set(model, load_data(name, 0, None, data_dir(options, config)))
+
+
+def of_the_fit(
+    config: dict[str, Any], options: argparse.Namespace, file: str, n: int
+) -> tuple[str, ...]:
+    """Return a note where the n rows of a file are those that the run was made of.
+
+    >>> of_the_fit({"data": None}, argparse.Namespace(), "/my.csv", 3)
+    ()
+    """
+    if config["data"] is None:
+        return ()
+    try:
+        sizes = [int(part.partition("x")[0]) for part in config["fingerprint"].split(", ")]
+        if file != config["data"] and n != sum(sizes):
+            return ()
+        data_of_run(config, options, file)
+    except (ValueError, OSError):  # other rows, or none that a fit could be made of
+        return ()
+    fitted, held, _ = sizes
+    return (
+        f"{fitted:,} of these {n:,} rows were fitted and {held:,} chose the epoch, so this is no"
+        f" test; {PROGRAM} evaluate {_quoted(options.folder)} scores the held-out rows alone",
+    )
+
+
+def unnamed(model: Model) -> str:
+    """Return what to do with a column too many where no names say which is one of the model's.
+
+    >>> unnamed(Model((), None, None, None, {"columns": ["a"]}))
+    ''
+    """
+    if model.config.get("columns") is not None:
+        return ""
+    D = model.layers[0].W.shape[0]
+    s = "s" * (D > 1)
+    return f"; the model has no column names: the file must have its {D} column{s} alone"
 
 
 def run_sample(options: argparse.Namespace) -> int:
     """Draw from the model of a run into a new file, part by part."""
-    model, config = opened(options)
-    require_new(options.out)
+    with taking(()):
+        model, config = opened(options)
+        require_new(options.out)
+        given = given_rows(model, config, options.given)
     D, L = model.layers[0].b.shape[0], len(model.layers)
-    given = given_rows(model, config, options.given)
     n = options.n or (1000 if given is None or given.one else 1)
     each, width = (1, D) if given is None else (len(given.rows), D + given.rows.shape[1])
     require_room(options.out, n * each, width)

@@ -15,8 +15,9 @@ def solve_increasing(
     """Solve f(y) = z elementwise, for an increasing f with its root in [low, high].
 
     Newton, safeguarded: where a step leaves the shrinking bracket, or the last one has not halved
-    the residual (so that no cycle can last), the midpoint is taken. It ends when no bracket has a
-    number left inside, or all residuals are 0. Where a bracket is not finite, `low` is returned.
+    the residual (no cycle can last), the midpoint is taken. An element has arrived a step after
+    |residual| <= 2 eps |z| or |step| <= 4 eps |y|: halving what rounding leaves of a bracket takes
+    fifty. Where the bracket is not finite, `low` is returned.
 
     >>> import numpy as np
     >>> z = np.array([8.0, 27.0])
@@ -26,19 +27,18 @@ def solve_increasing(
     start, fine = low, xp.isfinite(z) & xp.isfinite(low) & xp.isfinite(high)
     z, low, high = (xp.where(fine, x, xp.zeros_like(x)) for x in (z, low, high))
     y = best = low + (high - low) / 2
-    residual = f(xp, y) - z
-    least = xp.abs(residual)
-    before = xp.full_like(least, math.inf)
+    residual, eps, going = f(xp, y) - z, float(xp.finfo(z.dtype).eps), fine
+    least, before = xp.abs(residual), xp.full_like(residual, math.inf)
     for _ in range(200):
         low, high = xp.where(residual < 0, y, low), xp.where(residual > 0, y, high)
-        newton, middle = y - residual / df(xp, y), low + (high - low) / 2
-        good = (low < newton) & (newton < high) & (xp.abs(residual) <= before / 2)
-        before = xp.abs(residual)
-        y = xp.where(good, newton, middle)
+        step, size, middle = residual / df(xp, y), xp.abs(residual), low + (high - low) / 2
+        going = going & (size > 2 * eps * xp.abs(z)) & (xp.abs(step) > 4 * eps * xp.abs(y))
+        good = (low <= y - step) & (y - step <= high) & (size <= before / 2)
+        y, before = xp.where(good, y - step, middle), size
         residual = f(xp, y) - z
         better = xp.abs(residual) < least
         best, least = xp.where(better, y, best), xp.where(better, xp.abs(residual), least)
-        if not bool(xp.any((low < middle) & (middle < high) & (least > 0))):
+        if not bool(xp.any(going & (low < middle) & (middle < high) & (least > 0))):
             break
     return xp.where(fine, best, start)
 

@@ -47,6 +47,11 @@ class SharedKeeper:
         if self.stop is None and max(asked) >= 0:
             self.stop = int(max(asked))
 
+    def wants_epoch(self) -> bool:
+        """Say whether the keeper of this rank wants to be told of an epoch's end."""
+        wants = getattr(self.own, "wants_epoch", None)
+        return wants is None or bool(wants())
+
     def due(self, t: int, end: bool) -> bool:
         """Say whether this rank should write a snapshot now."""
         if self.rank > 0 or self.own is None:

@@ -20,10 +20,12 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ..core.arguments import whole
 from ..core.brief import brief
+from ..core.sampling import inverse
 from ..datasets.files.frame import is_frame
+from ..datasets.record import Dataset
 from ..fitting.records import Epoch
 from ..rules.base import State
-from . import saved
+from . import saved, space
 from .features import ContextFeatures
 from .flow import RelativeGradientFlow
 from .history_plot import plot
@@ -187,8 +189,14 @@ class ConditionalFlow(
     ) -> Array:
         """Return quantiles `q` of each column of x given rows of `context` (M, c), of draws.
 
-        (M, D) for a number q, (len(q), M, D) for several.
+        (M, D) for a number q, (len(q), M, D) for several. Cost: a single column of x is a monotone
+        function of its latent, so `n_samples` draws of that serve for all rows of context, and a
+        thousand rows take less than a second. With more columns `n_samples` rows are drawn for each
+        row of context: about a minute of one core for a thousand rows of context, 16 layers and two
+        columns, a tenth of it with n_samples=400.
         """
+        if self.__sklearn_is_fitted__() and self.n_features_in_ == 1:
+            return self._quantiles_of_one(q, n_samples, context, random_state)
         drawn = self._drawn(n_samples, context, random_state)
         return np.concatenate([np.quantile(part, q, axis=1) for part in drawn], axis=-2)
 
@@ -226,15 +234,16 @@ class ConditionalFlow(
         log_p = log_p.reshape(len(F), *map(len, axes))
         return Grid(axes, log_p[0] if one else log_p)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], data: Dataset | None = None) -> None:
         """Write what is fitted, and all parameters, to a file .npz; there is no pickle in it.
 
-        The commands `relgrad-np evaluate` and `sample` take it, too. ValueError for a parameter
-        that a file can't hold, as are `features`: pickle the estimator then.
+        The commands `relgrad-np evaluate` and `sample` take it, too. `data`: as of
+        `RelativeGradientFlow.save`, with given columns. ValueError for a parameter that a file
+        can't hold, as are `features`: pickle the estimator then.
         """
         check_is_fitted(self)
         try:
-            saved.write(path, self.flow_, self._features.to_file())
+            saved.write(path, self.flow_, self._features.to_file(), data)
         except ValueError as error:  # its parameters are those of `flow_`
             raise ValueError(str(error).replace("set_params(", "flow_.set_params(")) from None
 
@@ -311,6 +320,26 @@ class ConditionalFlow(
             return np.ones(len(X), dtype=bool)
         low, high = self.transforms_.support.ends
         return ((X - low > 0) & (high - X > 0)).all(axis=1)
+
+    def _quantiles_of_one(self, q: Any, n_samples: int, context: Any, random_state: Any) -> Array:
+        """Return quantiles of the only column, (M, 1) or (len(q), M, 1), as those of its latent.
+
+        z rises with x, or falls where an odd number of the W are negative, whatever the context.
+        """
+        F, n, flow = self._features_of(context), whole("n_samples", n_samples), self.flow_
+        layers, (act, density), dtype = self.layers_, flow._model(), self.layers_[0].b.dtype
+        Z = density.sample(flow._generator(random_state), (n, 1))
+        falls = sum(float(layer.W[0, 0]) < 0 for layer in layers) % 2
+        wanted = np.quantile(Z, 1 - np.asarray(q) if falls else q)  # () or (len(q),)
+        each = max(1, NUMBERS // ((len(layers) + F.shape[1]) * max(1, np.size(wanted))))
+        parts = []
+        for start in range(0, len(F), each):
+            u = F[start : start + each].astype(dtype)  # (m, f)
+            z = np.tile(np.reshape(wanted, (-1, 1)), (len(u), 1)).astype(dtype)  # (m len(q), 1)
+            rows = np.concatenate([z, np.repeat(u, np.size(wanted), axis=0)], axis=1)
+            parts.append(space.to_data(self.transforms_, inverse(layers, rows, act)))
+        found = np.concatenate(parts).reshape(len(F), *np.shape(wanted), 1)
+        return np.moveaxis(found, 1, 0) if np.ndim(wanted) else found
 
     def _drawn(self, n_samples: int, context: Any, random_state: Any) -> Iterator[Array]:
         """Yield draws (m, n, D) of a few rows of context at a time."""

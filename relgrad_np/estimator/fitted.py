@@ -23,6 +23,8 @@ from ..core.densities import Density
 from ..core.network import Layer, Layers, forward
 from ..core.objective import log_likelihood
 from ..core.sampling import inverse, sample
+from ..datasets.fitted_rows import FittedRows
+from ..datasets.record import Dataset
 from ..datasets.transforms import Chain
 from ..fitting.stream import Stream
 from . import saved, space
@@ -38,6 +40,7 @@ class FittedFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin
 
     _fitted: Layers | None = None
     _stream: Stream | None = None
+    _fitted_rows: FittedRows | None = None  # what is known of the rows of the last fit
     _warned_of: Array = None  # the W of which it was said that it does not unmix
     _context: int = 0  # columns of context after those of X: of the flow in a `ConditionalFlow`
 
@@ -86,15 +89,19 @@ class FittedFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin
         drawn = self._drawn(self._generator(random_state), whole("n_samples", n_samples))
         return as_output(self, drawn)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], data: Dataset | None = None) -> None:
         """Write what is fitted, and all parameters, to a file .npz; there is no pickle in it.
 
         It is the format of `relgrad_np.save` and of the model.npz of a run, and `relgrad-np
         evaluate` and `sample` take it as well. What a rule has learned for `partial_fit` is not in
-        it. ValueError, naming it, for a parameter that is not of the package's own making.
+        it. `data`: what `relgrad_np.datasets.load` returned, if its rows were fitted. They are in
+        model space, so with `data` the file has the way there and the names of the columns, and a
+        flow that is loaded from it takes and draws rows as the source of the data holds them.
+        ValueError, naming it, for a parameter that is not of the package's own making, and for
+        `data` of other columns.
         """
         check_is_fitted(self)
-        saved.write(path, self)
+        saved.write(path, self, data=data)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Any:

@@ -20,6 +20,7 @@ from ..core.arguments import number, one_of, whole
 from ..core.densities import Density
 from ..core.network import Layer, Layers
 from ..core.objective import log_likelihood
+from ..datasets.fitted_rows import FittedRows
 from ..datasets.transforms import Chain
 from ..fitting.automatic import ChosenSettings
 from ..fitting.gaussian import regression_unless_worse
@@ -37,6 +38,8 @@ from .fitted import FittedFlow
 from .inputs import warn_of_grids
 
 Array = Any
+SOME = 2000  # rows at most by which a model knows those that it was fitted to
+MANY = 50  # rows for validation that are enough for that
 
 
 def _steps_by_batches(flow: Any) -> bool:
@@ -131,8 +134,10 @@ class RelativeGradientFlow(FittedFlow):
         `support` this is so in model space.
 
     Data may come in any affine coordinates: the default start whitens standardised columns, and the
-    steps are equivariant. Constant columns, affine combinations of others, and no more rows than
-    columns have no density: whatever `init`, a ValueError names the columns.
+    steps are equivariant. So a Pipeline needs no `StandardScaler`: behind one, log-likelihoods are
+    per unit of the scaled columns, without the scaler's log-determinant. Constant columns, affine
+    combinations of others, and no more rows than columns have no density: whatever `init`, a
+    ValueError names the columns.
 
     >>> import numpy as np
     >>> from relgrad_np.estimator import RelativeGradientFlow
@@ -286,6 +291,10 @@ class RelativeGradientFlow(FittedFlow):
         self.history_ = tuple(space.moved(epoch, *shifts) for epoch in result.history)
         self.n_iter_, self.best_epoch_ = len(result.history), result.best_epoch
         self.stop_reason_, self.xi_ = result.stop_reason, result.xi
+        judged = counted if len(held) < MANY else held  # none that the layers were fitted to
+        some = judged[:: math.ceil(len(judged) / SOME)]
+        log_p = log_likelihood(self.layers_, Z[some], *self._model()).per_sample
+        self._fitted_rows = FittedRows.of(Z[some], log_p)
         return self
 
     def _split(
@@ -368,7 +377,7 @@ class RelativeGradientFlow(FittedFlow):
                 layers=getattr(self, "layers_", None),
                 rule_state=self._learned[1] if type(self._learned[0]) is type(rule) else None,
             )
-            self._stream, self.transforms_ = stream, chain
+            self._stream, self.transforms_, self._fitted_rows = stream, chain, None
         step, state = resolve(self.implementation, X), stream.kept and stream.kept.state
         if self.implementation is None:  # a few rows never wait for kernels to be compiled
             work = Workload(math.ceil(len(X) / size), min(len(X), size))

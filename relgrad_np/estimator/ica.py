@@ -93,12 +93,16 @@ class RelativeICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     log_likelihood_ : float
         Mean over the rows that were fitted, nats.
     densities_ : list of n str
+        "sech" (heavier tails than a Gaussian), "quartic" (lighter), or "fitted": with parameters of
+        its own, where that is likelier; or the name of the one that was asked for. Of a Gaussian
+        source it is a matter of chance.
     diagnostics_ : dict of arrays (n,)
         "margin": E psi' E u^2 / E psi u of each source. Two can be told apart where the product of
-        theirs is above 1. "gaussian_p": p value of Jarque and Bera's test; a high one means that
-        nothing shows the source not to be Gaussian. "explained_variance": the source's share of the
-        variance of the data. "stability", with `n_bootstraps`: the mean over resamples of the best
-        matched |correlation|; 1 is stable.
+        theirs is clearly above 1; near 1 look at the next. "gaussian_p": p value of Jarque and
+        Bera's test; a high one means that nothing shows the source not to be Gaussian. One such
+        source does no harm, two can't be told from each other's mixtures. "explained_variance": the
+        source's share of the variance of the data. "stability", with `n_bootstraps`: the mean over
+        resamples of the best matched |correlation|; 1 is stable.
     n_features_in_, feature_names_in_
 
     The order of the sources is that of falling non-Gaussianity: the mean log-likelihood of a

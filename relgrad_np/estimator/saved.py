@@ -18,7 +18,9 @@ from ..core.context import context_of
 from ..core.densities import density as make_density
 from ..datasets.bounds import intervals
 from ..datasets.files.limits import one_line
-from ..datasets.record import GivenColumns
+from ..datasets.fitted_rows import FittedRows
+from ..datasets.record import Dataset, GivenColumns
+from ..datasets.transforms import Standardise
 from ..fitting.automatic import AUTO, USUAL, ChosenSettings
 from ..fitting.records import Epoch
 from ..fitting.storage.model import Model, given_columns, in_float64, load, save
@@ -26,15 +28,25 @@ from ..rules.by_name import RULES
 
 PARTS = "activation", "density"
 KEY = "estimator"  # of a model's config, with what only a flow knows
+ROWS = "fitted_rows"  # of the same, what is known of the rows of the fit
 OF_RUN = {"layers": "n_layers", "seed": "random_state"}  # what the command line calls otherwise
 
 
-def write(path: str | os.PathLike[str], flow: Any, given: GivenColumns | None = None) -> None:
+def write(
+    path: str | os.PathLike[str],
+    flow: Any,
+    given: GivenColumns | None = None,
+    data: Dataset | None = None,
+) -> None:
     """Write a fitted flow; ValueError, naming the parameter, for one that a file can't hold.
 
-    `given`: the columns of its context, if it knows of some.
+    `given`: the columns of its context, if it knows of some. `data`: those whose rows were fitted,
+    if their way to model space and their names are to be kept, too.
     """
-    names = getattr(flow, "feature_names_in_", None)
+    names, chain = getattr(flow, "feature_names_in_", None), flow._chain
+    if data is not None:
+        given = _before(flow, given, data)
+        names, chain = data.columns, data.transforms
     own: dict[str, Any] = {"params": _all_plain(flow.get_params(deep=False))}
     for name in ("n_iter_", "best_epoch_", "stop_reason_", "xi_"):
         if hasattr(flow, name):
@@ -45,8 +57,32 @@ def write(path: str | os.PathLike[str], flow: Any, given: GivenColumns | None = 
     config = {"columns": None if names is None else [str(name) for name in names], KEY: own}
     if given is not None:
         config["context"] = given.to_dict()
+    if flow._fitted_rows is not None:
+        config[ROWS] = flow._fitted_rows.to_dict()
     activation, density = flow._model()
-    save(path, Model(flow.layers_, activation, density, flow._chain, config))
+    save(path, Model(flow.layers_, activation, density, chain, config))
+
+
+def _before(flow: Any, given: GivenColumns | None, data: Any) -> GivenColumns | None:
+    """Return the given columns of raw rows for a flow of rows of `data`; refuse what is not."""
+    if not isinstance(data, Dataset):
+        raise TypeError(f"`data` must be what load returned, got {type(data).__name__}")
+    if flow._chain.transforms:
+        raise ValueError(
+            "`data` and `support` both bring rows to model space: give the bounds to load alone,"
+            " Reading(support=...)"
+        )
+    D, c = flow.n_features_in_, 0 if given is None else given.c
+    if (data.D, data.c) != (D, c):
+        raise ValueError(
+            f"`data` have {data.D} columns and {data.c} given ones, and the flow {D} and {c}"
+        )
+    if given is None or data.given is None:
+        return None
+    first, second = data.given.standardise, given.standardise  # one after the other
+    mean = np.add(first.mean, np.multiply(first.std, second.mean))
+    std = np.multiply(first.std, second.std)
+    return GivenColumns(data.given.columns, Standardise(tuple(mean), tuple(std)))
 
 
 def read(path: str | os.PathLike[str], kind: Any) -> Any:
@@ -101,7 +137,7 @@ def _flow_of(model: Model, kind: Any, given: GivenColumns | None = None) -> Any:
     D, flow._context = layers[0].b.shape[0], context_of(layers)
     model.transforms.inverse(np.zeros((1, D)))  # ValueError where they have other columns
     flow._keep(layers, (None, None), model.transforms)
-    flow.n_features_in_ = D
+    flow.n_features_in_, flow._fitted_rows = D, FittedRows.from_dict(model.config.get(ROWS))
     columns = model.config.get("columns")
     if columns is not None:
         if len(columns) != D:

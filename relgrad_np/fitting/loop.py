@@ -34,7 +34,15 @@ from .outcome import after_divergence, compared, compared_in_validation, complet
 from .progress import Progress
 from .records import Epoch, FitDivergedError, FitResult, gained
 from .schedule import rule_of
-from .snapshots import Keeper, Snapshot, asked_next, begun_with, fingerprint, require_fits
+from .snapshots import (
+    Keeper,
+    Snapshot,
+    asked_next,
+    begun_with,
+    fingerprint,
+    is_told,
+    require_fits,
+)
 from .survey import Rows, measured
 from .team import team_of
 from .watched import Watched
@@ -283,7 +291,8 @@ def take_epochs(course: Progress, steps: Steps, batches: Batches, watched: Watch
                 stops = [call(record, course.kept(course.state)) for call in watched.callbacks]
                 stop = batches.team.any(any(stops))
                 course.stop_reason = "callback" if stop else enough(asked, record, course)
-            if keeper is not None and keeper.due(course.state.t, end):
+            told = is_told(keeper, end, bool(course.stop_reason) or course.epoch > asked.passes)
+            if keeper is not None and keeper.due(course.state.t, told):
                 keeper.write(course.snapshot(rng))
             if keeper is not None and keeper.stop is not None:
                 course.stop_reason = course.stop_reason or "signal"

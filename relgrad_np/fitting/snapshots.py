@@ -61,7 +61,8 @@ class Keeper(Protocol):
 
     A `stop` that is not None ends the fit. One that also has `next_due(t)` is asked after step
     next_due(t) > t, at each epoch's end, and several times a second: then many steps can be taken
-    in one call.
+    in one call. One that has `wants_epoch()` is told of the end of an epoch only where that is
+    True, and of the end of the fit always.
     """
 
     stop: int | None
@@ -100,6 +101,16 @@ def asked_next(keeper: Keeper | None, t: int) -> int:
         return sys.maxsize
     next_due = getattr(keeper, "next_due", None)
     return t + 1 if next_due is None else int(next_due(t))
+
+
+def is_told(keeper: Keeper | None, end: bool, last: bool) -> bool:
+    """Say whether a keeper is told that an epoch has come to its end, the last one if it is that.
+
+    >>> is_told(None, True, False), is_told(None, False, False)
+    (True, False)
+    """
+    wants_epoch = getattr(keeper, "wants_epoch", None)
+    return end and (last or wants_epoch is None or bool(wants_epoch()))
 
 
 def begun_with(snapshot: Snapshot | None) -> str:

@@ -24,9 +24,9 @@ CALLS = 5  # in a row on one case, to tell kinds of memory apart
 class Behaviour(NamedTuple):
     """What a candidate does that a function of its inputs does not, in words.
 
-    `kind`: raises, mutates, random, dropout, accumulates, averages or remembers. `fails`: whether
-    it is more than worth a note. `array`: the first that differs from call to call, in a net of L
-    layers.
+    `kind`: raises, detached, mutates, random, dropout, accumulates, averages or remembers.
+    `fails`: whether it is more than worth a note. `array`: the first that differs from call to
+    call, in a net of L layers.
     """
 
     kind: str
@@ -86,7 +86,7 @@ def observe(who: Candidate, cases: Sequence[Case], dtype: str, twice: bool = Tru
     """
     first = [who.call(case, dtype) for case in cases]
     found = [(case, call.arrays, dtype) for case, call in zip(cases, first, strict=True)]
-    seen = [*_raised(cases, first), *_mutated(cases, first)]
+    seen = [*_raised(cases, first), *_detached(first), *_mutated(cases, first)]
     if twice:
         second = [who.call(case, dtype) for case in reversed(cases)][::-1]
         seen += _unstable(who, cases, first, second, dtype)
@@ -112,6 +112,12 @@ def _raised(cases: Sequence[Case], calls: Sequence[Call]) -> list[Behaviour]:
         Behaviour("raises", f"raises {text} in {len(where)} of {len(cases)} cases: {few(where)}")
         for text, where in by_text.items()
     ]
+
+
+def _detached(calls: Sequence[Call]) -> list[Behaviour]:
+    """Return why autodiff could not take gradients, each reason once."""
+    texts = dict.fromkeys(call.detached for call in calls if call.detached)
+    return [Behaviour("detached", text) for text in texts]
 
 
 def _mutated(cases: Sequence[Case], calls: Sequence[Call]) -> list[Behaviour]:

@@ -10,8 +10,9 @@ before it. The core and each of its implementations are candidates like any othe
 from __future__ import annotations
 
 import inspect
+import sysconfig
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,18 +34,32 @@ OF_LAYER = (
     "k", "last", "C", "G_C", "R_C",
 )  # fmt: skip
 CONTEXT = {"U", "Cs", "c", "C"}  # whoever asks for these serves context
+PACKAGE = str(Path(__file__).resolve().parents[1])
+LIBRARIES = (PACKAGE, sysconfig.get_path("stdlib"), "site-packages", "dist-packages", "<frozen")
 
 
 class UnusableCandidate(ValueError):
     """What was given is no candidate, whatever the case: this ends a check."""
 
 
+class NoGradient(Exception):
+    """What a candidate returned, where autodiff can't take its gradients; the text says why."""
+
+    def __init__(self, why: str, found: Mapping[str, Array]) -> None:
+        super().__init__(why)
+        self.found = found
+
+
 class Call(NamedTuple):
-    """What came of one call: results, the exception in words, the inputs that were changed."""
+    """What came of one call: results, the exception in words, the inputs that were changed.
+
+    `detached`: why autodiff could not take the gradients.
+    """
 
     arrays: Arrays
     raised: str | None = None
     changed: tuple[str, ...] = ()
+    detached: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,8 +91,11 @@ class Candidate:
         problem, kept = (
             for_candidate(case.problem.astype(dtype), self.conventions) for _ in range(2)
         )
+        detached = None
         try:
             found = self._results(case, dtype, problem)
+        except NoGradient as error:
+            found, detached = error.found, str(error)
         except NotImplementedError:
             return Call({})
         except UnusableCandidate:
@@ -88,7 +106,7 @@ class Candidate:
             got = type(found).__name__
             raise TypeError(f"`candidate` must return a mapping of arrays by name, got {got}")
         made = {name: x.copy() for name, x in checked(dict(found), case, self.conventions).items()}
-        return Call(made, None, _changed(problem, kept))
+        return Call(made, None, _changed(problem, kept), detached)
 
     def _results(self, case: Case, dtype: str, problem: Problem) -> Mapping[str, Array]:
         return self.run(problem) if self.run else self._parts(case, dtype, problem)
@@ -135,8 +153,24 @@ def said(error: Exception) -> str:
     'ValueError: no lines'
     """
     text = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-    place = traceback.extract_tb(error.__traceback__)[-1:]
-    return text + "".join(f" ({Path(at.filename).name}, line {at.lineno})" for at in place)
+    frames = traceback.extract_tb(error.__traceback__)
+    place = place_of(reversed(frames)) or "".join(map(_shown, frames[-1:]))
+    return f"{text} ({place})" if place else text
+
+
+def place_of(frames: Iterable[traceback.FrameSummary]) -> str:
+    """Return file and line of the first frame that is the candidate's own code, or "".
+
+    `frames` come innermost first. A library is no candidate's own code, nor is this package.
+
+    >>> place_of([traceback.FrameSummary("/lib/site-packages/torch/a.py", 1, "f")])
+    ''
+    """
+    return next((_shown(at) for at in frames if not any(x in at.filename for x in LIBRARIES)), "")
+
+
+def _shown(at: traceback.FrameSummary) -> str:
+    return f"{Path(at.filename).name}, line {at.lineno}"
 
 
 def _changed(problem: Problem, kept: Problem) -> tuple[str, ...]:

@@ -76,12 +76,15 @@ def in_order_of_use(
         part.register_forward_pre_hook(lambda *_, name=name: called.append(name))
         for name, part in owners.items()
     ]
+    grads = [None if p.grad is None else p.grad.clone() for _, p in named]
     try:
-        with torch.no_grad():
+        with torch.enable_grad():  # for it may take gradients of its own
             call(*given)
     finally:
         for hook in hooks:
             hook.remove()
+        for (_, p), grad in zip(named, grads, strict=True):
+            p.grad = grad
     if set(called) != set(owners):
         return names
     by_use = sorted(names, key=lambda name: called.index(name.rpartition(".")[0]))

@@ -1,8 +1,8 @@
 """Rules by name."""
 
 import math
-from collections.abc import Callable
-from dataclasses import is_dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from ..core.arguments import number, one_of
@@ -40,6 +40,48 @@ def require_rule(candidate: Any) -> None:
     for part in ("learning_rate", "kind", "tracks", "propose"):
         if not hasattr(candidate, part):
             raise TypeError(f"`rule` {name} must have `{part}`, see relgrad_np.Rule")
+
+
+def words_of(rule: str | Rule) -> str:
+    """Return what a rule is called, with its settings that are not the usual ones.
+
+    >>> words_of("natural"), words_of(Natural()), words_of(Natural(damping=0.1))
+    ('natural', 'natural', 'natural (damping 0.1)')
+    """
+    record = record_of(rule)
+    if not isinstance(record, Mapping):
+        return str(record)
+    changed = (f"{name} {value}" for name, value in record.items() if name != "name")
+    return f"{record['name']} ({', '.join(changed)})"
+
+
+def record_of(rule: str | Rule) -> Any:
+    """Return a rule as a file of plain values holds it; one that has no name here as it is.
+
+    >>> record_of("natural"), record_of(Natural(damping=0.1))
+    ('natural', {'name': 'natural', 'damping': 0.1})
+    """
+    name = next((name for name, kind in RULES.items() if type(rule) is kind), None)
+    if name is None:
+        return rule
+    values = {field.name: (getattr(rule, field.name), field.default) for field in fields(rule)}  # type: ignore[arg-type]
+    changed = {key: value for key, (value, usual) in values.items() if value != usual}
+    return {"name": name, **changed} if changed else name
+
+
+def rule_of(record: Any) -> Any:
+    """Return the name or the rule that `record_of` has described.
+
+    A record without a name is of "natural", the one rule that older runs were given settings of.
+    ValueError or TypeError for a record of no rule.
+
+    >>> rule_of({"name": "natural", "damping": 0.1}) == Natural(damping=0.1), rule_of("adam")
+    (True, 'adam')
+    """
+    if not isinstance(record, Mapping):
+        return record
+    settings = dict(record)
+    return RULES[one_of("rule", settings.pop("name", "natural"), RULES)](**settings)
 
 
 def make_rule(rule: str | Rule, learning_rate: float | None = None) -> Rule:

@@ -5,6 +5,7 @@ tree of tuples, records, numbers and arrays: `pack` describes it in the header, 
 beside. So no pickle is needed.
 """
 
+import os
 import platform
 import sys
 import time
@@ -35,6 +36,7 @@ from ..rules.scalar import RunningSize
 
 FORMAT = 3
 KEPT = 2  # checkpoints of a run
+SHARE = 0.05  # of the time that checkpoints at the ends of epochs may take
 RECORDS = {  # that snapshots are made of, beside plain tuples
     record.__name__: record
     for record in (
@@ -87,7 +89,7 @@ def unpack(described: Any, arrays: dict[str, Any]) -> Any:
     return tuple(made) if kind == "tuple" else RECORDS[kind](*made)
 
 
-def write_snapshot(path: Path, snapshot: Snapshot, run: str) -> None:
+def write_snapshot(path: str | os.PathLike[str], snapshot: Snapshot, run: str) -> None:
     """Write a checkpoint of the run named `run`; see `Snapshot` for what is in it."""
     arrays: dict[str, Any] = {"seen": np.array(snapshot.seen, dtype=float).reshape(-1, 3)}
     header = {
@@ -97,12 +99,12 @@ def write_snapshot(path: Path, snapshot: Snapshot, run: str) -> None:
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
         "snapshot": pack(snapshot._replace(seen=()), "snapshot", arrays),
     }
-    store.write(path, header, arrays)
+    store.write(Path(path), header, arrays)
 
 
-def read_snapshot(path: Path, run: str) -> Snapshot:
+def read_snapshot(path: str | os.PathLike[str], run: str) -> Snapshot:
     """Read a checkpoint of the run named `run`; ValueError if damaged, or of another run."""
-    header, arrays = store.read(path)
+    header, arrays = store.read(Path(path))
     try:
         require_kind(header, "checkpoint", FORMAT)
         if header["run"] != run:
@@ -115,17 +117,17 @@ def read_snapshot(path: Path, run: str) -> Snapshot:
         raise ValueError(f"{type(error).__name__}: {one_line(error)}") from None
 
 
-def newest_snapshot(folder: Path, run: str) -> tuple[Snapshot | None, list[str]]:
+def newest_snapshot(folder: str | os.PathLike[str], run: str) -> tuple[Snapshot | None, list[str]]:
     """Return the newest checkpoint of this run that can be read, and a line for each that can't.
 
     ValueError where there are checkpoints and none can be read: a run never starts over silently.
 
     >>> import tempfile
-    >>> newest_snapshot(Path(tempfile.mkdtemp()), "run")
+    >>> newest_snapshot(tempfile.mkdtemp(), "run")
     (None, [])
     """
     notes: list[str] = []
-    for path in sorted(folder.glob("step-*.npz"), reverse=True):
+    for path in sorted(Path(folder).glob("step-*.npz"), reverse=True):
         try:
             return read_snapshot(path, run), notes
         except ValueError as error:
@@ -138,22 +140,28 @@ def newest_snapshot(folder: Path, run: str) -> tuple[Snapshot | None, list[str]]
 class CheckpointWriter:
     """Writes checkpoints into a folder and keeps the last two; a `Keeper` for `fit`.
 
-    It writes every so many seconds or steps, at the end of each epoch, and when it is asked to
-    stop. `fit` asks it several times a second; a signal handler sets `stop`, which ends the fit.
+    It writes every so many seconds or steps, at the end of an epoch, and when it is asked to stop.
+    Where epochs are so short that it would write for more than a `SHARE` of the time, it leaves out
+    the ends of some, but not of the last. `fit` asks it several times a second; a signal handler
+    sets `stop`, which ends the fit.
 
     >>> import tempfile
-    >>> CheckpointWriter(Path(tempfile.mkdtemp()), "run").stop is None
+    >>> CheckpointWriter(tempfile.mkdtemp(), "run").stop is None
     True
     """
 
     def __init__(
-        self, folder: Path, run: str, seconds: float = 60.0, steps: int | None = None
+        self,
+        folder: str | os.PathLike[str],
+        run: str,
+        seconds: float = 60.0,
+        steps: int | None = None,
     ) -> None:
-        self.folder, self.run = folder, run
+        self.folder, self.run = Path(folder), run
         self.seconds, self.steps = seconds, steps
         self.stop: int | None = None
-        self.written = time.monotonic()
-        own_subfolder(folder)
+        self.written, self.took = time.monotonic(), 0.0
+        own_subfolder(self.folder)
 
     def due(self, t: int, end: bool) -> bool:
         """Say whether a checkpoint should be written after step t, `end` of an epoch or fit."""
@@ -161,13 +169,19 @@ class CheckpointWriter:
         counted = self.steps is not None and t % self.steps == 0
         return end or late or counted or self.stop is not None
 
+    def wants_epoch(self) -> bool:
+        """Say whether writing one takes little, beside what has gone since the last."""
+        return self.took <= SHARE * (time.monotonic() - self.written)
+
     def next_due(self, t: int) -> int:
         """Return the next step after t that is due whatever the time."""
         return sys.maxsize if self.steps is None else t + self.steps - t % self.steps
 
     def write(self, snapshot: Snapshot) -> None:
         """Write one, then remove all but the last two: until then the last good one is there."""
+        began = time.monotonic()
         write_snapshot(self.folder / f"step-{snapshot.state.t:012d}.npz", snapshot, self.run)
         for old in sorted(self.folder.glob("step-*.npz"))[:-KEPT]:
             old.unlink(missing_ok=True)
         self.written = time.monotonic()
+        self.took = self.written - began

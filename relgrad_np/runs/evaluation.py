@@ -13,6 +13,7 @@ from ..datasets import Dataset, bits_per_dim
 from ..datasets.files.missing import UNFILLED
 from ..datasets.files.own import raw_rows
 from ..datasets.files.reading import Reading, asking
+from ..datasets.fitted_rows import FittedRows
 from ..datasets.record import forward_given
 from ..datasets.transforms import Dequantise
 from ..fitting.storage.model import Model, given_columns, in_float64
@@ -136,7 +137,7 @@ def evaluate_file(
     if reading.missing != "drop":
         require_inside(model, path, rows)
         found, *terms = _judge(model, str(path), _raw_parts(model, rows), None)
-        return found._replace(notes=notes), *terms
+        return found._replace(notes=(*notes, *found.notes)), *terms
     whole = ~np.isnan(rows).any(axis=1)
     if not whole.any():
         raise ValueError(f"`{path}` has no row without missing values")
@@ -146,7 +147,7 @@ def evaluate_file(
     scores[:, whole] = terms
     if not whole.all():
         notes = (*notes, f"{int((~whole).sum())} of {len(rows)} rows have missing values: no score")
-    return found._replace(notes=notes), *scores
+    return found._replace(notes=(*notes, *found.notes)), *scores
 
 
 def names_of(model: Model) -> tuple[str, ...] | None:
@@ -161,6 +162,19 @@ def names_of(model: Model) -> tuple[str, ...] | None:
     columns, given = model.config.get("columns"), given_columns(model)
     others = () if given is None else given.columns
     return None if columns is None or others is None else (*columns, *others)
+
+
+def fitted_rows(model: Model) -> FittedRows | None:
+    """Return what a model knows of the rows of its fit; None where it knows nothing that fits.
+
+    >>> import relgrad_np as rg
+    >>> fitted_rows(Model((rg.Layer(np.eye(1), np.zeros(1)),), None, None, rg.Chain(()), {}))
+    """
+    c = context_of(model.layers)
+    kept = FittedRows.from_dict(model.config.get("fitted_rows"))
+    known = FittedRows.of_chain(model.transforms, c) if kept is None else kept
+    width = model.layers[0].b.shape[0] + c
+    return known if known is not None and len(known.mean) == width == len(known.std) else None
 
 
 def require_inside(model: Model, path: Path, rows: Any) -> None:
@@ -190,7 +204,10 @@ def _judge(
     model: Model, name: str, parts: Iterator[tuple[Any, Any]], gaussian: Any
 ) -> tuple[Evaluation, Any, Any]:
     layers, scores, log_dets = in_float64(model.layers), [], []
+    fitted, far = fitted_rows(model), 0
     for X, log_det in parts:
+        if fitted is not None:
+            far = far + fitted.far(X)
         terms = log_likelihood(layers, X, model.activation, model.density)
         scores.append(terms.per_sample)
         log_dets.append(log_det)
@@ -209,4 +226,7 @@ def _judge(
         given=context_of(layers),
         space=model.transforms.space,
     )
+    unlike = "" if fitted is None else fitted.note(far, log_p, names_of(model))
+    if unlike:
+        found = found._replace(notes=(unlike,))
     return found, log_p, log_det

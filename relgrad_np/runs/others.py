@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ..core.objective import log_likelihood
 from ..datasets import Dataset
 from ..fitting.mixtures import chosen_mixture
+from ..fitting.storage.model import Model, in_float64
+from .report import RunReport, two_errors
 
 BANDWIDTHS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4)  # in units of Scott's rule
 KERNELS = 20_000  # training rows that are kernels, at most
@@ -24,8 +27,8 @@ def require_scikit_learn() -> None:
         raise ValueError("`--compare` needs scikit-learn: pip install scikit-learn") from None
 
 
-def others(data: Dataset, seed: int = 0) -> dict[str, float]:
-    """Return the mean test log-likelihoods, in nats and model space, of mixture and kernel density.
+def others(data: Dataset, seed: int = 0) -> dict[str, Any]:
+    """Return log p (n,) of the test rows, in nats and model space, by mixture and kernel density.
 
     >>> from relgrad_np.datasets import load
     >>> found = others(load("toy:moons", n=60))
@@ -41,7 +44,28 @@ def others(data: Dataset, seed: int = 0) -> dict[str, float]:
     k = mixture.n_components
     name = f"Gaussian mixture, {k} component{'s' * (k > 1)}"
     found = {name: mixture, **kernels(X, held)}
-    return {name: float(model.score_samples(data.test).mean()) for name, model in found.items()}
+    return {name: model.score_samples(data.test) for name, model in found.items()}
+
+
+def with_others(report: RunReport, model: Model, data: Dataset, seed: int = 0) -> RunReport:
+    """Return the report of a model with the others, and how sure their distances from it are.
+
+    >>> from relgrad_np.datasets import load
+    >>> from relgrad_np.runs.settings import Settings
+    >>> from relgrad_np.runs.training import train
+    >>> data = load("toy:moons", n=60)
+    >>> run = train(data, Settings(layers=1, epochs=1))
+    >>> report = with_others(run.report, run.model, data)
+    >>> report.others.keys() == report.others_se2.keys()
+    True
+    """
+    parts = model.activation, model.density
+    own = log_likelihood(in_float64(model.layers), data.test, *parts).per_sample  # (n,)
+    found = others(data, seed)
+    means = {name: float(log_p.mean()) for name, log_p in found.items()}
+    errors = {name: two_errors(own - log_p) for name, log_p in found.items()}
+    known = {name: None if math.isnan(error) else error for name, error in errors.items()}
+    return report._replace(others=means, others_se2=known)
 
 
 def kernels(X: Any, held: Any) -> dict[str, Any]:

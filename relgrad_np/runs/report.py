@@ -20,9 +20,11 @@ class RunReport(NamedTuple):
     None where the data are not images; `fell`: how far below its best the validation ended, if more
     than a tenth of a nat and a tenth of what the model gained over the Gaussian (None with the rule
     "newton", which passes the best on its way); `overfits`: the training rows gained meanwhile;
-    `others`: mean test log-likelihoods of other models, by name; `epochs`: how many there were;
-    `xi`: the largest |xi| / sqrt(D) of a layer, 0 at a stationary point; `given`: how many columns
-    the others are given, with which the Gaussian is that of linear regression on them.
+    `others`: mean test log-likelihoods of other models, by name, `others_se2`: two standard errors
+    of the mean of what the model has more, row by row; `epochs`: how many there were; `xi`: the
+    largest |xi| / sqrt(D) of a layer, 0 at a stationary point; `given`: how many columns the others
+    are given. If there are any, `gaussian` and `gaussian_data_space` are those of linear regression
+    on them.
 
     >>> RunReport("digits", -1.0, 0.1, -2.0, None, None, 3, "epochs", 0, 1.0, 2, 10).test
     -1.0
@@ -51,6 +53,7 @@ class RunReport(NamedTuple):
     epochs: int | None = None
     given: int = 0
     gain_se2: float | None = None
+    others_se2: dict[str, float | None] | None = None
 
     def table(self) -> list[tuple[str, ...]]:
         """Return log-likelihoods in model and data space: a header, then a row for each model.
@@ -94,12 +97,11 @@ class RunReport(NamedTuple):
         if abs(gap) < 5e-4:
             lines.append(f"the model is the {self.floor} of the training rows")
         else:
-            way, error = "above" if gap > 0 else "BELOW", self.gain_se2
-            known = error is not None and not math.isnan(error)
-            spread, words = (f" +- {error:.3f}", " (2 standard errors)") if known else ("", "")
-            lines.append(
-                f"{abs(gap):.3f}{spread} nats {way} the {self.floor} of the training rows{words}"
-            )
+            line = above(gap, self.gain_se2, f"{self.floor} of the training rows")
+            lines.append(f"{line} (2 standard errors)" if "+-" in line else line)
+        for name, value in (self.others or {}).items():
+            error = (self.others_se2 or {}).get(name)
+            lines.append(above(self.test - value, error, name))
         if self.test_bits_per_dim is not None:
             lines.append(
                 f"pixel space: {self.test_bits_per_dim:.3f} bits/dim, Gaussian "
@@ -143,6 +145,16 @@ class RunReport(NamedTuple):
     def __str__(self) -> str:
         """Return the text."""
         return self.text()
+
+
+def above(gap: float, error: float | None, name: str) -> str:
+    """Return by how many nats the model is above another, and two standard errors where known.
+
+    >>> above(0.5, 0.1, "Gaussian"), above(-0.5, None, "kernel density")
+    ('0.500 +- 0.100 nats above the Gaussian', '0.500 nats BELOW the kernel density')
+    """
+    spread = "" if error is None or math.isnan(error) else f" +- {error:.3f}"
+    return f"{abs(gap):.3f}{spread} nats {'above' if gap > 0 else 'BELOW'} the {name}"
 
 
 def floor_of(given: int) -> str:

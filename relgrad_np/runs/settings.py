@@ -4,7 +4,7 @@ The options of `fit` among them are declared in `fitting.options`, the others he
 `relgrad-np train` and the table of the documentation are made from both.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..core.arguments import whole
@@ -13,11 +13,13 @@ from ..datasets.files.reading import MISSING
 from ..fitting.declared import among, check_settings, declared, optional, setting, shared
 from ..fitting.options import Options
 from ..fitting.starts import KINDS
+from ..rules.by_name import record_of, rule_of
 from ..rules.presets import PRESETS
 from .devices import NAMES
 
 ACTIVATIONS = ("smooth_leaky_relu", "leaky_tanh", "identity")  # those that are onto R
 DENSITIES = ("normal", "logistic", "laplace", "sech", "quartic", "student_t", "multivariate_t")
+MISSING_SCORED = tuple(name for name in MISSING if name != "median")
 DTYPES = ("float32", "float64")
 OF_DATA = ("digits", "mnist", "fashion-mnist", "bsds300", "power", "gas", "hepmass", "miniboone")
 PRESET_NAMES = (*PRESETS, "toys", *OF_DATA)
@@ -72,7 +74,18 @@ class Settings:
     device: str = setting("cpu", f"where the arrays are: {NAMES}")
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "rule", rule_of(self.rule))
         check_settings(self)
+
+    def plain(self) -> dict[str, Any]:
+        """Return all as plain values, which make the same settings again: those of config.json.
+
+        >>> from relgrad_np import Natural
+        >>> settings = Settings(rule=Natural(damping=0.1))
+        >>> settings.plain()["rule"], Settings(**settings.plain()) == settings
+        ({'name': 'natural', 'damping': 0.1}, True)
+        """
+        return asdict(self) | {"rule": record_of(self.rule)}
 
     def of_fit(self) -> dict[str, Any]:
         """Return those that are options of `fit`, by name.
@@ -126,6 +139,19 @@ class DataSettings:
     def reading(self) -> Reading:
         """Return what a reader is asked for; ValueError for what can't be."""
         return Reading(**vars(self))
+
+
+@dataclass(frozen=True)
+class ScoredSettings(DataSettings):
+    """How a file is read whose rows are scored: a row that was filled would be another one.
+
+    >>> ScoredSettings().reading().missing
+    'error'
+    """
+
+    missing: str = setting(
+        "error", "missing values: refuse, or score the other rows", choices=MISSING_SCORED
+    )
 
 
 GROUPS = {  # how help lists the settings of a run

@@ -6,7 +6,6 @@ closed-form Gaussian of the same training rows, and says which space it is in.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +26,7 @@ from ..fitting.snapshots import Keeper, Snapshot
 from ..fitting.starts import init_layers
 from ..fitting.storage.model import Model
 from ..rules.base import Rule, State
-from ..rules.by_name import NEWTON, make_rule
+from ..rules.by_name import NEWTON, make_rule, words_of
 from ..rules.presets import PRESETS
 from .devices import array_on, moved, placed
 from .needs import require_room
@@ -156,7 +155,7 @@ def outline(data: Dataset, settings: Settings, prepared: Prepared) -> list[tuple
     else:
         steps = math.ceil(N / size) * (epochs or 1)
         fit_words = (
-            f"rule {settings.rule}, batches of {size}, "
+            f"rule {words_of(settings.rule)}, batches of {size}, "
             f"{epochs} epoch{'s' * (epochs != 1)}: {steps:,} steps{patience_words(settings)}"
         )
     return [
@@ -267,7 +266,7 @@ def model_of(data: Dataset, settings: Settings, layers: Layers, options: dict[st
     >>> model_of(data, Settings(), layers, options).config["data"]
     'toy:rings'
     """
-    config = {"data": data.name, "columns": data.columns, **asdict(settings)}
+    config = {"data": data.name, "columns": data.columns, **settings.plain()}
     if data.given is not None:
         config["context"] = data.given.to_dict()
     layers = tuple(Layer(to_numpy(W), to_numpy(b)) for W, b in layers)

@@ -1,6 +1,7 @@
 """`--given`: columns that the others are given leave x, are kept in the run, and every command has them."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_the_rows_of_any_file_are_scored_by_name_or_number(runs, tmp_path, capsy
         np.save(tmp_path / data, ROWS)
     scores = tmp_path / "scores.npy"
     status, out, err = run(capsys, "evaluate", folder, tmp_path / data, "--scores", scores)
-    assert (status, err) == (0, "")
+    assert (status, "96 of these 120 rows were fitted" in err) == (0, kind == "npy")
     np.testing.assert_allclose(np.load(scores)[:, 1], expected, rtol=1e-9)
     assert "120 rows" in out
     mixed = FRAME.assign(hour=FRAME["hour"][::-1].to_numpy())  # planted: another row's context
@@ -204,8 +205,30 @@ def test_resumed_beyond_its_end_and_from_a_checkpoint_alone(runs, tmp_path, caps
     status, out, _ = run(capsys, *more)
     assert status == 0
     assert "of 3 was the best" in out
+    (values,) = re.findall(r"--given hour=(\S+),place=(\S+) ", out)
+    assert abs(FRAME[["hour", "place"]] - list(map(float, values))).max(axis=1).min() < 1e-6
     (folder / "model.npz").unlink()  # as if it had not ended
     assert run(capsys, "evaluate", folder, runs / "my.csv")[0] == 0
+
+
+def test_a_rule_that_the_data_choose_is_named_kept_and_gone_on_with(runs, tmp_path, capsys):
+    folder, rest = tmp_path / "run", ["--no-pictures", "--epochs"]
+    small = ["--given", "hour,place", "--layers", "2", "--implementation", "reference"]
+    status, out, _ = run(capsys, "train", runs / "my.csv", *small, "--out", folder, *rest, "1")
+    assert status == 0
+    assert "fit      rule natural (damping 0.1), batches of 96" in out
+    config = json.loads((folder / "config.json").read_text())
+    assert config["settings"]["rule"] == {"name": "natural", "damping": 0.1}
+    resumed = ["train", "--resume", "--out", folder, *rest]
+    assert run(capsys, *resumed, "2")[0] == 0
+    config["settings"]["rule"] = vars(rg.Natural(damping=0.1))  # as runs once kept it
+    (folder / "config.json").write_text(json.dumps(config))
+    assert run(capsys, *resumed, "3")[0] == 0
+    status, _, err = run(capsys, *resumed, "4", "--rule", "natural")
+    assert (status, "`--rule` can't change on --resume: it is natural (damping" in err) == (2, True)
+    config["settings"]["rule"] = vars(rg.Natural(damping=0.2))  # planted: another rule
+    (folder / "config.json").write_text(json.dumps(config))
+    assert "`rule` can't change on resume" in run(capsys, *resumed, "4")[2]
 
 
 def test_estimator_and_command_line_read_each_other(runs, tmp_path, capsys):

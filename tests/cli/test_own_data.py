@@ -80,10 +80,14 @@ def test_the_runs_own_file_is_scored_in_its_order_too(capsys, trained, tmp_path)
     status, _, err = run(
         capsys, "evaluate", trained / "r", trained / "DATA.CSV", "--scores", scores
     )
-    assert (status, err) == (0, "")
+    assert (status, err.count("\n")) == (0, 1)
+    assert "48 of these 60 rows were fitted and 6 chose the epoch, so this is no test" in err
+    assert f"relgrad-np evaluate {trained / 'r'} scores the held-out rows alone" in err
     found = pd.read_csv(scores)
     assert list(found) == ["log_p_model_space", "log_p_data_space"]
     np.testing.assert_allclose(found, log_p(trained / "r", ROWS), rtol=1e-9)
+    (FRAME + 1e-6).to_csv(tmp_path / "other.csv", index=False)  # as many rows, none of them fitted
+    assert run(capsys, "evaluate", trained / "r", tmp_path / "other.csv")[2] == ""
 
 
 def test_columns_that_are_not_there(capsys, own):
@@ -114,6 +118,25 @@ def test_rows_with_missing_values_have_no_score(capsys, own):
     np.testing.assert_allclose(scores, expected, rtol=1e-9)
     status, _, err = run(capsys, "evaluate", "r", "new.csv", "--missing=median")
     assert (status, err.count("\n")) == (2, 1)
+
+
+def test_only_flags_of_the_command_at_hand_are_advised(capsys, own):
+    FRAME.assign(b="x").to_csv("text.csv", index=False)
+    FRAME.assign(b=FRAME["b"].where(FRAME.index != 2, "x")).to_csv("cell.csv", index=False)
+    model = rg.load("r/model.npz")
+    rg.save("nameless.npz", model._replace(config={}))
+    said = {
+        "evaluate r text.csv": "'x'; write numbers for its values",
+        "evaluate nameless.npz text.csv": "no column names: the file must have its 3 columns alone",
+        "evaluate r cell.csv": "'x'; --missing-marks=x if it marks a missing value, or mend it",
+        "train text.csv": "'x'; --drop b, or write numbers",
+    }
+    for arguments, words in said.items():
+        status, _, err = run(capsys, *arguments.split())
+        assert (status, err.count("\n")) == (2, 1)
+        assert words in err
+        assert ("--drop" in err) == arguments.startswith("train")
+    assert "median" not in " ".join(run(capsys, "evaluate", "--help")[1].split())
 
 
 def test_columns_whole_numbers_and_missing_marks(capsys, own):

@@ -8,6 +8,10 @@ import pytest
 
 import relgrad_np as rg
 from relgrad_np.cli import job
+from relgrad_np.cli.train import say_time
+from relgrad_np.datasets import load
+from relgrad_np.fitting.mixtures import chosen_mixture
+from relgrad_np.fitting.records import Epoch
 from relgrad_np.runs.presets import chosen_for
 
 from .commands import FEW, SMALL, run, small_run
@@ -149,6 +153,21 @@ def test_what_a_fit_warns_of_is_a_note_of_one_line(capsys, tmp_path):
     assert notes[0].startswith("relgrad-np: note: 1 epochs ran out before `tol` 1e-09")
 
 
+@pytest.mark.parametrize("begun", [0, 40])
+@pytest.mark.parametrize(("start", "each"), [(0.8, 0.001), (0.8, 0.06), (3.0, 2.0), (5.0, 30.0)])
+def test_the_time_of_a_fit_is_not_that_of_its_start(start, each, begun):
+    """A clock that is told what to show: the first epoch takes longer by what a start takes."""
+    said = []
+    tell = say_time(said.append, 540)
+    for k in range(1, 501):
+        tell(Epoch(begun + k, 9, 0.1, 0.1, None, None, None, 7.0 * begun + start + each * k), None)
+    assert len(said) == (each > 0.04)
+    if said:
+        estimate = float(said[0].split()[3])
+        assert each * 0.9 < estimate < each * 1.3
+    assert (start + each > 1.3 * each) == (each < 10)  # planted: that of the first epoch alone
+
+
 def test_the_rows_choose_and_what_they_chose_is_said_and_kept(capsys, tmp_path):
     out = tmp_path / "run"
     arguments = ["train", "toy:sine", "--rows", "60", "--seconds", "1", "--layers", "auto"]
@@ -165,6 +184,19 @@ def test_the_rows_choose_and_what_they_chose_is_said_and_kept(capsys, tmp_path):
     others = json.loads((out / "report.json").read_text())["others"]
     assert [name.split(",")[0] for name in others] == ["Gaussian mixture", "kernel density"]
     assert all(f"{value:.3f}" in text for value in others.values())
+    report = json.loads((out / "report.json").read_text())
+    for name, value in others.items():
+        way = "above" if report["test"] > value else "BELOW"
+        gap, error = abs(report["test"] - value), report["others_se2"][name]
+        assert f"{gap:.3f} +- {error:.3f} nats {way} the {name}" in text
+    data, model = load("toy:sine", n=60), rg.load(out / "model.npz")
+    own = rg.log_likelihood(model.layers, data.test, model.activation, model.density).per_sample
+    chosen = chosen_mixture(data.train, data.validation, 0)
+    paired = own - chosen.score_samples(data.test)
+    error = 2 * np.std(paired, ddof=1) / np.sqrt(len(paired))
+    assert next(iter(report["others_se2"].values())) == pytest.approx(error, rel=1e-6)
+    apart = 2 * np.sqrt((own.var(ddof=1) + chosen.score_samples(data.test).var(ddof=1)) / len(own))
+    assert abs(apart - error) > 0.01 * error  # planted: as if the rows weren't the same
     # on resume "auto" is what was chosen, and another number is refused
     resumed = ["train", "--resume", "--out", out, "--layers", "auto", "--epochs", "3"]
     assert run(capsys, *resumed, "--no-pictures")[0] == 0

@@ -8,7 +8,7 @@ import lzma
 import numpy as np
 import pytest
 
-from relgrad_np.cli.console import with_flags
+from relgrad_np.cli.advice import with_flags
 from relgrad_np.datasets import Reading, load
 
 pd = pytest.importorskip("pandas", reason="pandas reads text files")

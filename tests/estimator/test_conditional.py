@@ -26,7 +26,12 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from sklearn.utils.validation import _num_samples
 
 import relgrad_np as rg
-from relgrad_np.estimator import ConditionalFlow, FlowEnsemble, RelativeGradientFlow
+from relgrad_np.estimator import (
+    ConditionalFlow,
+    FlowEnsemble,
+    RelativeGradientFlow,
+    conditional,
+)
 from relgrad_np.estimator.chosen import regression_of
 from relgrad_np.fitting.automatic import choose_settings
 from relgrad_np.fitting.gaussian import regression_unless_worse
@@ -216,6 +221,20 @@ def test_a_grid_of_two_columns_and_what_is_drawn_agree(fitted, rows):
         fitted.grid(u, axes=np.linspace(0, 1, 5))
     with pytest.raises(ValueError, match="one or two dimensions, and X has 3 columns"):
         flow().fit(np.c_[rows[0], rows[0][:, 0] ** 2], context=rows[1]).grid(u)
+
+
+@pytest.mark.parametrize("sign", [1, -1])  # of an odd number of the W, and of an even one
+def test_quantiles_of_one_column_are_those_of_its_draws(rows, sign, monkeypatch):
+    x, u = np.exp(rows[0][:, :1] / 5), rows[1]
+    model = flow(support={0: (0, None)}).fit(x, context=u)
+    W, b = model.layers_[-1]
+    model.flow_._fitted = (*model.layers_[:-1], rg.Layer(sign * W, sign * b))
+    drawn = model.sample(8000, context=u[:3])[..., 0]  # (3, 8000)
+    monkeypatch.setattr(conditional, "NUMBERS", 8)  # several parts
+    found = model.quantiles([0.1, 0.8], u[:3])
+    below = (drawn < found).mean(axis=2)  # (2, 3)
+    np.testing.assert_allclose(below, [[0.1] * 3, [0.8] * 3], atol=0.03)
+    assert model.quantiles(0.1, u[:3]).tolist() == found[0].tolist()
 
 
 def test_draws_are_each_given_their_own_row_and_come_again(fitted, rows, monkeypatch):

@@ -11,7 +11,8 @@ from sklearn.preprocessing import PolynomialFeatures
 
 import relgrad_np as rg
 from relgrad_np.cli.main import main
-from relgrad_np.datasets import load
+from relgrad_np.datasets import Reading, load
+from relgrad_np.datasets.record import forward_given
 from relgrad_np.datasets.transforms import Support
 from relgrad_np.estimator import ConditionalFlow, FlowEnsemble, RelativeGradientFlow, RelativeICA
 from tests.estimator.test_support import FEW, SUPPORT
@@ -115,6 +116,47 @@ def test_the_command_line_and_the_estimator_read_each_other(X, tmp_path, capsys)
     assert table["age"].between(0, 120, inclusive="neither").all()
     assert main(["evaluate", str(saved)]) == 2
     assert "a model's file has no test rows beside it" in capsys.readouterr().err
+
+
+def test_a_flow_of_rows_of_load_is_saved_with_their_way_to_model_space(tmp_path, capsys):
+    pd = pytest.importorskip("pandas")
+    rng, path, scores = np.random.default_rng(0), tmp_path / "flow.npz", tmp_path / "scores.npy"
+    u = rng.uniform(20, 30, 300)
+    table = pd.DataFrame({"n": rng.poisson(40, 300), "x": 9 * rng.normal(size=300) + u, "u": u})
+    table[["u", "x", "n"]].to_csv(tmp_path / "turned.csv", index=False)
+    data = load(table, reading=Reading(dequantise=True))
+    flow = RelativeGradientFlow(**FEW).fit(data.train)
+    flow.save(path)  # it knows neither names nor units
+    assert main(["evaluate", str(path), str(tmp_path / "turned.csv")]) == 0
+    said = capsys.readouterr().err
+    assert "no names of columns: those of the file go by position, u, x, n" in said
+    assert "columns 0, 1, 2 are more than 10 standard deviations from the rows" in said
+    flow.save(path, data)
+    loaded = RelativeGradientFlow.load(path)
+    Z, log_det = data.transforms.forward_with_log_det(table, np.random.default_rng(0))
+    log_p = flow.score_samples(Z) + log_det
+    np.testing.assert_allclose(loaded.score_samples(table), log_p, rtol=1e-9)
+    assert (loaded.sample(9)[:, 0] % 1 == 0).all()
+    assert main(["evaluate", str(path), str(tmp_path / "turned.csv"), "--scores", str(scores)]) == 0
+    assert "note" not in capsys.readouterr().err
+    np.testing.assert_allclose(np.load(scores)[:, 1], log_p, rtol=1e-9)
+    given = load(table, reading=Reading(dequantise=True, given="u"))
+    x, v = given.split(given.train)
+    two = ConditionalFlow(RelativeGradientFlow(**FEW)).fit(x, context=v)
+    two.save(path, given)
+    some = table[:30]
+    Z, log_det = forward_given(given.transforms, given.given, some, np.random.default_rng(0))
+    np.testing.assert_allclose(
+        ConditionalFlow.load(path).score_samples(some[["n", "x"]], context=some[["u"]]),
+        two.score_samples(Z[:, :2], context=Z[:, 2:]) + log_det,
+        rtol=1e-9,
+    )
+    with pytest.raises(ValueError, match="3 columns and 0 given ones, and the flow 2 and 1"):
+        two.save(path, data)
+    with pytest.raises(TypeError, match="`data` must be what load returned, got ndarray"):
+        flow.save(path, data.train)
+    with pytest.raises(ValueError, match="give the bounds to load alone"):
+        RelativeGradientFlow(**FEW, support={0: (-99, None)}).fit(data.train).save(path, data)
 
 
 def test_images_of_the_command_line(tmp_path):

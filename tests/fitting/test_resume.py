@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import relgrad_np as rg
+from relgrad_np.distributed.keepers import SharedKeeper
 from relgrad_np.fitting import loop
+from relgrad_np.runs import checkpoint
 from relgrad_np.runs.checkpoint import (
     CheckpointWriter,
     newest_snapshot,
@@ -285,3 +287,32 @@ def test_a_fit_that_stopped_by_patience_stays_stopped(tmp_path):
 def test_resume_must_be_a_snapshot():
     with pytest.raises(TypeError, match="`resume` must be a Snapshot, got dict"):
         run("float64", "plain", resume={})
+
+
+@pytest.mark.parametrize(("took", "after"), [(0.0, [5, 10, 15, 20]), (0.6, [5, 15, 20])])
+def test_checkpoints_take_little_of_the_time_and_the_last_is_kept(
+    tmp_path, monkeypatch, took, after
+):
+    """A clock on which an epoch of 5 steps takes 10 s and a checkpoint `took`; 5 % is 0.05."""
+    clock, written = [0.0], []
+
+    def write(path, snapshot, run):
+        clock[0] += took
+        written.append(snapshot.state.t)
+
+    def epoch_took(epoch, state):
+        clock[0] += 10.0
+
+    monkeypatch.setattr(checkpoint, "write_snapshot", write)
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: clock[0])
+    keeper = CheckpointWriter(str(tmp_path / "named"), "run")
+    keeper.seconds = 1000.0
+    run("float64", "plain", keeper=keeper, callbacks=(epoch_took,))
+    assert written == after
+    written.clear()
+    keeper.took = 1e9  # not even the end is wanted, and it is kept
+    run("float64", "plain", keeper=SharedKeeper(keeper, 0), callbacks=(lambda *_: True,))
+    assert written == [5]
+    keeper.took = 1e9
+    run("float64", "plain", keeper=keeper)
+    assert written == [5, 20]

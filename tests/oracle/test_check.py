@@ -308,6 +308,155 @@ def test_a_torch_module_is_a_candidate():
     assert report.passed, report.text()
 
 
+ONE = SUITE.where(id="depth-1-3")  # one layer, sech
+OF_TORCH = {  # what a candidate does with its W, its b and their log_prob; what the report says
+    "no_grad": "its log_prob has no graph (no_grad, test_check.py, line ",
+    "copies": "its log_prob has no graph (detach, test_check.py, line ",
+    "leaves": "does not lead to the given W and b (detach, test_check.py, line ",
+    "data": "its log_prob has no graph (.data, test_check.py, line ",
+    "other": "its log_prob has no graph (it is made of other numbers)",
+    "NumPy": "its log_prob is no tensor but ndarray (detach, test_check.py, line ",
+    "freed": "is freed (backward, test_check.py, line ",
+    "taken": "is freed (grad, test_check.py, line ",
+}
+
+
+def torch_net(torch, how, own=()):
+    """One layer whose log_prob autograd can't follow; it may return gradients of its own."""
+
+    def log_prob(W, b, X):
+        z = X @ W.T + b
+        return (-torch.logaddexp(z, -z) - math.log(math.pi / 2)).sum(1) + torch.slogdet(W)[1]
+
+    def net(layers, X, problem):
+        ((W, b),) = layers
+        made = log_prob(W, b, X)
+        kept = None if how == "taken" else True
+        grads = torch.autograd.grad(made.mean(), (W, b), retain_graph=kept)
+        found = dict(zip(("G_W_0", "G_b_0"), grads, strict=True))
+        if how == "no_grad":
+            with torch.no_grad():
+                made = log_prob(W, b, X)
+        elif how == "copies":
+            made = log_prob(W.clone().detach(), b.clone().detach(), X)
+        elif how == "leaves":
+            made = log_prob(*(x.detach().clone().requires_grad_() for x in (W, b)), X)
+        elif how == "data":
+            made = log_prob(W.data, b.data, X)
+        elif how == "other":
+            made = log_prob(*(torch.tensor(x[0]) for x in (problem.W, problem.b)), X)
+        elif how == "NumPy":
+            made = log_prob(W.detach(), b.detach(), X).numpy()
+        elif how == "freed":
+            made.mean().backward()
+        found = {"log_prob": made} | {name: found[name] for name in own}
+        if how == "freed" and own:  # what a second call of it would add to
+            found["G_W_0"] = W.grad
+        return found
+
+    return oracle.from_torch(net)
+
+
+@pytest.mark.parametrize("how", OF_TORCH)
+def test_torch_code_without_a_graph_is_told_why(how):
+    """What it returns is judged all the same; with gradients of its own nothing fails."""
+    torch = pytest.importorskip("torch", reason="needs PyTorch")
+    report = check(torch_net(torch, how), ONE)
+    assert (report.kind, report.mistake) == ("behaviour", "detached"), report.text()
+    assert "1 arrays of 1 cases are right, but it has no gradients: " in report.verdict
+    assert OF_TORCH[how] in report.verdict
+    assert report.verdict.endswith("or return G_W_k and G_b_k")
+    assert check(torch_net(torch, how, ("G_W_0", "G_b_0")), ONE).passed
+    report = check(torch_net(torch, how, ("G_W_0",)), ONE)
+    assert report.passed, report.text()
+    assert "gradients that it does not return are not judged: " in report.text()
+
+
+def test_gradients_are_judged_without_log_prob():
+    torch = pytest.importorskip("torch", reason="needs PyTorch")
+
+    def alone(layers, X, problem, factor=1.0):
+        ((W, b),) = layers
+        Y = X @ W.T + b
+        Delta = -torch.tanh(Y) / len(X)
+        return {"R_W_0": Delta.T @ (Y @ W) + factor * W}
+
+    report = check(oracle.from_torch(alone), ONE)
+    assert report.passed, report.text()
+    report = check(oracle.from_torch(lambda *given: alone(*given, factor=0.0)), ONE)
+    assert report.stage == "R_W", report.text()
+
+    class Backward(torch.nn.Linear):
+        """A module that takes its gradients itself; they must not add up over calls."""
+
+        def log_prob(self, X):
+            z = self(X)
+            log_p = (-torch.logaddexp(z, -z) - math.log(math.pi / 2)).sum(1)
+            (log_p + torch.slogdet(self.weight)[1]).mean().backward()
+            return {"G_W_0": self.weight.grad, "G_b_0": self.bias.grad}
+
+    report = check(oracle.from_torch(lambda p: Backward(p.D, p.D)), ONE)
+    assert report.passed, report.text()
+    report = check(oracle.from_torch(Backward(3, 3)), ONE)  # the same one at each call
+    assert report.mistake == "accumulates", report.text()
+    jax = pytest.importorskip("jax", reason="needs JAX")
+
+    def in_jax(layers, X, problem):
+        ((W, b),) = layers
+        Y = X @ W.T + b
+        return {"R_W_0": (-jax.numpy.tanh(Y) / len(X)).T @ (Y @ W) + W}
+
+    assert check(oracle.from_jax(in_jax), ONE, twice=False).passed
+
+
+def test_torch_code_that_cuts_one_parameter_is_told_which():
+    torch = pytest.importorskip("torch", reason="needs PyTorch")
+
+    def half(layers, X, problem):
+        ((W, b),) = layers
+        z = X @ W.T + b.detach()
+        return (-torch.logaddexp(z, -z) - math.log(math.pi / 2)).sum(1) + torch.slogdet(W)[1]
+
+    report = check(oracle.from_torch(half), ONE)
+    assert "G_b: it is zero" in report.diagnosis
+    assert "autograd finds no path from log_prob to b_0" in report.text()
+
+
+def test_jax_code_that_can_not_be_differentiated_is_told_why():
+    jax = pytest.importorskip("jax", reason="needs JAX")
+
+    def in_numpy(layers, X, problem):
+        X, W, b = map(np.asarray, (X, *layers[0]))
+        z = X @ W.T + b
+        return (-np.logaddexp(z, -z) - math.log(math.pi / 2)).sum(1) + np.linalg.slogdet(W)[1]
+
+    def a_number(layers, X, problem):
+        return X.sum(1) * float(layers[0][0].sum())
+
+    def stopped(layers, X, problem):
+        return X @ jax.lax.stop_gradient(layers[0][1])
+
+    for made, words in (
+        (in_numpy, "NumPy is used inside, on a traced array (test_check.py, line "),
+        (a_number, "a traced array is made a Python number or shape (test_check.py, line "),
+        (stopped, "its log_prob does not depend on the given W and b"),
+    ):
+        report = check(oracle.from_jax(made), ONE, twice=False)
+        assert not report.passed
+        assert "note: it has no gradients: " in report.text()
+        assert words in report.text()
+    report = check(oracle.from_jax(in_numpy), ONE)
+    assert (report.kind, report.mistake) == ("behaviour", "detached"), report.text()
+
+    def own(layers, X, problem):
+        X, W, b = map(np.asarray, (X, *layers[0]))
+        Delta = -np.tanh(X @ W.T + b) / len(X)
+        grads = {"G_W_0": Delta.T @ X + np.linalg.inv(W).T, "G_b_0": Delta.sum(0)}
+        return {"log_prob": in_numpy(layers, X, problem)} | grads
+
+    assert check(oracle.from_jax(own), ONE).passed
+
+
 def wrong_sign(R_W):
     return -1000 * R_W.T
 

@@ -204,9 +204,9 @@ def raw_rows(
     """Return all rows of a file, in their order, and notes.
 
     A .npy is read when its rows are asked for; the splits of an .npz follow one another. `wanted`
-    are the names of a model's columns, which are taken where the file has names. With
-    `reading.missing` "drop" rows with missing values stay, with NaN in them. ValueError for missing
-    values otherwise.
+    are the names of a model's columns, which are taken where the file has names. Where the model
+    has none, a note says that columns go by position. With `reading.missing` "drop" rows with
+    missing values stay, with NaN in them. ValueError for missing values otherwise.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "my.npy"
@@ -223,6 +223,10 @@ def raw_rows(
     parts = [part for part in (found.train, found.validation, found.test) if part is not None]
     found = found._replace(train=parts[0] if len(parts) == 1 else np.concatenate(parts))
     found = found._replace(validation=None, test=None)
+    if wanted is None and found.columns is not None:
+        names = ", ".join(found.columns[:6]) + ", ..." * (len(found.columns) > 6)
+        note = f"the model has no names of columns: those of the file go by position, {names}"
+        found = found._replace(notes=(*found.notes, note))
     if reading.missing != "drop":
         return settled(str(path), found, reading, scored=True)[0], found.notes
     return marked(found.train, reading), found.notes

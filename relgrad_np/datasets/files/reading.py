@@ -79,7 +79,7 @@ class Reading:
 def asking(**settings: Any) -> str:
     """Return the words for a `Reading` with these settings, which messages advise.
 
-    The command line shows its flags in their place (`cli.console.with_flags`).
+    The command line shows its flags in their place (`cli.advice.with_flags`).
 
     >>> asking(drop=["city"]), asking(missing_marks=[-9999.0], missing="drop")
     ("Reading(drop=['city'])", "Reading(missing_marks=[-9999], missing='drop')")

@@ -184,9 +184,9 @@ def _refusal(
     names = [_called(columns, one) for one in alike]
     more = f" (as in column {', '.join(names[1:20])})" if len(names) > 1 else ""
     others = [_called(columns, one) for one, *_ in wrong if one not in alike]
-    rest = (
-        f"; columns {', '.join(others[:20])} have other cells that are no numbers" if others else ""
-    )
+    s, have = ("", "has") if len(others) == 1 else ("s", "have")
+    rest = f"; column{s} {', '.join(others[:20])} {have} other cells that are no numbers"
+    rest = rest if others else ""
     if columns is not None and cell.strip() == columns[j]:
         what, remedy, rest = "the header again", "delete the line", ""
     remedy = remedy.replace("{drop}", _drop(names))

@@ -10,8 +10,8 @@ from .lbfgs import Curvatures, Precondition, dot
 SHARE = 1e-4  # of the increase that the slope promises, which a step must bring (Armijo)
 TRIALS = 40  # step sizes that are tried along one direction
 FALL = 0.9  # to which share the gradient must fall by a step whose gain rounding hides
-NEARBY = 0.5  # the same, from where on a step that was cut short says little of where it ends
 LONGEST = 1.0  # |alpha E| of a layer, spectral: e^(alpha E) stretches no direction by more than e
+NEARBY = 0.5  # the same, from where on a step that was cut short says little of where it ends
 
 
 class Point(Protocol):

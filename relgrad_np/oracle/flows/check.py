@@ -69,6 +69,7 @@ def check_flow(
     seconds: float = 20.0,
     progress: bool | None = None,
     notes: Sequence[str] = (),
+    X_from: str = "",
 ) -> FlowReport:
     """Judge a flow, an invertible map with a density, by its laws; any part of it will do.
 
@@ -83,6 +84,7 @@ def check_flow(
     claims to be a bijection of R^D. `inverse_accuracy`: of an inverse that iterates. `born`: the
     dtype that the model has where it is not judged. `level`: of all tests of samples together.
     `laws`: the names of those to judge. `progress`: a bar; by default where a terminal waits long.
+    `X_from`: where X is from, in words, if an adapter has made it.
 
     Returns a `FlowReport`. ValueError for arguments that can't be used; what the flow raises is
     part of the report.
@@ -106,7 +108,7 @@ def check_flow(
         in_float32=in_float32 or {}, dense=dense or {}, dtype=dtype, born=born, level=level,
         seed=seed, onto=onto, inverse_accuracy=inverse_accuracy,
     )  # fmt: skip
-    evidence, start = Evidence(calls, _rows(X, D), seconds), time.perf_counter()
+    evidence, start = Evidence(calls, _rows(X, D), seconds, X_from), time.perf_counter()
     calls.bar = RowsBar(progress)
     try:
         with np.errstate(all="ignore"):

@@ -37,9 +37,12 @@ class ChosenRows(NamedTuple):
 class Evidence:
     """Rows, forward and Jacobians of a flow, each computed once and when first asked for."""
 
-    def __init__(self, calls: FlowCalls, X: Array | None = None, seconds: float = 20.0) -> None:
+    def __init__(
+        self, calls: FlowCalls, X: Array | None = None, seconds: float = 20.0, X_from: str = ""
+    ) -> None:
         self.calls = calls
         self.given = X
+        self.X_from = X_from  # where X is from, in words, if not from the user
         self.budget = seconds
         self.random = False  # whether results differ from call to call
         self.wrong_log_det: tuple[int, ...] = ()  # rows of X where the law of log|det J| fails
@@ -52,7 +55,8 @@ class Evidence:
         if self.given is not None:
             most = N_ROWS if self.calls.D <= 100 else N_ROWS // 4
             given = self.given[:most]
-            return ChosenRows(given, True, f"{len(given)} rows of X")
+            word = f"{len(given)} rows {self.X_from or 'of X'}"
+            return ChosenRows(given, True, word)
         return _drawn(self.calls)
 
     @property

@@ -71,7 +71,7 @@ def suite(
     report: Callable[[str], None] = lambda line: None,
     **params: float,
 ) -> Suite:
-    """Make a suite for one model of your own: truths in 60 digits, in about two seconds a case.
+    """Make a suite for one model of your own: truths in 60 digits, in seconds.
 
     Parameters
     ----------
@@ -84,7 +84,8 @@ def suite(
     params : numbers by name, as alpha, beta, nu, rho, w, m, s
 
     Five cases for each L and D: generic, N > D, N = 1, |y| up to 30, |y| beyond 710. A case with a
-    right value beyond 1e30 is left out.
+    right value beyond 1e30 is left out. On an idle core the five of two layers took 4 s for D = 2,
+    6 s for D = 3 and 19 s for D = 8; a layer takes about half of that.
 
     Raises
     ------

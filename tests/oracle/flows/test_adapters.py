@@ -247,6 +247,10 @@ def test_scikit_learn_draws_anew_whatever_the_random_state():
     given = oracle.from_sklearn(made)
     assert given["D"] == 2
     assert not np.array_equal(given["sample"](5), given["sample"](5))
+    report = oracle.check_flow(**given, laws=("rows",))
+    assert report.rows == "64 rows drawn by its sample(n)"  # not of an X that nobody gave
+    given = oracle.from_sklearn(made, X=np.zeros((3, 2)))
+    assert oracle.check_flow(**given, laws=("rows",)).rows == "3 rows of X"
     with pytest.raises(ValueError, match="isn't fitted"):
         oracle.from_sklearn(mixture.GaussianMixture())
     with pytest.raises(ValueError, match="no score_samples"):

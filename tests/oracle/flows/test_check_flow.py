@@ -463,6 +463,44 @@ def test_a_density_that_jumps_and_one_with_a_spike_are_no_alarm():
     assert found == [], report.text()
 
 
+def test_peaks_narrower_than_a_cell_are_said_or_seen_in_the_latent():
+    """Nor are they an alarm where random points in cells miss them."""
+    rng = np.random.default_rng(0)
+    narrow = [(np.log(0.5), 1.0), (np.log(0.5), 1e-4)]
+
+    def log_p(x):  # a half of a width of 1e-4
+        parts = [w - 0.5 * ((x / s) ** 2).sum(axis=1) - 2 * np.log(s) for w, s in narrow]
+        return np.logaddexp(*parts) - np.log(2 * np.pi)
+
+    def sample(n):
+        return rng.standard_normal((n, 2)) * np.where(rng.random((n, 1)) < 0.5, 1e-4, 1.0)
+
+    found, report = claims("mass", D=2, log_prob=log_p, sample=sample)
+    assert found == [], report.text()
+    assert "the grid is too coarse: 0." in report.laws[0].text
+    assert "give forward and inverse" in report.laws[0].text
+
+    def forward(x):  # a slope of 1e6 where z is in (1, 2)
+        y = x - 1
+        z = np.where(y < 0, x, np.where(y < 1e-6, 1 + 1e6 * y, x + 1 - 1e-6))
+        return z, np.where((y >= 0) & (y < 1e-6), np.log(1e6), 0.0)[:, 0]
+
+    def inverse(z):
+        y = z - 1
+        return np.where(y < 0, z, np.where(y < 1, 1 + 1e-6 * y, z - 1 + 1e-6))
+
+    def log_prob(x, slopes=1.0):
+        z, log_det = forward(x)
+        return -0.5 * z[:, 0] ** 2 - 0.5 * np.log(2 * np.pi) + slopes * log_det
+
+    given = {"D": 1, "forward": forward, "inverse": inverse}
+    found, report = claims("mass", log_prob=log_prob, **given)
+    assert found == [], report.text()
+    assert "by importance sampling in the latent" in report.laws[0].text
+    found, report = claims("mass", log_prob=lambda x: log_prob(x, 0.9), **given)
+    assert found == [("mass", "mass")], report.text()
+
+
 def drawn(change, seed=0):
     rng = np.random.default_rng(seed)
     return lambda n: change(rng.standard_normal((n, D)))

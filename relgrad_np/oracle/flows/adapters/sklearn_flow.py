@@ -24,7 +24,7 @@ def from_sklearn(
     >>> import pytest; mixture = pytest.importorskip("sklearn.mixture")
     >>> made = mixture.GaussianMixture(2).fit(np.random.default_rng(0).normal(size=(90, 2)))
     >>> sorted(from_sklearn(made))
-    ['D', 'X', 'log_prob', 'name', 'notes', 'sample']
+    ['D', 'X', 'X_from', 'log_prob', 'name', 'notes', 'sample']
     """
     if not hasattr(made, "score_samples"):
         raise ValueError(f"{type(made).__name__} has no score_samples(X), the log density of rows")
@@ -33,11 +33,13 @@ def from_sklearn(
         raise ValueError(f"{type(made).__name__} isn't fitted: fit it first, or give D")
     draw = _Draw(made, seed) if hasattr(made, "sample") else None
     notes = () if draw else ("it has no sample(n): its density alone is judged",)
+    X_from = None
     if X is None and draw is not None:
-        X = draw(64)
+        X, X_from = draw(64), "drawn by its sample(n)"
     found = {
         "D": int(D), "name": name or type(made).__name__, "log_prob": made.score_samples,
         "sample": draw, "X": X, "notes": notes,
+        "X_from": X_from,
     }  # fmt: skip
     return {key: value for key, value in found.items() if value is not None}
 

@@ -54,8 +54,9 @@ def torch_flow(
     notes = list(face.notes)
     if default is torch.float64:
         notes.append("it runs in float64 with torch.set_default_dtype(torch.float64) only")
+    X_from = None
     if X is None and face.X is not None:
-        X = face.X
+        X, X_from = face.X, "drawn inside its domain"
         rows = torch.from_numpy(X[:ROWS])
     face, said_so = _available(face, rows.reshape(-1, *shape))
     notes += said_so
@@ -76,7 +77,8 @@ def torch_flow(
     if gradient is not None and gradient.training:
         notes.append("its parameters get a gradient in training mode only, which is taken there")
     found: dict[str, Any] = {
-        "D": D, "name": name or _name(made), "X": X, "notes": tuple(notes), **flow.all(),
+        "D": D, "name": name or _name(made), "X": X, "X_from": X_from, "notes": tuple(notes),
+        **flow.all(),
         "parts": [
             (key, flow.map(ahead), None if back is None else flow.map(back))
             for key, ahead, back in parts

@@ -3,8 +3,9 @@
 D <= 2: the trapezium rule on a map of the whole space, on two grids whose difference is the error.
 Where p jumps, as that of a net with leaky ReLU does, the grids do not agree: then, for D = 2, it is
 two random points in each cell, whose standard error falls faster. Else it is importance sampling
-with its standard error; where too few of its rows count, nothing is said. Nor is it where rows lie
-in peaks that are narrower than a cell: the grids agree that they are not there.
+with its standard error; where too few of its rows count, nothing is said. Where rows lie in peaks
+that are narrower than a cell, the grids agree that they are not there: then only the latent says
+something.
 """
 
 from __future__ import annotations
@@ -43,22 +44,29 @@ def mass(evidence: Evidence) -> LawResult:
     if too_many < calls.D:
         return not_judged(LAW, f"in {calls.D} dimensions importance sampling says too little")
     grids: tuple[int, ...] = POINTS.get(calls.D, ())
-    value, error = np.nan, np.inf
+    value, error, peaks, fine = np.nan, np.inf, "", True
     for points in grids:
         if points**calls.D * evidence.seconds_per_density > MOST_SECONDS:
             break
         value, error, missed = quadrature(calls.log_p, evidence.around, points)
-        if missed > MISSED:
-            text = f"p has peaks that the rules miss: {missed:.2g} of the rows lie in them"
-            return not_judged(LAW, text)
+        fine = missed <= MISSED
+        if not fine:  # a finer grid may show them
+            peaks = f"{missed:.2g}"
+            continue
         near = 2e-4 if points < grids[-1] else 2e-3  # p may jump: it converges slowly
         if error < near * max(value, 1e-300) and value > 0:
             allowed = 16 * error + 1e4 * calls.eps
             shown = f"by quadrature: {value:.9g} +- {allowed:.0e}"
             return _said(evidence, value, allowed, shown)
-    if calls.D in CELLS and (said := _by_cells(evidence, value, error)):
-        return said
+    if fine and calls.D in CELLS:
+        said, missed = _by_cells(evidence, value, error)
+        if said is not None:
+            return said
+        peaks = f"{missed:.2g}" if missed > MISSED else peaks
     made, where = _in_latent(evidence), " in the latent"
+    if peaks and (made is None or not made.says_something):
+        text = f"the grid is too coarse: {peaks} of the rows lie in peaks of p narrower than a cell"
+        return not_judged(LAW, text + _more(evidence))
     if made is None:
         made, where = evidence.weighted, ""
     value, error = made.mass
@@ -83,18 +91,22 @@ def _more(evidence: Evidence) -> str:
     return f": give {' and '.join(missing)}, and rows are drawn in the latent" if missing else ""
 
 
-def _by_cells(evidence: Evidence, near: float, within: float) -> LawResult | None:
-    """Integrate by random points in cells, where the trapezium rule says that it is near this."""
+def _by_cells(evidence: Evidence, near: float, within: float) -> tuple[LawResult | None, float]:
+    """Integrate by random points in cells, where the trapezium rule says that it is near this.
+
+    Returns the result, None where they say too little, and the share of rows in peaks they miss.
+    """
     calls = evidence.calls
     cells = CELLS[calls.D]
     if not 2 * cells**calls.D * evidence.seconds_per_density <= MOST_SECONDS:
-        return None
-    value, error = stratified(calls.log_p, evidence.around, cells, calls.rng(29))
-    if not (0 < error < 1e-2 * value and abs(value - near) <= within + SURE * error):
-        return None
+        return None, 0.0
+    value, error, missed = stratified(calls.log_p, evidence.around, cells, calls.rng(29))
+    close = abs(value - near) <= within + SURE * error
+    if missed > MISSED or not (0 < error < 1e-2 * value and close):
+        return None, missed
     allowed = SURE * error + UNSEEN / len(evidence.around)  # all points may miss a peak
     text = f"by two random points in each of {cells}^{calls.D} cells, for p jumps: "
-    return _said(evidence, value, allowed, f"{text}{value:.6g}, seen to +- {allowed:.1g}")
+    return _said(evidence, value, allowed, f"{text}{value:.6g}, seen to +- {allowed:.1g}"), missed
 
 
 def _does_not_fall(evidence: Evidence) -> str:
@@ -207,32 +219,37 @@ def quadrature(
 
 def stratified(
     log_p: Callable[[Array], Array], rows: Array, cells: int, rng: np.random.Generator
-) -> tuple[float, float]:
-    """Return the integral of p by two random points in each cell of a grid; its standard error.
+) -> tuple[float, float, float]:
+    """Return the integral of p by two random points in each cell of a grid, its standard error.
 
     Only cells in which p changes contribute to the error, so it is small where p jumps, too. It is
-    infinite where few cells make it: two points in each say too little of those.
+    infinite where few cells make it: two points in each say too little of those. The third result
+    is what all points miss: the share of the rows at which p is much larger than at any of them.
 
     >>> half = lambda x: np.where(x[:, 0] > 0, 0.0, -np.inf) - 0.5 * (x**2).sum(axis=1)
     >>> rng = np.random.default_rng(0)
-    >>> value, error = stratified(half, rng.normal(size=(50, 2)), 100, rng)
-    >>> abs(value - np.pi) < 4 * error < 0.02
-    True
+    >>> value, error, missed = stratified(half, rng.normal(size=(50, 2)), 100, rng)
+    >>> abs(value - np.pi) < 4 * error < 0.02, missed
+    (True, 0.0)
     """
     space, D = Space.around(rows), rows.shape[1]
     corners = np.stack(np.meshgrid(*[np.arange(cells)] * D, indexing="ij"), -1).reshape(-1, D)
-    found = []
+    found, highest = [], -np.inf
     for _ in range(2):
         t = 2 * (corners + rng.random(corners.shape)) / cells - 1  # (cells^D, D)
         x, weight = space.at(t)
         with np.errstate(all="ignore"):
             p = np.nan_to_num(np.exp(log_p(x)), nan=0.0)
             found.append(np.nan_to_num(p * weight * (2 / cells) ** D))
+            highest = max(highest, float(p.max()))
     one, two = found
     square = (one - two) ** 2
     total = float(square.sum())
     many = total**2 >= FEWEST_CELLS * float((square**2).sum())
-    return float((one + two).sum() / 2), float(np.sqrt(total) / 2) if many else np.inf
+    with np.errstate(all="ignore"):
+        missed = float(np.mean(np.exp(log_p(rows)) > PEAK * highest))
+    error = float(np.sqrt(total) / 2) if many else np.inf
+    return float((one + two).sum() / 2), error, missed
 
 
 def _by_jumps(p: Array, weighted: Array) -> float:
