@@ -94,6 +94,21 @@ def test_an_untrue_amount_is_seen():
     assert "'factor': -0.003" in said
 
 
+@pytest.mark.parametrize("layers", [{}, {"R_b": (1,)}, {"R_b": (0, 1)}])
+def test_a_layer_that_is_not_right_before_is_seen(layers):
+    from validation.claims import false_claims
+    from validation.claims import planted as shown
+
+    (one,) = (i for i in INVENTIONS if i.title == "R_b is negated above the first layer")
+    cases = SUITE.where(id=["depth-3-2", "depth-1-3"])
+    report = check(planted.numpy_candidate(one.lines), cases, twice=False)
+    made = shown(one.lines, cases)
+    assert not list(false_claims(report, one, made))
+    untrue = report._replace(roots=(report.roots[0]._replace(right_in=layers),))
+    (said,) = false_claims(untrue, one, made)
+    assert "right before" in said
+
+
 def test_a_factor_that_is_eta_is_called_that():
     for line, words in (
         (lambda m, k: m.eta * formulas.LINES["R_W"](m, k), "it is eta times the right one"),
