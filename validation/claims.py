@@ -121,7 +121,7 @@ def false_claims(report: Any, invention: Invention, shown: list[Shown]) -> Itera
         elif kind == "condition":
             right = _entries(claim, mine) if claim["of"] == "entries" else _arrays(claim, mine)
         elif kind == "right before":
-            right = _before(claim["stages"], invention, shown)
+            right = _before(claim["stages"], invention, shown) and _elsewhere(claim, shown)
         elif kind == "follows":
             right = set(claim["from"]) <= stages and any(
                 not s.right and not s.off.any() for s in mine
@@ -218,6 +218,24 @@ def _before(stages: list[str], invention: Invention, shown: list[Shown]) -> bool
         for s in shown
         if s.stage in stages and order(s.name, s.problem.L) < start.get(s.problem.id, (-1, 0, 0))
     ) and all(STAGES[stage].phase <= STAGES[invention.stage].phase for stage in stages)
+
+
+def _elsewhere(claim: dict[str, Any], shown: list[Shown]) -> bool:
+    """Whether the stage of the error is right in other layers, if it is said to be right before.
+
+    Layers that are said to be right are so in a net in which that of the error is wrong.
+    """
+    stage, layers = claim["stage"], claim["layers"]
+    if stage in claim["stages"] and not layers.get(stage):
+        return False
+    cases: dict[str, dict[tuple[str, int | None], bool]] = {}
+    for s in shown:
+        cases.setdefault(s.problem.id, {})[s.stage, s.layer] = s.right
+    wrong_there = [
+        right for right in cases.values() if not right.get((stage, claim["layer"]), True)
+    ]
+    listed = [(name, k) for name, found in layers.items() for k in found]
+    return not listed or any(all(map(right.get, listed)) for right in wrong_there)
 
 
 def _arrays(claim: dict[str, Any], mine: list[Shown]) -> bool:

@@ -10,7 +10,7 @@ from ..datasets import NAMES, STANDARD, Dataset, load
 from ..datasets.files.own import ENDINGS
 from ..datasets.files.packed import SUFFIXES
 from ..distributed.ranks import Ranks
-from ..fitting.automatic import AUTO
+from ..fitting.automatic import AUTO, ChosenSettings
 from ..fitting.declared import declared
 from ..fitting.snapshots import Snapshot
 from ..rules.by_name import NEWTON, rule_of, words_of
@@ -27,14 +27,14 @@ class Job(NamedTuple):
     """A run that is to be made: its settings, its data, and the config.json of its folder.
 
     `extended`: it goes on beyond the epochs that it was first asked for; `chosen`: what the data
-    have chosen, in words.
+    have chosen, None where a preset or a folder says it.
     """
 
     settings: Settings
     data: Dataset
     config: dict[str, Any]
     extended: bool = False
-    chosen: str = ""
+    chosen: ChosenSettings | None = None
 
 
 def new_job(options: argparse.Namespace) -> Job:
@@ -53,7 +53,7 @@ def new_job(options: argparse.Namespace) -> Job:
             flags = ", ".join(f"`{flag}`" for flag in asked_of_data(options))
             raise ValueError(f"{flags}: for data of your own; {name!r} is read as published")
         data = load(name, early.seed, options.rows, options.data_dir, reading=reading)
-        settings, words = settings_of(early, data, options.seconds, chosen)
+        settings, of_table = settings_of(early, data, options.seconds, chosen)
     config = {
         "version": __version__,
         "data": name,
@@ -63,18 +63,18 @@ def new_job(options: argparse.Namespace) -> Job:
         "fingerprint": fingerprint_of(data),
         "settings": settings.plain(),
     }
-    return Job(settings, data, config, chosen=words)
+    return Job(settings, data, config, chosen=of_table)
 
 
 def settings_of(
     early: Settings, data: Dataset, seconds: float | None, chosen: dict[str, Any]
-) -> tuple[Settings, str]:
+) -> tuple[Settings, ChosenSettings | None]:
     """Return the settings of a preset, if one is asked for, or those that the rows choose."""
     if early.preset is None:
         return chosen_for(len(data.train), data.D, c=data.c, seconds=seconds, **chosen)
     if seconds is not None:
         raise ValueError("`--seconds`: for settings that the data choose, not for a `--preset`")
-    return early, ""
+    return early, None
 
 
 def resumed_job(options: argparse.Namespace, comm: Ranks | None) -> Job:

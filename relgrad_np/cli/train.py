@@ -168,7 +168,7 @@ def train_on(options: argparse.Namespace, comm: Ranks | None = None) -> int:
         job = job._replace(config=config)
     if not options.json:
         pairs = outline(job.data, job.settings, prepared)
-        pairs += [("chosen", job.chosen)] * bool(job.chosen)
+        pairs += [] if job.chosen is None else [("chosen", job.chosen.words)]
         show_pairs([*pairs, ("folder", str(folder))])
     with run_folder.locked(folder):
         try:
@@ -216,7 +216,7 @@ def train_in(
     of_time = say, job.settings.epochs, options.seconds, of_threads(job.data.D)
     with asked_to_stop(writer), warnings.catch_warnings():
         warnings.filterwarnings("ignore", NO_BETTER, FitWarning)  # the report says so
-        if options.seconds is not None:  # no more epochs are wanted
+        if job.chosen is not None and job.chosen.cut:  # no more epochs are wanted
             warnings.filterwarnings("ignore", "after .* epochs the fit", NotConvergedWarning)
         try:
             run = train(

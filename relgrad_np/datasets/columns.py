@@ -87,6 +87,16 @@ def few_values(Y: Batch) -> NDArray[np.intp]:
     return np.flatnonzero(distinct <= FEW_VALUES * len(Y))
 
 
+def ruled_by_one_row(Z: Batch) -> list[int]:
+    """Return the columns of standardised rows Z (N, D) of which one row has half of the variance.
+
+    >>> ruled_by_one_row(np.array([[2.0, 1.0], [-0.7, -1.0], [-0.7, 1.0], [-0.7, -1.0]]))
+    [0]
+    """
+    result: list[int] = np.flatnonzero((Z * Z).max(axis=0) > len(Z) / 2).tolist()
+    return result
+
+
 def on_a_grid(X: NDArray[Any]) -> list[int]:
     """Return the columns whose values repeat so often that a deep density would rise to spikes.
 

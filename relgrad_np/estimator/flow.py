@@ -212,8 +212,8 @@ class RelativeGradientFlow(FittedFlow):
         The layers that are kept are the best on the rows fitted, or on those for validation: those
         of the fit, its start, or the Gaussian of these rows. Warns with `relgrad_np.FitWarning`
         where the fit ended below one of these, and with scikit-learn's `ConvergenceWarning` where
-        it has not arrived, unless `seconds` bound it. A `UserWarning` names columns of counts and
-        of few values, to which a deep density can't be fitted without noise.
+        it has not arrived, unless `seconds` cut it short. A `UserWarning` names columns of counts
+        and of few values, to which a deep density can't be fitted without noise.
 
         Raises ValueError for X that is not finite, has rows on a bound or beyond it, is of
         deficient rank (of the rows of positive weight; see `fitting.rank`) or has fewer than two
@@ -280,7 +280,7 @@ class RelativeGradientFlow(FittedFlow):
                 (result, settings), heard, rule = closed, [], None
         names = getattr(self, "feature_names_in_", None)
         grids = settings.n_layers > 1 and warn_of_grids(X[rows, :D], names)
-        if grids or (self.seconds is not None and self.tol is None):  # no more epochs are wanted
+        if grids or (settings.cut and self.tol is None):  # no more epochs are wanted
             heard = [one for one in heard if one.category is not NotConvergedWarning]
         for one in heard:  # in scikit-learn's words
             same = not issubclass(one.category, NotConvergedWarning)

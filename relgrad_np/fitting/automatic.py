@@ -38,7 +38,8 @@ class ChosenSettings(NamedTuple):
 
     `alpha` None: the activation's own; `epochs` None: as many as `fit` takes; `patience` None: no
     validation stops the fit. `seconds`: how long it takes, about, if none does, on one core and not
-    counting compilation; None where nobody knows.
+    counting compilation; None where nobody knows. `cut`: the time that was asked for left fewer
+    epochs or layers.
 
     >>> choose_settings(2000, 2).words
     'D = 2, N = 2,000: 32 layers by the natural gradient; about 6 s'
@@ -55,6 +56,7 @@ class ChosenSettings(NamedTuple):
     patience: int | None
     seconds: float | None = None
     words: str = ""
+    cut: bool = False
 
 
 USUAL = ChosenSettings(2, "recipe", "gaussianize", "normal", *OWN, 100, None, None)
@@ -105,7 +107,7 @@ def choose_settings(
     shorter = [one if "epochs" in given else within_seconds(one, seconds) for one in made]
     bearable = (one for one, full in zip(shorter, made, strict=True) if _enough(one, full, N))
     found = next(bearable, shorter[-1])
-    return found._replace(words=_words(found, N, D, c))
+    return found._replace(words=_words(found, N, D, c), cut=found is not made[0])
 
 
 def checked(given: dict[str, Any]) -> dict[str, Any]:

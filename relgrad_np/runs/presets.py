@@ -100,8 +100,8 @@ def settings_for(data: str, **chosen: Any) -> Settings:
 
 def chosen_for(
     N: int, D: int, *, c: int = 0, seconds: float | None = None, **chosen: Any
-) -> tuple[Settings, str]:
-    """Return settings that N training rows of D columns choose, and a line that says which.
+) -> tuple[Settings, ChosenSettings]:
+    """Return settings that N training rows of D columns choose, and the table's choice.
 
     c: columns that are given, beside the D.
 
@@ -118,7 +118,7 @@ def chosen_for(
     plain = {name: value for name, value in values.items() if name in declared(Settings)}
     if made.epochs is None and "epochs" not in chosen:
         del plain["epochs"]
-    return with_choices(Settings(**plain), chosen), made.words
+    return with_choices(Settings(**plain), chosen), made
 
 
 def asked(chosen: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from relgrad_np import datasets
-from relgrad_np.datasets import Chain, Standardise, load, record, rows, transforms
+from relgrad_np.datasets import Chain, Reading, Standardise, load, record, rows, transforms
 from relgrad_np.datasets.file_rows import FileRows
 from relgrad_np.datasets.files import limits, npy, opening, split
 
@@ -164,6 +164,18 @@ def test_whole_numbers_are_noted_by_column():
     (note,) = load(X).notes
     assert "whole numbers or few values only in columns 1:" in note
     assert "noise" in note
+
+
+def test_a_column_that_one_row_decides_is_noted_until_it_has_a_bound():
+    X = table()
+    X[:, 1] = np.exp(X[:, 1])
+    assert load(X).notes == ()
+    train = load(X).transforms.inverse(load(X).train)[0]
+    X[np.isclose(X, train).all(axis=1), 1] = 1e-6  # a row that is fitted
+    (note,) = load(X).notes
+    assert note.startswith("in column 1 one row has more than half of the variance")
+    assert "Reading(support=...)" in note
+    assert load(X, reading=Reading(support={1: (0, None)})).notes == ()
 
 
 # Memory mapping

@@ -94,6 +94,21 @@ def test_an_untrue_amount_is_seen():
     assert "'factor': -0.003" in said
 
 
+@pytest.mark.parametrize("layers", [{}, {"R_b": (1,)}, {"R_b": (0, 1)}])
+def test_a_layer_that_is_not_right_before_is_seen(layers):
+    from validation.claims import false_claims
+    from validation.claims import planted as shown
+
+    (one,) = (i for i in INVENTIONS if i.title == "R_b is negated above the first layer")
+    cases = SUITE.where(id=["depth-3-2", "depth-1-3"])
+    report = check(planted.numpy_candidate(one.lines), cases, twice=False)
+    made = shown(one.lines, cases)
+    assert not list(false_claims(report, one, made))
+    untrue = report._replace(roots=(report.roots[0]._replace(right_in=layers),))
+    (said,) = false_claims(untrue, one, made)
+    assert "right before" in said
+
+
 def test_a_factor_that_is_eta_is_called_that():
     for line, words in (
         (lambda m, k: m.eta * formulas.LINES["R_W"](m, k), "it is eta times the right one"),
@@ -118,6 +133,32 @@ def test_an_error_of_the_last_layer_is_placed_there():
     report = check(planted.numpy_candidate(lines), FEW)
     assert report.layer == report.layers - 1 > 0
     assert "(in the last layer only): it is 2 times the right one" in report.diagnosis
+    assert report.diagnosis.endswith(", xi, R_W, R_b of layer 0")
+    (said,) = (claim for claim in report.claims if claim["claim"] == "right before")
+    assert said["layers"] == {"R_b": [0]}
+
+
+@pytest.mark.parametrize(
+    ("stage", "wrong_in", "before"),
+    [
+        ("Delta", 0, "L_J2, log_prob, Delta of layers 1 and 2"),  # they go from the last layer back
+        ("Delta", 1, "L_J2, log_prob, Delta of layer 2"),
+        ("G_W", 0, "L_J2, log_prob, Delta"),
+        ("G_W", 1, "log_prob, Delta, G_W of layer 0"),
+        ("Y", 1, "right before it: Y of layer 0, Z of layer 0"),  # Z of layer 1 follows
+        ("Y", 0, "nothing before it was supplied"),
+        ("Z", 0, "right before it: Y of layer 0"),
+        ("R_W", 2, "G_b, xi, R_W of layers 0 and 1"),
+    ],
+)
+def test_of_a_stage_that_is_wrong_elsewhere_the_right_layers_are_named(stage, wrong_in, before):
+    def line(m, k, *more):
+        right = formulas.LINES[stage](m, k, *more)
+        return 1.5 * right if k == wrong_in else right
+
+    report = check(planted.numpy_candidate({stage: line}), SUITE.where(id="depth-3-2"), twice=False)
+    assert report.roots[0].where == f"layer {wrong_in}, {stage}"
+    assert report.diagnosis.endswith(before)
 
 
 def test_a_multiple_of_the_transpose_is_called_that():

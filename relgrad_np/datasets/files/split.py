@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bounds import ColumnBounds
-from ..columns import few_values, grid_step, whole_numbers
+from ..columns import few_values, grid_step, ruled_by_one_row, whole_numbers
 from ..file_rows import FileRows, rows_of
 from ..record import Dataset, GivenColumns, RawTable, first_columns, forward, in_model_space
 from ..rows import LEAST_ROWS, Columns, chunks, column_list, floats, refuse
@@ -72,6 +72,9 @@ def split_shuffled(
     chain = Chain((*fixed, Standardise.fit(noised, name, columns, before)))
     parts = (train, validation, test)
     data = in_model_space(name, parts, chain, rng, notes=tuple(notes), columns=columns)
+    far = [j for j in ruled_by_one_row(data.train) if j not in few_values(floats(train))]
+    if far:
+        data = data._replace(notes=(*data.notes, _note_of_one_row(far, columns)))
     if context is None:
         return data
     pairs = zip((data.train, data.validation, data.test), us, strict=True)
@@ -166,6 +169,15 @@ def _noise_for(
             " bound; Reading(dequantise=True) adds uniform noise as wide as their step"
         )
     return ()
+
+
+def _note_of_one_row(which: list[int], columns: Columns) -> str:
+    s = "s" * (len(which) > 1)
+    return (
+        f"in column{s} {column_list(which, columns)} one row has more than half of the variance,"
+        " and so decides all means: look whether it is an error; where a column has a lower bound,"
+        " take its logarithm by Reading(support=...)"
+    )
 
 
 def split_by_position(

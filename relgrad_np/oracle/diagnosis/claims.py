@@ -6,6 +6,7 @@ A program can compare them with what it planted; `wording` makes sentences of th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from .conditions import Condition
@@ -36,8 +37,9 @@ class Root(NamedTuple):
     catalogue. `condition`, `entries`: which arrays, and which of their entries, are wrong.
     `relation`: what they are. `with_it`: stages that the same mistake makes wrong. `perhaps`:
     stages that are wrong, too, and may be for the same reason: they read the same arrays that were
-    not supplied. `right_before`: stages before it that were supplied and are right;
-    `supplied_before`: whether anything was.
+    not supplied. `right_before`: stages before it that were supplied and are right; `right_in`: in
+    which layers, for those of them that are wrong elsewhere; `supplied_before`: whether anything
+    was.
     `not_supplied`: stages that it reads and that were looked through. `unless_autodiff`: it may
     follow from these, if it was made by automatic differentiation of a wrong log_prob.
     `float32_sized`: the largest error in units of the array's size, if single precision makes such.
@@ -56,6 +58,7 @@ class Root(NamedTuple):
     with_it: tuple[str, ...] = ()
     perhaps: tuple[str, ...] = ()
     right_before: tuple[str, ...] = ()
+    right_in: Mapping[str, tuple[int, ...]] = MappingProxyType({})
     supplied_before: bool = False
     not_supplied: tuple[str, ...] = ()
     unless_autodiff: tuple[str, ...] = ()
@@ -128,7 +131,10 @@ def claims(
                 yield {"claim": "condition", **place, **found._asdict()}
         if root.relation is not None:
             yield {"claim": "relation", **place, **root.relation._asdict()}
-        yield {"claim": "right before", **place, "stages": list(root.right_before)}
+        yield {
+            "claim": "right before", **place, "stages": list(root.right_before),
+            "layers": {stage: list(layers) for stage, layers in root.right_in.items()},
+        }  # fmt: skip
         if root.not_supplied:
             yield {"claim": "not supplied", **place, "stages": list(root.not_supplied)}
     for stage, sources in follows.items():

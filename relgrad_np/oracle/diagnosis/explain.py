@@ -10,7 +10,7 @@ from .bounded import Bounded
 from .claims import Explanation, Relation, Root
 from .conditions import Compared, Condition, Entries, condition, of_entries
 from .named import makes, named, shows
-from .outcome import Entry, Outcome, first_wrong, supplied_stages
+from .outcome import Outcome, first_wrong, supplied_stages
 from .reads import supplied_inputs
 from .roots import VALUES, by_stage, origins, without_roots, wrong_arrays
 from .small import small
@@ -91,10 +91,10 @@ def _root(
     made_in, layer = stage, first.layer
     if mistake is not None:
         made_in, layer = _place(mistake, only, first)
-    right, any_before = _before(first.entry, wrong, results)
+    right, right_in, any_before = _before(first, wrong, results)
     return Root(
         first.entry, layers, made_in, layer, len(wrong), len(compared),
-        mistake, where, entries, found, with_it, perhaps, right, any_before,
+        mistake, where, entries, found, with_it, perhaps, right, right_in, any_before,
         tuple(s for s in STAGES if s in {t for w in wrong for t in supplied_through(w)}),
         _values(cases) if stage in ("Delta", "G_W", "G_b") else (),
         None if mistake else small(wrong),
@@ -183,12 +183,13 @@ def _place(mistake: str, only: int | None, first: Wrong) -> tuple[str, int | Non
 
 
 def _before(
-    first: Entry, wrong: Sequence[Wrong], results: Sequence[Outcome]
-) -> tuple[tuple[str, ...], bool]:
-    """Return the stages before an error that were supplied and are right; whether any was.
+    first: Wrong, wrong: Sequence[Wrong], results: Sequence[Outcome]
+) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]], bool]:
+    """Return the stages before an error that were supplied and are right, and whether any was.
 
     What comes before it in a case comes before the first of its arrays there; in a case that has
-    none, before the array that shows it best.
+    none, before the array that shows it best. Of a stage that is wrong elsewhere, as that of the
+    error itself is, the layers before it are returned, too: those of the net that shows it best.
     """
     begins: dict[int, Place] = {}
     for w in wrong:
@@ -196,14 +197,25 @@ def _before(
     right: dict[str, bool] = {}
     for outcome in results:
         L = outcome.problem.L
-        usual = order(first.name, L) if (first.layer or 0) < L else first.place
+        usual = order(first.name, L) if (first.layer or 0) < L else first.entry.place
         for entry in outcome.entries:
             if entry.checked and entry.place < begins.get(id(outcome), usual):
                 right[entry.stage] = right.get(entry.stage, True) and not entry.wrong
-    below = (first.layer or 0) > 0 if first.stage != "Delta" else first.place[1] > 0
-    if not below:
-        right.pop(first.stage, None)  # there is none before it
-    return tuple(stage for stage in STAGES if right.get(stage)), bool(right)
+    bad = {entry.stage for outcome in results for entry in outcome.entries if entry.wrong}
+    layers = {}
+    for stage in bad & {s for s in right if STAGES[s].phase == STAGES[first.stage].phase}:
+        layers[stage] = _layers_before(first, stage)
+        if not layers[stage]:
+            del right[stage], layers[stage]  # there is none before it
+    stages = tuple(stage for stage in STAGES if right.get(stage))
+    return stages, {s: layers[s] for s in stages if s in layers}, bool(right)
+
+
+def _layers_before(first: Wrong, stage: str) -> tuple[int, ...]:
+    """Return the layers of a stage that come before a wrong array in its case."""
+    found = (e for e in first.outcome.entries if e.stage == stage and e.checked)
+    before = (e.layer for e in found if e.place < first.entry.place)
+    return tuple(sorted(layer for layer in before if layer is not None))
 
 
 def _values(cases: Sequence[Sequence[Wrong]]) -> tuple[str, ...]:

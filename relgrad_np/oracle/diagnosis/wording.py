@@ -83,10 +83,22 @@ def _only(found: Condition) -> str:
 
 def _before(root: Root) -> str:
     if root.right_before:
-        return f"right before it: {', '.join(root.right_before)}"
+        right = (stage + _of_layers(root.right_in.get(stage, ())) for stage in root.right_before)
+        return f"right before it: {', '.join(right)}"
     if root.supplied_before:
         return "nothing that was supplied before it is right"
     return "nothing before it was supplied"
+
+
+def _of_layers(layers: Sequence[int]) -> str:
+    """Return in which layers a stage is right; nothing where it is so in all."""
+    if not layers:
+        return ""
+    if len(layers) == 1:
+        return f" of layer {layers[0]}"
+    if len(layers) > 2 and layers[-1] - layers[0] == len(layers) - 1:
+        return f" of layers {layers[0]} to {layers[-1]}"
+    return f" of layers {_listed([str(layer) for layer in layers])}"
 
 
 def undeclared(advice: Advice, roots: Sequence[Root], declared: Mapping[str, str]) -> str:
