@@ -50,10 +50,11 @@ LIMITS = """- *Depth, where x has several modes.* A layer's slope is between 0.3
   damp the natural gradient by 0.1, and not 0.003, with which the rings lacked 0.12 nats and the
   heteroscedastic toy 0.06 on other draws. The damping was chosen with the toys of seed 0 in view,
   test rows included, so these flatter it; the tables and the posteriors played no part.
-- *Time.* On POWER and diamonds our fits and zuko's were ended by the clock. All of ours took the
-  steps of the NumPy reference, not compiled ones.
+- *Time.* On POWER our fits were ended by the clock, on diamonds those with splines, and on both
+  zuko's. In 20 seconds compiled steps make 38 to 50 epochs of POWER; those of the NumPy reference
+  had made 9, and reached 0.58 nats.
 - *A rotation by u is no shift.* Layers with a fixed W must build it from many shifts. NSF, whose
-  weights are functions of u, has no such limit, and is as far below the truth.
+  weights are functions of u, has no such limit; it lacks 0.03 nats less.
 - *Linear models* are fitted in closed form: where no deeper flow is better on the validation rows
   by more than a standard error, `ConditionalFlow()` keeps the Gaussian regression on the context.
 """
