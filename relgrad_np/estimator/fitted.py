@@ -96,7 +96,7 @@ class FittedFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin
         evaluate` and `sample` take it as well. What a rule has learned for `partial_fit` is not in
         it. `data`: what `relgrad_np.datasets.load` returned, if its rows were fitted. They are in
         model space, so with `data` the file has the way there and the names of the columns, and a
-        flow that is loaded from it takes and draws rows as the source of the data holds them.
+        flow that is loaded from it takes and draws raw rows of these columns, without gaps.
         ValueError, naming it, for a parameter that is not of the package's own making, and for
         `data` of other columns.
         """

@@ -102,7 +102,8 @@ class RelativeICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         Bera's test; a high one means that nothing shows the source not to be Gaussian. One such
         source does no harm, two can't be told from each other's mixtures. "explained_variance": the
         source's share of the variance of the data. "stability", with `n_bootstraps`: the mean over
-        resamples of the best matched |correlation|; 1 is stable.
+        resamples of the best matched |correlation|; 1 is stable. Test and resamples take rows as
+        independent, which neighbouring samples of a signal are not: they promise too much then.
     n_features_in_, feature_names_in_
 
     The order of the sources is that of falling non-Gaussianity: the mean log-likelihood of a

@@ -119,7 +119,8 @@ def what_is(cell: str, decimal: str, others_are_numbers: bool) -> tuple[str, str
     if others_are_numbers:
         advised = asking(missing_marks=[text])
         return "not a number", f"{advised} if it marks a missing value, or mend it"
-    return "text, not a number", "{drop}, or write numbers for its values"
+    remedy = "{drop}, or write numbers for its values: 0 and 1 in a column for each"
+    return "text, not a number", remedy
 
 
 def _is_date(text: str) -> bool:
