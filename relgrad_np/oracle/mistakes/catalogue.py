@@ -160,7 +160,7 @@ _TABLE: dict[str, Entry] = {
         "sigma' for its logarithm", "log_dsigma", "first", "L_J1 adds up slopes",
         "L = 1", {"log_dsigma": lambda m, k: e.dsigma(m.xp, m.act, m.Y[k])}),
     "log_dsigma_at_Z": (
-        "log sigma' at Z for at Y", "log_dsigma", "first", "the slope is that of another point",
+        "log sigma' at Z, not at Y", "log_dsigma", "first", "the slope is that of another point",
         "L = 1", {"log_dsigma": lambda m, k: e.log_dsigma(m.xp, m.act, m.Z[k + 1])}),
     "log_dsigma_alpha_swapped": (
         "alpha and 1 - alpha are exchanged in log sigma'", "log_dsigma", "first",
@@ -266,14 +266,14 @@ _TABLE: dict[str, Entry] = {
         "(log sigma')' of the layer above", "Delta", "below last", "off by one layer",
         "L = 1", {"bend": lambda m, k: e.dlog_dsigma(m.xp, m.act, m.Y[min(k + 1, m.L - 1)]) / m.N}),
     "bend_at_Z": (
-        "(log sigma')' at Z for at Y in Delta", "Delta", "below last", "the bend of another point",
+        "(log sigma')' in Delta at Z, not at Y", "Delta", "below last", "the bend of another point",
         "L = 1", {"bend": lambda m, k: e.dlog_dsigma(m.xp, m.act, m.Z[k + 1]) / m.N}),
     "bend_times_slope": (
         "(log sigma')' is multiplied by sigma' in Delta", "Delta", "below last",
         "the chain rule applied once more",
         "L = 1", {"bend": lambda m, k: LINES["bend"](m, k) * m("dsigma", k)}),
     "slope_at_Z": (
-        "sigma' at Z for at Y in Delta", "Delta", "below last", "the slope of another point",
+        "sigma' in Delta at Z, not at Y", "Delta", "below last", "the slope of another point",
         "L = 1", {"dsigma": lambda m, k: e.dsigma(m.xp, m.act, m.Z[k + 1])}),
     "slope_missing": (
         "sigma' is missing in Delta", "Delta", "below last", "the chain rule without a link",
