@@ -263,6 +263,13 @@ def test_the_report_lists_what_was_not_supplied():
     assert cases.endswith(" and 4 more, though in other cases: Z_1")
     assert len(check({"Y": lambda Z, W, b: Z @ W.T + b}, FEW).not_checked) == 1  # all of Y
 
+    def without_the_last_Z(p):  # it is the last Y, which is supplied
+        found = formulas.run(p)
+        return {n: found[n] for n in found if n[:2] in ("Y_", "Z_") and n != f"Z_{p.L}"}
+
+    (missing,) = check(without_the_last_Z, FEW).not_checked
+    assert missing.startswith("not supplied: log_dsigma,")
+
 
 @pytest.mark.parametrize(("made", "words"), [
     (lambda p: {"Q_0": p.X}, "unknown array 'Q_0'"),

@@ -179,7 +179,7 @@ def test_what_was_not_supplied_is_not_called_right():
 
     alone = check(only("R_W"), FEW).diagnosis
     assert "nothing before it was supplied" in alone
-    assert "Delta were not supplied" in alone
+    assert "Delta were not supplied: the error may lie there; supply them, too, by" in alone
     assert "right before it: Y, Delta" in check(only("Y", "Delta", "R_W"), FEW).diagnosis
 
 

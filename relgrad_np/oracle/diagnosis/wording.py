@@ -34,6 +34,8 @@ def error(root: Root, *, isolated: bool = False) -> str:
     elif root.not_supplied and root.mistake is None:
         was = "was" if len(root.not_supplied) == 1 else "were"
         words.append(f"{_listed(root.not_supplied)} {was} not supplied: the error may lie there")
+        them = "it" if len(root.not_supplied) == 1 else "them"
+        words.append(f"supply {them}, too, by the names of docs/check.md, and it is located")
     if root.perhaps:
         words.append(f"{_listed(root.perhaps)} may be wrong for the same reason")
     if root.unless_autodiff:
