@@ -79,9 +79,7 @@ def _is_last_Y(name: str, outcome: Outcome, given: set[str]) -> bool:
     return same and f"Y_{problem.L - 1}" in given
 
 
-def _gaps(
-    results: Sequence[Outcome], supplied: set[str], given: dict[str, set[str]]
-) -> list[str]:
+def _gaps(results: Sequence[Outcome], supplied: set[str], given: dict[str, set[str]]) -> list[str]:
     """Return lines on arrays that are missing though others of their stage were supplied."""
     gaps = {
         outcome.problem.id: [
