@@ -263,6 +263,13 @@ def test_the_report_lists_what_was_not_supplied():
     assert cases.endswith(" and 4 more, though in other cases: Z_1")
     assert len(check({"Y": lambda Z, W, b: Z @ W.T + b}, FEW).not_checked) == 1  # all of Y
 
+    def without_the_last_Z(p):  # it is the last Y, which is supplied
+        found = formulas.run(p)
+        return {n: found[n] for n in found if n[:2] in ("Y_", "Z_") and n != f"Z_{p.L}"}
+
+    (missing,) = check(without_the_last_Z, FEW).not_checked
+    assert missing.startswith("not supplied: log_dsigma,")
+
 
 @pytest.mark.parametrize(("made", "words"), [
     (lambda p: {"Q_0": p.X}, "unknown array 'Q_0'"),
@@ -567,6 +574,17 @@ def test_a_suite_for_a_part_of_ones_own():
     assert check(oracle.from_core(), made).passed
     wrong = planted.numpy_candidate(mistakes["score_negative"].lines)
     assert check(wrong, made).mistake == "score_negative"
+    lines = {"R_b": lambda m, k: 3 * formulas.LINES["R_b"](m, k), "dZ_last": lambda m: 0 * m.Z[-1]}
+    report = check(planted.numpy_candidate(lines), made)
+    assert [root.stage for root in report.roots] == ["Delta", "R_b"]
+    squared = extend.density(
+        "squared",
+        log_prob=lambda xp, z: -0.5 * xp.square(z) - 0.9189385332046727,
+        score=lambda xp, z: -z,
+        sample=lambda rng, shape: rng.normal(size=shape),
+    )
+    with pytest.raises(ValueError, match=r"`xp\.square` can't be run in 60 digits; these can: abs"):
+        oracle.suite(density=squared, L=1, D=2)
 
 
 def test_torch_layers_are_taken_in_the_order_of_use_and_ties_are_refused():

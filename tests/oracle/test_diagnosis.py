@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from relgrad_np import extend, oracle
+from relgrad_np import oracle
 from relgrad_np.oracle import check, mistakes
 from relgrad_np.oracle.diagnosis.bounded import Bounded, inverse
 from relgrad_np.oracle.diagnosis.conditions import Entries, of_entries
@@ -179,7 +179,7 @@ def test_what_was_not_supplied_is_not_called_right():
 
     alone = check(only("R_W"), FEW).diagnosis
     assert "nothing before it was supplied" in alone
-    assert "Delta were not supplied" in alone
+    assert "Delta were not supplied: the error may lie there; to locate it, return" in alone
     assert "right before it: Y, Delta" in check(only("Y", "Delta", "R_W"), FEW).diagnosis
 
 
@@ -220,20 +220,6 @@ def test_results_of_two_dtypes_are_explained_together():
     report = judge("files", found, oracle.Conventions())
     assert [root.stage for root in report.roots] == ["Delta"]
     assert report.dtype == "float32 and float64"
-
-
-def test_a_part_of_ones_own_is_diagnosed():
-    pytest.importorskip("mpmath", reason="truths are computed with mpmath")
-    gumbel = extend.density(
-        "gumbel",
-        log_prob=lambda xp, z: -z - xp.exp(-z),
-        score=lambda xp, z: xp.exp(-z) - 1,
-        sample=lambda rng, shape: rng.gumbel(size=shape),
-    )
-    made = oracle.suite(density=gumbel, L=1, D=2)
-    lines = {"R_b": lambda m, k: 3 * formulas.LINES["R_b"](m, k), "dZ_last": lambda m: 0 * m.Z[-1]}
-    report = check(planted.numpy_candidate(lines), made)
-    assert [root.stage for root in report.roots] == ["Delta", "R_b"]
 
 
 def test_advice_that_fails_when_tried_is_not_given():

@@ -39,10 +39,16 @@ def together(found: Found) -> Found:
 def not_checked(found: Found, results: Sequence[Outcome], how: Conventions) -> tuple[str, ...]:
     """Return lines on what was not looked at: stages, cases, arrays without enough digits."""
     supplied, lines = supplied_stages(results), []
-    possible = {split(name)[0] for outcome in results for name in outcome.case.expected}
+    given = _given(results)
+    possible = {
+        split(name)[0]
+        for outcome in results
+        for name in outcome.case.expected
+        if not _is_last_Y(name, outcome, given[outcome.problem.id])
+    }
     if missing := [stage for stage in STAGES if stage in possible - supplied]:
         lines.append("not supplied: " + ", ".join(missing))
-    lines += _gaps(results, supplied)
+    lines += _gaps(results, supplied, given)
     judged = {outcome.problem.id for outcome in results}
     left = [case.problem for case, _, _ in found if case.problem.id not in judged]
     if unread := [p.id for p in left if p.c and how.context == "none"]:
@@ -58,16 +64,30 @@ def not_checked(found: Found, results: Sequence[Outcome], how: Conventions) -> t
     return tuple(lines)
 
 
-def _gaps(results: Sequence[Outcome], supplied: set[str]) -> list[str]:
-    """Return lines on arrays that are missing though others of their stage were supplied."""
-    given: dict[str, set[str]] = {}  # a case with arrays of two dtypes has two outcomes
+def _given(results: Sequence[Outcome]) -> dict[str, set[str]]:
+    """Return which arrays were supplied, by case; one with two dtypes has two outcomes."""
+    given: dict[str, set[str]] = {}
     for outcome in results:
         given.setdefault(outcome.problem.id, set()).update(outcome.arrays)
+    return given
+
+
+def _is_last_Y(name: str, outcome: Outcome, given: set[str]) -> bool:
+    """Whether an array is Z_L of an affine last layer whose Y was supplied: it is the same one."""
+    problem = outcome.problem
+    same = name == f"Z_{problem.L}" and problem.last_layer == "affine"
+    return same and f"Y_{problem.L - 1}" in given
+
+
+def _gaps(results: Sequence[Outcome], supplied: set[str], given: dict[str, set[str]]) -> list[str]:
+    """Return lines on arrays that are missing though others of their stage were supplied."""
     gaps = {
         outcome.problem.id: [
             name
             for name in outcome.case.expected
-            if split(name)[0] in supplied and name not in given[outcome.problem.id]
+            if split(name)[0] in supplied
+            and name not in given[outcome.problem.id]
+            and not _is_last_Y(name, outcome, given[outcome.problem.id])
         ]
         for outcome in results
     }

@@ -10,6 +10,8 @@ from .claims import Advice, Root
 from .conditions import Condition
 from .precision import EITHER
 
+HOW_TO_SUPPLY = "return these too, in a dict with the names of docs/check.md (Y_0, Z_1, ...)"
+
 
 def diagnosis(roots: Sequence[Root], *, isolated: bool = False) -> str:
     """Return a sentence for each error; the first in order of propagation comes first.
@@ -34,6 +36,7 @@ def error(root: Root, *, isolated: bool = False) -> str:
     elif root.not_supplied and root.mistake is None:
         was = "was" if len(root.not_supplied) == 1 else "were"
         words.append(f"{_listed(root.not_supplied)} {was} not supplied: the error may lie there")
+        words.append(f"to locate it, {HOW_TO_SUPPLY}")
     if root.perhaps:
         words.append(f"{_listed(root.perhaps)} may be wrong for the same reason")
     if root.unless_autodiff:

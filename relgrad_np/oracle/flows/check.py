@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .calls import FlowCalls
+from .consequences import mass_by_log_det
 from .dense import relative_rows
 from .evidence import Evidence
 from .flow_report import FlowReport
@@ -138,6 +139,8 @@ def _all_laws(evidence: Evidence, names: Collection[str]) -> tuple[LawResult, ..
     found = {name: judged_law(name, LAWS[name], evidence) for name in LAWS if name in names}
     if {"rows", "jacobian"} <= set(found):
         found["jacobian"] = _without(found["jacobian"], found["rows"])
+    if {"mass", "jacobian"} <= set(found):
+        found["mass"] = mass_by_log_det(evidence, found)
     if evidence.calls.parts and "parts" in names:
         of_part = {name: law for name, law in OF_PARTS.items() if name in names}
         found["parts"], seen = judge_parts(evidence, of_part)

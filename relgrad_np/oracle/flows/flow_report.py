@@ -113,9 +113,9 @@ class FlowReport(NamedTuple):
 
 
 def _by_words(laws: tuple[LawResult, ...]) -> dict[str, str]:
-    """Return the laws that claim the same, by what they claim."""
+    """Return the laws that claim the same, by what they claim; causes come first."""
     found: dict[str, list[str]] = {}
-    for claim in (claim for law in laws for claim in law.claims):
+    for claim in sorted((claim for law in laws for claim in law.claims), key=_rank):
         found.setdefault(claim.words, []).append(claim.law)
     return {words: ", ".join(dict.fromkeys(names)) for words, names in found.items()}
 
@@ -132,8 +132,13 @@ ORDER = (
 
 def _first(claims: list[FlowClaim]) -> FlowClaim:
     """Return the claim that the verdict names: a cause, and one that has a part."""
-    rank = {law: i for i, law in enumerate(ORDER)}
-    return min(claims, key=lambda c: (c.part is None, rank.get(c.law, len(ORDER))))
+    return min(claims, key=_rank)
+
+
+def _rank(claim: FlowClaim) -> tuple[bool, int]:
+    """Return the place of a claim, those of causes being the first."""
+    place = ORDER.index(claim.law) if claim.law in ORDER else len(ORDER)
+    return claim.part is None, place
 
 
 def _of_values(report: FlowReport) -> list[LawResult]:

@@ -76,7 +76,10 @@ def suite(
     Parameters
     ----------
     activation, density : names, or parts made with `relgrad_np.extend`
-        A part's formulas are run with mpmath's functions in place of an array library's.
+        A part's formulas are run on one number at a time, with mpmath's functions as `xp`: + - * /
+        ** and comparisons; abs, acos, acosh, asin, asinh, atan, atan2, atanh, ceil, cos, cosh, exp,
+        expm1, floor, hypot, log, log10, log1p, logaddexp, maximum, minimum, sign, sin, sinh, sqrt,
+        tan, tanh; where, asarray, ones_like, zeros_like, full_like.
     L, D : numbers of layers and of dimensions, one or several
     bias : False for code without biases (then declare `bias="none"`)
     last_layer : "affine" or "activated"
@@ -90,7 +93,7 @@ def suite(
     Raises
     ------
     ValueError
-        An unknown name or parameter, a parameter out of its range, a part that mpmath can't run.
+        An unknown name or parameter, a parameter out of its range, another function of `xp`.
 
     >>> made = suite(activation="smooth_leaky_relu", density="sech", alpha=0.01, L=1, D=2)
     >>> [case.problem.N for case in made.cases], made.cases[0].problem.activation.params

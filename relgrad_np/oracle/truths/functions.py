@@ -87,13 +87,40 @@ def _log_constant(name: str, t: Number) -> Number:
         return -ctx.log(2 * (inner + outer))
 
 
+OTHER_NAMES = {"abs": "fabs", "arcsinh": "asinh", "arctan": "atan"}
+ELEMENTWISE = (
+    "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "ceil", "cos", "cosh",
+    "exp", "expm1", "floor", "hypot", "log", "log10", "log1p", "logaddexp", "maximum", "minimum",
+    "sign", "sin", "sinh", "sqrt", "tan", "tanh",
+)  # fmt: skip
+FUNCTIONS = (*ELEMENTWISE, "where", "asarray", "ones_like", "zeros_like", "full_like")
+
+
 class _Mpmath:
-    """The functions of an array library for one number, with which parts of your own are run."""
+    """The functions of an array library for one number, with which parts of your own are run.
+
+    >>> import numpy as np
+    >>> two = {"atan2", "hypot", "logaddexp", "maximum", "minimum"}
+    >>> numbers = {name: (1.5, 0.25) if name in two else (0.25,) for name in ELEMENTWISE}
+    >>> numbers["acosh"] = (1.5,)
+    >>> for name, x in numbers.items():
+    ...     found = getattr(MPMATH, name)(*map(ctx.mpf, x))
+    ...     assert np.isclose(float(found), getattr(np, name)(*x), rtol=1e-15), name
+    >>> MPMATH.square
+    Traceback (most recent call last):
+    ValueError: `xp.square` can't be run in 60 digits; these can: abs, acos, acosh, ...
+    """
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
         if name in ("float32", "float64"):
             return ctx.mpf
-        return getattr(ctx, {"abs": "fabs", "arcsinh": "asinh", "arctan": "atan"}.get(name, name))
+        found = getattr(ctx, OTHER_NAMES.get(name, name), None)
+        if found is None:
+            known = ", ".join(FUNCTIONS)
+            raise ValueError(f"`xp.{name}` can't be run in 60 digits; these can: {known}")
+        return found
 
     where = staticmethod(lambda condition, x, y: ctx.mpf(x) if condition else ctx.mpf(y))
     ones_like = staticmethod(lambda y: ctx.mpf(1))

@@ -330,6 +330,28 @@ def test_a_wrong_log_prob_is_named(relation):
     assert ("density", relation) in found, report.text()
 
 
+FAR = {  # log p beside log normal(z) + half of log|det J|, and whether the mass is claimed
+    "the same": (lambda p, x: p, False),
+    "a factor": (lambda p, x: p + 0.2, True),
+    "another far out": (lambda p, x: np.where(np.abs(x[:, 0] - 2.7) < 0.1, 0.0, p), True),
+}
+
+
+@pytest.mark.parametrize("kind", list(FAR))
+def test_a_mass_follows_from_log_det_where_nothing_else_makes_it_wrong(kind):
+    change, claimed = FAR[kind]
+    forward = lambda x: (2 * np.sinh(x), np.log(2 * np.cosh(x[:, 0])) / 2)
+    log_prob = lambda x: change(normal(forward(x)[0]) + forward(x)[1], x)
+    given = {"D": 1, "forward": forward, "log_prob": log_prob, "X": np.linspace(-2, 2, 40)[:, None]}
+    laws = ("jacobian", "inverse", "density", "mass")
+    found, report = claims(*laws, inverse=lambda z: np.arcsinh(z / 2), **given)
+    assert (("jacobian", "half") in found, ("mass", "mass") in found) == (True, claimed), found
+    assert ("; it follows from log|det J|" in report.text()) is not claimed
+    assert ("mass", "mass") in claims(*laws, **given)[0]  # without inverse it is not known
+    lines = [line for line in report.text().splitlines() if line.startswith("wrong: ")]
+    assert "jacobian" in lines[0]
+
+
 def test_an_inverse_of_the_parts_in_another_order_is_named():
     parts = layers()
     wrong = {"order": parts, "misses part leaky2": [parts[3], parts[1], parts[0]]}
