@@ -64,7 +64,8 @@ def from_torch(
     (layers, X, U, problem), with layers [(W, b, C), ...].
 
     With D, `made` is any invertible model with rows of D numbers: a module or function that returns
-    (z, log|det J|), a mapping of such functions by name (forward, inverse, log_prob, sample, base),
+    (z, log|det J|), or log p alone, (N,); a mapping of such functions by name (forward, inverse,
+    log_prob, sample, base),
     a Transform or Distribution of torch.distributions, or a model of nflows, zuko, normflows or
     FrEIA, which are known by what they have. `context` (C,) is one row that a conditional model
     gets; `X` (N, D) are rows of its domain; `base` has the latent's log density; `shape` is that of
