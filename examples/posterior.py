@@ -123,7 +123,7 @@ def main() -> None:
 
     # The linear simulator: one layer with a normal base is the family of its posterior.
     parameters, data = linear(simulations, rng)
-    flow = ConditionalFlow(RelativeGradientFlow(random_state=0, seconds=None if FULL else 0.1))
+    flow = ConditionalFlow(RelativeGradientFlow(random_state=0, seconds=None if FULL else 0.5))
     flow.fit(parameters, context=data)
     parameters, data = linear(10_000, rng)
     means, covariance = linear_posterior(data)
@@ -145,7 +145,7 @@ def main() -> None:
 
     # Two moons: two crescents, a hundredth wide, whose places are curved functions of the data.
     parameters, data = two_moons(simulations, rng)
-    flow = ConditionalFlow(RelativeGradientFlow(random_state=0, seconds=None if FULL else 0.2))
+    flow = ConditionalFlow(RelativeGradientFlow(random_state=0, seconds=None if FULL else 2))
     flow.fit(parameters, context=data)
     seen = np.zeros(2)
     exact, drawn = two_moons_posterior(seen, 2_000, rng), flow.sample(2_000, context=[seen])[0]
