@@ -72,7 +72,9 @@ def split_shuffled(
     chain = Chain((*fixed, Standardise.fit(noised, name, columns, before)))
     parts = (train, validation, test)
     data = in_model_space(name, parts, chain, rng, notes=tuple(notes), columns=columns)
-    far = [j for j in ruled_by_one_row(data.train) if j not in few_values(floats(train))]
+    if far := ruled_by_one_row(data.train):
+        few = few_values(floats(train))
+        far = [j for j in far if j not in few]
     if far:
         data = data._replace(notes=(*data.notes, _note_of_one_row(far, columns)))
     if context is None:
