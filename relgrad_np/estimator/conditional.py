@@ -331,6 +331,8 @@ class ConditionalFlow(
         Z = density.sample(flow._generator(random_state), (n, 1))
         falls = sum(float(layer.W[0, 0]) < 0 for layer in layers) % 2
         wanted = np.quantile(Z, 1 - np.asarray(q) if falls else q)  # () or (len(q),)
+        if not np.size(wanted):
+            return np.empty((0, len(F), 1), dtype)
         each = max(1, NUMBERS // ((len(layers) + F.shape[1]) * max(1, np.size(wanted))))
         parts = []
         for start in range(0, len(F), each):

@@ -235,6 +235,7 @@ def test_quantiles_of_one_column_are_those_of_its_draws(rows, sign, monkeypatch)
     below = (drawn < found).mean(axis=2)  # (2, 3)
     np.testing.assert_allclose(below, [[0.1] * 3, [0.8] * 3], atol=0.03)
     assert model.quantiles(0.1, u[:3]).tolist() == found[0].tolist()
+    assert model.quantiles([], u[:3]).shape == (0, 3, 1)
 
 
 def test_draws_are_each_given_their_own_row_and_come_again(fitted, rows, monkeypatch):
